@@ -1,0 +1,72 @@
+"""What every archive source speaks in: listed files, fetched files, rejected files, and the protocol itself.
+
+Nothing here knows an exchange, a URL scheme or HTTP; that is in the source modules (``binance.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from crypto_lakehouse.catalog import Feed
+
+
+class ArchiveError(Exception):
+    """The archive could not be asked (listing failed, host away). Says what, where and what to do next."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """One file as the archive lists it.
+
+    ``period`` is the day (``2024-05-01``) or month (``2024-05``) in its name, which is the key of the
+    partition that it belongs to; ``last_modified`` is UTC; ``etag`` is without quotes.
+    """
+
+    key: str
+    symbol: str
+    period: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A file that is on local disk, whose sha256 equals the one that the archive states."""
+
+    file: ArchiveFile
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFile:
+    """A file that could not be had or must not be used; ``reason`` is a code, ``detail`` is for people.
+
+    ``sha256`` is that of the bytes that were served, where any were.
+    """
+
+    file: ArchiveFile
+    reason: str
+    detail: str
+    sha256: str | None = None
+
+
+class ArchiveSource(Protocol):
+    """Lists and fetches the files of one exchange's archive."""
+
+    def symbols(self, feed: Feed) -> list[str]:
+        """All symbols that have a folder for the feed, sorted, delisted ones included."""
+        ...
+
+    def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
+        """Files of the symbols whose period starts in [first, end), sorted by (period, symbol)."""
+        ...
+
+    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
+        """Download and verify; yields one result per file, as they arrive. ``directory`` must exist."""
+        ...

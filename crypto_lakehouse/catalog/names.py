@@ -1,0 +1,59 @@
+"""Names that come from outside (symbols, dates, months), checked before they touch a path, URL or SQL.
+
+Here belongs every such check; nothing else in the package builds a path from an unchecked name.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from datetime import date, timedelta
+
+from crypto_lakehouse.catalog.model import Cadence
+
+# Symbols with letters outside ASCII exist on Binance since 2025; separators, dots and blanks do not.
+_SYMBOL = re.compile(r"\w{1,40}(?:[-_]\w{1,20}){0,3}", re.UNICODE)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+def check_symbol(name: str) -> str:
+    """Return ``name`` if it is a safe symbol (``BTCUSDT``, ``BTCUSD_PERP``), else raise ValueError."""
+    if not _SYMBOL.fullmatch(name):
+        raise ValueError(f"{name!r} is not a symbol: letters, digits, '_' and '-' only, such as BTCUSDT")
+    return name
+
+
+def parse_date(text: str) -> date:
+    """Parse ``YYYY-MM-DD``; raise ValueError on anything else, also on days that do not exist."""
+    if not _DATE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
+    return date.fromisoformat(text)
+
+
+def parse_partition(key: str, cadence: Cadence) -> tuple[date, date]:
+    """First day and the day after the last of the partition ``key``.
+
+    Keys are ``YYYY-MM-DD`` for daily and ``YYYY-MM`` for monthly feeds. Raises ValueError otherwise.
+
+    >>> parse_partition("2024-02", Cadence.MONTHLY)
+    (datetime.date(2024, 2, 1), datetime.date(2024, 3, 1))
+    """
+    if cadence is Cadence.DAILY:
+        first = parse_date(key)
+        return first, first + timedelta(days=1)
+    if not _MONTH.fullmatch(key):
+        raise ValueError(f"{key!r} is not a month of the form YYYY-MM")
+    first = parse_date(f"{key}-01")
+    return first, first + timedelta(days=monthrange(first.year, first.month)[1])
+
+
+def partition_key(day: date, cadence: Cadence) -> str:
+    """Key of the partition that holds the UTC ``day``."""
+    return f"{day:%Y-%m-%d}" if cadence is Cadence.DAILY else f"{day:%Y-%m}"
+
+
+def partition_keys(first: date, end: date, cadence: Cadence) -> list[str]:
+    """Keys of all partitions that hold a day of [first, end), in order."""
+    days = ((first + timedelta(days=i)) for i in range((end - first).days))
+    return list(dict.fromkeys(partition_key(day, cadence) for day in days))

@@ -1,0 +1,101 @@
+"""Schemas of every table in the lake: ``schema_of(layer, table)`` and the list of all tables.
+
+Adding a table is a module here (or an entry in the catalogue, for one more interval). A table is
+named ``layer.table`` everywhere: ``silver.klines_1m``.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType
+from crypto_lakehouse.schemas.bars import BARS
+from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
+from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.schemas.ledger import FILES
+from crypto_lakehouse.schemas.model import INT, TEXT, Column, Schema
+from crypto_lakehouse.schemas.quarantine import REJECTED
+
+LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
+GOLD_INTERVALS = ("1h", "1d")
+
+_SILVER = {schema.name: schema for schema in (KLINES, FUNDING_RATES)}
+_BRONZE_TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: pa.float64(), FieldType.STRING: TEXT}
+_PROVENANCE = (
+    Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
+    Column("source_key", TEXT, "archive key", "Archive file that the row is from."),
+    Column("source_sha256", TEXT, "hex", "sha256 of that file."),
+    Column("source_line", INT, "1", "Line of the row in the CSV, from 1, a header line counted."),
+)
+
+
+def bronze_schema(feed: Feed) -> Schema:
+    """Schema of a feed's bronze rows: the file's columns in file order, then where each row is from."""
+    columns = tuple(
+        Column(c.name, _BRONZE_TYPES[c.type], "as in the file", "As the archive writes it.", nullable=True)
+        for c in feed.file_format.columns
+    )
+    return Schema(
+        name=f"bronze_{feed.file_format.name}",
+        doc=f"Rows of {feed.archive_type} files, typed, one to one; duplicates kept.",
+        columns=(*columns, *_PROVENANCE),
+        primary_key=("symbol", "source_key", "source_line"),
+        time_column=feed.file_format.time_columns[0],
+    )
+
+
+def silver_schema(feed: Feed) -> Schema:
+    """Schema of a feed's silver rows."""
+    return _SILVER[feed.schema]
+
+
+def schema_of(layer: str, table: str) -> Schema:
+    """Schema of ``layer.table``. Raises KeyError that names the layer's tables."""
+    if layer in ("bronze", "silver"):
+        for feed in FEEDS.values():
+            if feed.table == table:
+                return bronze_schema(feed) if layer == "bronze" else silver_schema(feed)
+    if layer == "gold" and re.fullmatch(rf"bars_({'|'.join(GOLD_INTERVALS)})", table):
+        return BARS
+    if (layer, table) == ("ledger", "files"):
+        return FILES
+    if (layer, table) == ("quarantine", "rejected"):
+        return REJECTED
+    known = ", ".join(f"{a}.{b}" for a, b in table_names() if a == layer) or f"layers: {', '.join(LAYERS)}"
+    raise KeyError(f"no table {layer}.{table}; there are {known}")
+
+
+def table_names() -> list[tuple[str, str]]:
+    """(layer, table) of every table that the lake can hold."""
+    tables = list(dict.fromkeys(feed.table for feed in FEEDS.values()))
+    return [
+        *(("bronze", table) for table in tables),
+        *(("silver", table) for table in tables),
+        *(("gold", f"bars_{interval}") for interval in GOLD_INTERVALS),
+        ("ledger", "files"),
+        ("quarantine", "rejected"),
+    ]
+
+
+def cadence_of(layer: str, table: str) -> Cadence:
+    """How the table is partitioned: ``date=`` or ``month=`` folders. Raises KeyError like ``schema_of``."""
+    schema_of(layer, table)
+    for feed in FEEDS.values():
+        if feed.table == table:
+            return feed.cadence
+    return Cadence.DAILY
+
+
+__all__ = [
+    "GOLD_INTERVALS",
+    "LAYERS",
+    "Column",
+    "Schema",
+    "bronze_schema",
+    "cadence_of",
+    "schema_of",
+    "silver_schema",
+    "table_names",
+]

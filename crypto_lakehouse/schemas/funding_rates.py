@@ -1,0 +1,19 @@
+"""Silver funding rates: one row per symbol and funding event."""
+
+from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schema
+
+FUNDING_RATES = Schema(
+    name="funding_rates",
+    doc="Funding events of perpetual contracts: one row per symbol and funding_hour.",
+    columns=(
+        Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
+        Column("funding_time", TIME, "UTC", "Exact time of the event, up to some milliseconds past the hour."),
+        Column("funding_hour", TIME, "UTC", "funding_time floored to the hour."),
+        Column("interval_hours", INT, "hours", "Hours between funding events at that time: 8, 4 or 1."),
+        Column("funding_rate", FLOAT, "1", "Rate paid by longs to shorts for the interval; 0.0001 is 0.01 %."),
+        Column("mark_price", FLOAT, "quote asset per base asset", "Mark price; null from archives.", nullable=True),
+        Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly."),
+    ),
+    primary_key=("symbol", "funding_hour"),
+    time_column="funding_time",
+)

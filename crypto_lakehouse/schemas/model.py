@@ -1,0 +1,48 @@
+"""What a table schema is: columns with types, units and words, the primary key and the order of rows.
+
+The tables themselves are described one module each beside this one. No I/O and no frames here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+TIME = pa.timestamp("us", tz="UTC")
+FLOAT = pa.float64()
+INT = pa.int64()
+TEXT = pa.string()
+FLAG = pa.bool_()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: Arrow type, unit (``UTC``, ``base asset``, ``1``), meaning, and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Columns of a kind of table in order; ``primary_key`` also is the order of rows in a partition."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    time_column: str
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema, in column order; strings are plain, times are ``timestamp[us, UTC]``."""
+        return pa.schema([pa.field(c.name, c.type, nullable=True) for c in self.columns])
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names in order."""
+        return [c.name for c in self.columns]
