@@ -1,0 +1,232 @@
+"""The Binance public archive as an ArchiveSource: its key layout, and sync methods over the async parts.
+
+Here belongs what is Binance's: folders and file names. HTTP and checksums are in ``download.py``, the
+listing protocol in ``listing.py``, facts about feeds in ``catalog``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+
+from crypto_lakehouse.archive import listing
+from crypto_lakehouse.archive.download import (
+    Downloader,
+    HttpClient,
+    HttpError,
+    MalformedAnswerError,
+    local_name,
+)
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
+from crypto_lakehouse.catalog import Feed, check_symbol, parse_partition, partition_key, partition_keys
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
+
+
+class BinanceArchive(ArchiveSource):
+    """The archive at ``archive_url`` (files) and ``listing_url`` (its bucket).
+
+    ``concurrency`` bounds requests in flight, ``attempts`` the tries of each; ``timeout`` is the longest
+    silence while connecting or reading, in seconds. Raises ValueError for numbers that are not positive.
+    """
+
+    def __init__(
+        self,
+        archive_url: str,
+        listing_url: str,
+        concurrency: int = 32,
+        attempts: int = 5,
+        timeout: float = 60.0,
+    ) -> None:
+        if concurrency < 1 or attempts < 1 or timeout <= 0:
+            raise ValueError("concurrency and attempts must be at least 1, timeout more than 0 seconds")
+        for url in (archive_url, listing_url):
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url!r} is not an http:// or https:// URL")
+        self._archive_url = archive_url
+        self._listing_url = listing_url
+        self._concurrency = concurrency
+        self._attempts = attempts
+        self._timeout = timeout
+
+    def symbols(self, feed: Feed) -> list[str]:
+        """All symbols with a folder for the feed, sorted. Raises ArchiveError if the listing fails."""
+        prefix = _folder(feed)
+
+        async def one(client: HttpClient, prefix: str) -> list[str]:
+            found = listing.pages(client, self._listing_url, prefix, delimiter="/")
+            return [folder async for page in found for folder in page.prefixes]
+
+        names = []
+        for folders in self._each([prefix], self._listed(one)):
+            for folder in folders:
+                try:
+                    names.append(check_symbol(folder.removeprefix(prefix).removesuffix("/")))
+                except ValueError as error:
+                    log.warning("skipped a folder of %s at %s: %s", feed.name, self._listing_url, error)
+        return sorted(set(names))
+
+    def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
+        """Files of ``symbols`` whose period starts in [first, end) UTC, sorted by (period, symbol).
+
+        Raises ArchiveError if a listing fails, ValueError for a name that is no symbol.
+        """
+        wanted = list(dict.fromkeys(check_symbol(symbol) for symbol in symbols))
+        periods = len(partition_keys(first, end, feed.cadence))
+        if not periods:
+            return []
+        # Each file has its CHECKSUM beside it, and one key past the end says that the range is complete.
+        max_keys = min(listing.MAX_KEYS, 2 * periods + 1)
+
+        async def one(client: HttpClient, symbol: str) -> list[ArchiveFile]:
+            interval = f"{feed.interval.name}/" if feed.interval else ""
+            prefix = f"{_folder(feed)}{symbol}/{interval}"
+            stem = f"{prefix}{symbol}-{feed.interval.name if feed.interval else feed.archive_type}-"
+            marker = stem + partition_key(first, feed.cadence)
+            found: list[ArchiveFile] = []
+            async for page in listing.pages(
+                client, self._listing_url, prefix, marker=marker, max_keys=max_keys
+            ):
+                for item in page.objects:
+                    period = item.key.removeprefix(stem).removesuffix(".zip")
+                    if item.key != f"{stem}{period}.zip" or not period.isascii():
+                        continue
+                    try:
+                        start, _ = parse_partition(period, feed.cadence)
+                    except ValueError:
+                        continue
+                    if start >= end:
+                        return found
+                    if start >= first:
+                        found.append(
+                            ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified)
+                        )
+            return found
+
+        lists = self._each(wanted, self._listed(one))
+        return sorted(
+            (file for files in lists for file in files), key=lambda file: (file.period, file.symbol)
+        )
+
+    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
+        """Download and verify into ``directory``; results come as they arrive, one per file.
+
+        A file that is there already with the stated sha256 is not downloaded again; a partial one is
+        continued. Closing the iterator stops the downloads. Raises ArchiveError if the folder is missing or
+        cannot be written, ValueError if a key is unsafe or two keys have the same file name.
+        """
+        if not directory.is_dir():
+            raise ArchiveError(f"cannot download to {directory}: there is no such folder; create it first")
+        keys: dict[str, str] = {}
+        for file in files:
+            name = local_name(file.key)
+            if name in keys:
+                raise ValueError(f"{keys[name]} and {file.key} would both be {name}: fetch them separately")
+            keys[name] = file.key
+
+        async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
+            return await Downloader(client, self._archive_url, directory).fetch(file)
+
+        return self._each(files, one)
+
+    def _listed(
+        self, one: Callable[[HttpClient, str], Awaitable[T]]
+    ) -> Callable[[HttpClient, str], Awaitable[T]]:
+        """``one``, with its failures told as ArchiveError."""
+
+        async def wrapped(client: HttpClient, name: str) -> T:
+            try:
+                return await one(client, name)
+            except (
+                HttpError,
+                MalformedAnswerError,
+                aiohttp.ClientError,
+                TimeoutError,
+                ConnectionError,
+            ) as error:
+                raise ArchiveError(
+                    f"cannot list {name} at {self._listing_url}: {type(error).__name__}: {error}; up to "
+                    f"{self._attempts} tries were made: check the network and the URL, then run again"
+                ) from error
+
+        return wrapped
+
+    def _each(self, items: Iterable[Item], one: Callable[[HttpClient, Item], Awaitable[T]]) -> Iterator[T]:
+        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers."""
+
+        async def main(emit: Callable[[T], None]) -> None:
+            rest = iter(items)
+
+            async def worker(client: HttpClient) -> None:
+                for item in rest:
+                    emit(await one(client, item))
+
+            async with HttpClient(self._concurrency, self._attempts, self._timeout) as client:
+                workers = [asyncio.create_task(worker(client)) for _ in range(self._concurrency)]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for task in workers:
+                        task.cancel()
+                    await asyncio.gather(*workers, return_exceptions=True)
+
+        return _in_thread(main)
+
+
+def _folder(feed: Feed) -> str:
+    return f"data/{feed.market.archive_path}/{feed.cadence.value}/{feed.archive_type}/"
+
+
+def _in_thread(main: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
+    """What ``main`` emits, from an event loop in a thread of its own; closing the iterator cancels it.
+
+    A thread, because the caller may have a running loop (notebooks) and works while downloads go on.
+    """
+    results: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+
+    async def body() -> None:
+        task = asyncio.ensure_future(main(lambda result: results.put((result,))))
+        running.append((asyncio.get_running_loop(), task))
+        if stop.is_set():
+            task.cancel()
+        await task
+
+    def run() -> None:
+        try:
+            asyncio.run(body())
+        except BaseException as error:
+            results.put(error)
+        else:
+            results.put(None)
+
+    def consume() -> Iterator[T]:
+        thread = threading.Thread(target=run, name="archive-source", daemon=True)
+        thread.start()
+        try:
+            while (item := results.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item[0]
+        finally:
+            stop.set()
+            for loop, task in running:
+                # RuntimeError: the loop has ended by itself in the meantime.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+            thread.join()
+
+    return consume()

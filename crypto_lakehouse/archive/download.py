@@ -1,0 +1,307 @@
+"""HTTP for archives: one polite client with retries, and verified downloads of single files through it.
+
+Here belong retrying, pacing, resuming and checksums. Which files there are is known to ``listing.py``,
+what they are called to ``binance.py``; nothing here looks into a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
+
+MAX_RETRY_AFTER = 600.0
+"""Seconds. A server that asks for a longer pause is not waited for: its requests fail at once."""
+
+_PAUSES = (418, 429, 503)
+_RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
+_COMPONENT = re.compile(r"\w[\w.-]*")
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
+_CHECKSUM_LIMIT = 4096
+_CHUNK = 256 * 1024
+# A CDN may hold a stale zip beside a new CHECKSUM, so one mismatch is not the last word.
+_CHECKSUM_TRIES = 2
+_NO_CACHE = {"Cache-Control": "no-cache"}
+
+
+class HttpError(Exception):
+    """An answer that is not a success; ``pause`` is its Retry-After in seconds."""
+
+    def __init__(self, url: str, status: int, pause: float = 0.0) -> None:
+        wait = f", and asks to wait {pause:,.0f} s" if pause else ""
+        super().__init__(f"{url} answered HTTP {status}{wait}")
+        self.status = status
+        self.pause = pause
+
+
+class MalformedAnswerError(Exception):
+    """An answer that came whole but is not what was asked for; asking again can help."""
+
+
+def is_worth_retrying(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, HttpError):
+        return error.status in _RETRIED and error.pause <= MAX_RETRY_AFTER
+    if isinstance(error, aiohttp.InvalidURL):
+        return False
+    return isinstance(error, (aiohttp.ClientError, TimeoutError, ConnectionError, MalformedAnswerError))
+
+
+class HttpClient:
+    """A connection pool with retries. ``timeout`` is in seconds, to connect and of silence while reading.
+
+    A Retry-After holds back every request of the client, not only the one that got it.
+    """
+
+    def __init__(self, concurrency: int, attempts: int, timeout: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+        self._concurrency = concurrency
+        self._attempts = attempts
+        self._not_before = 0.0
+
+    async def __aenter__(self) -> HttpClient:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            timeout=self._timeout,
+            auto_decompress=False,
+            trust_env=True,
+            headers={"Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    def attempts(self) -> AsyncIterator[stamina.Attempt]:
+        """``async for attempt in client.attempts(): with attempt: ...``: exponential backoff with jitter."""
+        return stamina.retry_context(
+            on=is_worth_retrying,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=0.2,
+            wait_max=30.0,
+            wait_jitter=0.5,
+        ).__aiter__()
+
+    @asynccontextmanager
+    async def request(
+        self,
+        url: URL,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (200,),
+        method: str = "GET",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One try of one request. Raises HttpError unless the status is one of ``accept``."""
+        loop = asyncio.get_running_loop()
+        while (wait := self._not_before - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        async with self._session.request(method, url, headers=headers) as response:
+            if response.status not in accept:
+                pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
+                if 0 < pause <= MAX_RETRY_AFTER:
+                    self._not_before = max(self._not_before, loop.time() + pause)
+                raise HttpError(str(url), response.status, pause)
+            yield response
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a Retry-After header asks for, in either of its two forms; 0 without a usable one."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def local_name(key: str) -> str:
+    """File name for ``key``: its last component. Raises ValueError unless the whole key is safe."""
+    parts = key.split("/")
+    if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= 200 for part in parts):
+        raise ValueError(
+            f"{key!r} is not a safe archive key: names of letters, digits, '_', '-' and '.' only"
+        )
+    return parts[-1]
+
+
+def parse_checksum(text: str, name: str) -> str:
+    """The lower-case sha256 in a CHECKSUM text for the file ``name``. Raises ValueError if it is not one."""
+    match = _CHECKSUM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:100]!r} is not '<sha256>  <file name>'")
+    if match[2] != name:
+        raise ValueError(f"it is for {match[2][:100]!r}, not for {name!r}")
+    return match[1].lower()
+
+
+class _RejectedError(Exception):
+    def __init__(self, reason: str, detail: str, sha256: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.sha256 = sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Fetches single files of the archive at ``url`` into ``directory``."""
+
+    client: HttpClient
+    url: str
+    directory: Path
+
+    async def fetch(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
+        """Download and verify one file.
+
+        Raises ArchiveError if the folder cannot be written, because then no other file can be had either,
+        and ValueError if the key is unsafe.
+        """
+        path = self.directory / local_name(file.key)
+        try:
+            sha256 = await self._verified(file, path)
+        except _RejectedError as error:
+            return RejectedFile(file, error.reason, str(error), error.sha256)
+        except HttpError as error:
+            reason = {404: "not_found", 403: "forbidden"}.get(error.status, "http_error")
+            return RejectedFile(file, reason, str(error))
+        except TimeoutError as error:
+            return RejectedFile(file, "timeout", f"{file.key}: no answer in time ({error})")
+        except (aiohttp.ClientError, ConnectionError, MalformedAnswerError) as error:
+            detail = f"{file.key}: {type(error).__name__}: {error}"
+            return RejectedFile(file, "connection_error", detail)
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot write {path.name} to {self.directory}: {error}; free space or correct the folder's "
+                "rights, then run again: finished and partial files are kept"
+            ) from error
+        return FetchedFile(file, path, sha256)
+
+    async def _verified(self, file: ArchiveFile, path: Path) -> str:
+        served = stated = ""
+        for number in range(_CHECKSUM_TRIES):
+            fresh = _NO_CACHE if number else {}
+            stated = await self._stated_sha256(file, path.name, fresh)
+            if path.is_file() and await asyncio.to_thread(_sha256, path) == stated:
+                return stated
+            part = path.with_name(f"{path.name}.part")
+            await self._download(file, part, fresh)
+            served = await asyncio.to_thread(_sha256, part)
+            if served == stated:
+                part.replace(path)
+                _etag_path(part).unlink(missing_ok=True)
+                return served
+            _discard(part)
+        raise _RejectedError(
+            "checksum_mismatch",
+            f"{file.key}: the archive states sha256 {stated} and serves {served}; it may be republishing: "
+            "try again later",
+            served,
+        )
+
+    async def _stated_sha256(self, file: ArchiveFile, name: str, headers: Mapping[str, str]) -> str:
+        try:
+            body = await self._small_body(f"{file.key}.CHECKSUM", headers)
+        except HttpError as error:
+            if error.status != 404:
+                raise
+            # A file that is gone altogether is another matter than one without a checksum.
+            async for attempt in self.client.attempts():
+                with attempt:
+                    async with self.client.request(self._url(file.key), method="HEAD"):
+                        pass
+            raise _RejectedError(
+                "checksum_missing", f"{file.key}.CHECKSUM does not exist, but the file does"
+            ) from error
+        try:
+            return parse_checksum(body.decode(), name)
+        except ValueError as error:
+            raise _RejectedError("checksum_malformed", f"{file.key}.CHECKSUM: {error}") from error
+
+    async def _small_body(self, key: str, headers: Mapping[str, str]) -> bytes:
+        body = b""
+        async for attempt in self.client.attempts():
+            with attempt:
+                body = b""
+                async with self.client.request(self._url(key), headers) as response:
+                    async for chunk in response.content.iter_chunked(_CHECKSUM_LIMIT):
+                        body += chunk
+                        if len(body) > _CHECKSUM_LIMIT:
+                            break
+        return body
+
+    async def _download(self, file: ArchiveFile, part: Path, headers: Mapping[str, str]) -> None:
+        async for attempt in self.client.attempts():
+            with attempt:
+                await self._download_once(file, part, headers)
+
+    async def _download_once(self, file: ArchiveFile, part: Path, headers: Mapping[str, str]) -> None:
+        """One try; what arrives stays in ``part``, and the next try goes on from there."""
+        offset, etag = _resumable(part)
+        if offset:
+            headers = {**headers, "Range": f"bytes={offset}-", "If-Range": etag}
+        async with self.client.request(self._url(file.key), headers, accept=(200, 206, 416)) as response:
+            whole = response.status == 200
+            if not whole and not (
+                response.status == 206
+                and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+                and response.headers.get("ETag", etag) == etag
+            ):
+                _discard(part)
+                raise MalformedAnswerError(
+                    f"HTTP {response.status} does not continue the file at byte {offset}"
+                )
+            if whole:
+                _discard(part)
+                etag = response.headers.get("ETag", "")
+                # If-Range takes strong tags only; without one the part cannot be told from an older file's.
+                if _STRONG_ETAG.fullmatch(etag):
+                    _etag_path(part).write_text(etag)
+            with part.open("wb" if whole else "ab") as handle:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    handle.write(chunk)
+
+    def _url(self, key: str) -> URL:
+        return URL(f"{self.url.rstrip('/')}/{quote(key)}", encoded=True)
+
+
+def _etag_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _etag_path(part).unlink(missing_ok=True)
+
+
+def _resumable(part: Path) -> tuple[int, str]:
+    """Size of the part and the ETag of the file that it is the beginning of; (0, "") to start anew."""
+    try:
+        size, etag = part.stat().st_size, _etag_path(part).read_text(errors="replace")
+    except FileNotFoundError:
+        return 0, ""
+    usable = size and _STRONG_ETAG.fullmatch(etag)
+    return (size, etag) if usable else (0, "")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

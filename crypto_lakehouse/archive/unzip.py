@@ -1,0 +1,129 @@
+"""Reading the one CSV inside an archive zip, without trusting anything that the zip says of itself.
+
+Here belong the checks of the container (one member, its name, its size, its CRC) and the inflating.
+What the bytes mean is the business of ``transforms``; nothing here writes to disk.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
+MAX_BYTES = 8 * 1024**3
+"""Default limit of an inflated member, in bytes."""
+
+MAX_RATIO = 1000
+"""Highest inflated:deflated ratio past ``RATIO_FLOOR``; CSV stays under 20."""
+
+RATIO_FLOOR = 64 * 1024**2
+"""Inflated bytes from which on the ratio counts; small files of zeros are harmless."""
+
+_CHUNK = 1024 * 1024
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 0x1
+
+
+class BadZip(Exception):  # noqa: N818
+    """A zip that must not be used.
+
+    ``reason`` is one of ``not_a_zip`` (truncated ones too), ``member_count``, ``unsafe_member``,
+    ``member_name``, ``too_large``, ``corrupt`` and ``encrypted``; ``detail`` is for people.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+def read_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """All bytes of the only member of the zip at ``path``, which must be called ``expected_name``.
+
+    Raises BadZip, also when it would inflate to more than ``max_bytes``; OSError if ``path`` cannot be read.
+    """
+    return b"".join(iter_member(path, expected_name, max_bytes))
+
+
+def iter_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
+    """The bytes of the only member in chunks of at most 1 MiB; raises as ``read_member`` does.
+
+    The CRC is known only at the end: use nothing of it before the iterator has ended without an error.
+    """
+    with path.open("rb") as handle:
+        try:
+            # Closing the ZipFile leaves a handle that it did not open itself open.
+            with zipfile.ZipFile(handle) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            raise BadZip("not_a_zip", f"{path.name} is no zip file or is truncated ({error})") from error
+        info = _check(path, members, expected_name, max_bytes)
+        handle.seek(info.header_offset)
+        header = handle.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            raise BadZip("corrupt", f"{path.name} has no local header where its directory says")
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        handle.seek(name_length + extra_length, 1)
+
+        crc = total = consumed = 0
+        inflate = isal_zlib.decompressobj(wbits=-15) if info.compress_type == zipfile.ZIP_DEFLATED else None
+        pending = b""
+        while True:
+            if not pending and consumed < info.compress_size:
+                pending = handle.read(min(_CHUNK, info.compress_size - consumed))
+                if not pending:
+                    raise BadZip("corrupt", f"{path.name} ends before its member does")
+                consumed += len(pending)
+            if inflate is None:
+                chunk, pending = pending, b""
+            else:
+                try:
+                    chunk = inflate.decompress(pending, _CHUNK)
+                except IsalError as error:  # type: ignore[misc]  # its stub says instance
+                    raise BadZip("corrupt", f"{path.name} does not inflate ({error})") from error
+                pending = inflate.unconsumed_tail
+            if not chunk and not pending and consumed >= info.compress_size:
+                break
+            total += len(chunk)
+            if total > max_bytes:
+                raise BadZip("too_large", f"{path.name} inflates to more than {max_bytes:,} bytes")
+            if total > RATIO_FLOOR and total > MAX_RATIO * (consumed - len(pending)):
+                raise BadZip("too_large", f"{path.name} inflates more than {MAX_RATIO}:1, as a zip bomb does")
+            if inflate is not None and inflate.eof and inflate.unused_data:
+                raise BadZip("corrupt", f"{path.name} has bytes after the end of its member")
+            crc = isal_zlib.crc32(chunk, crc)
+            if chunk:
+                yield chunk
+            if inflate is not None and inflate.eof:
+                break
+        if (inflate is not None and not inflate.eof) or consumed != info.compress_size:
+            raise BadZip("corrupt", f"{path.name}: the deflate stream and the stated size do not agree")
+        if total != info.file_size or crc != info.CRC:
+            raise BadZip("corrupt", f"{path.name}: CRC or size of {info.filename} is not the stated one")
+
+
+def _check(path: Path, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int) -> zipfile.ZipInfo:
+    """The only member, if everything that the directory states of it is acceptable."""
+    if len(members) != 1:
+        raise BadZip("member_count", f"{path.name} holds {len(members)} members, not one")
+    info = members[0]
+    # orig_filename: zipfile cuts ``filename`` at a NUL byte.
+    name = info.orig_filename
+    if name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/"):
+        raise BadZip("unsafe_member", f"{path.name} holds {name!r}, which leads out of its folder")
+    if name != expected_name:
+        raise BadZip("member_name", f"{path.name} holds {name!r}, not {expected_name!r}")
+    if info.flag_bits & _ENCRYPTED:
+        raise BadZip("encrypted", f"{path.name}: {name} is encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadZip("corrupt", f"{path.name}: compression method {info.compress_type} is not deflate")
+    if info.file_size > max_bytes:
+        raise BadZip("too_large", f"{path.name} states {info.file_size:,} bytes, more than {max_bytes:,}")
+    return info

@@ -1,0 +1,52 @@
+"""Which symbols are wanted: names, patterns and exclusions, as settings and the command line take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from crypto_lakehouse.catalog.names import check_symbol
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolFilter:
+    """Names (``BTCUSDT``), patterns (``*USDT``, ``BTCUSD_*``) and exclusions (``!*DOWNUSDT``).
+
+    A symbol is wanted iff it matches a name or pattern and no exclusion; with exclusions alone, or
+    nothing, all others are.
+    """
+
+    wanted: tuple[str, ...] = ()
+    unwanted: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> SymbolFilter:
+        """Parse a comma-separated list. Raises ValueError that quotes the bad entry.
+
+        >>> SymbolFilter.parse("BTC*,!BTCDOMUSDT").select(["BTCUSDT", "BTCDOMUSDT", "ETHUSDT"])
+        ['BTCUSDT']
+        """
+        wanted: list[str] = []
+        unwanted: list[str] = []
+        for entry in (part.strip() for part in text.split(",")):
+            if not entry:
+                continue
+            name = entry.removeprefix("!")
+            check_symbol(name.replace("*", "") or "ALL")
+            (unwanted if entry.startswith("!") else wanted).append(name)
+        return cls(tuple(wanted), tuple(unwanted))
+
+    def select(self, available: Iterable[str]) -> list[str]:
+        """The wanted ones of ``available``, sorted."""
+        return sorted(
+            symbol
+            for symbol in available
+            if (not self.wanted or any(fnmatchcase(symbol, p) for p in self.wanted))
+            and not any(fnmatchcase(symbol, p) for p in self.unwanted)
+        )
+
+    def unknown(self, available: Iterable[str]) -> list[str]:
+        """Names and patterns that match nothing in ``available``: to be reported, never dropped silently."""
+        known = list(available)
+        return [p for p in self.wanted if not any(fnmatchcase(symbol, p) for symbol in known)]

@@ -1,0 +1,82 @@
+"""All definitions of the platform: ``build_defs(environment)`` wires them, ``defs`` is what Dagster loads.
+
+Nothing else belongs here: assets, checks, jobs and sensors are made in ``orchestration``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import Cadence, feeds
+from crypto_lakehouse.environment import Env, Environment
+from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
+from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
+from crypto_lakehouse.orchestration.assets.gold import MINUTES, bars_asset
+from crypto_lakehouse.orchestration.assets.silver import silver_asset
+from crypto_lakehouse.orchestration.checks import archive_checks, completeness_check, table_checks
+from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
+from crypto_lakehouse.orchestration.jobs import reconciliation_job, update_jobs, update_schedules
+from crypto_lakehouse.orchestration.partitions import backfill_policy
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.orchestration.sensors import feed_sensor
+from crypto_lakehouse.schemas import GOLD_INTERVALS
+
+
+def build_defs(environment: Environment | None = None, **resources: Any) -> dg.Definitions:
+    """Definitions for the settings; ``resources`` replace those of the same name.
+
+    In ``local`` and ``test`` nothing starts by itself; in ``prod`` schedules do, and sensors are
+    switched on by hand once the first backfill is done.
+    """
+    environment = environment or Environment.load()
+    policy = backfill_policy(environment.max_partitions_per_run)
+    active = feeds(environment.table_names)
+    assets: list[dg.AssetsDefinition] = []
+    checks: list[dg.AssetChecksDefinition] = []
+    sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
+    for feed in active:
+        made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
+        checks += table_checks("silver", feed.market, feed.table, feed.cadence)
+        checks += [completeness_check(feed), *archive_checks(feed, environment)]
+        if feed.table == MINUTES:
+            made += [bars_asset(feed.market, interval, policy) for interval in GOLD_INTERVALS]
+            for interval in GOLD_INTERVALS:
+                checks += table_checks("gold", feed.market, f"bars_{interval}", Cadence.DAILY)
+        assets += made
+        sensors.append(feed_sensor(feed, [asset.key for asset in made], environment))
+    sensors.append(
+        dg.AutomationConditionSensorDefinition(
+            "gold_automation_sensor",
+            target=dg.AssetSelection.groups("gold"),
+            default_status=dg.DefaultSensorStatus.STOPPED,
+        )
+    )
+    prod = environment.env is Env.PROD
+    status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
+    jobs = update_jobs(active, assets)
+    reconcile = reconciliation_job()
+    lake = resources.pop("lake", LakeResource.of(environment))
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=[*jobs, reconcile],
+        schedules=[
+            *update_schedules(jobs, status),
+            dg.ScheduleDefinition(
+                job=reconcile, cron_schedule="0 12 * * *", execution_timezone="UTC", default_status=status
+            ),
+        ],
+        sensors=sensors,
+        resources={
+            "lake": lake,
+            "archive": ArchiveResource.of(environment),
+            IO_MANAGER_KEY: LakeParquetIOManager(lake=lake),
+            **resources,
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,144 @@
+"""Settings, read once from ``LAKEHOUSE_*`` environment variables and validated.
+
+Every setting of the platform is here and nowhere else. Credentials of S3 are not settings: they are
+the standard ``AWS_*`` variables and are read by the S3 clients themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+
+PREFIX = "LAKEHOUSE_"
+
+
+class SettingsError(Exception):
+    """A setting is misspelt or has a bad value; the text names each and says what is allowed."""
+
+
+class Env(StrEnum):
+    """Where this runs. In ``local`` and ``test`` no schedule or sensor starts by itself."""
+
+    LOCAL = "local"
+    TEST = "test"
+    PROD = "prod"
+
+
+class RawRetention(StrEnum):
+    """Whether the zips stay in the lake's raw layer (``keep``) or only until they are parsed (``drop``)."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+def _http_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+        raise ValueError("must be a URL such as https://host/path")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Environment(BaseSettings):
+    """The effective settings. Make it with ``Environment.load()``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    env: Env = Field(Env.LOCAL, description="local, test or prod")
+    lake_uri: str = Field("./lake", description="folder, or s3://bucket/prefix")
+    s3_endpoint_url: HttpUrl | None = Field(None, description="S3 endpoint, where it is not AWS")
+    s3_region: str = Field("us-east-1", description="S3 region")
+    archive_url: HttpUrl = Field("https://data.binance.vision", description="where archive files are")
+    archive_listing_url: HttpUrl = Field(
+        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision", description="where they are listed"
+    )
+    symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
+    tables: str = Field("klines_1m,funding_rates", description="tables that are made, comma-separated")
+    concurrency: int = Field(32, ge=1, le=512, description="downloads at once")
+    retries: int = Field(5, ge=1, le=20, description="attempts for each request to the archive")
+    stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
+    raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
+    max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
+    sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _check_lake_uri(cls, value: str) -> str:
+        scheme = urlsplit(value).scheme if "://" in value else ""
+        if scheme not in ("", "s3") or (scheme == "s3" and not urlsplit(value).netloc):
+            raise ValueError("must be a folder or s3://bucket/prefix")
+        return value.rstrip("/") or "/"
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: str) -> str:
+        SymbolFilter.parse(value)
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _check_tables(cls, value: str) -> str:
+        known = {table for _, _, table in FEEDS}
+        for table in value.split(","):
+            if table.strip() not in known:
+                raise ValueError(f"no table {table.strip()!r}; there are {', '.join(sorted(known))}")
+        return value
+
+    @property
+    def symbol_filter(self) -> SymbolFilter:
+        """``symbols``, parsed."""
+        return SymbolFilter.parse(self.symbols)
+
+    @property
+    def table_names(self) -> list[str]:
+        """``tables``, as a list."""
+        return [table.strip() for table in self.tables.split(",")]
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Environment:
+        """Settings from the environment, ``overrides`` first. Raises SettingsError that names every fault."""
+        faults = [_misspelt(name) for name in sorted(os.environ) if _is_unknown(name)]
+        try:
+            settings = cls(**overrides)
+        except ValidationError as error:
+            faults += [
+                f"{PREFIX}{'.'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}: {e['msg']}"
+                for e in error.errors(include_input=False, include_url=False)
+            ]
+        if faults:
+            raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
+        return settings
+
+    def masked(self) -> dict[str, str]:
+        """Name of each variable and its effective value, with credentials in URLs and AWS variables masked."""
+        values = {f"{PREFIX}{name.upper()}": _mask_url(str(value)) for name, value in self.model_dump().items()}
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            values[name] = "****" if os.environ.get(name) else "(not set)"
+        return values
+
+
+def _is_unknown(name: str) -> bool:
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Environment.model_fields
+
+
+def _misspelt(name: str) -> str:
+    known = [f"{PREFIX}{field.upper()}" for field in Environment.model_fields]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
+
+
+def _mask_url(text: str) -> str:
+    if "://" not in text or "@" not in urlsplit(text).netloc:
+        return text
+    parts = urlsplit(text)
+    return urlunsplit(parts._replace(netloc="****@" + parts.netloc.rsplit("@", 1)[1]))

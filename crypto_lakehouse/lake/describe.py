@@ -1,0 +1,139 @@
+"""What the lake holds: its Parquet files as listed, an overview of tables, and the columns of a table.
+
+Here belong listings and words about tables. Rows are read in ``read.py`` and ``sql.py``; nothing here
+opens a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from crypto_lakehouse.catalog import MARKETS, Cadence, parse_partition
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import Schema, cadence_of, schema_of, table_names
+
+_PART = re.compile(
+    r"exchange=(?P<exchange>\w+)/market=(?P<market>\w+)/(?:feed=(?P<feed>\w+)/)?"
+    # Names that start with a dot or an underscore are no data, by the convention of all engines.
+    r"(?P<column>date|month)=(?P<key>[\d-]+)/[^/._][^/]*\.parquet"
+)
+_LOGS = ("ledger", "quarantine")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table; ``path`` is relative to the root of the lake, ``size`` is in bytes."""
+
+    path: str
+    exchange: str
+    market: str
+    feed: str | None
+    column: str
+    key: str
+    size: int
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """First UTC day of the partition and the day after its last."""
+        return parse_partition(self.key, Cadence.DAILY if self.column == "date" else Cadence.MONTHLY)
+
+
+def split_table(table: str) -> tuple[str, str, Schema]:
+    """Layer, table and schema of ``layer.table``. Raises KeyError that names the tables there are."""
+    layer, dot, name = table.partition(".")
+    if not dot:
+        known = ", ".join(f"{a}.{b}" for a, b in table_names() if b == table or a == table)
+        raise KeyError(f"{table!r} is not of the form layer.table; try {known or 'silver.klines_1m'}")
+    return layer, name, schema_of(layer, name)
+
+
+def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str]:
+    """Names of the markets asked for; None is all of the exchange. Raises KeyError that names what exists."""
+    known = [m for e, m in MARKETS if e == exchange]
+    if not known:
+        raise KeyError(f"no exchange {exchange!r}; there are {', '.join(sorted({e for e, _ in MARKETS}))}")
+    wanted = known if market is None else [market] if isinstance(market, str) else list(market)
+    for name in wanted:
+        if name not in known:
+            raise KeyError(f"no market {name!r} on {exchange}; there are {', '.join(known)}")
+    return wanted
+
+
+def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]:
+    """Columns that readers get from the path: exchange, market, and ``date`` or ``month``.
+
+    The logs (ledger, quarantine) have no third one: they hold days and months, as ``period`` says.
+    """
+    both: dict[str, type[pl.Date | pl.String]] = {"exchange": pl.String, "market": pl.String}
+    if layer in _LOGS:
+        return both
+    key = cadence_of(layer, table).partition_column
+    return {**both, key: pl.Date if key == "date" else pl.String}
+
+
+def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> list[Part]:
+    """Files of a table in order of (partition, market), by one listing; empty where there are none.
+
+    ``under`` narrows the listing to a folder of the table, such as ``exchange=binance/market=um``.
+    """
+    parts = []
+    for file in store.list("/".join(filter(None, (layer, table, under)))):
+        if match := _PART.fullmatch(file.path.removeprefix(f"{layer}/{table}/")):
+            parts.append(Part(path=file.path, size=file.size, **match.groupdict()))
+    return sorted(parts, key=lambda part: (part.key, part.exchange, part.market, part.path))
+
+
+def tables_frame(store: LakeStore) -> pl.DataFrame:
+    """One row per materialized (layer, table, exchange, market): partitions, first and last key, bytes."""
+    schema = {
+        **dict.fromkeys(("layer", "table", "exchange", "market"), pl.String),
+        "partitions": pl.Int64,
+        "first": pl.String,
+        "last": pl.String,
+        "bytes": pl.Int64,
+    }
+    rows = [
+        (layer, table, part.exchange, part.market, part.key, part.size)
+        for layer, table in table_names()
+        for part in list_parts(store, layer, table)
+    ]
+    slices = ["layer", "table", "exchange", "market"]
+    listed = pl.DataFrame(rows, schema=[*slices, "key", "bytes"], orient="row")
+    return (
+        listed.group_by(slices, maintain_order=True)
+        .agg(
+            partitions=pl.col("key").n_unique(),
+            first=pl.col("key").min(),
+            last=pl.col("key").max(),
+            bytes=pl.col("bytes").sum(),
+        )
+        .cast(schema)  # type: ignore[arg-type]
+    )
+
+
+def describe_frame(layer: str, table: str) -> pl.DataFrame:
+    """Columns of a table in order: name, Arrow type, unit, whether it may be null, and what it means.
+
+    The last rows are the columns that are in the path of a file, not in it.
+    """
+    from_path = {
+        "exchange": ("exchange", "string", "name", False, "Exchange, from the path."),
+        "market": ("market", "string", "name", False, "Market of the exchange, from the path."),
+        "date": ("date", "date32[day]", "YYYY-MM-DD", False, "UTC day of the partition, from the path."),
+        "month": ("month", "string", "YYYY-MM", False, "UTC month of the partition, from the path."),
+    }
+    rows = [(c.name, str(c.type), c.unit, c.nullable, c.doc) for c in schema_of(layer, table).columns]
+    rows += [from_path[name] for name in path_columns(layer, table)]
+    schema = {
+        "column": pl.String,
+        "type": pl.String,
+        "unit": pl.String,
+        "nullable": pl.Boolean,
+        "doc": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

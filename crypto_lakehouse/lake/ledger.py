@@ -1,0 +1,92 @@
+"""The ledger: an append-only account of every archive file that was seen and what became of it.
+
+Here belong writing changes of state and reading them back. Deciding what to ingest does not. Objects
+lie in ``ledger/files/exchange=/market=/feed=/date=`` (or ``month=``), named by their content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.partitions import conform, encode, scan
+from crypto_lakehouse.lake.paths import feed_dir, log_dir
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import Schema, schema_of
+
+_STATE = ("status", "sha256", "size", "etag", "last_modified", "rows", "rejected_rows", "reason")
+Row = dict[str, Any]
+
+
+def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], now: datetime) -> int:
+    """Append the rows whose state differs from the present one; gives how many were.
+
+    Rows are those of ``ledger.files`` for the partition ``key``; ``table``, ``first_seen`` and
+    ``ingested_at`` are filled in here. ``now`` must have a time zone. The last row of a file counts.
+    Raises ValueError on rows that do not fit the schema, LakeError if the storage refuses.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now has no time zone: give datetime.now(UTC)")
+    state = read_state(store, feed, key)
+    changed = []
+    for row in {row["key"]: row for row in rows}.values():
+        known = state.get(row["key"])
+        if known is None or any(known[name] != row.get(name) for name in _STATE):
+            first_seen = known["first_seen"] if known else now
+            changed.append({**row, "table": feed.table, "first_seen": first_seen, "ingested_at": now})
+    if changed:
+        schema = schema_of("ledger", "files")
+        # A period without files has no etag and no time: the ledger takes nulls rather than inventions.
+        data = encode(conform(table_of(changed, schema), schema, nulls_allowed=True))
+        name = hashlib.sha256(data).hexdigest()[:32]
+        store.write_bytes_atomic(f"{_dir(feed, key)}/{name}.parquet", data)
+    return len(changed)
+
+
+def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None) -> pl.DataFrame:
+    """All rows ever written for the feed (of the partitions ``keys``, if given), oldest first."""
+    if keys is None:
+        folders = [feed_dir("ledger", "files", feed.exchange, feed.market.name, feed.table)]
+    else:
+        folders = [_dir(feed, key) for key in keys]
+    return read_log(store, schema_of("ledger", "files"), folders)
+
+
+def latest(rows: pl.DataFrame) -> pl.DataFrame:
+    """The present state: of each archive key the newest row, sorted by key."""
+    return rows.sort("key", "ingested_at", maintain_order=True).unique(
+        "key", keep="last", maintain_order=True
+    )
+
+
+def read_state(store: LakeStore, feed: Feed, key: str) -> dict[str, Row]:
+    """Present state of the files of one partition: archive key to row."""
+    return {row["key"]: row for row in latest(read_ledger(store, feed, [key])).to_dicts()}
+
+
+def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.DataFrame:
+    """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``."""
+    files = [file.path for folder in folders for file in store.list(folder) if file.path.endswith(".parquet")]
+    return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
+    """Rows as Arrow; absent fields are null. Raises ValueError on unknown fields and wrong types."""
+    known = set(schema.column_names)
+    for row in rows:
+        if unknown := sorted(row.keys() - known):
+            raise ValueError(f"unknown fields {unknown} for {schema.name}; there are {schema.column_names}")
+    try:
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema.arrow)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"rows do not fit {schema.name}: {error}") from error
+
+
+def _dir(feed: Feed, key: str) -> str:
+    return log_dir("ledger", "files", feed.exchange, feed.market.name, feed.table, feed.cadence, key)

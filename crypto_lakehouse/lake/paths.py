@@ -1,0 +1,76 @@
+"""Where things lie in the lake: pure functions from checked names to paths and back.
+
+Nothing here does I/O. Paths are relative to the root of the lake and use Hive folders
+(``silver/klines_1m/exchange=binance/market=um/date=2024-01-01/part-0.parquet``).
+"""
+
+from __future__ import annotations
+
+import re
+
+from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.schemas import LAYERS
+
+PART = "part-0.parquet"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_KEY = re.compile(r"(?:^|/)(?:(date)|(month))=(\d{4}-\d{2}(?:-\d{2})?)(?:/|$)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ARCHIVE_NAME = re.compile(r"\w[\w.\-]*", re.UNICODE)
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is a safe table, exchange or market name, else raise ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name: small letters, digits and '_' only, such as klines_1m")
+    return name
+
+
+def slice_dir(layer: str, table: str, exchange: str, market: str) -> str:
+    """Folder of one table's slice. Raises ValueError on unsafe names."""
+    if layer not in LAYERS:
+        raise ValueError(f"{layer!r} is not a layer; there are {', '.join(LAYERS)}")
+    return f"{layer}/{check_name(table)}/exchange={check_name(exchange)}/market={check_name(market)}"
+
+
+def partition_dir(layer: str, table: str, exchange: str, market: str, cadence: Cadence, key: str) -> str:
+    """Folder of a partition. Raises ValueError on unsafe names and on keys that do not fit the cadence."""
+    return f"{slice_dir(layer, table, exchange, market)}/{_key_dir(cadence, key)}"
+
+
+def partition_path(layer: str, table: str, exchange: str, market: str, cadence: Cadence, key: str) -> str:
+    """The one Parquet file of a partition. Raises ValueError like ``partition_dir``."""
+    return f"{partition_dir(layer, table, exchange, market, cadence, key)}/{PART}"
+
+
+def log_dir(layer: str, table: str, exchange: str, market: str, feed: str, cadence: Cadence, key: str) -> str:
+    """Folder of the append-only objects (ledger, quarantine) of one feed and partition."""
+    return f"{feed_dir(layer, table, exchange, market, feed)}/{_key_dir(cadence, key)}"
+
+
+def feed_dir(layer: str, table: str, exchange: str, market: str, feed: str) -> str:
+    """Folder of the append-only objects of one feed. ``feed=`` since a column is named ``table``."""
+    return f"{slice_dir(layer, table, exchange, market)}/feed={check_name(feed)}"
+
+
+def raw_path(exchange: str, key: str, sha256: str) -> str:
+    """Where the archive's own bytes are kept. Raises ValueError on an unsafe key or a wrong hash."""
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256!r} is not a sha256 in small hex digits")
+    names = key.split("/")
+    if not key.endswith(".zip") or not all(_ARCHIVE_NAME.fullmatch(name) for name in names):
+        raise ValueError(f"{key!r} is not a safe key of a zip file in an archive")
+    *folders, name = names
+    return "/".join(("raw", check_name(exchange), *folders, f"{name.removesuffix('.zip')}.{sha256[:16]}.zip"))
+
+
+def key_of(path: str) -> str:
+    """Key of the partition that ``path`` lies in. Raises ValueError if it lies in none."""
+    if not (match := _KEY.search(path)):
+        raise ValueError(f"{path!r} does not lie in a date= or month= folder")
+    parse_partition(match[3], Cadence.DAILY if match[1] else Cadence.MONTHLY)
+    return match[3]
+
+
+def _key_dir(cadence: Cadence, key: str) -> str:
+    parse_partition(key, cadence)
+    return f"{cadence.partition_column}={key}"

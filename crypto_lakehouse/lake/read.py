@@ -1,0 +1,268 @@
+"""The public reader: ``Lakehouse``, by which notebooks, programs and other rooms read the lake.
+
+Here belongs what a reader says and gets: arguments, their checks, and the shape of results. Listings are
+in ``describe.py``, DuckDB is in ``sql.py``, places and credentials are in ``store.py``. Nothing here
+writes, and nothing here may import Dagster; pandas and DuckDB are imported when they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.lake.describe import (
+    Part,
+    check_markets,
+    describe_frame,
+    list_parts,
+    path_columns,
+    split_table,
+    tables_frame,
+)
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["pandas", "polars", "arrow"]
+Time = str | date | datetime
+
+_HIVE = ("exchange", "market")
+# In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
+# file was seen), so a range of time means partitions.
+_BY_PARTITION = ("bronze", "ledger", "quarantine")
+
+
+class Lakehouse:
+    """A lake, opened for reading.
+
+    ``uri`` is a folder or ``s3://bucket/prefix``; by default LAKEHOUSE_LAKE_URI, else ``./lake``.
+    ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. Credentials come
+    from the usual AWS variables or files. A lake that is not there yet reads as empty.
+
+    >>> lake = Lakehouse("./lake")
+    >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-01-01", end="2024-02-01")
+    """
+
+    def __init__(self, uri: str | os.PathLike[str] | None = None, *, s3_endpoint_url: str | None = None):
+        place = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
+        endpoint = s3_endpoint_url or os.environ.get("LAKEHOUSE_S3_ENDPOINT_URL") or None
+        self._store = LakeStore.open(place, s3_endpoint_url=endpoint)
+
+    def __repr__(self) -> str:
+        return f"Lakehouse({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        """Where the lake is; without credentials."""
+        return self._store.uri
+
+    def scan(
+        self,
+        table: str,
+        *,
+        exchange: str = "binance",
+        market: str | Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Rows of ``layer.table`` as a lazy Polars frame; only the files of the range are ever opened.
+
+        ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
+        table's time column; in bronze, ledger and quarantine they choose whole partitions (any that
+        overlaps the range). ``market`` None means all markets. Without ``columns`` the result has the
+        columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for monthly tables)
+        can be asked for by name. Rows come in the order of partitions, markets, then rows of the file.
+        A table with no data gives an empty frame with the right columns.
+
+        Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed
+        symbol or time or where end is before start.
+
+        >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
+        """
+        layer, name, schema = split_table(table)
+        markets = check_markets(exchange, market)
+        wanted = _check_symbols(symbols)
+        first, last = _range(start, end)
+        from_path = path_columns(layer, name)
+        output = _check_columns(table, schema, from_path, columns)
+        parts = [
+            part
+            for one in markets
+            for part in list_parts(self._store, layer, name, f"exchange={exchange}/market={one}")
+            if _overlaps(part, first, last)
+        ]
+        frame = self._scan_parts(parts, schema, from_path)
+        if wanted is not None:
+            frame = frame.filter(pl.col("symbol").is_in(wanted))
+        if layer not in _BY_PARTITION:
+            time_column = pl.col(schema.time_column)
+            if first is not None:
+                frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
+            if last is not None:
+                frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
+        return frame.select(output)
+
+    def read(
+        self,
+        table: str,
+        *,
+        exchange: str = "binance",
+        market: str | Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Sequence[str] | None = None,
+        format: Format = "pandas",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Rows of ``layer.table`` in memory, sorted by market and primary key; arguments as in ``scan``.
+
+        ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. Symbols that have no
+        row in the range are named in a UserWarning.
+
+        >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
+        """
+        _check_format(format)
+        layer, name, schema = split_table(table)
+        output = _check_columns(table, schema, path_columns(layer, name), columns)
+        order = ["market", *schema.primary_key]
+        wanted = _check_symbols(symbols)
+        needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
+        frame = self.scan(
+            table, exchange=exchange, market=market, symbols=wanted, start=start, end=end, columns=needed
+        ).collect()
+        absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
+        if absent:
+            warnings.warn(
+                f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2
+            )
+        return _as_format(frame.sort(order, maintain_order=True).select(output), format)
+
+    def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
+
+        Every table has ``exchange``, ``market`` and ``date`` (``month`` for monthly tables) as columns;
+        a condition on these skips files. Raises KeyError on a table there is not, duckdb.Error on what
+        else DuckDB refuses.
+
+        >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
+        """
+        _check_format(format)
+        from crypto_lakehouse.lake.sql import run_sql, to_polars
+
+        result = run_sql(self._store, query)
+        return result if format == "arrow" else _as_format(to_polars(result), format)
+
+    def tables(self) -> pl.DataFrame:
+        """What is there: layer, table, exchange, market, partitions, first, last (partition keys), bytes.
+
+        >>> lake.tables()
+        """
+        return tables_frame(self._store)
+
+    def describe(self, table: str) -> pl.DataFrame:
+        """Columns of ``layer.table``: column, type, unit, nullable, doc. Raises KeyError if unknown.
+
+        >>> lake.describe("gold.bars_1h")
+        """
+        layer, name, _ = split_table(table)
+        return describe_frame(layer, name)
+
+    def _scan_parts(self, parts: list[Part], schema: Schema, from_path: Mapping[str, Any]) -> pl.LazyFrame:
+        columns = dict(pl.DataFrame(schema.arrow.empty_table()).schema)
+        frames = []
+        # The logs of daily and monthly feeds lie in one table; one scan takes one shape of path.
+        for column in sorted({part.column for part in parts}):
+            group = sorted((p for p in parts if p.column == column), key=lambda p: (p.key, p.market, p.path))
+            uris = [self._store.polars_uri(part.path) for part in group]
+            # Polars wants a type for each name= in a path: also of feed=, and of folders above the lake.
+            hive: dict[str, Any] = dict.fromkeys(re.findall(r"([^/=]+)=", uris[0]), pl.String)
+            hive[column] = pl.Date if column == "date" else pl.String
+            frame = pl.scan_parquet(
+                uris,
+                schema=columns,
+                hive_partitioning=True,
+                hive_schema=hive,
+                glob=False,
+                missing_columns="insert",
+                extra_columns="ignore",
+                storage_options=self._store.polars_options(),
+            )
+            frames.append(frame.select(*columns, *from_path))
+        return pl.concat(frames) if frames else pl.LazyFrame(schema={**columns, **from_path})
+
+
+def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
+    if symbols is None:
+        return None
+    names = [symbols] if isinstance(symbols, str) else list(symbols)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"symbols must be text such as 'BTCUSDT', not {name!r}")
+        check_symbol(name)
+    return names
+
+
+def _check_columns(
+    table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None
+) -> list[str]:
+    if columns is None:
+        return [*schema.column_names, *_HIVE]
+    if isinstance(columns, str):
+        raise ValueError(f"columns must be a list of names; did you mean [{columns!r}]?")
+    known = [*schema.column_names, *from_path]
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return list(dict.fromkeys(columns))
+
+
+def _check_format(format: str) -> None:
+    if format not in ("pandas", "polars", "arrow"):
+        raise ValueError(f"format {format!r} is not one of pandas, polars, arrow")
+
+
+def _as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    if format == "polars":
+        return frame
+    return frame.to_pandas() if format == "pandas" else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _range(start: Time | None, end: Time | None) -> tuple[datetime | None, datetime | None]:
+    first, last = _utc("start", start), _utc("end", end)
+    if first is not None and last is not None and last < first:
+        raise ValueError(f"end {last} is before start {first}; end is exclusive and must not be earlier")
+    return first, last
+
+
+def _utc(argument: str, value: Time | None) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(
+                f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
+            ) from None
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
+
+
+def _overlaps(part: Part, first: datetime | None, last: datetime | None) -> bool:
+    begin, stop = (datetime.combine(day, time.min, UTC) for day in part.days)
+    return (first is None or first < stop) and (last is None or begin < last)

@@ -1,0 +1,96 @@
+"""SQL over the lake by DuckDB: ``layer.table`` names become views, and only those that a query uses.
+
+Here belongs what DuckDB needs to see the lake; it is imported when the first query is made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from crypto_lakehouse.lake.describe import Part, list_parts, path_columns
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import LAYERS, schema_of, table_names
+
+_NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
+
+
+def referenced_tables(query: str) -> list[tuple[str, str]]:
+    """(layer, table) of every table of the lake that the text of a query names, in catalogue order."""
+    named = {(layer.lower(), table.lower()) for layer, table in _NAME.findall(query)}
+    return [name for name in table_names() if name in named]
+
+
+def run_sql(store: LakeStore, query: str) -> pa.Table:
+    """Run one query with session time zone UTC. Raises duckdb.Error; KeyError on a table there is not."""
+    with duckdb.connect() as connection:
+        # Names in a query mean tables of the lake, never Python variables that happen to be near.
+        connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
+        for layer in LAYERS:
+            connection.execute(f"CREATE SCHEMA {layer}")
+        for layer, table in referenced_tables(query):
+            _register(connection, store, layer, table)
+        try:
+            result = connection.sql(query)
+        except duckdb.CatalogException as error:
+            for layer, table in _NAME.findall(query):
+                if f"{table} does not exist" in str(error):
+                    try:
+                        schema_of(layer.lower(), table.lower())
+                    except KeyError as unknown:
+                        raise unknown from error
+            raise
+        return pa.table({}) if result is None else result.to_arrow_table()
+
+
+def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str) -> None:
+    hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
+    full = pa.schema([*schema_of(layer, table).arrow, *(pa.field(n, kind) for n, kind in hive.items())])
+    columns = ", ".join(f'"{name}"' for name in full.names)
+    parts = list_parts(store, layer, table)
+    if parts and store.is_local:
+        # The logs of daily and monthly feeds lie in one table; one read takes one shape of path.
+        groups = [[p for p in parts if p.column == column] for column in sorted({p.column for p in parts})]
+        source = " UNION ALL ".join(f"SELECT {columns} FROM {_read_parquet(store, g)}" for g in groups)
+    else:
+        name = f"{layer}__{table}"
+        connection.register(name, _dataset(store, parts, full, hive) if parts else full.empty_table())
+        source = f"SELECT {columns} FROM {name}"
+    connection.execute(f"CREATE VIEW {layer}.{table} AS {source}")
+
+
+def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping[str, pa.DataType]) -> Any:
+    return pads.dataset(
+        [store.path(part.path) for part in parts],
+        schema=full,
+        format="parquet",
+        filesystem=store.filesystem,
+        partitioning=pads.partitioning(pa.schema(list(hive.items())), flavor="hive"),
+        partition_base_dir=store.root,
+    )
+
+
+def _read_parquet(store: LakeStore, parts: list[Part]) -> str:
+    # The listing, not a glob: unpublished files are left out, and nothing is listed twice.
+    paths = ", ".join("'" + _plain(store.path(part.path)).replace("'", "''") + "'" for part in parts)
+    column = parts[0].column
+    kinds = {"exchange": "VARCHAR", "market": "VARCHAR", column: "DATE" if column == "date" else "VARCHAR"}
+    types = ", ".join(f"'{name}': {kind}" for name, kind in kinds.items())
+    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}})"
+
+
+def _plain(path: str) -> str:
+    """The path with characters that a glob would read made literal."""
+    return re.sub(r"([\[*?])", r"[\1]", path)
+
+
+def to_polars(table: pa.Table) -> pl.DataFrame:
+    """Arrow to Polars, also of a table without columns."""
+    frame = pl.from_arrow(table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()

@@ -1,0 +1,255 @@
+"""The lake's storage: one small interface over a local folder or an S3 bucket, with atomic publishing.
+
+Here belong opening the storage, moving whole objects in and out, and errors in words. What the objects
+are (paths, Parquet, tables) does not: see ``paths`` and ``partitions``. Every path that a method takes
+or gives is relative to the root of the lake, with ``/`` between names.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import fs
+
+TEMP_PREFIX = ".tmp-"
+_NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,62}")
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+class LakeError(Exception):
+    """The lake could not be read or written. Says what, where and what to do next; holds no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class LakeFile:
+    """One object of the lake: path relative to the root, size in bytes, time of last change (UTC)."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LakeStore:
+    """A lake in a local folder or in S3. Made by ``open``; can be pickled, never holds credentials.
+
+    ``root`` is the lake's place inside ``filesystem``. Credentials come from the standard AWS
+    environment variables, in each process anew.
+    """
+
+    uri: str
+    root: str
+    filesystem: fs.FileSystem
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+
+    @classmethod
+    def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str = "us-east-1") -> LakeStore:
+        """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing is read or made yet.
+
+        Raises LakeError where the URI or the endpoint cannot be used.
+        """
+        scheme, separator, rest = uri.partition("://")
+        if not separator or scheme == "file":
+            place = Path(unquote(rest) if separator else uri).expanduser().absolute()
+            root = os.path.normpath(place)
+            return cls(root, root, fs.LocalFileSystem())
+        if scheme != "s3":
+            raise LakeError(f"cannot open a lake in {scheme}://: give a folder or s3://bucket/prefix")
+        root = rest.strip("/")
+        bucket, *prefix = root.split("/")
+        if not _BUCKET.fullmatch(bucket):
+            raise LakeError(
+                "cannot open the lake: the URI does not name a bucket. Give s3://bucket/prefix, and "
+                "credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, never in the URI"
+            )
+        if prefix:
+            _checked(*prefix)
+        return cls(f"s3://{root}", root, _s3(s3_endpoint_url, s3_region), s3_endpoint_url, s3_region)
+
+    def __repr__(self) -> str:
+        return f"LakeStore({self.uri!r})"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def path(self, *parts: str) -> str:
+        """Path inside ``filesystem`` of a path in the lake. Raises ValueError on unsafe names (``..``)."""
+        return "/".join((self.root.rstrip("/"), *_checked(*parts))) if parts else self.root
+
+    def polars_uri(self, path: str) -> str:
+        """What polars and DuckDB call the object: a local path or ``s3://..``."""
+        return self.path(path) if self.is_local else f"s3://{self.path(path)}"
+
+    def polars_options(self) -> dict[str, str] | None:
+        """``storage_options`` of polars for this lake: None if local. Holds credentials: never log it."""
+        if self.is_local:
+            return None
+        options = {"aws_region": self.s3_region}
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            if value := os.environ.get(name):
+                options[name.lower()] = value
+        if self.s3_endpoint_url:
+            options["aws_endpoint_url"] = self.s3_endpoint_url
+            options["aws_virtual_hosted_style_request"] = "false"
+            if self.s3_endpoint_url.startswith("http://"):
+                options["aws_allow_http"] = "true"
+        return options
+
+    def exists(self, path: str) -> bool:
+        """Whether there is an object at ``path``. Raises LakeError if the storage cannot be asked."""
+        with self.explained("look up", path):
+            kind = self.filesystem.get_file_info(self.path(path)).type
+            if kind == fs.FileType.NotFound:
+                self._check_bucket()
+            return kind == fs.FileType.File
+
+    def read_bytes(self, path: str) -> bytes:
+        """All bytes of an object. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        with self.explained("read", path):
+            try:
+                with self.filesystem.open_input_file(self.path(path)) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                self._check_bucket()
+                raise
+
+    def write_bytes_atomic(self, path: str, data: bytes) -> None:
+        """Publish ``data`` at ``path``: readers see the old object or the new one, never a part.
+
+        Raises LakeError (disk full, no rights, no bucket); nothing is left behind then.
+        """
+        with self.explained("write", path):
+            if self.is_local:
+                _replace(Path(self.path(path)), data)
+                return
+            # No ``with`` here: it would close, and so publish, the object after a failed write.
+            stream = self.filesystem.open_output_stream(self.path(path))
+            stream.write(data)
+            stream.close()
+
+    def list(self, path: str = "", recursive: bool = True) -> list[LakeFile]:
+        """Objects below the folder, sorted by path, unpublished ones left out; a missing folder is empty.
+
+        Raises LakeError if the storage cannot be asked or the bucket does not exist.
+        """
+        selector = fs.FileSelector(
+            self.path(path) if path else self.root, allow_not_found=True, recursive=recursive
+        )
+        with self.explained("list", path):
+            infos = self.filesystem.get_file_info(selector)
+            if not infos:
+                self._check_bucket()
+        skip = len(self.root.rstrip("/")) + 1
+        return sorted(
+            (
+                LakeFile(info.path[skip:], info.size, info.mtime)
+                for info in infos
+                if info.type == fs.FileType.File and not info.base_name.startswith(TEMP_PREFIX)
+            ),
+            key=lambda file: file.path,
+        )
+
+    def delete(self, path: str) -> None:
+        """Remove an object; one that does not exist is no error. Raises LakeError otherwise."""
+        with self.explained("delete", path):
+            if self.exists(path):
+                self.filesystem.delete_file(self.path(path))
+
+    @contextmanager
+    def explained(self, action: str, path: str) -> Iterator[None]:
+        """Turn the storage's errors into LakeError; FileNotFoundError passes (a bucket's absence not)."""
+        try:
+            yield
+        except OSError as error:
+            text = str(error)
+            if isinstance(error, FileNotFoundError) and action == "read" and "NO_SUCH_BUCKET" not in text:
+                raise
+            for name in _SECRETS:
+                if secret := os.environ.get(name):
+                    text = text.replace(secret, "***")
+            where = "/".join(part for part in (self.uri, path) if part)
+            place = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
+            hint = _hint(error, text, self.is_local)
+            # ``from None``: the cause's text has not been cleared of secrets.
+            raise LakeError(f"cannot {action} {where}{place}: {text}. {hint}") from None
+
+    def _check_bucket(self) -> None:
+        # S3 gives "not found" for the object and for the whole bucket alike.
+        if self.is_local:
+            return
+        bucket = self.root.split("/", 1)[0]
+        if self.filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise FileNotFoundError(f"NO_SUCH_BUCKET: there is no bucket {bucket}")
+
+
+def _checked(*parts: str) -> list[str]:
+    names = [name for part in parts for name in part.split("/")]
+    for name in names:
+        if not _NAME.fullmatch(name) or name in (".", ".."):
+            raise ValueError(f"{name!r} in {'/'.join(parts)!r} is not a safe name for the lake")
+    return names
+
+
+def _s3(endpoint_url: str | None, region: str) -> fs.S3FileSystem:
+    scheme, endpoint = "https", None
+    if endpoint_url:
+        url = urlsplit(endpoint_url)
+        if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+            raise LakeError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
+        scheme, endpoint = url.scheme, url.netloc
+    return fs.S3FileSystem(
+        scheme=scheme,
+        endpoint_override=endpoint,
+        region=region,
+        force_virtual_addressing=False,
+        connect_timeout=10,
+        request_timeout=60,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=4),
+    )
+
+
+def _replace(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # The new name survives a power cut only once its folder is on disk as well.
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _hint(error: OSError, text: str, local: bool) -> str:
+    if local:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "The disk is full: free space or move the lake, then run again; nothing was half written"
+        return "Check that the folder exists and may be read and written by this user, then run again"
+    if "NO_SUCH_BUCKET" in text or "does not exist" in text:
+        return "Create the bucket or correct the lake's URI"
+    if any(
+        word in text for word in ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "403", "Credentials")
+    ):
+        return "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights of that user on the bucket"
+    return "Check the endpoint, the region and the network, then run again"

@@ -1,0 +1,74 @@
+"""Bronze assets: one per feed, each the archive's rows of its partitions."""
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import dagster as dg
+
+from crypto_lakehouse.archive.model import ArchiveError
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.environment import Environment, RawRetention
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeError
+from crypto_lakehouse.orchestration.assets.common import asset_arguments
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.schemas import bronze_schema
+
+
+class BronzeConfig(dg.Config):
+    """``symbols`` narrows the run to some symbols (names, patterns, exclusions); the others stay as they are."""
+
+    symbols: str = ""
+
+
+def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+    """The bronze asset of a feed."""
+    arguments = asset_arguments(
+        "bronze",
+        feed.market,
+        feed.table,
+        feed.cadence,
+        bronze_schema(feed),
+        feed.description,
+        ["python", "parquet"],
+        policy,
+    )
+
+    @dg.asset(**arguments, pool=f"{feed.exchange}_archive")
+    def bronze(
+        context: dg.AssetExecutionContext, config: BronzeConfig, lake: LakeResource, archive: ArchiveResource
+    ) -> PartitionStream:
+        store = lake.store()
+        ingest = BronzeIngest(
+            feed=feed,
+            source=archive.source(),
+            store=store,
+            raw=RawStore(store, feed.exchange, keep=environment.raw_retention is RawRetention.KEEP),
+            symbols=SymbolFilter.parse(config.symbols or environment.symbols),
+            now=lambda: datetime.now(timezone.utc),
+        )
+        return PartitionStream(_made(ingest, list(context.partition_keys), context))
+
+    return bronze
+
+
+def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionContext) -> Iterator[Made]:
+    try:
+        for part in ingest.partitions(keys):
+            if part.reasons:
+                context.log.warning(f"{ingest.feed.name} {part.key}: quarantined {part.reasons}")
+            yield Made(
+                part.key,
+                part.rows,
+                {
+                    "files": part.files,
+                    "quarantined_files": part.quarantined_files,
+                    "quarantined_rows": part.quarantined_rows,
+                    "quarantine_reasons": part.reasons,
+                },
+            )
+    except (ArchiveError, LakeError) as error:
+        raise dg.Failure(f"{ingest.feed.name}: {error}") from error

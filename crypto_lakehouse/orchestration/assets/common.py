@@ -1,0 +1,73 @@
+"""What all assets share: specs made from catalogue and schemas, so that no asset describes itself twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.orchestration.partitions import partitions_of
+from crypto_lakehouse.schemas import Schema
+
+OWNERS = ["team:market-data"]
+IO_MANAGER_KEY = "lake_io_manager"
+
+# Part of every asset's code version: raise a layer's number when its rows change for the same sources.
+CODE_VERSIONS = {"bronze": "1", "silver": "1", "gold": "1"}
+
+
+def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:
+    """[layer, exchange, market, table]."""
+    return dg.AssetKey([layer, market.exchange, market.name, table])
+
+
+def table_schema(schema: Schema) -> dg.TableSchema:
+    """The schema as Dagster shows it, each column with its unit and words."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                type=_type_name(c.type),
+                description=f"{c.doc} [{c.unit}]",
+                constraints=dg.TableColumnConstraints(nullable=c.nullable),
+            )
+            for c in schema.columns
+        ]
+    )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return str(kind)
+
+
+def asset_arguments(
+    layer: str,
+    market: Market,
+    table: str,
+    cadence: Cadence,
+    schema: Schema,
+    description: str,
+    kinds: Sequence[str],
+    policy: dg.BackfillPolicy,
+) -> dict[str, Any]:
+    """Keyword arguments of ``@dg.asset`` that follow from the table, the same way for every layer."""
+    return {
+        "key": asset_key(layer, market, table),
+        "group_name": layer,
+        "description": f"{description}\n\n{schema.doc}",
+        "kinds": set(kinds),
+        "owners": OWNERS,
+        "tags": {"layer": layer, "exchange": market.exchange, "market": market.name, "table": table},
+        "metadata": {
+            "dagster/column_schema": table_schema(schema),
+            "dagster/table_name": f"{layer}.{table}",
+            "primary_key": ", ".join(schema.primary_key),
+        },
+        "code_version": CODE_VERSIONS[layer],
+        "partitions_def": partitions_of(market.exchange, market.name, cadence),
+        "backfill_policy": policy,
+        "io_manager_key": IO_MANAGER_KEY,
+    }

@@ -1,0 +1,220 @@
+"""Asset checks of silver and gold tables. They are unpartitioned and name the failing dates and symbols,
+because Dagster records partitioned checks wrongly in range runs.
+
+What a check looks at: the partitions of the run that it is part of, else the newest ones. The rules
+themselves come from the schemas and from ``pipeline.reconcile``.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime, timezone
+
+import dagster as dg
+import polars as pl
+
+from crypto_lakehouse.archive.model import ArchiveError
+from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_keys
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.partitions import list_keys, read_partition
+from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.reconcile import compare
+from crypto_lakehouse.schemas import Schema, schema_of
+
+_NEWEST = 31
+_SHOWN = 20
+
+# A finding: partition, symbol, what is wrong.
+Finding = tuple[str, str, str]
+RowCheck = Callable[[pl.DataFrame, Schema], list[tuple[str, str]]]
+
+
+def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
+    """Columns in order, types, and no null where none is allowed."""
+    if rows.columns != schema.column_names:
+        return [("", f"columns are {rows.columns}")]
+    found = []
+    expected = pl.from_arrow(schema.arrow.empty_table())
+    assert isinstance(expected, pl.DataFrame)
+    for column in schema.columns:
+        if rows.schema[column.name] != expected.schema[column.name]:
+            found.append(("", f"{column.name} is {rows.schema[column.name]}"))
+        nulls = rows.filter(pl.col(column.name).is_null()) if not column.nullable else rows.clear()
+        found += [(symbol, f"{column.name} is null") for symbol in nulls["symbol"].unique().sort()]
+    return found
+
+
+def check_primary_key(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
+    """No two rows of the same primary key."""
+    doubled = rows.group_by(schema.primary_key).len().filter(pl.col("len") > 1)
+    per_symbol = doubled.group_by("symbol").len().sort("symbol")
+    return [(symbol, f"{n} keys more than once") for symbol, n in per_symbol.iter_rows()]
+
+
+def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
+    """low <= open, close <= high; takers never bought more than was traded; VWAP within [low, high]."""
+    del schema
+    bad = (
+        (pl.col("low") > pl.min_horizontal("open", "close"))
+        | (pl.col("high") < pl.max_horizontal("open", "close"))
+        | (pl.col("taker_buy_base_volume") > pl.col("base_volume") * (1 + 1e-12))
+    )
+    if "vwap" in rows.columns:
+        bad = bad | (pl.col("vwap") < pl.col("low")) | (pl.col("vwap") > pl.col("high"))
+    per_symbol = rows.filter(bad.fill_null(False)).group_by("symbol").len().sort("symbol")
+    return [(symbol, f"{n} rows break the price or volume rules") for symbol, n in per_symbol.iter_rows()]
+
+
+def table_checks(
+    layer: str, market: Market, table: str, cadence: Cadence
+) -> list[dg.AssetChecksDefinition]:
+    """Checks of what is stored: schema, primary key and, for tables with prices, the price rules."""
+    schema = schema_of(layer, table)
+    checks: dict[str, RowCheck] = {"schema": check_schema, "primary_key": check_primary_key}
+    if "high" in schema.column_names:
+        checks["ohlc"] = check_prices
+    return [_stored_check(name, layer, market, table, cadence, check) for name, check in checks.items()]
+
+
+def _stored_check(
+    name: str, layer: str, market: Market, table: str, cadence: Cadence, check: RowCheck
+) -> dg.AssetChecksDefinition:
+    schema = schema_of(layer, table)
+
+    @dg.asset_check(
+        name=name, asset=asset_key(layer, market, table), description=(check.__doc__ or "").split("\n")[0]
+    )
+    def stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, layer, market, table, cadence)
+        found: list[Finding] = []
+        for key in keys:
+            rows = read_partition(store, layer, table, market.exchange, market.name, key)
+            found += [(key, symbol, what) for symbol, what in check(rows, schema)]
+        return result(found, keys, dg.AssetCheckSeverity.ERROR)
+
+    return stored
+
+
+def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
+    """Silver against the ledger: every ingested file has rows in silver, no file is failed or quarantined."""
+
+    @dg.asset_check(
+        name="completeness",
+        asset=asset_key("silver", feed.market, feed.table),
+        description="Every file in the ledger is in silver; failed and quarantined ones are named.",
+    )
+    def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        found: list[Finding] = []
+        for key in keys:
+            rows = read_partition(store, "silver", feed.table, feed.exchange, feed.market.name, key)
+            symbols = set(rows["symbol"].unique())
+            for row in read_state(store, feed, key).values():
+                if row["status"] in ("failed", "quarantined"):
+                    found.append((key, row["symbol"], f"{row['status']}: {row['reason']}: {row['detail']}"))
+                elif row["status"] == "ingested" and row["symbol"] not in symbols:
+                    found.append((key, row["symbol"], "the file is ingested and silver has no row of it"))
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return completeness
+
+
+def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksDefinition]:
+    """Bronze against the archive: ``freshness`` of the newest date, and ``reconciliation`` of all of them."""
+    asset = asset_key("bronze", feed.market, feed.table)
+
+    @dg.asset_check(name="freshness", asset=asset, description="The newest date of the archive is in the lake.")
+    def freshness(lake: LakeResource, archive: ArchiveResource) -> dg.AssetCheckResult:
+        made = _made_keys(lake.store(), feed)
+        if not made:
+            return dg.AssetCheckResult(passed=True, metadata={"note": "nothing was made yet"})
+        newest = parse_partition(made[-1], feed.cadence)[0]
+        try:
+            source = archive.source()
+            symbols = environment.symbol_filter.select(source.symbols(feed))
+            probes = [symbols[i * len(symbols) // 20] for i in range(20)] if len(symbols) > 20 else symbols
+            files = source.files(feed, probes, newest, _today())
+        except ArchiveError as error:
+            return _unanswered(error)
+        missing = sorted({file.period for file in files} - set(made))
+        found = [(key, "", "the archive has it, the lake does not") for key in missing]
+        return result(found, made[-1:], dg.AssetCheckSeverity.WARN)
+
+    @dg.asset_check(
+        name="reconciliation",
+        asset=asset,
+        description="Every file that the archive lists between the first and the last date of the lake is"
+        " ingested as it is listed now: names holes, replaced, failed and quarantined files.",
+    )
+    def reconciliation(lake: LakeResource, archive: ArchiveResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        made = _made_keys(store, feed)
+        if not made:
+            return dg.AssetCheckResult(passed=True, metadata={"note": "nothing was made yet"})
+        first, end = parse_partition(made[0], feed.cadence)[0], parse_partition(made[-1], feed.cadence)[1]
+        try:
+            different = compare(feed, archive.source(), store, environment.symbol_filter, first, end)
+        except (ArchiveError, LakeError) as error:
+            return _unanswered(error)
+        found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
+        holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(made))
+        found += [(key, "", "the partition was never made") for key in holes]
+        return result(sorted(found), made, dg.AssetCheckSeverity.WARN)
+
+    return [freshness, reconciliation]
+
+
+def keys_to_check(
+    context: dg.AssetCheckExecutionContext,
+    store: LakeStore,
+    layer: str,
+    market: Market,
+    table: str,
+    cadence: Cadence,
+) -> list[str]:
+    """Stored partitions of the run's range or partition; outside such a run the newest ones."""
+    stored = sorted(list_keys(store, layer, table, market.exchange, market.name))
+    tags = context.run.tags
+    start, end = tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG)
+    one = tags.get("dagster/partition")
+    start, end = (start or one), (end or one)
+    if start is None or end is None:
+        return stored[-_NEWEST:]
+    keys = partition_keys(parse_partition(start, cadence)[0], parse_partition(end, cadence)[1], cadence)
+    return sorted(set(keys) & set(stored))
+
+
+def result(found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
+    """Result with a table of the findings, the first ones shown, all counted."""
+    lines = ["| partition | symbol | finding |", "|---|---|---|"]
+    lines += [f"| {key} | {symbol} | {str(what).replace('|', '/')} |" for key, symbol, what in found[:_SHOWN]]
+    more = f"\n\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    span = f"{keys[0]} to {keys[-1]}" if keys else "none"
+    metadata: dict[str, dg.MetadataValue] = {
+        "findings": dg.MetadataValue.int(len(found)),
+        "partitions": dg.MetadataValue.text(f"{len(keys)}: {span}"),
+    }
+    if found:
+        metadata["table"] = dg.MetadataValue.md("\n".join(lines) + more)
+        failing = sorted({key for key, _, _ in found})
+        metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
+    text = f"{len(found)} findings" if found else "no findings"
+    return dg.AssetCheckResult(passed=not found, severity=severity, metadata=metadata, description=text)
+
+
+def _made_keys(store: LakeStore, feed: Feed) -> list[str]:
+    return sorted(list_keys(store, "bronze", feed.table, feed.exchange, feed.market.name))
+
+
+def _unanswered(error: Exception) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=False, severity=dg.AssetCheckSeverity.WARN, description=f"could not be checked: {error}"
+    )
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()

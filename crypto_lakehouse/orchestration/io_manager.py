@@ -1,0 +1,125 @@
+"""``LakeParquetIOManager``: what assets return becomes Parquet partitions, and what they ask for LazyFrames.
+
+Where bytes lie and how they are published is the lake's business; here is only Dagster's side: which
+partitions a run is for, metadata of each, and clear failures.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from crypto_lakehouse.lake.partitions import PartitionInfo, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.orchestration.pictures import preview_markdown
+from crypto_lakehouse.orchestration.resources import LakeResource
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One partition as an asset made it: its key, its rows, and metadata beyond what the rows tell."""
+
+    key: str
+    rows: pl.DataFrame
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PartitionStream:
+    """An iterator of ``Made``, wrapped because Dagster would iterate a bare generator itself."""
+
+    def __init__(self, made: Iterable[Made]) -> None:
+        self._made = made
+
+    def __iter__(self) -> Iterator[Made]:
+        return iter(self._made)
+
+
+def slice_of(asset_key: dg.AssetKey) -> tuple[str, str, str, str]:
+    """(layer, table, exchange, market) of an asset key, which is [layer, exchange, market, table]."""
+    layer, exchange, market, table = asset_key.path
+    return layer, table, exchange, market
+
+
+class LakeParquetIOManager(dg.ConfigurableIOManager):
+    """Stores a run's partitions one by one, each atomically, and loads any range of them lazily.
+
+    Takes a ``PartitionStream``, a mapping of partition key to frame, or one frame where the run is for
+    one partition. Refuses keys that the run is not for, and keys of the run that did not come. Each
+    partition gets its own metadata: rows, bytes, symbols, min and max time, URI and a preview.
+    """
+
+    lake: dg.ResourceDependency[LakeResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Write every partition of the run. Raises dg.Failure on foreign, repeated or missing keys."""
+        expected = list(context.asset_partition_keys)
+        missing = set(expected)
+        store = self.lake.store()
+        where = slice_of(context.asset_key)
+        for number, made in enumerate(self._stream(expected, obj), start=1):
+            if made.key not in missing:
+                raise dg.Failure(
+                    f"{context.asset_key.to_user_string()} gave partition {made.key}, which this run is not for"
+                    " or which came already; nothing was written for it",
+                    allow_retries=False,
+                )
+            info = write_partition(store, *where, made.key, made.rows)
+            missing.discard(made.key)
+            metadata = {**_describe(info, made.rows), **made.metadata}
+            context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
+            context.log.info(
+                f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols"
+            )
+        if missing:
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"
+                f" first {min(missing)}; those that it gave are stored",
+                allow_retries=False,
+            )
+
+    @staticmethod
+    def _stream(expected: list[str], obj: Any) -> Iterable[Made]:
+        if isinstance(obj, PartitionStream):
+            return obj
+        if isinstance(obj, Mapping):
+            return (Made(key, rows) for key, rows in obj.items())
+        if isinstance(obj, pl.DataFrame) and len(expected) == 1:
+            return (Made(expected[0], obj),)
+        raise dg.Failure(
+            f"cannot store a {type(obj).__name__} for {len(expected)} partitions: return a PartitionStream,"
+            " a mapping of partition key to frame, or one frame for one partition",
+            allow_retries=False,
+        )
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        """A LazyFrame over the upstream partitions, with the Hive columns.
+
+        Raises dg.Failure, without retry, where an upstream partition was never made.
+        """
+        keys = list(context.asset_partition_keys)
+        layer, table, exchange, market = slice_of(context.asset_key)
+        store = self.lake.store()
+        there = list_keys(store, layer, table, exchange, market)
+        missing = [key for key in keys if key not in there]
+        if missing:
+            some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} lacks {len(missing)} partitions: {some}."
+                f" Materialize them first, for example: crypto-lakehouse backfill --market {market}"
+                f" --table {table} --from {missing[0]} --to {missing[-1]}",
+                allow_retries=False,
+            )
+        return scan_partitions(store, layer, table, exchange, market, keys)
+
+
+def _describe(info: PartitionInfo, rows: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "dagster/partition_row_count": info.rows,
+        "bytes": info.bytes,
+        "symbols": info.symbols,
+        "min_time": info.min_time.isoformat() if info.min_time else "none",
+        "max_time": info.max_time.isoformat() if info.max_time else "none",
+        "uri": dg.MetadataValue.path(info.uri),
+        "preview": dg.MetadataValue.md(preview_markdown(rows)),
+    }

@@ -1,0 +1,73 @@
+"""Jobs and schedules: one update job per market and cadence, through all layers; one reconciliation job.
+
+Sensors, schedules and the command line all launch these jobs; a run is for a range of partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import Cadence, Feed
+from crypto_lakehouse.orchestration.partitions import partitions_of
+
+RECONCILIATION_JOB = "reconciliation"
+# Daily files of a day appear from 06:10 to 08:40 UTC of the next, monthly ones on day 1 about 08:00.
+_DAILY_HOUR, _MONTHLY_HOUR = 9, 10
+
+
+def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
+    """Name of the job that makes all tables of a market and cadence: ``update_binance_um_daily``."""
+    return f"update_{exchange}_{market}_{cadence}"
+
+
+def update_jobs(
+    feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]
+) -> list[dg.UnresolvedAssetJobDefinition]:
+    """One job for each market and cadence that has feeds: bronze, silver and gold in one run."""
+    jobs = []
+    for exchange, market, cadence in dict.fromkeys((f.exchange, f.market.name, f.cadence) for f in feeds):
+        partitions = partitions_of(exchange, market, cadence)
+        keys = [
+            key
+            for asset in assets
+            for key in asset.keys
+            if key.path[1:3] == [exchange, market] and asset.partitions_def is partitions
+        ]
+        jobs.append(
+            dg.define_asset_job(
+                update_job_name(exchange, market, cadence),
+                selection=dg.AssetSelection.assets(*keys),
+                partitions_def=partitions,
+                description=f"{cadence} tables of {exchange} {market}, bronze to gold, for a range of partitions.",
+                executor_def=dg.in_process_executor,
+            )
+        )
+    return jobs
+
+
+def update_schedules(
+    jobs: Sequence[dg.UnresolvedAssetJobDefinition], status: dg.DefaultScheduleStatus
+) -> list[dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition]:
+    """One schedule for each update job: the newest partition, once the archive usually has it."""
+    return [
+        dg.build_schedule_from_partitioned_job(
+            job,
+            hour_of_day=_MONTHLY_HOUR if job.name.endswith(Cadence.MONTHLY) else _DAILY_HOUR,
+            minute_of_hour=0,
+            default_status=status,
+        )
+        for job in jobs
+    ]
+
+
+def reconciliation_job() -> dg.UnresolvedAssetJobDefinition:
+    """The job that runs the reconciliation and freshness checks of all feeds."""
+    checks = dg.AssetSelection.all_asset_checks()
+    return dg.define_asset_job(
+        RECONCILIATION_JOB,
+        selection=checks,
+        description="All asset checks, without making anything: holes, failed and replaced files, freshness.",
+        executor_def=dg.in_process_executor,
+    )

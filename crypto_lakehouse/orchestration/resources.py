@@ -1,0 +1,62 @@
+"""Dagster resources: the lake and the archive, made from the settings. No logic of their own."""
+
+from typing import Self
+
+import dagster as dg
+
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.model import ArchiveSource
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.store import LakeStore
+
+
+class LakeResource(dg.ConfigurableResource):
+    """The lake: a folder or an S3 prefix. Credentials come from the ``AWS_*`` variables only."""
+
+    uri: str
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+
+    @classmethod
+    def of(cls, environment: Environment) -> Self:
+        """From the settings."""
+        return cls(
+            uri=environment.lake_uri,
+            s3_endpoint_url=environment.s3_endpoint_url,
+            s3_region=environment.s3_region,
+        )
+
+    def store(self) -> LakeStore:
+        """Open the lake."""
+        return LakeStore.open(self.uri, s3_endpoint_url=self.s3_endpoint_url, s3_region=self.s3_region)
+
+
+class ArchiveResource(dg.ConfigurableResource):
+    """The exchange's archive: where it is and how gently it is asked."""
+
+    archive_url: str
+    listing_url: str
+    concurrency: int
+    attempts: int
+    stall_timeout: float
+
+    @classmethod
+    def of(cls, environment: Environment) -> Self:
+        """From the settings."""
+        return cls(
+            archive_url=environment.archive_url,
+            listing_url=environment.archive_listing_url,
+            concurrency=environment.concurrency,
+            attempts=environment.retries,
+            stall_timeout=environment.stall_timeout,
+        )
+
+    def source(self) -> ArchiveSource:
+        """Open the archive."""
+        return BinanceArchive(
+            archive_url=self.archive_url,
+            listing_url=self.listing_url,
+            concurrency=self.concurrency,
+            attempts=self.attempts,
+            timeout=self.stall_timeout,
+        )

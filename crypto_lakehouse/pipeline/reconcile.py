@@ -1,0 +1,83 @@
+"""What the archive lists against what the ledger knows: new, replaced and failed files.
+
+Sensors ask for a window and some symbols, the daily reconciliation for everything; both get their
+answer here. Deciding what to run is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
+from crypto_lakehouse.catalog import Feed, partition_keys
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.store import LakeStore
+
+
+class Problem(StrEnum):
+    """How a listed file differs from what the ledger says of it."""
+
+    NEW = "new"
+    REPLACED = "replaced"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One file of the archive that is not in the lake as the archive has it now."""
+
+    period: str
+    symbol: str
+    key: str
+    last_modified: datetime
+    problem: Problem
+    detail: str
+
+
+def differences(files: Iterable[ArchiveFile], states: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
+    """Differences between a listing and the ledger's present state of each partition, in listing order."""
+    found = []
+    for file in files:
+        row = states.get(file.period, {}).get(file.key)
+        problem = _problem(file, row)
+        if problem is not None:
+            detail = (row and row["detail"]) or ""
+            found.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
+    return found
+
+
+def _problem(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
+    if row is None:
+        return Problem.NEW
+    if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
+        return Problem.REPLACED
+    return {"failed": Problem.FAILED, "quarantined": Problem.QUARANTINED}.get(row["status"])
+
+
+def compare(
+    feed: Feed,
+    source: ArchiveSource,
+    store: LakeStore,
+    symbols: SymbolFilter,
+    first: date,
+    end: date,
+    most_symbols: int | None = None,
+) -> list[Difference]:
+    """Differences of the wanted symbols' files of [first, end), UTC days.
+
+    ``most_symbols`` asks an evenly spread part of the symbols only, which is what a sensor can afford.
+    Raises ArchiveError where the archive cannot be listed.
+    """
+    wanted = symbols.select(source.symbols(feed))
+    if most_symbols is not None and len(wanted) > most_symbols:
+        wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
+    files = source.files(feed, wanted, first, end)
+    keys = set(partition_keys(first, end, feed.cadence)) & {file.period for file in files}
+    states = {key: read_state(store, feed, key) for key in sorted(keys)}
+    return differences(files, states)

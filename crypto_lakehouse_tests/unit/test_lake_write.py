@@ -1,0 +1,352 @@
+"""The lake's write side on a local folder."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crypto_lakehouse.catalog import Cadence, feed
+from crypto_lakehouse.lake import paths
+from crypto_lakehouse.lake.ledger import latest, read_ledger, read_state, record_files
+from crypto_lakehouse.lake.partitions import (
+    ROW_GROUP_ROWS,
+    MissingPartition,
+    list_keys,
+    partition_exists,
+    read_partition,
+    scan_partitions,
+    write_partition,
+)
+from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.schemas import schema_of
+
+SLICE = ("silver", "klines_1m", "binance", "um")
+KEY = "2024-01-01"
+UM_1M = feed("binance", "um", "klines_1m")
+NOW = datetime(2024, 2, 1, tzinfo=UTC)
+
+
+def klines(symbols: list[str], day: date, minutes: int) -> pl.DataFrame:
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    rows = [
+        {
+            "symbol": symbol,
+            "open_time": begin + timedelta(minutes=i),
+            "close_time": begin + timedelta(minutes=i + 1, microseconds=-1),
+            **dict.fromkeys(("open", "high", "low", "close"), 100.0 + i),
+            **dict.fromkeys(("base_volume", "quote_volume"), 2.5),
+            "trade_count": i,
+            **dict.fromkeys(("taker_buy_base_volume", "taker_buy_quote_volume"), 0.5),
+            "contracts": None,
+            "source": "archive_daily",
+        }
+        for symbol in symbols
+        for i in range(minutes)
+    ]
+    schema = pl.DataFrame(schema_of("silver", "klines_1m").arrow.empty_table()).schema
+    return pl.DataFrame(rows, schema=schema)
+
+
+def ledger_row(symbol: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "key": f"data/futures/um/daily/klines/{symbol}/1m/{symbol}-1m-2024-01-01.zip",
+        "symbol": symbol,
+        "period": KEY,
+        "size": 10,
+        "etag": "e",
+        "last_modified": datetime(2024, 1, 2, tzinfo=UTC),
+        "sha256": "0" * 64,
+        "rows": 1440,
+        "rejected_rows": 0,
+        "status": "ingested",
+        "reason": None,
+        "detail": None,
+        **changes,
+    }
+
+
+def reject(line: int | None) -> dict[str, Any]:
+    return {
+        "layer": "silver",
+        "symbol": "BTCUSDT",
+        "source_key": "data/x.zip",
+        "source_sha256": None,
+        "source_line": line,
+        "reason": "negative_price",
+        "detail": "open is -1",
+        "raw": "-1,2",
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LakeStore:
+    return LakeStore.open(str(tmp_path / "lake"))
+
+
+@pytest.mark.requirement("T4")
+def test_publishing_replaces_whole_objects_and_leaves_no_temporary_files(store: LakeStore) -> None:
+    store.write_bytes_atomic("raw/a", b"one")
+    store.write_bytes_atomic("raw/a", b"two")
+    assert store.read_bytes("raw/a") == b"two"
+    assert [p.name for p in Path(store.root).rglob("*") if p.is_file()] == ["a"]
+    Path(store.root, "raw", ".tmp-left-by-a-crash").write_bytes(b"x")
+    assert [(f.path, f.size) for f in store.list()] == [("raw/a", 3)]
+    store.delete("raw/a")
+    store.delete("raw/a")
+    assert not store.exists("raw/a")
+    assert store.list("nothing/here") == []
+
+
+@pytest.mark.requirement("T4")
+def test_a_write_that_cannot_finish_keeps_the_old_object_and_names_the_path(store: LakeStore) -> None:
+    store.write_bytes_atomic("raw/a", b"old")
+    code = f"""
+import resource
+from crypto_lakehouse.lake.store import LakeError, LakeStore
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    LakeStore.open({store.uri!r}).write_bytes_atomic("raw/a", bytes(100_000))
+except LakeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"cannot write {store.uri}/raw/a" in done.stdout
+    assert store.read_bytes("raw/a") == b"old"
+    assert [p.name for p in Path(store.root, "raw").iterdir()] == ["a"]
+
+
+@pytest.mark.requirement("T4", "D7")
+def test_the_same_rows_in_any_order_give_the_same_bytes(store: LakeStore) -> None:
+    frame = klines(["BTCUSDT", "ETHUSDT"], date(2024, 1, 1), 50)
+    info = write_partition(store, *SLICE, KEY, frame)
+    before = Path(info.uri).read_bytes()
+    assert write_partition(store, *SLICE, KEY, frame.reverse().to_arrow()) == info
+    assert Path(info.uri).read_bytes() == before
+    assert (info.rows, info.symbols, info.bytes) == (100, 2, len(before))
+    assert (info.min_time, info.max_time) == (frame["open_time"].min(), frame["open_time"].max())
+    assert read_partition(store, *SLICE, KEY).equals(frame)
+
+
+@pytest.mark.requirement("D7")
+def test_parquet_layout(store: LakeStore) -> None:
+    symbols = [f"S{i:02}USDT" for i in range(13)]
+    info = write_partition(store, *SLICE, KEY, klines(symbols, date(2024, 1, 1), 1440))
+    meta = pq.ParquetFile(info.uri).metadata
+    assert b"ARROW:schema" not in (meta.metadata or {})
+    assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [14_400, 4_320]
+    for i in range(meta.row_group(0).num_columns):
+        column = meta.row_group(0).column(i)
+        assert column.compression == "ZSTD"
+        text = column.physical_type == "BYTE_ARRAY"
+        assert any("DICTIONARY" in e for e in column.encodings) == text
+        assert ("DELTA_BINARY_PACKED" in column.encodings) == (column.physical_type == "INT64")
+        assert column.statistics is not None
+    assert pq.read_schema(info.uri).equals(schema_of("silver", "klines_1m").arrow)
+
+
+@pytest.mark.requirement("D7")
+@pytest.mark.parametrize("minutes", [7_000, 8_000, 20_000])
+def test_row_groups_do_not_split_a_symbol_that_fits_in_one(store: LakeStore, minutes: int) -> None:
+    info = write_partition(store, *SLICE, KEY, klines(["A", "B", "C"], date(2024, 1, 1), minutes))
+    file = pq.ParquetFile(info.uri)
+    groups = [file.read_row_group(i, ["symbol"])["symbol"].to_pylist() for i in range(file.num_row_groups)]
+    assert all(len(group) <= ROW_GROUP_ROWS for group in groups)
+    if minutes > ROW_GROUP_ROWS:
+        assert all(len(set(group)) == 1 for group in groups)
+    else:
+        assert all(sum(symbol in group for group in groups) == 1 for symbol in "ABC")
+
+
+@pytest.mark.requirement("D7")
+def test_an_empty_partition_is_a_fact(store: LakeStore) -> None:
+    empty = klines([], date(2024, 1, 1), 0)
+    info = write_partition(store, *SLICE, KEY, empty)
+    assert (info.rows, info.symbols, info.min_time, info.max_time) == (0, 0, None, None)
+    assert read_partition(store, *SLICE, KEY).equals(empty)
+    write_partition(store, *SLICE, "2024-01-02", klines(["BTCUSDT"], date(2024, 1, 2), 3))
+    assert list(list_keys(store, *SLICE)) == [KEY, "2024-01-02"]
+    assert scan_partitions(store, *SLICE, [KEY, "2024-01-02"]).collect().height == 3
+    assert scan_partitions(store, *SLICE, []).collect().equals(empty)
+
+
+@pytest.mark.requirement("D7")
+def test_a_missing_partition_is_named(store: LakeStore) -> None:
+    assert not partition_exists(store, *SLICE, KEY)
+    with pytest.raises(MissingPartition, match="date=2024-01-01"):
+        read_partition(store, *SLICE, KEY)
+    with pytest.raises(MissingPartition, match="date=2024-01-01"):
+        scan_partitions(store, *SLICE, [KEY])
+
+
+@pytest.mark.requirement("D7")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop("open"), "missing .*open"),
+        (lambda f: f.with_columns(x=1), "unknown .*x"),
+        (lambda f: f.with_columns(pl.lit("abc").alias("open")), "column open"),
+        (lambda f: f.with_columns(pl.lit(None, pl.Float64).alias("open")), "column open has 2 nulls"),
+        (lambda f: f.with_columns(pl.col("open_time").dt.replace_time_zone(None)), "time zone"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(store: LakeStore, change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_partition(store, *SLICE, KEY, change(klines(["A"], date(2024, 1, 1), 2)))
+    assert store.list() == []
+
+
+@pytest.mark.requirement("D7")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.dictionaries(
+        st.tuples(st.text(min_size=1, max_size=8), st.integers(0, 86_399)),
+        st.tuples(
+            st.floats(allow_nan=False),
+            st.integers(-(2**63), 2**63 - 1),
+            st.none() | st.integers(0, 9),
+        ),
+        max_size=30,
+    )
+)
+def test_what_is_written_is_read_back(store: LakeStore, rows: dict[Any, Any]) -> None:
+    base = klines(["A"], date(2024, 1, 1), len(rows))
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    frame = base.with_columns(
+        pl.Series("symbol", [s for s, _ in rows], pl.String),
+        pl.Series("open_time", [begin + timedelta(seconds=t) for _, t in rows], base.schema["open_time"]),
+        pl.Series("open", [v[0] for v in rows.values()], pl.Float64),
+        pl.Series("trade_count", [v[1] for v in rows.values()], pl.Int64),
+        pl.Series("contracts", [v[2] for v in rows.values()], pl.Int64),
+    )
+    write_partition(store, *SLICE, KEY, frame)
+    assert read_partition(store, *SLICE, KEY).equals(frame.sort("symbol", "open_time"))
+
+
+@pytest.mark.requirement("F3.4")
+def test_the_ledger_is_append_only_and_a_second_run_writes_nothing(store: LakeStore) -> None:
+    rows = [ledger_row("BTCUSDT"), ledger_row("ETHUSDT")]
+    assert record_files(store, UM_1M, KEY, rows, NOW) == 2
+    files = store.list()
+    assert files[0].path.startswith("ledger/files/exchange=binance/market=um/feed=klines_1m/date=2024-01-01/")
+    later = NOW + timedelta(days=1)
+    assert record_files(store, UM_1M, KEY, rows, later) == 0
+    assert store.list() == files
+    changed = ledger_row("BTCUSDT", sha256="1" * 64)
+    assert record_files(store, UM_1M, KEY, [changed, rows[1]], later) == 1
+    assert record_files(store, UM_1M, KEY, rows, later + timedelta(days=1)) == 1
+    assert set(files) < set(store.list())
+    state = read_state(store, UM_1M, KEY)[rows[0]["key"]]
+    assert (state["sha256"], state["first_seen"], state["table"]) == ("0" * 64, NOW, "klines_1m")
+    everything = read_ledger(store, UM_1M)
+    assert everything.height == 4
+    assert latest(everything).height == 2
+    assert read_ledger(store, UM_1M, ["2024-01-02"]).is_empty()
+
+
+@pytest.mark.requirement("F3.4")
+def test_the_ledger_takes_periods_without_files_and_refuses_unknown_fields(store: LakeStore) -> None:
+    none = ledger_row("", key=f"no_file/{KEY}", status="no_file", etag=None, last_modified=None, rows=0)
+    assert record_files(store, UM_1M, KEY, [none], NOW) == 1
+    with pytest.raises(ValueError, match="colour"):
+        record_files(store, UM_1M, KEY, [ledger_row("A", colour=1)], NOW)
+    with pytest.raises(ValueError, match="time zone"):
+        record_files(store, UM_1M, KEY, [], NOW.replace(tzinfo=None))
+
+
+@pytest.mark.requirement("F3.4")
+def test_the_quarantine_writes_the_same_rejects_once(store: LakeStore) -> None:
+    rows = [reject(1), reject(None)]
+    assert record_rejected(store, UM_1M, KEY, [], NOW) == 0
+    assert record_rejected(store, UM_1M, KEY, rows, NOW) == 2
+    assert record_rejected(store, UM_1M, KEY, rows[::-1], NOW + timedelta(days=1)) == 0
+    assert record_rejected(store, UM_1M, KEY, [*rows, reject(2)], NOW + timedelta(days=2)) == 3
+    found = read_rejected(store, UM_1M, [KEY])
+    assert sorted(found["source_line"].to_list(), key=str) == [1, 2, None]
+    assert found["seen_at"].min() == NOW
+    assert found["period"].unique().to_list() == [KEY]
+    assert read_rejected(store).equals(found)
+    assert read_rejected(store, UM_1M, ["2024-01-02"]).is_empty()
+
+
+@pytest.mark.requirement("F3.4", "T7")
+def test_raw_files_are_kept_by_hash(store: LakeStore, tmp_path: Path) -> None:
+    key = "data/spot/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-01-01.zip"
+    source = tmp_path / "x.zip"
+    source.write_bytes(b"bytes")
+    sha256 = hashlib.sha256(b"bytes").hexdigest()
+    off, on = RawStore(store, "binance", keep=False), RawStore(store, "binance", keep=True)
+    off.put(key, sha256, source)
+    assert store.list() == []
+    on.put(key, sha256, source)
+    kept = on.get(key, sha256, tmp_path)
+    assert kept is not None
+    assert kept.read_bytes() == b"bytes"
+    assert kept.name.endswith(f"-2026-01-01.{sha256[:16]}.zip")
+    assert off.get(key, sha256, tmp_path) is None
+    assert on.get(key, "1" * 64, tmp_path) is None
+    kept.write_bytes(b"rotten")
+    assert on.get(key, sha256, tmp_path) is None
+
+
+@pytest.mark.requirement("T7")
+@pytest.mark.parametrize("bad", ["../x", "..", "a/b", "", "a b", "A", "a\n", "a=b", "ü"])
+def test_unsafe_names_never_become_paths(store: LakeStore, bad: str) -> None:
+    for names in ((bad, "binance", "um"), ("klines_1m", bad, "um"), ("klines_1m", "binance", bad)):
+        with pytest.raises(ValueError):
+            paths.slice_dir("silver", *names)
+    for key in (bad, "2024-1-1", "2024-01", "2024-02-30", "2024-01-01/.."):
+        with pytest.raises(ValueError):
+            paths.partition_dir(*SLICE, Cadence.DAILY, key)
+    for key in (f"{bad}/../a.zip", "/a.zip", "data/..zip", "data//a.zip", "data/a.csv"):
+        with pytest.raises(ValueError):
+            paths.raw_path("binance", key, "0" * 64)
+    for path in ("../x", "a/../b", "/etc/passwd", "a//b", "a\\b", "a\0"):
+        with pytest.raises(ValueError):
+            store.write_bytes_atomic(path, b"")
+
+
+@pytest.mark.requirement("T7", "D7")
+def test_paths_and_back() -> None:
+    assert paths.partition_dir(*SLICE, Cadence.DAILY, KEY) == (
+        "silver/klines_1m/exchange=binance/market=um/date=2024-01-01"
+    )
+    path = paths.partition_path("silver", "funding_rates", "binance", "um", Cadence.MONTHLY, "2024-02")
+    assert path == "silver/funding_rates/exchange=binance/market=um/month=2024-02/part-0.parquet"
+    assert paths.key_of(path) == "2024-02"
+    with pytest.raises(ValueError):
+        paths.key_of("silver/x/part-0.parquet")
+
+
+@pytest.mark.requirement("F1.2")
+def test_a_store_shows_no_secrets_and_can_be_pickled(
+    store: LakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "visible-key-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")
+    remote = LakeStore.open("s3://bucket/lake", "http://127.0.0.1:9")
+    assert repr(remote) == "LakeStore('s3://bucket/lake')"
+    assert b"very-secret-value" not in pickle.dumps(remote)
+    assert remote.polars_options()["aws_secret_access_key"] == "very-secret-value"
+    for one in (store, remote):
+        assert pickle.loads(pickle.dumps(one)) == one
+    for uri, endpoint in (
+        ("s3://id:very-secret-value@bucket", None),
+        ("s3://bucket", "http://id:very-secret-value@host"),
+        ("ftp://host/x", None),
+    ):
+        with pytest.raises(LakeError) as caught:
+            LakeStore.open(uri, endpoint)
+        assert "very-secret-value" not in str(caught.value)

@@ -1,0 +1,84 @@
+"""The arrows of the architecture, checked on the imports that the source really contains."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+# Found by path: source is read here, never run.
+PACKAGE = Path(__file__).parents[2] / "crypto_lakehouse"
+NAME = PACKAGE.name
+
+ALLOWED = {
+    "catalog": {"catalog"},
+    "schemas": {"schemas", "catalog"},
+    "transforms": {"transforms", "schemas", "catalog"},
+    "archive": {"archive", "schemas", "catalog", "environment"},
+    "lake": {"lake", "schemas", "catalog", "environment"},
+}
+MAY_IMPORT_DAGSTER = {"orchestration", "definitions", "cli"}
+
+
+def imported_modules(path: Path, source: str) -> set[str]:
+    """Absolute dotted names a module imports anywhere, functions and type-checking blocks included."""
+    package = [NAME, *path.relative_to(PACKAGE).parts[:-1]]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source, filename=str(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from crypto_lakehouse import lake` names a room only in its alias.
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.requirement("T2")
+@pytest.mark.parametrize("layer", sorted(ALLOWED))
+def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in modules()
+        if room(path) == layer
+        for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
+        if name.split(".")[0] == NAME and name.split(".")[1] not in ALLOWED[layer]
+    ]
+    assert not wrong
+
+
+@pytest.mark.requirement("T2")
+def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in modules()
+        if room(path) not in MAY_IMPORT_DAGSTER
+        for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
+        if name.split(".")[0].startswith("dagster")
+    ]
+    assert not wrong
+
+
+@pytest.mark.requirement("T2")
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import crypto_lakehouse.lake.read", "crypto_lakehouse.lake.read"),
+        ("from crypto_lakehouse import lake", "crypto_lakehouse.lake"),
+        ("from ..lake import read", "crypto_lakehouse.lake.read"),
+        ("from . import binance", "crypto_lakehouse.catalog.binance"),
+        ("def f():\n    import dagster", "dagster"),
+    ],
+)
+def test_every_way_to_import_is_seen(source: str, expected: str) -> None:
+    assert expected in imported_modules(PACKAGE / "catalog" / "model.py", source)

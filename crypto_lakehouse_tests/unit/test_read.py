@@ -1,0 +1,291 @@
+"""The public reader over a small lake of real Parquet files in the layout of the lake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.schemas import schema_of
+
+DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]
+
+
+def day_of_bars(day: date, symbols: list[str]) -> pl.DataFrame:
+    schema = schema_of("gold", "bars_1h")
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    values = {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "base_volume": 10.0, "quote_volume": 15.0}
+    rows = [
+        {**values, "symbol": symbol, "open_time": at, "close_time": at + timedelta(hours=1, microseconds=-1)}
+        for symbol in symbols
+        for at in (midnight + timedelta(hours=hour) for hour in range(24))
+    ]
+    empty = pl.DataFrame(schema.arrow.empty_table())
+    return pl.DataFrame(rows, schema={n: t for n, t in empty.schema.items() if n in rows[0]}).pipe(
+        lambda frame: pl.concat([empty, frame], how="diagonal")
+    )
+
+
+def part_path(root: Path, market: str, key: str, table: str = "gold/bars_1h", column: str = "date") -> Path:
+    return root / table / "exchange=binance" / f"market={market}" / f"{column}={key}" / "part-0.parquet"
+
+
+def put(frame: pl.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    # A parent folder that looks like a Hive column, a quote and a bracket must not disturb anything.
+    root = tmp_path / "owner=it's [me]" / "lake"
+    for day in DAYS:
+        put(day_of_bars(day, ["BTCUSDT", "ETHUSDT"]), part_path(root, "um", f"{day}"))
+    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "spot", f"{DAYS[0]}"))
+    part_path(root, "um", f"{DAYS[0]}").with_name(".tmp-0.parquet").write_bytes(b"being written")
+    return root
+
+
+@pytest.fixture
+def lake(root: Path) -> Lakehouse:
+    return Lakehouse(root)
+
+
+@pytest.mark.requirement("F6.1")
+def test_scan_has_schema_columns_then_exchange_and_market(lake: Lakehouse) -> None:
+    frame = lake.scan("gold.bars_1h").collect()
+    assert frame.columns == [*schema_of("gold", "bars_1h").column_names, "exchange", "market"]
+    assert frame.height == 3 * 48 + 24
+    assert frame.schema["open_time"] == pl.Datetime("us", "UTC")
+
+
+@pytest.mark.requirement("F6.1")
+@pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        ("2024-01-02", "2024-01-03", 24),
+        (date(2024, 1, 2), date(2024, 1, 3), 24),
+        (datetime(2024, 1, 2, 6), "2024-01-02T08:00", 2),
+        ("2024-01-02T00:00Z", datetime(2024, 1, 2, 3, tzinfo=timezone(timedelta(hours=2))), 1),
+        ("2024-01-02T23:00:00.000001", None, 24),
+        (None, "2024-01-01T00:00:00.000001", 1),
+        ("2024-01-02", "2024-01-02", 0),
+    ],
+)
+def test_start_is_inclusive_end_exclusive_and_naive_is_utc(
+    lake: Lakehouse, start: str, end: str, hours: int
+) -> None:
+    frame = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT", start=start, end=end).collect()
+    assert frame.height == hours
+
+
+@pytest.mark.requirement("F6.1")
+def test_partition_column_on_request(lake: Lakehouse) -> None:
+    frame = lake.scan("gold.bars_1h", market=["spot", "um"], columns=["date", "market"]).unique().collect()
+    assert frame.schema == {"date": pl.Date, "market": pl.String}
+    assert set(frame.rows()) == {*((day, "um") for day in DAYS), (DAYS[0], "spot")}
+
+
+@pytest.mark.requirement("F6.1", "P1")
+def test_only_files_of_the_range_and_market_are_opened(lake: Lakehouse, root: Path) -> None:
+    for market, day in (("um", DAYS[0]), ("um", DAYS[2]), ("spot", DAYS[0])):
+        part_path(root, market, f"{day}").write_bytes(b"not parquet")
+    asked = {"market": "um", "start": "2024-01-02", "end": "2024-01-03"}
+    assert lake.scan("gold.bars_1h", **asked).collect().height == 48
+    assert len(lake.read("gold.bars_1h", **asked)) == 48
+    # DuckDB takes the columns from the table's first file, whatever the condition: that one must be whole.
+    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "spot", f"{DAYS[0]}"))
+    condition = "market = 'um' AND date = DATE '2024-01-02'"
+    counted = lake.sql(f"SELECT count(open) AS n FROM gold.bars_1h WHERE {condition}", format="polars")
+    assert counted.item() == 48
+
+
+@pytest.mark.requirement("P1")
+def test_plan_reads_asked_columns_and_pushes_filters_down(lake: Lakehouse) -> None:
+    plan = lake.scan(
+        "gold.bars_1h",
+        market="um",
+        symbols="BTCUSDT",
+        start="2024-01-02",
+        end="2024-01-03",
+        columns=["symbol", "close"],
+    ).explain()
+    assert "date=2024-01-02" in plan
+    assert "date=2024-01-01" not in plan
+    assert "SELECTION" in plan
+    assert "FILTER" not in plan
+    # Asked: symbol and close; open_time is read for the filter.
+    assert "PROJECT 3/" in plan
+
+
+@pytest.mark.requirement("P1")
+def test_only_row_groups_of_the_symbols_are_read(lake: Lakehouse, root: Path) -> None:
+    path = part_path(root, "um", "2024-01-05")
+    path.parent.mkdir(parents=True)
+    day_of_bars(date(2024, 1, 5), ["AAAUSDT", "BTCUSDT"]).write_parquet(path, row_group_size=24)
+    first = pq.ParquetFile(path).metadata.row_group(0)
+    chunks = [first.column(i) for i in range(first.num_columns)]
+    begin = min(chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks)
+    data = bytearray(path.read_bytes())
+    data[begin : begin + 400] = b"x" * 400
+    path.write_bytes(data)
+    asked = {"market": "um", "start": "2024-01-05", "columns": ["symbol", "open"]}
+    assert lake.scan("gold.bars_1h", symbols="BTCUSDT", **asked).collect().height == 24
+    with pytest.raises((pl.exceptions.PolarsError, OSError)):
+        lake.scan("gold.bars_1h", symbols="AAAUSDT", **asked).collect()
+
+
+@pytest.mark.requirement("F6.1")
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"table": "gold.nothing"}, KeyError, "bars_1h"),
+        ({"table": "bars_1h"}, KeyError, "gold.bars_1h"),
+        ({"table": "gold.bars_1h", "market": "../um"}, KeyError, "spot"),
+        ({"table": "gold.bars_1h", "exchange": "nyse"}, KeyError, "binance"),
+        ({"table": "gold.bars_1h", "columns": ["price"]}, KeyError, "close"),
+        ({"table": "gold.bars_1h", "columns": "close"}, ValueError, "list"),
+        ({"table": "gold.bars_1h", "symbols": "../BTC"}, ValueError, "symbol"),
+        ({"table": "gold.bars_1h", "symbols": [1]}, ValueError, "text"),
+        ({"table": "gold.bars_1h", "start": "yesterday"}, ValueError, "ISO 8601"),
+        ({"table": "gold.bars_1h", "start": 20240101}, ValueError, "datetime"),
+        ({"table": "gold.bars_1h", "start": "2024-02-01", "end": "2024-01-01"}, ValueError, "before"),
+    ],
+)
+def test_mistakes_are_explained(
+    lake: Lakehouse, arguments: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        lake.scan(**arguments)
+
+
+@pytest.mark.requirement("F6.1", "F6.2")
+def test_valid_table_without_data_is_an_empty_frame(lake: Lakehouse, tmp_path: Path) -> None:
+    frame = lake.scan("silver.klines_1m", market="um", start="2024-01-01").collect()
+    assert frame.is_empty()
+    assert frame.columns[-2:] == ["exchange", "market"]
+    nowhere = Lakehouse(tmp_path / "nowhere")
+    assert (
+        nowhere.read("gold.bars_1h", format="polars").schema
+        == lake.read("gold.bars_1h", format="polars").schema
+    )
+    assert nowhere.tables().is_empty()
+    assert nowhere.sql("SELECT * FROM silver.klines_1m", format="polars").is_empty()
+
+
+@pytest.mark.requirement("F6.2")
+def test_read_is_sorted_in_each_format(lake: Lakehouse) -> None:
+    polars = lake.read("gold.bars_1h", format="polars")
+    assert polars.equals(polars.sort("market", "symbol", "open_time"))
+    pandas = lake.read("gold.bars_1h")
+    assert str(pandas["open_time"].dt.tz) == "UTC"
+    arrow = lake.read("gold.bars_1h", format="arrow", columns=["close"])
+    assert isinstance(arrow, pa.Table)
+    assert arrow.column_names == ["close"]
+    assert arrow.num_rows == len(pandas) == polars.height
+    with pytest.raises(ValueError, match="polars"):
+        lake.read("gold.bars_1h", format="csv")
+
+
+@pytest.mark.requirement("F6.2")
+def test_absent_symbols_are_named(lake: Lakehouse) -> None:
+    with pytest.warns(UserWarning, match="for: NOSUCHCOIN"):
+        frame = lake.read("gold.bars_1h", market="um", symbols=["BTCUSDT", "NOSUCHCOIN"], columns=["close"])
+    assert list(frame.columns) == ["close"]
+    assert len(frame) == 72
+
+
+@pytest.mark.requirement("F6.2")
+def test_bronze_range_means_partitions_and_monthly_tables_have_month(lake: Lakehouse, root: Path) -> None:
+    raw = pl.DataFrame(schema_of("bronze", "klines_1m").arrow.empty_table())
+    rows = pl.concat([raw, pl.DataFrame({"symbol": ["BTCUSDT"], "open_time": [1]})], how="diagonal")
+    put(rows, part_path(root, "um", "2024-01-02", "bronze/klines_1m"))
+    assert len(lake.read("bronze.klines_1m", start="2024-01-02T12:00", end="2024-01-02T13:00")) == 1
+    assert len(lake.read("bronze.klines_1m", start="2024-01-03")) == 0
+
+    funding = pl.DataFrame(schema_of("silver", "funding_rates").arrow.empty_table())
+    event = {"symbol": ["BTCUSDT"], "funding_time": [datetime(2024, 1, 31, 8, tzinfo=UTC)]}
+    event_frame = pl.DataFrame(event, schema_overrides={"funding_time": pl.Datetime("us", "UTC")})
+    put(
+        pl.concat([funding, event_frame], how="diagonal"),
+        part_path(root, "um", "2024-01", "silver/funding_rates", "month"),
+    )
+    frame = lake.read("silver.funding_rates", start="2024-01-31", columns=["month"], format="polars")
+    assert frame.rows() == [("2024-01",)]
+    assert lake.sql("SELECT month FROM silver.funding_rates", format="polars").rows() == [("2024-01",)]
+
+
+@pytest.mark.requirement("F6.2", "F6.3")
+def test_logs_of_daily_and_monthly_feeds_are_one_table(lake: Lakehouse, root: Path) -> None:
+    empty = pl.DataFrame(schema_of("ledger", "files").arrow.empty_table())
+    for feed, column, key in (("klines_1m", "date", "2024-01-02"), ("funding_rates", "month", "2024-01")):
+        row = pl.DataFrame({"table": [feed], "key": [f"{feed}.zip"], "period": [key]})
+        folder = root / f"ledger/files/exchange=binance/market=um/feed={feed}/{column}={key}"
+        put(pl.concat([empty, row], how="diagonal"), folder / "abc.parquet")
+    frame = lake.read("ledger.files", start="2024-01-03", columns=["table", "market"], format="polars")
+    assert frame.rows() == [("funding_rates", "um")]
+    assert len(lake.read("ledger.files")) == 2
+    query = 'SELECT "table", market FROM ledger.files ORDER BY ALL'
+    assert lake.sql(query, format="polars").rows() == [("funding_rates", "um"), ("klines_1m", "um")]
+
+
+@pytest.mark.requirement("F6.3")
+def test_sql_sees_tables_with_path_columns(lake: Lakehouse) -> None:
+    query = """
+        SELECT market, date, count(*) AS n
+        FROM gold.bars_1h LEFT JOIN "gold"."bars_1d" USING (symbol, market, date)
+        GROUP BY ALL ORDER BY ALL
+    """
+    frame = lake.sql(query, format="polars")
+    assert frame.rows() == [("spot", DAYS[0], 24), *(("um", day, 48) for day in DAYS)]
+    times = lake.sql("SELECT min(open_time) AS t, date_trunc('day', max(open_time)) AS d FROM gold.bars_1h")
+    assert str(times["t"].dt.tz) == "UTC"
+    assert times["d"][0] == datetime(2024, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.requirement("F6.3")
+def test_sql_names_the_tables_there_are(lake: Lakehouse) -> None:
+    with pytest.raises(KeyError, match=r"gold\.bars_1h"):
+        lake.sql("SELECT * FROM gold.bars_7h")
+
+
+@pytest.mark.requirement("F6.4")
+def test_tables_and_describe(lake: Lakehouse) -> None:
+    tables = lake.tables()
+    assert tables.drop("bytes").sort("market").rows() == [
+        ("gold", "bars_1h", "binance", "spot", 1, "2024-01-01", "2024-01-01"),
+        ("gold", "bars_1h", "binance", "um", 3, "2024-01-01", "2024-01-03"),
+    ]
+    assert tables["bytes"].min() > 0
+    described = lake.describe("gold.bars_1h")
+    assert described.columns == ["column", "type", "unit", "nullable", "doc"]
+    assert described["column"].to_list()[-3:] == ["exchange", "market", "date"]
+    assert described.filter(column="open_time").row(0)[1:4] == ("timestamp[us, tz=UTC]", "UTC", False)
+
+
+@pytest.mark.requirement("F6.4")
+def test_place_is_from_the_environment_and_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", str(root))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    lake = Lakehouse()
+    assert "lake" in repr(lake)
+    assert "hush" not in repr(lake)
+    assert lake.tables().height == 2
+
+
+@pytest.mark.requirement("T6")
+def test_import_is_light() -> None:
+    code = (
+        "import sys, crypto_lakehouse; crypto_lakehouse.Lakehouse('nowhere').tables();"
+        "print([m for m in ('dagster', 'pandas', 'duckdb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,125 @@
+"""The checks of the archive's zip files, on files with each fault."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member
+
+NAME = "BTCUSDT-1m-2024-01-01.csv"
+
+
+def make(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def reason(path: Path, max_bytes: int = 2**33) -> str:
+    with pytest.raises(BadZip) as caught:
+        read_member(path, NAME, max_bytes)
+    assert path.name in caught.value.detail
+    return caught.value.reason
+
+
+def taken_before_refusal(path: Path, max_bytes: int) -> int:
+    taken = 0
+    with pytest.raises(BadZip, match="too_large"):  # noqa: PT012
+        for chunk in iter_member(path, NAME, max_bytes):
+            taken += len(chunk)
+    return taken
+
+
+@pytest.mark.requirement("F2.3")
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+@pytest.mark.parametrize("data", [b"", b"1,2\n", b"1,2,3\n" * 900_000, random.Random(1).randbytes(3_500_000)])
+def test_a_good_member_is_read_whole(tmp_path: Path, data: bytes, method: int) -> None:
+    path = make(tmp_path / "a.zip", {NAME: data}, method)
+    assert read_member(path, NAME) == data
+    assert all(0 < len(chunk) <= 2**20 for chunk in iter_member(path, NAME))
+
+
+@pytest.mark.requirement("F2.3")
+def test_truncated_and_foreign_files_are_not_zips(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: random.Random(1).randbytes(1000)})
+    whole = path.read_bytes()
+    for body in (b"", b"<html>", whole[: len(whole) // 2], whole[:-5]):
+        path.write_bytes(body)
+        assert reason(path) == "not_a_zip"
+
+
+@pytest.mark.requirement("F2.3")
+def test_exactly_one_member(tmp_path: Path) -> None:
+    assert reason(make(tmp_path / "a.zip", {})) == "member_count"
+    assert reason(make(tmp_path / "b.zip", {NAME: b"1", "x.csv": b"2"})) == "member_count"
+
+
+@pytest.mark.requirement("F2.3", "T7")
+@pytest.mark.parametrize("name", ["../x.csv", "/etc/passwd", "a/../../x", "a\\b.csv", "C:x"])
+def test_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+    assert reason(make(tmp_path / "a.zip", {name: b"1"})) == "unsafe_member"
+
+
+@pytest.mark.requirement("F2.3")
+def test_another_name(tmp_path: Path) -> None:
+    assert reason(make(tmp_path / "a.zip", {"ETHUSDT-1m-2024-01-01.csv": b"1"})) == "member_name"
+
+
+@pytest.mark.requirement("F2.3")
+def test_stated_size_past_the_limit(tmp_path: Path) -> None:
+    assert reason(make(tmp_path / "a.zip", {NAME: b"12345"}), max_bytes=4) == "too_large"
+
+
+@pytest.mark.requirement("F2.3")
+def test_a_lying_size_does_not_get_past_the_limit(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: b"1" * 5_000_000})
+    body = bytearray(path.read_bytes())
+    directory = body.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", body, directory + 24, 10)
+    path.write_bytes(body)
+    assert taken_before_refusal(path, 2_000_000) <= 2_000_000
+    assert reason(path) == "corrupt"
+
+
+@pytest.mark.requirement("F2.3")
+def test_a_bomb_is_refused_early(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: bytes(200 * 2**20)})
+    assert taken_before_refusal(path, 2**33) <= 65 * 2**20
+
+
+@pytest.mark.requirement("F2.3")
+def test_damaged_bytes(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        path = make(tmp_path / f"{method}.zip", {NAME: random.Random(2).randbytes(5000)}, method)
+        body = bytearray(path.read_bytes())
+        body[2000] ^= 0xFF
+        path.write_bytes(body)
+        assert reason(path) == "corrupt"
+    assert reason(make(tmp_path / "b.zip", {NAME: b"1" * 100}, zipfile.ZIP_BZIP2)) == "corrupt"
+
+
+@pytest.mark.requirement("F2.3")
+def test_any_damaged_byte_of_the_stream(tmp_path: Path) -> None:
+    data = b"".join(b"%d,%d.5\n" % (i, i * i) for i in range(300))
+    path = make(tmp_path / "a.zip", {NAME: data})
+    whole = path.read_bytes()
+    for position in range(30 + len(NAME), whole.rindex(b"PK\x01\x02"), 7):
+        body = bytearray(whole)
+        body[position] ^= 0x55
+        path.write_bytes(body)
+        assert reason(path) == "corrupt"
+
+
+@pytest.mark.requirement("F2.3")
+def test_encrypted(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: b"1"})
+    body = bytearray(path.read_bytes())
+    body[body.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(body)
+    assert reason(path) == "encrypted"
