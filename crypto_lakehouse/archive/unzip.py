@@ -28,7 +28,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
 
 
-class BadZip(Exception):  # noqa: N818
+class BadZip(Exception):
     """A zip that must not be used.
 
     ``reason`` is one of ``not_a_zip`` (truncated ones too), ``member_count``, ``unsafe_member``,

@@ -7,7 +7,8 @@ has which columns to ``schemas``, public reading by symbol and time to ``lake.re
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
 ROW_GROUP_ROWS = 14_400
 
 
-class MissingPartition(LakeError):  # noqa: N818 - it says what is the case
+class MissingPartition(LakeError):
     """A partition that was asked for does not exist. Says which and what to do next."""
 
 
@@ -103,22 +104,44 @@ def scan_partitions(
 ) -> pl.LazyFrame:
     """Lazy rows of the partitions, in the order of ``keys``; no keys give an empty frame of the schema.
 
-    Raises MissingPartition that names the first key that does not exist.
+    Behind the schema's columns comes the partition's key as text, named ``date`` or ``month``; a filter
+    on it opens that partition only. Raises MissingPartition that names the first key that does not exist.
     """
     present = list_keys(store, layer, table, exchange, market) if keys else {}
     paths = [_path(layer, table, exchange, market, key) for key in keys]
     for key, path in zip(keys, paths, strict=True):
         if key not in present:
             raise _missing(store, path)
-    return scan(store, schema_of(layer, table), paths)
+    column = cadence_of(layer, table).partition_column
+    return scan_hive(store, schema_of(layer, table), paths, {column: pl.String()})
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
     """Lazy rows of Parquet objects that are known to exist and to have this schema."""
+    return scan_hive(store, schema, paths, {})
+
+
+def scan_hive(
+    store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:
+    """Lazy rows of Parquet objects that exist, with the named ``name=value`` parts of their paths as columns."""
+    columns = dict(pl.DataFrame(schema.arrow.empty_table()).schema)
     if not paths:
-        return pl.DataFrame(schema.arrow.empty_table()).lazy()
+        return pl.LazyFrame(schema={**columns, **from_path})
     uris = [store.polars_uri(path) for path in paths]
-    return pl.scan_parquet(uris, hive_partitioning=False, glob=False, storage_options=store.polars_options())
+    # Polars wants a type for each name= in a path: also of feed=, and of folders above the lake.
+    hive = dict.fromkeys(re.findall(r"([^/=]+)=", uris[0]), pl.String()) | dict(from_path)
+    frame = pl.scan_parquet(
+        uris,
+        schema=columns,
+        hive_partitioning=True,
+        hive_schema=hive,
+        glob=False,
+        missing_columns="insert",
+        extra_columns="ignore",
+        storage_options=store.polars_options(),
+    )
+    return frame.select(*columns, *from_path)
 
 
 def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:

@@ -8,7 +8,6 @@ writes, and nothing here may import Dagster; pandas and DuckDB are imported when
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -27,6 +26,7 @@ from crypto_lakehouse.lake.describe import (
     split_table,
     tables_frame,
 )
+from crypto_lakehouse.lake.partitions import scan_hive
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 
@@ -180,27 +180,12 @@ class Lakehouse:
         return describe_frame(layer, name)
 
     def _scan_parts(self, parts: list[Part], schema: Schema, from_path: Mapping[str, Any]) -> pl.LazyFrame:
-        columns = dict(pl.DataFrame(schema.arrow.empty_table()).schema)
         frames = []
         # The logs of daily and monthly feeds lie in one table; one scan takes one shape of path.
         for column in sorted({part.column for part in parts}):
             group = sorted((p for p in parts if p.column == column), key=lambda p: (p.key, p.market, p.path))
-            uris = [self._store.polars_uri(part.path) for part in group]
-            # Polars wants a type for each name= in a path: also of feed=, and of folders above the lake.
-            hive: dict[str, Any] = dict.fromkeys(re.findall(r"([^/=]+)=", uris[0]), pl.String)
-            hive[column] = pl.Date if column == "date" else pl.String
-            frame = pl.scan_parquet(
-                uris,
-                schema=columns,
-                hive_partitioning=True,
-                hive_schema=hive,
-                glob=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                storage_options=self._store.polars_options(),
-            )
-            frames.append(frame.select(*columns, *from_path))
-        return pl.concat(frames) if frames else pl.LazyFrame(schema={**columns, **from_path})
+            frames.append(scan_hive(self._store, schema, [part.path for part in group], from_path))
+        return pl.concat(frames) if frames else scan_hive(self._store, schema, [], from_path)
 
 
 def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:

@@ -6,7 +6,7 @@ themselves come from the schemas and from ``pipeline.reconcile``.
 """
 
 from collections.abc import Callable
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import polars as pl
@@ -217,4 +217,4 @@ def _unanswered(error: Exception) -> dg.AssetCheckResult:
 
 
 def _today() -> date:
-    return datetime.now(timezone.utc).date()
+    return datetime.now(UTC).date()

@@ -5,7 +5,7 @@ Stateless: what is there comes from the archive's listing, the ledger and Dagste
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -86,7 +86,7 @@ def _materialized(instance: dg.DagsterInstance, feed: Feed) -> set[str]:
 
 def _window(feed: Feed, made: set[str]) -> tuple[date, date]:
     """Days that a tick looks at, [first, end): up to now; from the feed's begin where nothing is made yet."""
-    today = datetime.now(timezone.utc).date()
+    today = datetime.now(UTC).date()
     end = min(today, feed.last_date + timedelta(days=1)) if feed.last_date else today
     if not made:
         return feed.first_date, end
@@ -109,7 +109,7 @@ def _wanted(
     found: Iterable[Difference], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int
 ) -> tuple[set[str], list[str]]:
     """Partitions to make, and those that were tried too often since their newest file appeared."""
-    today = datetime.now(timezone.utc).date()
+    today = datetime.now(UTC).date()
     changed: dict[str, datetime] = {}
     for difference in found:
         _, end = parse_partition(difference.period, feed.cadence)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timezone
+from datetime import UTC, date, datetime, time
 
 import polars as pl
 
@@ -100,7 +100,7 @@ def _rejected(bad: pl.DataFrame, detail: pl.Expr, raw_columns: Sequence[str]) ->
 
 def midnight(day: date) -> datetime:
     """00:00 UTC of the day."""
-    return datetime.combine(day, time(), timezone.utc)
+    return datetime.combine(day, time(), UTC)
 
 
 def source_name(feed: Feed) -> str:

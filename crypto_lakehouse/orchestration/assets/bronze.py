@@ -1,7 +1,7 @@
 """Bronze assets: one per feed, each the archive's rows of its partitions."""
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -48,7 +48,7 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
             store=store,
             raw=RawStore(store, feed.exchange, keep=environment.raw_retention is RawRetention.KEEP),
             symbols=SymbolFilter.parse(config.symbols or environment.symbols),
-            now=lambda: datetime.now(timezone.utc),
+            now=lambda: datetime.now(UTC),
         )
         return PartitionStream(_made(ingest, list(context.partition_keys), context))
 

@@ -34,7 +34,7 @@ def bars_asset(market: Market, interval: str, policy: dg.BackfillPolicy) -> dg.A
     )
     def bars(context: dg.AssetExecutionContext, minutes: pl.LazyFrame) -> PartitionStream:
         def made(key: str) -> Made:
-            rows = minutes.filter(pl.col("date").cast(pl.String) == key).collect()
+            rows = minutes.filter(pl.col("date") == key).collect()
             result = bars_from_minutes(rows, INTERVALS[interval])
             incomplete = result.filter(~pl.col("complete")).height
             return Made(key, result, {"incomplete_bars": incomplete})

@@ -1,6 +1,6 @@
 """Silver assets: one per feed, the bronze rows made canonical, validated and unique."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import dagster as dg
 import polars as pl
@@ -33,8 +33,8 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         hive = feed.cadence.partition_column
 
         def made(key: str) -> Made:
-            rows = bronze.filter(pl.col(hive).cast(pl.String) == key).select(columns).collect()
-            part = silver_partition(feed, key, rows, store, datetime.now(timezone.utc))
+            rows = bronze.filter(pl.col(hive) == key).select(columns).collect()
+            part = silver_partition(feed, key, rows, store, datetime.now(UTC))
             if part.reasons:
                 context.log.warning(f"{feed.name} {key}: refused {part.reasons}")
             refused = {"quarantined_rows": sum(part.reasons.values()), "quarantine_reasons": part.reasons}

@@ -1,0 +1,46 @@
+# Every target sets up what it needs: a virtual environment in .venv with the locked packages.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export DAGSTER_HOME ?= $(CURDIR)
+
+.PHONY: help demo test lint format specs ui lock clean
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(READY)  ## Sample archive to gold bars through real Dagster runs, in ./demo
+	$(BIN)/crypto-lakehouse demo
+
+test: $(READY)  ## All tests; those that need an absent program are skipped with the reason
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(READY)  ## Lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+specs: $(READY)  ## The traceability table: requirement, tests, last result
+	$(BIN)/python -m crypto_lakehouse_tests.traceability
+
+ui: $(READY)  ## The Dagster UI on http://127.0.0.1:3000
+	$(BIN)/dagster dev --host 127.0.0.1 --port 3000
+
+lock: $(READY)  ## Resolve the newest versions anew
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+clean:  ## Remove the demo and what tools left behind; the lake stays
+	rm -rf demo .pytest_cache .ruff_cache .mypy_cache .hypothesis

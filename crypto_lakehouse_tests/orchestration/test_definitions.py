@@ -1,0 +1,122 @@
+"""The whole set of definitions, and what each materialized partition records."""
+
+import dagster as dg
+import pytest
+
+from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.definitions import build_defs
+from crypto_lakehouse.environment import Environment, SettingsError
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.schemas import bronze_schema, schema_of
+from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
+
+MINUTES = [f"{layer}/binance/{m}/klines_1m" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")]
+BARS = [f"gold/binance/{m}/bars_{i}" for m in ("spot", "um", "cm") for i in ("1h", "1d")]
+FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer in ("bronze", "silver")]
+
+
+def _specs(**settings: str) -> dict[str, dg.AssetSpec]:
+    defs = build_defs(Environment.load(env="test", **settings))
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+@pytest.mark.requirement("F5.1")
+def test_the_default_set_of_assets() -> None:
+    assert set(_specs()) == {*MINUTES, *BARS, *FUNDING}
+
+
+@pytest.mark.requirement("F5.1")
+def test_every_asset_is_described() -> None:
+    for name, spec in _specs().items():
+        layer, exchange, market, table = spec.key.path
+        assert spec.group_name == layer
+        assert spec.owners == ["team:market-data"]
+        assert "parquet" in spec.kinds, name
+        assert {"layer": layer, "exchange": exchange, "market": market, "table": table}.items() <= spec.tags.items()
+        assert spec.description
+        assert spec.code_version
+        schema = bronze_schema(feed(exchange, market, table)) if layer == "bronze" else schema_of(layer, table)
+        columns = spec.metadata["dagster/column_schema"].columns
+        assert [c.name for c in columns] == schema.column_names
+        for shown, column in zip(columns, schema.columns, strict=True):
+            assert f"[{column.unit}]" in (shown.description or "")
+            assert shown.constraints.nullable is column.nullable
+
+
+@pytest.mark.requirement("F5.1")
+def test_dependencies_go_from_bronze_over_silver_to_gold() -> None:
+    for spec in _specs().values():
+        layer, exchange, market, table = spec.key.path
+        above = {
+            "bronze": [],
+            "silver": [["bronze", exchange, market, table]],
+            "gold": [["silver", exchange, market, "klines_1m"]],
+        }[layer]
+        assert [dep.asset_key.path for dep in spec.deps] == above
+
+
+@pytest.mark.requirement("F5.1", "F5.2")
+def test_assets_of_a_market_and_cadence_share_one_partitions_object() -> None:
+    specs = _specs(tables="klines_1m,klines_1h,funding_rates")
+    for market in ("spot", "um", "cm"):
+        mine = [s for s in specs.values() if s.key.path[2] == market]
+        daily = {id(s.partitions_def) for s in mine if s.key.path[3] != "funding_rates"}
+        monthly = {id(s.partitions_def) for s in mine if s.key.path[3] == "funding_rates"}
+        assert len(daily) == 1
+        assert len(monthly) == (0 if market == "spot" else 1)
+    assert specs["bronze/binance/um/klines_1m"].partitions_def.get_first_partition_key() == "2019-09-08"
+    assert specs["bronze/binance/um/funding_rates"].partitions_def.get_first_partition_key() == "2019-09"
+
+
+@pytest.mark.requirement("F5.2")
+def test_one_backfill_policy_of_31_partitions() -> None:
+    assets = build_defs(Environment.load(env="test")).assets or []
+    assert {asset.backfill_policy for asset in assets} == {dg.BackfillPolicy.multi_run(31)}
+
+
+@pytest.mark.requirement("F5.1")
+def test_a_setting_switches_tables_on() -> None:
+    more = set(_specs(tables="klines_1m,funding_rates,klines_1h"))
+    hours = {f"{layer}/binance/{m}/klines_1h" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")}
+    assert more == set(_specs()) | hours
+    assert set(_specs(tables="funding_rates")) == set(FUNDING)
+    with pytest.raises(SettingsError, match="klines_7m"):
+        _specs(tables="klines_7m")
+
+
+@pytest.mark.requirement("F5.1")
+def test_definitions_load_and_load_with_a_part_replaced(tmp_path: object) -> None:
+    environment = Environment.load(env="test")
+    dg.Definitions.validate_loadable(build_defs(environment))
+    other = build_defs(environment, lake=LakeResource(uri=str(tmp_path)))
+    dg.Definitions.validate_loadable(other)
+    assert (other.resources or {})["lake"].uri == str(tmp_path)
+
+
+@pytest.mark.requirement("F5.1", "F5.2", "T3")
+def test_a_range_runs_as_one_run_and_every_partition_has_its_metadata(empty: Platform) -> None:
+    result = empty.run("update_binance_um_daily", DAYS[0], DAYS[-1])
+    assert result.success
+    assert len(empty.instance.get_runs()) == 1
+    events = result.get_asset_materialization_events()
+    seen = {(e.asset_key.path[0], e.asset_key.path[3], e.partition): e for e in events}
+    tables = [("bronze", "klines_1m"), ("silver", "klines_1m"), ("gold", "bars_1h"), ("gold", "bars_1d")]
+    assert set(seen) == {(*table, day) for table in tables for day in DAYS}
+    assert len(events) == len(seen)
+    for (layer, table, day), event in seen.items():
+        values = {k: v.value for k, v in event.materialization.metadata.items()}
+        assert values["dagster/partition_row_count"] == {"bars_1h": 48, "bars_1d": 2}.get(table, 2880)
+        assert values["symbols"] == 2
+        assert values["bytes"] > 0
+        assert day in values["uri"]
+        assert "BTCUSDT" in values["preview"]
+        if layer != "bronze":
+            assert values["min_time"] == f"{day}T00:00:00+00:00"
+            assert values["min_time"] <= values["max_time"] < f"{day}T24"
+        if layer == "bronze":
+            assert (values["files"], values["quarantined_files"], values["quarantined_rows"]) == (2, 0, 0)
+        if layer == "silver":
+            assert values["quarantined_rows"] == 0
+    for layer, table in tables:
+        key = dg.AssetKey([layer, "binance", "um", table])
+        assert empty.instance.get_materialized_partitions(key) == set(DAYS)

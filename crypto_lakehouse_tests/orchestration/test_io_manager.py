@@ -1,0 +1,143 @@
+"""The IO manager with small assets on a real lake: what it stores, refuses and loads."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from crypto_lakehouse.lake.partitions import list_keys, read_partition
+from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager, Made, PartitionStream
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
+
+WHERE = ("silver", "klines_1m", "binance", "um")
+KEY = dg.AssetKey(["silver", "binance", "um", "klines_1m"])
+DAILY = dg.DailyPartitionsDefinition("2024-12-30")
+
+
+def _rows(platform: Platform, day: str) -> pl.DataFrame:
+    return read_partition(platform.store, *WHERE, day)
+
+
+def _store(lake: Path, value: Any, first: str, last: str) -> dg.ExecuteInProcessResult:
+    @dg.asset(
+        key=KEY,
+        partitions_def=DAILY,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=dg.RetryPolicy(max_retries=3),
+    )
+    def klines() -> Any:
+        return value
+
+    return _materialize(lake, klines, first, last)
+
+
+def _materialize(lake: Path, asset: dg.AssetsDefinition, first: str, last: str) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [asset],
+        resources={"io_manager": LakeParquetIOManager(lake=LakeResource(uri=str(lake)))},
+        tags={RANGE_START_TAG: first, RANGE_END_TAG: last},
+        raise_on_error=False,
+    )
+
+
+@pytest.mark.requirement("T3")
+def test_a_mapping_is_stored_with_metadata_of_each_partition(filled: Platform, tmp_path: Path) -> None:
+    frames = {day: _rows(filled, day) for day in DAYS[:2]}
+    result = _store(tmp_path / "new", frames, *DAYS[:2])
+    assert result.success
+    found = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
+    assert set(found) == set(DAYS[:2])
+    filled.lake = tmp_path / "new"
+    for day, metadata in found.items():
+        assert _rows(filled, day).equals(frames[day])
+        assert metadata["dagster/partition_row_count"].value == frames[day].height
+        assert metadata["bytes"].value == list_keys(filled.store, *WHERE)[day][0]
+        assert metadata["symbols"].value == 2
+        assert metadata["min_time"].value == f"{day}T00:00:00+00:00"
+        assert metadata["max_time"].value == f"{day}T23:59:00+00:00"
+        assert Path(str(metadata["uri"].value)).exists()
+
+
+@pytest.mark.requirement("T3")
+def test_one_frame_is_stored_where_the_run_is_for_one_partition(filled: Platform, tmp_path: Path) -> None:
+    rows = _rows(filled, DAYS[0])
+    assert _store(tmp_path / "new", rows, DAYS[0], DAYS[0]).success
+    refused = _store(tmp_path / "other", rows, DAYS[0], DAYS[1])
+    assert not refused.success
+    assert "cannot store a DataFrame for 2 partitions" in failure_text(refused)
+    assert not list((tmp_path / "other").rglob("*.parquet"))
+
+
+@pytest.mark.requirement("T3")
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ([DAYS[0], "2025-01-05"], "gave partition 2025-01-05, which this run is not for"),
+        ([DAYS[0], DAYS[0], DAYS[1]], f"gave partition {DAYS[0]}, which this run is not for or which came already"),
+        ([DAYS[0]], f"did not give 1 partitions of this run, first {DAYS[1]}"),
+    ],
+)
+def test_foreign_repeated_and_missing_keys_are_refused(
+    filled: Platform, tmp_path: Path, given: list[str], text: str
+) -> None:
+    stream = PartitionStream([Made(day, _rows(filled, DAYS[0])) for day in given])
+    result = _store(tmp_path / "new", stream, DAYS[0], DAYS[1])
+    assert not result.success
+    assert text in failure_text(result)
+    assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+    filled.lake = tmp_path / "new"
+    assert "2025-01-05" not in list_keys(filled.store, *WHERE)
+
+
+def _reader(seen: list[pl.LazyFrame]) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=DAILY,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=dg.RetryPolicy(max_retries=3),
+        ins={"klines": dg.AssetIn(key=KEY)},
+        io_manager_key="nothing",
+    )
+    def reader(klines: pl.LazyFrame) -> None:
+        seen.append(klines)
+
+    return reader
+
+
+def _read(lake: Path, first: str, last: str) -> tuple[dg.ExecuteInProcessResult, list[pl.LazyFrame]]:
+    seen: list[pl.LazyFrame] = []
+    upstream = dg.AssetSpec(KEY, partitions_def=DAILY).with_io_manager_key("lake")
+    manager = LakeParquetIOManager(lake=LakeResource(uri=str(lake)))
+    result = dg.materialize(
+        [upstream, _reader(seen)],
+        resources={"lake": manager, "nothing": dg.mem_io_manager},
+        tags={RANGE_START_TAG: first, RANGE_END_TAG: last},
+        raise_on_error=False,
+    )
+    return result, seen
+
+
+@pytest.mark.requirement("T3")
+@pytest.mark.parametrize("last", DAYS)
+def test_any_range_is_loaded_lazily_also_of_one(filled: Platform, last: str) -> None:
+    result, seen = _read(filled.lake, DAYS[0], last)
+    assert result.success
+    wanted = DAYS[: DAYS.index(last) + 1]
+    assert isinstance(seen[0], pl.LazyFrame)
+    rows = seen[0].collect()
+    assert rows.drop("date").equals(pl.concat([_rows(filled, day) for day in wanted]))
+    assert sorted(rows["date"].unique()) == list(wanted)
+
+
+@pytest.mark.requirement("T3", "F5.2")
+def test_a_missing_upstream_partition_fails_at_once_and_says_what_to_do(filled: Platform) -> None:
+    result, seen = _read(filled.lake, DAYS[-1], "2025-01-08")
+    assert not result.success
+    assert not seen
+    text = failure_text(result)
+    assert "silver/binance/um/klines_1m lacks 7 partitions: 2025-01-02, 2025-01-03" in text
+    assert "crypto-lakehouse backfill --market um --table klines_1m --from 2025-01-02 --to 2025-01-08" in text
+    assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
