@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,9 +42,18 @@ class RawRetention(StrEnum):
 
 
 def _http_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+    if not _has_host(value, "http", "https"):
         raise ValueError("must be a URL such as https://host/path")
     return value.rstrip("/")
+
+
+def _has_host(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # The parser's own message may quote the credentials of the URL.
+        return False
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -74,8 +84,7 @@ class Environment(BaseSettings):
     @field_validator("lake_uri")
     @classmethod
     def _check_lake_uri(cls, value: str) -> str:
-        scheme = urlsplit(value).scheme if "://" in value else ""
-        if scheme not in ("", "s3") or (scheme == "s3" and not urlsplit(value).netloc):
+        if "://" in value and not _has_host(value, "s3"):
             raise ValueError("must be a folder or s3://bucket/prefix")
         return value.rstrip("/") or "/"
 
@@ -112,12 +121,17 @@ class Environment(BaseSettings):
             settings = cls(**overrides)
         except ValidationError as error:
             faults += [
-                f"{PREFIX}{'.'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False)
+                f"{PREFIX}{'.'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}"
+                f"={_mask_url(str(e['input']))!r}: {e['msg']}"
+                for e in error.errors(include_url=False)
             ]
         if faults:
             raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
         return settings
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
 
     def masked(self) -> dict[str, str]:
         """Name of each variable and its effective value, with credentials in URLs and AWS variables masked."""
@@ -138,7 +152,9 @@ def _misspelt(name: str) -> str:
 
 
 def _mask_url(text: str) -> str:
-    if "://" not in text or "@" not in urlsplit(text).netloc:
+    """``text`` without what stands before its last ``@``, also where it is no valid URL."""
+    before, at, after = text.rpartition("@")
+    if not at:
         return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc="****@" + parts.netloc.rsplit("@", 1)[1]))
+    scheme, mark, _ = before.rpartition("://") if before.count("://") == 1 else ("", "", "")
+    return f"{scheme}{mark}****@{after}"

@@ -110,9 +110,7 @@ def claim_errors(item: pytest.Item, requirements: Mapping[str, Requirement]) -> 
     for claimed in claimed_ids(item):
         requirement = requirements.get(claimed) if isinstance(claimed, str) else None
         if requirement is None:
-            errors.append(
-                f"{item.nodeid}: unknown requirement {claimed!r}; define it in {SPEC_DIR} or correct the id"
-            )
+            errors.append(f"{item.nodeid}: unknown requirement {claimed!r}; define it in {SPEC_DIR} or correct the id")
         elif requirement.planned_for is not None:
             errors.append(
                 f"{item.nodeid}: {claimed} is planned for {requirement.planned_for!r}; "
@@ -198,9 +196,7 @@ class Traceability:
             pytest.ExitCode.TESTS_FAILED,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         )
-        complete = (
-            complete and not session.shouldfail and not session.shouldstop and whole_suite_selected(config)
-        )
+        complete = complete and not session.shouldfail and not session.shouldstop and whole_suite_selected(config)
         cache = getattr(config, "cache", None)
         if cache is not None:
             cache.set(CACHE_KEY, self.outcomes if complete else {**cache.get(CACHE_KEY, {}), **self.outcomes})
@@ -276,9 +272,7 @@ def table(
         lines.append(f"{requirement.id:<6} {result.value:<15} {requirement.title}{theme}")
         # One line per test function: the parameters of a big table would hide the rest.
         cases = Counter(test.split("[", 1)[0] for test in mine)
-        lines.extend(
-            f"{'':23}- {test}" + (f" x{count}" if count > 1 else "") for test, count in cases.items()
-        )
+        lines.extend(f"{'':23}- {test}" + (f" x{count}" if count > 1 else "") for test, count in cases.items())
     return "\n".join(lines)
 
 

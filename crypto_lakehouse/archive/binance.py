@@ -96,9 +96,7 @@ class BinanceArchive(ArchiveSource):
             stem = f"{prefix}{symbol}-{feed.interval.name if feed.interval else feed.archive_type}-"
             marker = stem + partition_key(first, feed.cadence)
             found: list[ArchiveFile] = []
-            async for page in listing.pages(
-                client, self._listing_url, prefix, marker=marker, max_keys=max_keys
-            ):
+            async for page in listing.pages(client, self._listing_url, prefix, marker=marker, max_keys=max_keys):
                 for item in page.objects:
                     period = item.key.removeprefix(stem).removesuffix(".zip")
                     if item.key != f"{stem}{period}.zip" or not period.isascii():
@@ -110,15 +108,11 @@ class BinanceArchive(ArchiveSource):
                     if start >= end:
                         return found
                     if start >= first:
-                        found.append(
-                            ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified)
-                        )
+                        found.append(ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified))
             return found
 
         lists = self._each(wanted, self._listed(one))
-        return sorted(
-            (file for files in lists for file in files), key=lambda file: (file.period, file.symbol)
-        )
+        return sorted((file for files in lists for file in files), key=lambda file: (file.period, file.symbol))
 
     def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify into ``directory``; results come as they arrive, one per file.
@@ -141,9 +135,7 @@ class BinanceArchive(ArchiveSource):
 
         return self._each(files, one)
 
-    def _listed(
-        self, one: Callable[[HttpClient, str], Awaitable[T]]
-    ) -> Callable[[HttpClient, str], Awaitable[T]]:
+    def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""
 
         async def wrapped(client: HttpClient, name: str) -> T:

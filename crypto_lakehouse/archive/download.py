@@ -138,9 +138,7 @@ def local_name(key: str) -> str:
     """File name for ``key``: its last component. Raises ValueError unless the whole key is safe."""
     parts = key.split("/")
     if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= 200 for part in parts):
-        raise ValueError(
-            f"{key!r} is not a safe archive key: names of letters, digits, '_', '-' and '.' only"
-        )
+        raise ValueError(f"{key!r} is not a safe archive key: names of letters, digits, '_', '-' and '.' only")
     return parts[-1]
 
 
@@ -266,9 +264,7 @@ class Downloader:
                 and response.headers.get("ETag", etag) == etag
             ):
                 _discard(part)
-                raise MalformedAnswerError(
-                    f"HTTP {response.status} does not continue the file at byte {offset}"
-                )
+                raise MalformedAnswerError(f"HTTP {response.status} does not continue the file at byte {offset}")
             if whole:
                 _discard(part)
                 etag = response.headers.get("ETag", "")

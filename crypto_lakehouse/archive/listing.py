@@ -58,9 +58,7 @@ def parse_page(body: bytes) -> ListingPage:
             )
             for item in root.iterfind(f"{namespace}Contents")
         )
-        prefixes = tuple(
-            _text(item, f"{namespace}Prefix") for item in root.iterfind(f"{namespace}CommonPrefixes")
-        )
+        prefixes = tuple(_text(item, f"{namespace}Prefix") for item in root.iterfind(f"{namespace}CommonPrefixes"))
         truncated = _text(root, f"{namespace}IsTruncated").lower() == "true"
     except (ValueError, ElementTree.ParseError) as error:
         raise MalformedAnswerError(f"the listing cannot be parsed: {error}") from error
@@ -106,9 +104,7 @@ async def pages(
                 async with client.request(URL(url).with_query(query)) as response:
                     page = parse_page(await response.read())
                 if page.next_marker is not None and page.next_marker <= marker:
-                    raise MalformedAnswerError(
-                        f"the listing goes back from {marker!r} to {page.next_marker!r}"
-                    )
+                    raise MalformedAnswerError(f"the listing goes back from {marker!r} to {page.next_marker!r}")
         yield page
         if page.next_marker is None:
             return

@@ -93,8 +93,11 @@ class ArchiveServer:
     ) -> None:
         self._stop()
 
+    def _app(self) -> web.Application:
+        return create_app(self.directory)
+
     async def _start(self) -> None:
-        self._runner = web.AppRunner(create_app(self.directory), access_log=None, shutdown_timeout=1)
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.host, self.port).start()
         self.port = self._runner.addresses[0][1]
@@ -171,8 +174,6 @@ def _span(first: str, last: str, *, size: int) -> tuple[int, int] | None:
     return (start, stop) if start <= stop else None
 
 
-def _error(
-    status: int, code: str, message: str, key: str = "", headers: dict[str, str] | None = None
-) -> web.Response:
+def _error(status: int, code: str, message: str, key: str = "", headers: dict[str, str] | None = None) -> web.Response:
     body = error_xml(code, message, key)
     return web.Response(status=status, body=body, content_type="application/xml", headers=headers)

@@ -174,9 +174,4 @@ def _document(xml: str) -> bytes:
 
 
 def _visible(name: str) -> bool:
-    return (
-        name.isprintable()
-        and not name.startswith((".", "~"))
-        and not name.endswith((".tmp", "~"))
-        and name != ""
-    )
+    return name.isprintable() and not name.startswith((".", "~")) and not name.endswith((".tmp", "~")) and name != ""

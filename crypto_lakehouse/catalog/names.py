@@ -41,16 +41,24 @@ def parse_partition(key: str, cadence: Cadence) -> tuple[date, date]:
     """
     if cadence is Cadence.DAILY:
         first = parse_date(key)
-        return first, first + timedelta(days=1)
+        return first, _day_after(first, 1)
     if not _MONTH.fullmatch(key):
         raise ValueError(f"{key!r} is not a month of the form YYYY-MM")
     first = parse_date(f"{key}-01")
-    return first, first + timedelta(days=monthrange(first.year, first.month)[1])
+    return first, _day_after(first, monthrange(first.year, first.month)[1])
+
+
+def _day_after(first: date, days: int) -> date:
+    try:
+        return first + timedelta(days=days)
+    except OverflowError:
+        raise ValueError(f"{first} is too late: the day after the partition is beyond the calendar") from None
 
 
 def partition_key(day: date, cadence: Cadence) -> str:
     """Key of the partition that holds the UTC ``day``."""
-    return f"{day:%Y-%m-%d}" if cadence is Cadence.DAILY else f"{day:%Y-%m}"
+    text = day.isoformat()
+    return text if cadence is Cadence.DAILY else text[: len("YYYY-MM")]
 
 
 def partition_keys(first: date, end: date, cadence: Cadence) -> list[str]:

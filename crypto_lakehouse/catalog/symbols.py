@@ -33,7 +33,7 @@ class SymbolFilter:
             if not entry:
                 continue
             name = entry.removeprefix("!")
-            check_symbol(name.replace("*", "") or "ALL")
+            check_symbol(name.replace("*", "X"))
             (unwanted if entry.startswith("!") else wanted).append(name)
         return cls(tuple(wanted), tuple(unwanted))
 

@@ -60,9 +60,7 @@ def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None)
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
     """The present state: of each archive key the newest row, sorted by key."""
-    return rows.sort("key", "ingested_at", maintain_order=True).unique(
-        "key", keep="last", maintain_order=True
-    )
+    return rows.sort("key", "ingested_at", maintain_order=True).unique("key", keep="last", maintain_order=True)
 
 
 def read_state(store: LakeStore, feed: Feed, key: str) -> dict[str, Row]:

@@ -74,9 +74,7 @@ def write_partition(
     return PartitionInfo(rows.num_rows, len(data), symbols, *span, store.polars_uri(path))
 
 
-def read_partition(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
-) -> pl.DataFrame:
+def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
     """All rows of a partition, in primary key order. Raises MissingPartition if it does not exist."""
     path = _path(layer, table, exchange, market, key)
     try:
@@ -91,9 +89,7 @@ def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, ma
     return store.exists(_path(layer, table, exchange, market, key))
 
 
-def list_keys(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str
-) -> dict[str, tuple[int, datetime]]:
+def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:
     """Keys of the partitions that exist, in order, each with its size in bytes and its mtime (UTC)."""
     files = store.list(slice_dir(layer, table, exchange, market))
     return {key_of(f.path): (f.size, f.modified) for f in files if f.path.endswith(f"/{PART}")}
@@ -228,6 +224,4 @@ def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:
 
 
 def _missing(store: LakeStore, path: str) -> MissingPartition:
-    return MissingPartition(
-        f"there is no partition {store.polars_uri(path)}: materialize it, then read again"
-    )
+    return MissingPartition(f"there is no partition {store.polars_uri(path)}: materialize it, then read again")

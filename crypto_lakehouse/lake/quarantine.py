@@ -47,9 +47,7 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
     return len(facts)
 
 
-def read_rejected(
-    store: LakeStore, feed: Feed | None = None, keys: Iterable[str] | None = None
-) -> pl.DataFrame:
+def read_rejected(store: LakeStore, feed: Feed | None = None, keys: Iterable[str] | None = None) -> pl.DataFrame:
     """Rejects of a feed (None: of all), of the partitions ``keys`` if given, by the time first seen.
 
     A reject that several runs met is given once. ``keys`` need a feed: ValueError otherwise.

@@ -144,9 +144,7 @@ class Lakehouse:
         ).collect()
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent:
-            warnings.warn(
-                f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2
-            )
+            warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
         return _as_format(frame.sort(order, maintain_order=True).select(output), format)
 
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
@@ -199,9 +197,7 @@ def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _check_columns(
-    table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None
-) -> list[str]:
+def _check_columns(table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None) -> list[str]:
     if columns is None:
         return [*schema.column_names, *_HIVE]
     if isinstance(columns, str):

@@ -145,9 +145,7 @@ class LakeStore:
 
         Raises LakeError if the storage cannot be asked or the bucket does not exist.
         """
-        selector = fs.FileSelector(
-            self.path(path) if path else self.root, allow_not_found=True, recursive=recursive
-        )
+        selector = fs.FileSelector(self.path(path) if path else self.root, allow_not_found=True, recursive=recursive)
         with self.explained("list", path):
             infos = self.filesystem.get_file_info(selector)
             if not infos:
@@ -248,8 +246,6 @@ def _hint(error: OSError, text: str, local: bool) -> str:
         return "Check that the folder exists and may be read and written by this user, then run again"
     if "NO_SUCH_BUCKET" in text or "does not exist" in text:
         return "Create the bucket or correct the lake's URI"
-    if any(
-        word in text for word in ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "403", "Credentials")
-    ):
+    if any(word in text for word in ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "403", "Credentials")):
         return "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights of that user on the bucket"
     return "Check the endpoint, the region and the network, then run again"

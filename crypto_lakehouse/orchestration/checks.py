@@ -67,9 +67,7 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     return [(symbol, f"{n} rows break the price or volume rules") for symbol, n in per_symbol.iter_rows()]
 
 
-def table_checks(
-    layer: str, market: Market, table: str, cadence: Cadence
-) -> list[dg.AssetChecksDefinition]:
+def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> list[dg.AssetChecksDefinition]:
     """Checks of what is stored: schema, primary key and, for tables with prices, the price rules."""
     schema = schema_of(layer, table)
     checks: dict[str, RowCheck] = {"schema": check_schema, "primary_key": check_primary_key}
@@ -83,9 +81,7 @@ def _stored_check(
 ) -> dg.AssetChecksDefinition:
     schema = schema_of(layer, table)
 
-    @dg.asset_check(
-        name=name, asset=asset_key(layer, market, table), description=(check.__doc__ or "").split("\n")[0]
-    )
+    @dg.asset_check(name=name, asset=asset_key(layer, market, table), description=(check.__doc__ or "").split("\n")[0])
     def stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, layer, market, table, cadence)

@@ -68,9 +68,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             missing.discard(made.key)
             metadata = {**_describe(info, made.rows), **made.metadata}
             context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
-            context.log.info(
-                f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols"
-            )
+            context.log.info(f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols")
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"

@@ -22,9 +22,7 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
     return f"update_{exchange}_{market}_{cadence}"
 
 
-def update_jobs(
-    feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]
-) -> list[dg.UnresolvedAssetJobDefinition]:
+def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
     """One job for each market and cadence that has feeds: bronze, silver and gold in one run."""
     jobs = []
     for exchange, market, cadence in dict.fromkeys((f.exchange, f.market.name, f.cadence) for f in feeds):

@@ -132,6 +132,4 @@ def _request(
     tags = {RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], FEED_TAG: feed.name}
     # The run key lets Dagster drop a request that two ticks made before the first one's run was recorded.
     before = sum(tags.items() <= record.dagster_run.tags.items() for record in runs)
-    return dg.RunRequest(
-        run_key=f"{feed.name}:{span[0]}:{span[-1]}:{before}", asset_selection=list(keys), tags=tags
-    )
+    return dg.RunRequest(run_key=f"{feed.name}:{span[0]}:{span[-1]}:{before}", asset_selection=list(keys), tags=tags)

@@ -1,6 +1,7 @@
-"""Dagster's own storage, chosen by the environment: SQLite, or PostgreSQL where DAGSTER_POSTGRES_HOST is set.
+"""Dagster's own storage: SQLite, or PostgreSQL where DAGSTER_POSTGRES_HOST is set; files in ``$DAGSTER_HOME``.
 
-``dagster.yaml`` names this class, because the file itself cannot choose between two kinds of storage.
+``dagster.yaml`` names these classes, because the file itself cannot choose between two kinds of storage,
+and takes relative folders from the working directory rather than from its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterStorage
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 _POSTGRES = "DAGSTER_POSTGRES_"
+
+
+def _folder() -> Path:
+    folder = Path(os.environ["DAGSTER_HOME"]).resolve() / ".dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
@@ -30,8 +39,7 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
         """The storage. Raises ValueError that names the variables where PostgreSQL is half configured."""
         del config_value
         if not os.environ.get(f"{_POSTGRES}HOST"):
-            home = Path(os.environ["DAGSTER_HOME"]).resolve()
-            return DagsterSqliteStorage(str(home / ".dagster"), inst_data)
+            return DagsterSqliteStorage(str(_folder()), inst_data)
         from dagster_postgres import DagsterPostgresStorage
 
         missing = [n for n in ("USER", "PASSWORD", "DB") if not os.environ.get(f"{_POSTGRES}{n}")]
@@ -49,3 +57,33 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
             scheme="postgresql+psycopg2",
         )
         return DagsterPostgresStorage(url, should_autocreate_tables=True, inst_data=inst_data)
+
+
+class ArtifactsInHome(LocalArtifactStorage):
+    """Factory only: Dagster's own artifact storage in ``$DAGSTER_HOME/.dagster``."""
+
+    @classmethod
+    def config_type(cls) -> Any:
+        """No configuration."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """The artifact storage."""
+        del config_value
+        return LocalArtifactStorage(str(_folder()), inst_data)
+
+
+class ComputeLogsInHome(LocalComputeLogManager):
+    """Factory only: Dagster's own logs of what steps print, in ``$DAGSTER_HOME/.dagster``."""
+
+    @classmethod
+    def config_type(cls) -> Any:
+        """No configuration."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """The log manager."""
+        del config_value
+        return LocalComputeLogManager(str(_folder() / "compute_logs"), inst_data=inst_data)

@@ -77,10 +77,13 @@ class BronzeIngest:
         """
         states = {key: read_state(self.store, self.feed, key) for key in keys}
         files = self._list(keys, states)
-        todo = {key: _Gathered(expected=len(files[key])) for key in keys}
+        vanished = {key: _vanished(files[key], states[key]) for key in keys}
+        todo = {key: _Gathered(expected=len(files[key]) + len(vanished[key])) for key in keys}
         with tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder:
             missing = []
             for key in keys:
+                for gone in vanished[key]:
+                    self._take(todo[key], gone, states[key])
                 for file in files[key]:
                     known = self._from_raw(file, states[key].get(file.key), Path(folder))
                     if known is None:
@@ -240,6 +243,22 @@ class BronzeIngest:
             "detail": detail,
             "raw": raw,
         }
+
+
+def _vanished(listed: list[ArchiveFile], state: dict[str, Any]) -> list[RejectedFile]:
+    """Files that were ingested and are listed no more: their rows stay, and the quarantine says so."""
+    there = {file.key for file in listed}
+    names = ("key", "symbol", "period", "size", "etag", "last_modified")
+    return [
+        RejectedFile(
+            ArchiveFile(**{name: row[name] for name in names}),
+            "no_longer_listed",
+            "the archive listed this file before and does so no more; the rows that were made of it stay",
+            row["sha256"],
+        )
+        for row in state.values()
+        if row["status"] == "ingested" and row["key"] not in there
+    ]
 
 
 _LEDGER_COLUMNS = (

@@ -55,7 +55,7 @@ def parse_csv(data: bytes, file_format: FileFormat) -> ParsedFile:
 
     The first line is a header iff its first field is no number. Raises UnusableFile with reason
     ``empty_file``, ``header_only``, ``column_count`` or ``unexpected_header``; single bad lines are
-    returned as rejected rows (``column_count``, ``not_a_number``).
+    returned as rejected rows (``column_count``, ``not_a_number``, ``bad_csv``).
 
     >>> from crypto_lakehouse.catalog.binance import FUNDING_RATE
     >>> parse_csv(b"1775001600000,8,-0.00003449\\n", FUNDING_RATE).rows.row(0)
@@ -136,7 +136,11 @@ def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool) 
         text = raw.rstrip("\r")
         if not text.strip() or (line == 1 and has_header):
             continue
-        fields = next(csv.reader([text]))
+        try:
+            fields = next(csv.reader([text]))
+        except csv.Error as error:
+            rejected.append(RejectedRow(line, "bad_csv", str(error), text))
+            continue
         if len(fields) != len(columns):
             detail = f"{len(fields)} fields where {len(columns)} belong"
             rejected.append(RejectedRow(line, "column_count", detail, text))

@@ -52,7 +52,7 @@ class Platform:
     def run(self, job: str, first: str, last: str, **settings: Any) -> dg.ExecuteInProcessResult:
         """Execute a job for a range of partitions; a failed run is returned, not raised."""
         tags = {RANGE_START_TAG: first, RANGE_END_TAG: last}
-        made = self.defs(**settings).get_job_def(job)
+        made = self.defs(**settings).resolve_job_def(job)
         return made.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
 
 

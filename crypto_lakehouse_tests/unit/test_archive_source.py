@@ -175,9 +175,7 @@ def fetch_one(
     return result
 
 
-def rejected(
-    server: Server, file: ArchiveFile, directory: Path, attempts: int = 3, timeout: float = 5.0
-) -> str:
+def rejected(server: Server, file: ArchiveFile, directory: Path, attempts: int = 3, timeout: float = 5.0) -> str:
     result = fetch_one(server, file, directory, attempts, timeout)
     assert isinstance(result, RejectedFile)
     assert not list(directory.glob("*.zip"))
@@ -214,9 +212,7 @@ def test_files_of_a_range(server: Server, page_size: int) -> None:
             server.put(f"data/spot/daily/klines/{symbol}/1m/{symbol}-1m-2024-01-{day:02}.zip", b"12")
     server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-10-new.zip")
     server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-1x.zip")
-    found = source(server).files(
-        SPOT_1M, ["ETHUSDT", "BTCUSDT", "NONE"], date(2024, 1, 10), date(2024, 1, 12)
-    )
+    found = source(server).files(SPOT_1M, ["ETHUSDT", "BTCUSDT", "NONE"], date(2024, 1, 10), date(2024, 1, 12))
     assert [(file.period, file.symbol) for file in found] == [
         ("2024-01-10", "BTCUSDT"),
         ("2024-01-10", "ETHUSDT"),

@@ -331,9 +331,7 @@ def test_paths_and_back() -> None:
 
 
 @pytest.mark.requirement("F1.2")
-def test_a_store_shows_no_secrets_and_can_be_pickled(
-    store: LakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_shows_no_secrets_and_can_be_pickled(store: LakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "visible-key-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")
     remote = LakeStore.open("s3://bucket/lake", "http://127.0.0.1:9")

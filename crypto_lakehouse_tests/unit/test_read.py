@@ -80,9 +80,7 @@ def test_scan_has_schema_columns_then_exchange_and_market(lake: Lakehouse) -> No
         ("2024-01-02", "2024-01-02", 0),
     ],
 )
-def test_start_is_inclusive_end_exclusive_and_naive_is_utc(
-    lake: Lakehouse, start: str, end: str, hours: int
-) -> None:
+def test_start_is_inclusive_end_exclusive_and_naive_is_utc(lake: Lakehouse, start: str, end: str, hours: int) -> None:
     frame = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT", start=start, end=end).collect()
     assert frame.height == hours
 
@@ -173,10 +171,7 @@ def test_valid_table_without_data_is_an_empty_frame(lake: Lakehouse, tmp_path: P
     assert frame.is_empty()
     assert frame.columns[-2:] == ["exchange", "market"]
     nowhere = Lakehouse(tmp_path / "nowhere")
-    assert (
-        nowhere.read("gold.bars_1h", format="polars").schema
-        == lake.read("gold.bars_1h", format="polars").schema
-    )
+    assert nowhere.read("gold.bars_1h", format="polars").schema == lake.read("gold.bars_1h", format="polars").schema
     assert nowhere.tables().is_empty()
     assert nowhere.sql("SELECT * FROM silver.klines_1m", format="polars").is_empty()
 

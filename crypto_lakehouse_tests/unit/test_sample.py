@@ -118,10 +118,7 @@ def test_spot_turns_to_microseconds_with_2025_and_futures_do_not(sample: tuple[P
 def test_headers_and_number_formats_differ_by_market(sample: tuple[Path, SampleSummary]) -> None:
     root, _ = sample
     headed = {
-        market: {
-            not lines(p)[0][0].isdigit()
-            for p in sorted((root / "data" / folder / "daily").rglob("*-1m-*.zip"))
-        }
+        market: {not lines(p)[0][0].isdigit() for p in sorted((root / "data" / folder / "daily").rglob("*-1m-*.zip"))}
         for market, folder in FOLDERS.items()
     }
     assert headed == {"spot": {False}, "um": {True, False}, "cm": {True}}
@@ -140,9 +137,7 @@ def test_quirks_of_coins_are_there_in_each_market(sample: tuple[Path, SampleSumm
         late = [path_of(root, market, f"SOL{suffix}", "1m", f"2024-12-{day}") for day in (29, 30)]
         assert [p.exists() for p in late] == [False, True]
         assert len(rows(late[1])) == 840
-        gone = [
-            path_of(root, market, f"XRP{suffix}", "1m", day).exists() for day in ("2025-01-01", "2025-01-02")
-        ]
+        gone = [path_of(root, market, f"XRP{suffix}", "1m", day).exists() for day in ("2025-01-01", "2025-01-02")]
         assert gone == [True, False]
         quiet = [r for r in rows(path_of(root, market, f"LTC{suffix}", "1m", "2024-12-28")) if not r[5]]
         assert len(quiet) == 360

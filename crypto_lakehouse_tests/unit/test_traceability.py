@@ -62,9 +62,7 @@ def test_a_fully_proven_suite_passes(suite: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("args", [(), ("-n2",), (".",)])
-def test_a_done_requirement_without_a_test_fails_the_whole_run(
-    suite: pytest.Pytester, args: tuple[str]
-) -> None:
+def test_a_done_requirement_without_a_test_fails_the_whole_run(suite: pytest.Pytester, args: tuple[str]) -> None:
     suite.makepyfile(ALL_PROVEN.replace(', "F1.2"', ""))
     result = run(suite, *args)
     assert result.ret == 1
@@ -93,9 +91,7 @@ def test_skipped_proofs_are_a_warning(suite: pytest.Pytester, args: tuple[str]) 
     suite.makepyfile(ALL_PROVEN.replace("pass", "pytest.skip('no files')"))
     result = run(suite, *args)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["WARNING F1.1 Alpha: not shown here*", "3 requirements: 2 not shown here, 1 planned"]
-    )
+    result.stdout.fnmatch_lines(["WARNING F1.1 Alpha: not shown here*", "3 requirements: 2 not shown here, 1 planned"])
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n2",)])
@@ -141,8 +137,7 @@ def test_a_part_of_the_suite_is_not_judged(suite: pytest.Pytester, args: tuple[s
 def test_the_table_is_printed_without_running_tests(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         test_part=ALL_PROVEN.replace(', "F1.2"', ""),
-        test_bomb="import pytest\n\n"
-        "@pytest.mark.requirement('F1.2')\ndef test_bomb():\n    open('ran', 'w')\n",
+        test_bomb="import pytest\n\n@pytest.mark.requirement('F1.2')\ndef test_bomb():\n    open('ran', 'w')\n",
     )
     run(suite, "test_part.py")
     command = [sys.executable, "-m", "crypto_lakehouse_tests.traceability"]

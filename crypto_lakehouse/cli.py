@@ -1,0 +1,204 @@
+"""The command line: arguments are checked here, words and exit codes decided, and the work is done elsewhere.
+
+Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings. Dagster is imported only by the
+commands that run something.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from crypto_lakehouse.catalog import parse_date
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.console import follow, say, summarize
+from crypto_lakehouse.environment import Environment, SettingsError
+
+app = typer.Typer(
+    help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+archive_app = typer.Typer(help="A made-up archive, for trying things without a network.", no_args_is_help=True)
+app.add_typer(archive_app, name="archive")
+
+
+def _day(text: str | date) -> date:
+    try:
+        return text if isinstance(text, date) else parse_date(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _symbols(text: str) -> str:
+    try:
+        SymbolFilter.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def _end(error: Exception | str, code: int) -> NoReturn:
+    say(Console(stderr=True), f"error: {error}")
+    raise typer.Exit(code)
+
+
+def _settings() -> Environment:
+    try:
+        return Environment.load()
+    except SettingsError as error:
+        _end(error, 2)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the archive, the lake or the disk refused, as words instead of a traceback."""
+    from crypto_lakehouse.archive.model import ArchiveError
+    from crypto_lakehouse.lake.store import LakeError
+
+    try:
+        yield
+    except (ArchiveError, LakeError, OSError) as error:
+        _end(error, 1)
+
+
+@app.command()
+def config() -> None:
+    """Print the effective settings; secrets are masked."""
+    for name, value in _settings().masked().items():
+        typer.echo(f"{name}={value}")
+
+
+@app.command()
+def status(
+    table: Annotated[str | None, typer.Option(help="Only this table: klines_1m, or silver.klines_1m.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every hole and file named.")] = False,
+) -> None:
+    """Show of every table and market its range, holes, failed and quarantined files, and bytes."""
+    settings = _settings()
+    with _explained():
+        from crypto_lakehouse.lake.status import lake_status
+        from crypto_lakehouse.lake.store import LakeStore
+
+        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        try:
+            found = lake_status(store, table)
+        except KeyError as error:
+            _end(error.args[0], 2)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return
+    console = Console()
+    if not found:
+        say(console, f"the lake {store.uri} is empty; fill it with: crypto-lakehouse backfill, or demo")
+        return
+    grid = Table(title=f"lake {store.uri}")
+    for name in ("table", "market", "first", "last"):
+        grid.add_column(name, no_wrap=True)
+    for name in ("partitions", "holes", "failed", "quarantined", "bytes"):
+        grid.add_column(name, justify="right")
+    for one in found:
+        counts = (one.partitions, len(one.holes), len(one.failed), len(one.quarantined), one.bytes)
+        place = (f"{one.layer}.{one.table}", f"{one.exchange}/{one.market}", one.first or "-", one.last or "-")
+        grid.add_row(*place, *(f"{count:,}" for count in counts))
+    console.print(grid)
+    for one in found:
+        for what, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
+            for name in names[:20]:
+                say(console, f"{what} {one.layer}.{one.table} {one.exchange}/{one.market}: {name}")
+            if len(names) > 20:
+                say(console, f"{what}: and {len(names) - 20} more; --json names all")
+
+
+@app.command()
+def backfill(
+    market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
+    table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or bars_1h, from what silver has.")],
+    first: Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")],
+    last: Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    symbols: Annotated[
+        str, typer.Option(parser=_symbols, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default the settings'.")
+    ] = "",
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+) -> None:
+    """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
+    settings = _settings()
+    console = Console()
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    from crypto_lakehouse.definitions import build_defs
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks
+
+    today = datetime.now(UTC).date()
+    try:
+        wish = plan(exchange, market, table, first, last, settings.table_names, today)
+    except ValueError as error:
+        _end(error, 2)
+    if symbols and wish.assets[0].path[0] == "gold":
+        _end(f"{table} is made from silver, for all its symbols: leave out --symbols", 2)
+    spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
+    say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
+    with _explained(), open_instance() as instance:
+        outcomes = run_chunks(wish, spans, build_defs(settings), instance, symbols)
+        well = summarize(console, follow(console, outcomes, len(wish.keys)))
+    raise typer.Exit(0 if well else 1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where archive, lake and chart go.")] = Path("./demo"),
+) -> None:
+    """Make a small lake from a made-up archive, by real runs, and show it; needs no network."""
+    _settings()
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    with _explained():
+        from crypto_lakehouse.demo import run_demo
+
+        well = run_demo(folder, Console())
+    raise typer.Exit(0 if well else 1)
+
+
+@archive_app.command("sample")
+def archive_sample(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
+    symbols: Annotated[int, typer.Option(min=1, max=1000, help="Coins in each market.")] = 10,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="UTC days.")] = 10,
+    start: Annotated[date, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+) -> None:
+    """Write a made-up archive in the layout of the real one."""
+    with _explained():
+        from crypto_lakehouse.archive.sample import make_sample
+
+        made = make_sample(directory, symbols=symbols, days=days, start=start, seed=seed)
+    typer.echo(f"{made.files} files, {made.bytes} bytes, {made.first} to {made.end} (exclusive) in {directory}")
+
+
+@archive_app.command("serve")
+def archive_serve(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an archive.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")],
+) -> None:
+    """Serve an archive over HTTP until interrupted."""
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
+    with _explained():
+        from crypto_lakehouse.archive.server import ArchiveServer
+
+        with ArchiveServer(directory, port) as server:
+            typer.echo(f"serving {directory}; use it with")
+            typer.echo(f"LAKEHOUSE_ARCHIVE_URL={server.url} LAKEHOUSE_ARCHIVE_LISTING_URL={server.listing_url}")
+            ended.wait()
+    typer.echo("ended")

@@ -1,0 +1,198 @@
+"""Runs that a person starts: a table's partitions, checked, cut into runs, and what came of each run.
+
+Here belongs Dagster's side of ``backfill`` and ``demo``. What is printed, and exit codes, are the
+command line's; what a run does is the assets'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, parse_partition, partition_keys
+from crypto_lakehouse.lake.partitions import list_keys
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.assets.gold import MINUTES
+from crypto_lakehouse.orchestration.jobs import update_job_name
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.schemas import GOLD_INTERVALS
+
+_NEW_HOME = (
+    "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be made: the assets of one table of a market, and the partitions, in order."""
+
+    market: Market
+    cadence: Cadence
+    assets: tuple[dg.AssetKey, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def job(self) -> str:
+        """Name of the job that makes the assets."""
+        return update_job_name(self.market.exchange, self.market.name, self.cadence)
+
+    @property
+    def name(self) -> str:
+        """``exchange/market/table`` of the first table that is made."""
+        return "/".join(self.assets[0].path[1:])
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded."""
+
+    name: str
+    first: str
+    last: str
+    partitions: int
+    error: str = ""
+    quarantined_files: int = 0
+    quarantined_rows: int = 0
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def span(self) -> str:
+        """The range in words."""
+        return self.first if self.first == self.last else f"{self.first} to {self.last}"
+
+
+def open_instance() -> dg.DagsterInstance:
+    """Dagster's records, in DAGSTER_HOME; unset, in the working directory if it has a dagster.yaml,
+    else in ``./.dagster``, which is made. Sets DAGSTER_HOME, so that all parts of a run agree.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if home:
+        folder = Path(home).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+    elif Path("dagster.yaml").exists():
+        folder = Path.cwd()
+    else:
+        folder = Path.cwd() / ".dagster"
+        folder.mkdir(exist_ok=True)
+        if not (folder / "dagster.yaml").exists():
+            (folder / "dagster.yaml").write_text(_NEW_HOME, encoding="utf-8")
+    os.environ["DAGSTER_HOME"] = str(folder)
+    return dg.DagsterInstance.get()
+
+
+def plan(exchange: str, market: str, table: str, first: date, last: date, active: Sequence[str], today: date) -> Plan:
+    """Check a wish and say what it means: all layers of a table, or one gold table from what silver has.
+
+    ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
+    of them. ``active`` are the tables of the settings. Raises ValueError that says what to change.
+    """
+    gold = {f"bars_{interval}": ("gold", f"bars_{interval}") for interval in GOLD_INTERVALS}
+    try:
+        source = feed(exchange, market, MINUTES if table in gold else table)
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]}; or {', '.join(gold)}") from None
+    if source.table not in active:
+        raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
+    if last < first:
+        raise ValueError(f"the range ends ({last}) before it begins ({first})")
+    if not source.covers(first):
+        raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
+    keys = partition_keys(first, last + timedelta(days=1), source.cadence)
+    end = parse_partition(keys[-1], source.cadence)[1]
+    if end > today:
+        raise ValueError(f"{keys[-1]} has not ended (UTC): end with a day that lies in an ended partition")
+    if table in gold:
+        tables = [gold[table]]
+    else:
+        tables = [("bronze", table), ("silver", table), *(gold.values() if table == MINUTES else ())]
+    assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
+    return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
+
+
+def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
+    """Partitions of the plan that some table of it lacks, in the lake or in Dagster's records."""
+    lacking: set[str] = set()
+    for key in wish.assets:
+        layer, exchange, market, table = key.path
+        there = set(list_keys(store, layer, table, exchange, market))
+        lacking |= set(wish.keys) - (there & instance.get_materialized_partitions(key))
+    return lacking
+
+
+def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:
+    """Keys, in order, as ranges without holes of at most ``most`` partitions."""
+    found: list[list[str]] = []
+    for key in keys:
+        joins = found and parse_partition(found[-1][-1], cadence)[1] == parse_partition(key, cadence)[0]
+        if joins and len(found[-1]) < most:
+            found[-1].append(key)
+        else:
+            found.append([key])
+    return found
+
+
+def run_chunks(
+    wish: Plan, spans: Sequence[Sequence[str]], defs: dg.Definitions, instance: dg.DagsterInstance, symbols: str
+) -> Iterator[Outcome]:
+    """Run the spans one after the other, in this process; a failed one does not keep the others from running.
+
+    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings.
+    """
+    job = defs.get_job_def(wish.job)
+    # The console would tell every event of Dagster; the records have them all.
+    config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
+    if symbols and bronze:
+        config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
+    for span in spans:
+        outcome = Outcome(wish.name, span[0], span[-1], len(span))
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1]},
+                asset_selection=list(wish.assets),
+                run_config=config,
+                raise_on_error=False,
+            )
+        except dg.DagsterError as error:
+            outcome.error = str(error)
+        else:
+            _read(outcome, result)
+        yield outcome
+
+
+def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
+        elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+            metadata = event.step_materialization_data.materialization.metadata
+            for name in ("quarantined_files", "quarantined_rows"):
+                if name in metadata:
+                    count = getattr(outcome, name) + int(str(metadata[name].value))
+                    setattr(outcome, name, count)
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                text = f"{check.check_name} of {check.asset_key.to_user_string()}: {check.description}"
+                blame = outcome.errors if check.severity is dg.AssetCheckSeverity.ERROR else outcome.warnings
+                blame.append(text)
+    if not result.success and not outcome.error:
+        outcome.error = f"run {result.run_id} failed before its first step; see it in Dagster's UI"
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "failed without a message"

@@ -1,0 +1,83 @@
+"""Jobs and schedules: their names, what they select, and that nothing starts by itself outside prod."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from crypto_lakehouse.definitions import build_defs
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
+
+UPDATES = {
+    "update_binance_spot_daily",
+    "update_binance_um_daily",
+    "update_binance_cm_daily",
+    "update_binance_um_monthly",
+    "update_binance_cm_monthly",
+}
+
+
+def _repository(env: str) -> dg.RepositoryDefinition:
+    return build_defs(Environment.load(env=env)).get_repository_def()
+
+
+@pytest.mark.requirement("F5.5")
+def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
+    names = {name for name in _repository("test").job_names if not name.startswith("__")}
+    assert names == UPDATES | {"reconciliation"}
+
+
+@pytest.mark.requirement("F5.5")
+def test_an_update_job_makes_all_layers() -> None:
+    job = _repository("test").get_job("update_binance_um_daily")
+    made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    tables = ("bronze/{}/klines_1m", "silver/{}/klines_1m", "gold/{}/bars_1h", "gold/{}/bars_1d")
+    assert made == {table.format("binance/um") for table in tables}
+
+
+@pytest.mark.requirement("F5.5", "F5.6")
+@pytest.mark.parametrize(("env", "running"), [("local", False), ("test", False), ("prod", True)])
+def test_schedules_run_in_prod_only(env: str, running: bool) -> None:
+    schedules = _repository(env).schedule_defs
+    assert {s.job_name for s in schedules} == UPDATES | {"reconciliation"}
+    expected = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+    assert {s.default_status for s in schedules} == {expected}
+    assert {s.execution_timezone or "UTC" for s in schedules} == {"UTC"}
+
+
+@pytest.mark.requirement("F5.5")
+@pytest.mark.parametrize("env", ["local", "test", "prod"])
+def test_sensors_are_switched_on_by_hand(env: str) -> None:
+    sensors = _repository(env).sensor_defs
+    assert {s.name for s in sensors} == {
+        *(f"binance_{market}_klines_1m_sensor" for market in ("spot", "um", "cm")),
+        *(f"binance_{market}_funding_rates_sensor" for market in ("um", "cm")),
+        "gold_automation_sensor",
+    }
+    assert {s.default_status for s in sensors} == {dg.DefaultSensorStatus.STOPPED}
+
+
+@pytest.mark.requirement("F5.5")
+def test_a_schedule_asks_for_the_newest_day_that_is_over() -> None:
+    repository = _repository("test")
+    when = datetime(2025, 1, 3, 9, 0, tzinfo=UTC)
+    (schedule,) = (s for s in repository.schedule_defs if s.job_name == "update_binance_um_daily")
+    assert schedule.cron_schedule == "0 9 * * *"
+    with dg.build_schedule_context(scheduled_execution_time=when, repository_def=repository) as context:
+        requests = schedule.evaluate_tick(context).run_requests or []
+    assert [r.partition_key for r in requests] == ["2025-01-02"]
+
+
+@pytest.mark.requirement("F5.5", "F5.2")
+def test_a_backfill_of_a_range_runs_the_update_job_in_chunks(empty: Platform) -> None:
+    """The chunk is the run: bronze, silver and gold of a range of dates, one step each."""
+    result = empty.run("update_binance_um_daily", DAYS[0], DAYS[1])
+    assert result.success
+    (record,) = empty.instance.get_run_records()
+    assert record.dagster_run.tags[RANGE_START_TAG] == DAYS[0]
+    assert record.dagster_run.tags[RANGE_END_TAG] == DAYS[1]
+    makers = [e.step_key for e in result.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
+    assert len(makers) == 8
+    assert len(set(makers)) == 4

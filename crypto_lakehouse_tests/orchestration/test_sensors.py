@@ -1,0 +1,171 @@
+"""The feed sensor against a served archive: what it asks for, and what it leaves alone.
+
+Requests are executed for real between the ticks, with the tags that the daemon would give their runs.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.sensors import FEED_TAG, month_ranges
+from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
+
+SENSOR = "binance_um_klines_1m_sensor"
+JOB = "update_binance_um_daily"
+UM_1M = feed("binance", "um", "klines_1m")
+NOWHERE = {"archive_url": "http://127.0.0.1:1", "archive_listing_url": "http://127.0.0.1:1/listing"}
+
+Span = tuple[str, str]
+
+
+def _tick(platform: Platform, **settings: str) -> tuple[list[dg.RunRequest], str]:
+    """Requests of a tick, and why it skipped."""
+    defs = platform.defs(**settings)
+    repository = defs.get_repository_def()
+    resources = {name: (defs.resources or {})[name] for name in ("lake", "archive")}
+    with dg.build_sensor_context(instance=platform.instance, repository_def=repository, resources=resources) as context:
+        data = repository.get_sensor_def(SENSOR).evaluate_tick(context)
+    return list(data.run_requests or []), data.skip_message or ""
+
+
+def _spans(requests: list[dg.RunRequest]) -> list[Span]:
+    return [(r.tags[RANGE_START_TAG], r.tags[RANGE_END_TAG]) for r in requests]
+
+
+def _execute(platform: Platform, requests: list[dg.RunRequest], **settings: str) -> list[bool]:
+    job = platform.defs(**settings).resolve_job_def(JOB)
+    return [
+        job.execute_in_process(
+            instance=platform.instance,
+            tags=dict(request.tags),
+            asset_selection=list(request.asset_selection or []),
+            raise_on_error=False,
+        ).success
+        for request in requests
+    ]
+
+
+def _caught_up(platform: Platform) -> None:
+    requests, _ = _tick(platform)
+    assert all(_execute(platform, requests))
+
+
+@pytest.mark.requirement("F5.3")
+def test_each_calendar_month_is_one_request_of_all_layers(empty: Platform) -> None:
+    requests, _ = _tick(empty)
+    assert _spans(requests) == [(DAYS[0], DAYS[1]), (DAYS[2], DAYS[2])]
+    assert {r.tags[FEED_TAG] for r in requests} == {UM_1M.name}
+    wanted = {("bronze", "klines_1m"), ("silver", "klines_1m"), ("gold", "bars_1h"), ("gold", "bars_1d")}
+    for request in requests:
+        assert {(k.path[0], k.path[3]) for k in request.asset_selection or []} == wanted
+    assert _execute(empty, requests) == [True, True]
+    key = dg.AssetKey(["gold", "binance", "um", "bars_1d"])
+    assert empty.instance.get_materialized_partitions(key) == set(DAYS)
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_new_date_is_asked_for_exactly_and_once(empty: Platform) -> None:
+    _caught_up(empty)
+    make_sample(empty.archive, symbols=2, days=4, start=START)
+    requests, _ = _tick(empty)
+    assert _spans(requests) == [("2025-01-02", "2025-01-02")]
+    assert _execute(empty, requests) == [True]
+    assert _tick(empty) == ([], _tick(empty)[1])
+    assert "nothing new from" in _tick(empty)[1]
+
+
+@pytest.mark.requirement("F5.3")
+@pytest.mark.parametrize(
+    "status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+)
+def test_a_date_in_flight_is_not_asked_for_again(empty: Platform, status: dg.DagsterRunStatus) -> None:
+    requests, _ = _tick(empty)
+    job = empty.defs().resolve_job_def(JOB)
+    # The daemon records the run of the first request; its second is still to be launched.
+    run = empty.instance.create_run_for_job(job, tags=dict(requests[0].tags), status=status)
+    assert _spans(_tick(empty)[0]) == [(DAYS[2], DAYS[2])]
+    empty.instance.report_run_canceled(run)
+    again, _ = _tick(empty)
+    assert _spans(again) == _spans(requests)
+    # A run key that was used already would be dropped by the daemon.
+    assert again[0].run_key != requests[0].run_key
+
+
+@pytest.mark.requirement("F5.3")
+def test_two_ticks_before_a_run_is_recorded_give_the_same_run_key(empty: Platform) -> None:
+    assert [r.run_key for r in _tick(empty)[0]] == [r.run_key for r in _tick(empty)[0]]
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_replaced_file_leads_to_its_date_again(empty: Platform, replace_file: Callable[[Path, str], None]) -> None:
+    _caught_up(empty)
+    replace_file(empty.archive, f"data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{DAYS[1]}.zip")
+    requests, _ = _tick(empty)
+    assert _spans(requests) == [(DAYS[1], DAYS[1])]
+    assert _execute(empty, requests) == [True]
+    assert _tick(empty)[0] == []
+
+
+@pytest.mark.requirement("F5.3")
+def test_an_archive_that_is_down_skips_and_the_next_tick_goes_on(empty: Platform) -> None:
+    requests, reason = _tick(empty, **NOWHERE)
+    assert requests == []
+    assert UM_1M.name in reason
+    assert "127.0.0.1:1" in reason
+    assert len(_tick(empty)[0]) == 2
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_date_that_fails_so_often_is_given_up_and_named(empty: Platform) -> None:
+    for _ in range(2):
+        requests, _ = _tick(empty, sensor_attempts="2")
+        assert _spans(requests) == [(DAYS[0], DAYS[1]), (DAYS[2], DAYS[2])]
+        assert _execute(empty, requests, retries="1", **NOWHERE) == [False, False]
+    requests, reason = _tick(empty, sensor_attempts="2")
+    assert requests == []
+    assert f"given up: {', '.join(DAYS)}" in reason
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_newer_file_gives_a_date_that_was_given_up_new_attempts(
+    empty: Platform, replace_file: Callable[[Path, str], None]
+) -> None:
+    requests, _ = _tick(empty)
+    _execute(empty, requests, retries="1", **NOWHERE)
+    assert _tick(empty, sensor_attempts="1")[0] == []
+    key = f"data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{DAYS[2]}.zip"
+    replace_file(empty.archive, key)
+    # Listings tell whole seconds: the new file is plainly younger than the failed run.
+    later = (datetime.now(UTC) + timedelta(seconds=60)).timestamp()
+    for name in (key, f"{key}.CHECKSUM"):
+        _touch(empty.archive / name, later)
+    assert _spans(_tick(empty, sensor_attempts="1")[0]) == [(DAYS[2], DAYS[2])]
+
+
+def _touch(path: Path, seconds: float) -> None:
+
+    os.utime(path, (seconds, seconds))
+
+
+@pytest.mark.requirement("F5.3")
+def test_days_that_are_not_over_are_not_asked_for(empty: Platform) -> None:
+    today = datetime.now(UTC).date()
+    make_sample(empty.archive, symbols=2, days=4, start=today - timedelta(days=1))
+    asked = {last for _, last in _spans(_tick(empty)[0])}
+    assert f"{today - timedelta(days=1)}" in asked
+    # The day may have turned since: only days that are over now can have been asked for.
+    assert max(asked) < f"{datetime.now(UTC).date()}"
+
+
+@pytest.mark.requirement("F5.3")
+def test_month_ranges_break_at_holes_and_months() -> None:
+    days = ["2024-01-30", "2024-01-31", "2024-02-01", "2024-02-03"]
+    assert list(month_ranges(days, UM_1M)) == [days[:2], days[2:3], days[3:]]
+    assert list(month_ranges([], UM_1M)) == []

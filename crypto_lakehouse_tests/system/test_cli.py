@@ -1,0 +1,289 @@
+"""The command line as its users have it: a process of its own, a served archive, a real lake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.archive.server import ArchiveServer
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from crypto_lakehouse.cli import app; app()"]
+ZIP = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2024-12-28.zip"
+
+
+def environment(**settings: str) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "DAGSTER_", "AWS_"))
+    }
+    return {**kept, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **settings}
+
+
+def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment(**settings), capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """(folder of an archive, settings that point to it): two coins, three days, one file damaged."""
+    archive = tmp_path / "archive"
+    make_sample(archive, symbols=2, days=3)
+    (archive / ZIP).write_bytes(b"not a zip")
+    with ArchiveServer(archive) as server:
+        yield (
+            archive,
+            {
+                "LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"),
+                "LAKEHOUSE_ARCHIVE_URL": server.url,
+                "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url,
+                "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "2",
+                "LAKEHOUSE_RETRIES": "1",
+            },
+        )
+
+
+UM = ("backfill", "--market", "um", "--table")
+
+
+@pytest.mark.requirement("F7.3", "F7.4")
+def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served: tuple[Path, dict[str, str]]) -> None:
+    _, settings = served
+    done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 partitions of binance/um/klines_1m in 2 runs" in done.stdout
+    assert "3 partitions made in 2 runs; 0 runs failed" in done.stdout
+    assert re.search(r"quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files", done.stdout)
+    assert "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "STEP_START" not in done.stderr
+    assert (tmp_path / ".dagster" / "dagster.yaml").exists()
+
+    hole = next(tmp_path.glob("lake/silver/klines_1m/*/market=um/date=2024-12-28"))
+    shutil.rmtree(hole)
+    answer = run(tmp_path, "status", "--json", **settings)
+    assert answer.returncode == 0, answer.stderr
+    by_layer = {(one["layer"], one["table"]): one for one in json.loads(answer.stdout)}
+    bronze, silver = by_layer["bronze", "klines_1m"], by_layer["silver", "klines_1m"]
+    assert (silver["first"], silver["last"], silver["holes"]) == ("2024-12-27", "2024-12-29", ["2024-12-28"])
+    assert silver["partitions"] == 2
+    assert silver["bytes"] == sum(f.stat().st_size for f in tmp_path.glob("lake/silver/klines_1m/**/*.parquet"))
+    assert bronze["holes"] == bronze["failed"] == []
+    assert [text.split(":")[0] for text in bronze["quarantined"]] == ["2024-12-28 BTCUSDT"]
+    assert by_layer["gold", "bars_1h"]["partitions"] == 3
+
+    text = run(tmp_path, "status", "--table", "klines_1m", **settings).stdout
+    assert "hole silver.klines_1m binance/um: 2024-12-28" in text
+    assert "quarantined bronze.klines_1m binance/um: 2024-12-28 BTCUSDT" in text
+    assert "bars_1h" not in text
+
+    # Gold alone needs silver: the chunk with the hole fails and is named, the other one is made.
+    gold = run(tmp_path, *UM, "bars_1h", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
+    assert gold.returncode == 1
+    assert "1 partitions made in 1 runs; 1 runs failed" in gold.stdout
+    assert "FAILED binance/um/bars_1h 2024-12-27 to 2024-12-28: " in gold.stdout
+    assert "date=2024-12-28" in gold.stdout
+
+
+@pytest.mark.requirement("F7.3")
+def test_backfill_of_months_for_some_symbols(tmp_path: Path, served: tuple[Path, dict[str, str]]) -> None:
+    _, settings = served
+    done = run(
+        tmp_path,
+        *UM,
+        "funding_rates",
+        "--from",
+        "2024-12-31",
+        "--to",
+        "2024-12-31",
+        "--symbols",
+        "BTC*",
+        **settings,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [file] = tmp_path.glob("lake/silver/funding_rates/**/*.parquet")
+    assert "month=2024-12" in str(file)
+    import polars as pl
+
+    assert pl.read_parquet(file, hive_partitioning=False)["symbol"].unique().to_list() == ["BTCUSDT"]
+
+
+@pytest.mark.requirement("F7.3")
+def test_backfill_goes_on_after_a_failed_run_and_names_it(tmp_path: Path) -> None:
+    settings = {
+        "LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"),
+        "LAKEHOUSE_ARCHIVE_URL": "http://127.0.0.1:9",
+        "LAKEHOUSE_ARCHIVE_LISTING_URL": "http://127.0.0.1:9/listing",
+        "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "1",
+        "LAKEHOUSE_RETRIES": "1",
+    }
+    done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-28", **settings)
+    assert done.returncode == 1
+    assert "0 partitions made in 0 runs; 2 runs failed" in done.stdout
+    for day in ("2024-12-27", "2024-12-28"):
+        assert re.search(rf"FAILED binance/um/klines_1m {day}: .*127\.0\.0\.1:9", done.stdout)
+
+
+@pytest.mark.requirement("F7.3")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--market": "options"}, "options"),
+        ({"--table": "trades"}, "trades"),
+        ({"--table": "klines_5m"}, "LAKEHOUSE_TABLES"),
+        ({"--exchange": "nowhere"}, "nowhere"),
+        ({"--from": "2024-02-30"}, "2024-02-30"),
+        ({"--from": "27.12.2024"}, "YYYY-MM-DD"),
+        ({"--from": "2024-12-31"}, "before it begins"),
+        ({"--from": "2010-01-01"}, "has data from"),
+        ({"--to": "2999-01-01"}, "has not ended"),
+        ({"--symbols": "../etc"}, "not a symbol"),
+        ({"--table": "bars_1h", "--symbols": "BTCUSDT"}, "--symbols"),
+    ],
+)
+def test_backfill_refuses_wrong_usage_before_a_run(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    options = {"--market": "um", "--table": "klines_1m", "--from": "2024-12-27", "--to": "2024-12-28", **change}
+    done = run(tmp_path, "backfill", *(word for pair in options.items() for word in pair))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.requirement("F1.2", "F7.2")
+def test_config_prints_settings_and_masks_secrets(tmp_path: Path) -> None:
+    settings = {
+        "LAKEHOUSE_ARCHIVE_URL": "https://user:hunter2@host/x",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "LAKEHOUSE_LAKE_URI": "s3://bucket/prefix",
+    }
+    done = run(tmp_path, "config", **settings)
+    assert done.returncode == 0
+    assert "LAKEHOUSE_LAKE_URI=s3://bucket/prefix\n" in done.stdout
+    assert "AWS_SECRET_ACCESS_KEY=****" in done.stdout
+    assert "AWS_ACCESS_KEY_ID=(not set)" in done.stdout
+    assert "LAKEHOUSE_ARCHIVE_URL=https://****@host/x" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "very-secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.requirement("F1.2", "F7.2")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LAKEHOUSE_CONCURENCY", "3"),
+        ("LAKEHOUSE_CONCURRENCY", "many"),
+        ("LAKEHOUSE_S3_ENDPOINT_URL", "ftp://user:hunter2@host"),
+    ],
+)
+@pytest.mark.parametrize("command", ["config", "status", "demo"])
+def test_bad_settings_are_words_and_exit_code_2(tmp_path: Path, command: str, name: str, value: str) -> None:
+    done = run(tmp_path, command, **{name: value})
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+@pytest.mark.requirement("F7.4")
+def test_status_of_an_empty_lake_and_of_an_unknown_table(tmp_path: Path) -> None:
+    empty = run(tmp_path, "status", LAKEHOUSE_LAKE_URI=str(tmp_path / "lake"))
+    assert empty.returncode == 0
+    assert "is empty" in empty.stdout
+    assert json.loads(run(tmp_path, "status", "--json").stdout) == []
+    unknown = run(tmp_path, "status", "--table", "trades")
+    assert unknown.returncode == 2
+    assert "'trades'" in unknown.stderr
+
+
+@pytest.mark.requirement("F7.5")
+def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> None:
+    options = ("--symbols", "1", "--days", "1", "--start", "2024-12-28", "--seed", "3")
+    made = run(tmp_path, "archive", "sample", "here", *options)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "here" / ZIP).exists()
+    command = [*COMMAND, "archive", "serve", "here", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        server.stdout.readline()
+        address = re.search(r"LAKEHOUSE_ARCHIVE_URL=(\S+)", server.stdout.readline())
+        assert address is not None
+        with urllib.request.urlopen(f"{address[1]}/{ZIP}") as answer:
+            assert answer.read() == (tmp_path / "here" / ZIP).read_bytes()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+        assert server.stderr.read() == ""
+    missing = run(tmp_path, "archive", "serve", "nowhere", "--port", "0")
+    assert missing.returncode == 1
+    assert "nowhere" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+@pytest.mark.requirement("F7.5")
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ((), ("demo", "config", "archive", "backfill", "status")),
+        (("demo",), ("--folder",)),
+        (("config",), ()),
+        (("status",), ("--table", "--json")),
+        (("backfill",), ("--market", "--table", "--from", "--to", "inclusive", "--symbols", "--exchange")),
+        (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--seed")),
+        (("archive", "serve"), ("DIR", "--port")),
+    ],
+)
+def test_help_names_every_option(tmp_path: Path, command: tuple[str, ...], options: tuple[str, ...]) -> None:
+    done = run(tmp_path, *command, "--help")
+    assert done.returncode == 0
+    assert [option for option in options if option not in done.stdout] == []
+
+
+@pytest.mark.requirement("F7.2")
+def test_config_and_help_do_not_import_dagster(tmp_path: Path) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from crypto_lakehouse.cli import app;"
+        "[CliRunner().invoke(app, [word]) for word in ('config', '--help')];"
+        "print(sorted({name for name in sys.modules} & {'dagster', 'polars', 'plotly'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.requirement("F7.3")
+def test_the_repository_s_dagster_yaml_keeps_records_beside_itself(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    shutil.copy(REPOSITORY / "dagster.yaml", home)
+    code = (
+        "import dagster as dg\n"
+        "@dg.job\ndef nothing(): pass\n"
+        "with dg.DagsterInstance.get() as i:\n"
+        "    nothing.execute_in_process(instance=i); print(i.get_runs_count(), i.storage_directory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        env=environment(DAGSTER_HOME=str(home)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", str(home / ".dagster" / "storage")]
+    assert list(elsewhere.iterdir()) == []
+    assert {path.name for path in home.iterdir()} == {"dagster.yaml", ".dagster"}

@@ -1,0 +1,58 @@
+"""The demo as a user runs it, twice: everything is made, then nothing is left to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse_tests.system.test_cli import run
+
+
+@pytest.mark.requirement("F7.1")
+def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tmp_path, "demo", "--folder", "demo")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "34 partitions made in 5 runs; 0 runs failed" in first.stdout
+    assert "gold.bars_1h, um, BTCUSDT" in first.stdout
+    assert "check ERROR" not in first.stdout
+    for command in ("dagster dev", "archive serve", "explore.ipynb", f"DAGSTER_HOME={tmp_path / '.dagster'}"):
+        assert command in first.stdout
+
+    tables = Lakehouse(tmp_path / "demo" / "lake").tables()
+    for layer, table, markets, partitions in [
+        ("bronze", "klines_1m", 3, 10),
+        ("silver", "klines_1m", 3, 10),
+        ("gold", "bars_1h", 3, 10),
+        ("gold", "bars_1d", 3, 10),
+        ("silver", "funding_rates", 2, 2),
+    ]:
+        rows = tables.filter(layer=layer, table=table)
+        assert (rows.height, rows["partitions"].to_list()) == (markets, [partitions] * markets)
+    assert Lakehouse(tmp_path / "demo" / "lake").scan("silver.klines_1m").collect()["symbol"].n_unique() >= 10
+
+    chart = (tmp_path / "demo" / "chart.html").read_text(encoding="utf-8")
+    assert "candlestick" in chart
+    assert '<script src="http' not in chart
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "lake").rglob("*.parquet")}
+    second = run(tmp_path, "demo", "--folder", "demo")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "nothing to do" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    import dagster as dg
+
+    monkeypatch.setenv("DAGSTER_HOME", os.fspath(tmp_path / ".dagster"))
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs()
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 5
+        assert {run.job_name for run in runs} == {
+            "update_binance_spot_daily",
+            "update_binance_um_daily",
+            "update_binance_cm_daily",
+            "update_binance_um_monthly",
+            "update_binance_cm_monthly",
+        }

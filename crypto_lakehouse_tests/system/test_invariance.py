@@ -1,0 +1,138 @@
+"""A partition is the same whatever run made it: rows and bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.catalog import INTERVALS, feed
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.transforms.bars import bars_from_minutes
+from crypto_lakehouse_tests.system.realdata import ARCHIVE, needs_real_archive
+from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, run, settings
+
+UM = feed("binance", "um", "klines_1m")
+NOW = datetime(2025, 2, 1, tzinfo=UTC)
+DAYS = [f"2024-12-{day}" for day in range(27, 31)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedServer]:
+    folder = tmp_path_factory.mktemp("sample")
+    make_sample(folder, symbols=3, days=4, start=date(2024, 12, 27))
+    with WatchedServer(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def wide(server: WatchedServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Digests of a lake that one run over all days has made."""
+    lake = tmp_path_factory.mktemp("wide")
+    assert run(settings(server, lake), "um", DAYS[0], DAYS[-1]).success
+    return digests(lake)
+
+
+def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = "") -> None:
+    """What the update job does, in the same order, without Dagster."""
+    store = LakeStore.open(str(lake))
+    source = BinanceArchive(server.url, server.listing_url)
+    raw = RawStore(store, "binance", keep=True)
+    bronze = BronzeIngest(UM, source, store, raw, SymbolFilter.parse(symbols), lambda: NOW)
+    for part in bronze.partitions(keys):
+        write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows)
+    for key in keys:
+        rows = read_partition(store, "bronze", UM.table, "binance", "um", key)
+        minutes = silver_partition(UM, key, rows, store, NOW).rows
+        write_partition(store, "silver", UM.table, "binance", "um", key, minutes)
+        for name in ("1h", "1d"):
+            bars = bars_from_minutes(minutes, INTERVALS[name])
+            write_partition(store, "gold", f"bars_{name}", "binance", "um", key, bars)
+
+
+@pytest.mark.requirement("D6", "T4")
+@pytest.mark.parametrize("days", [DAYS, DAYS[::-1]], ids=["day by day", "in reverse order"])
+def test_runs_of_single_days_give_the_bytes_of_one_range(
+    days: list[str], server: WatchedServer, wide: dict[str, str], tmp_path: Path
+) -> None:
+    for day in days:
+        assert run(settings(server, tmp_path), "um", day, day).success
+    assert digests(tmp_path) == wide
+    assert len(wide) == 4 * len(DAYS)
+
+
+@pytest.mark.requirement("D6", "P2")
+def test_a_second_run_gives_the_same_bytes_and_downloads_nothing(
+    server: WatchedServer, wide: dict[str, str], tmp_path: Path
+) -> None:
+    environment = settings(server, tmp_path)
+    server.requests.clear()
+    assert run(environment, "um", DAYS[0], DAYS[-1]).success
+    assert len(server.zips()) >= 2 * len(DAYS)
+    assert len(server.zips()) == len(set(server.zips()))
+    ledger = read(Lakehouse(tmp_path), "ledger.files")
+    server.requests.clear()
+    assert run(environment, "um", DAYS[0], DAYS[-1]).success
+    assert server.requests == []
+    assert digests(tmp_path) == wide
+    assert read(Lakehouse(tmp_path), "ledger.files").equals(ledger)
+
+
+@pytest.mark.requirement("D6")
+@hypothesis_settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_any_order_of_any_ranges_gives_the_same_bytes(
+    server: WatchedServer, wide: dict[str, str], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(DAYS))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(DAYS) - 1))))
+    again = data.draw(st.lists(st.sampled_from(DAYS), max_size=2, unique=True))
+    with tempfile.TemporaryDirectory() as folder:
+        for begin, end in zip([0, *cuts], [*cuts, len(DAYS)], strict=True):
+            ingest(server, Path(folder), order[begin:end])
+        if again:
+            ingest(server, Path(folder), again)
+        assert digests(Path(folder)) == wide
+
+
+@pytest.mark.requirement("D6")
+def test_a_narrow_run_after_a_wide_one_takes_no_symbol_away(
+    server: WatchedServer, wide: dict[str, str], tmp_path: Path
+) -> None:
+    environment = settings(server, tmp_path)
+    assert run(environment, "um", DAYS[0], DAYS[-1], symbols="BTCUSDT").success
+    narrow = read(Lakehouse(tmp_path), "silver.klines_1m")
+    assert narrow["symbol"].unique().to_list() == ["BTCUSDT"]
+    assert run(environment, "um", DAYS[0], DAYS[-1]).success
+    assert digests(tmp_path) == wide
+    assert run(environment, "um", DAYS[0], DAYS[-1], symbols="BTCUSDT").success
+    assert digests(tmp_path) == wide
+
+
+@needs_real_archive
+@pytest.mark.requirement("D6", "D8")
+def test_real_days_are_the_same_in_one_range_and_backwards(tmp_path: Path) -> None:
+    days = ["2023-08-29", "2023-08-30", "2023-08-31", "2023-09-01"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    with ArchiveServer(ARCHIVE) as server:
+        ingest(server, one, days, "FILUSDT,NEARUSDT")
+        for day in reversed(days):
+            ingest(server, other, [day], "NEARUSDT,FILUSDT")
+    assert digests(one) == digests(other)
+    assert pl.read_parquet(one / "silver/**/part-0.parquet").height == 7 * 1440

@@ -1,0 +1,139 @@
+"""Settings: defaults, every kind of wrong value, and secrets that nothing prints."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from crypto_lakehouse.environment import Env, Environment, SettingsError
+
+SECRET = "hunter2secret"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LAKEHOUSE_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.requirement("F1.1")
+def test_defaults() -> None:
+    settings = Environment.load()
+    assert settings.env is Env.LOCAL
+    assert settings.lake_uri == "./lake"
+    assert settings.archive_url == "https://data.binance.vision"
+    assert settings.archive_listing_url == "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+    assert settings.table_names == ["klines_1m", "funding_rates"]
+    assert settings.symbol_filter.select(["B", "A"]) == ["A", "B"]
+
+
+@pytest.mark.requirement("F1.1")
+def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", "s3://bucket/prefix/")
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT_URL", "http://127.0.0.1:8333/")
+    monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1h, funding_rates")
+    monkeypatch.setenv("LAKEHOUSE_CONCURRENCY", "4")
+    settings = Environment.load(concurrency=8)
+    assert settings.lake_uri == "s3://bucket/prefix"
+    assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
+    assert settings.table_names == ["klines_1h", "funding_rates"]
+    assert settings.concurrency == 8
+
+
+@pytest.mark.requirement("F1.1")
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("LAKEHOUSE_SYMBOL", "LAKEHOUSE_SYMBOLS"),
+        ("LAKEHOUSE_LAKE_URL", "LAKEHOUSE_LAKE_URI"),
+        ("LAKEHOUSE_CONCURENCY", "LAKEHOUSE_CONCURRENCY"),
+    ],
+)
+def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, typo: str, meant: str) -> None:
+    monkeypatch.setenv(typo, "x")
+    with pytest.raises(SettingsError, match=rf"{typo}: no such setting; did you mean {meant}\?"):
+        Environment.load()
+
+
+@pytest.mark.requirement("F1.1")
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("ENV", "production", "'local', 'test' or 'prod'"),
+        ("ARCHIVE_URL", "data.binance.vision", "https://host/path"),
+        ("ARCHIVE_URL", "https://", "https://host/path"),
+        ("ARCHIVE_URL", "https://:80/x", "https://host/path"),
+        ("ARCHIVE_LISTING_URL", "ftp://host/x", "https://host/path"),
+        ("S3_ENDPOINT_URL", "localhost:9000", "https://host/path"),
+        ("LAKE_URI", "gs://bucket/x", "s3://bucket/prefix"),
+        ("LAKE_URI", "s3:///x", "s3://bucket/prefix"),
+        ("CONCURRENCY", "0", "greater than or equal to 1"),
+        ("CONCURRENCY", "many", "valid integer"),
+        ("RETRIES", "21", "less than or equal to 20"),
+        ("STALL_TIMEOUT", "0", "greater than 0"),
+        ("RAW_RETENTION", "maybe", "'keep' or 'drop'"),
+        ("SYMBOLS", "BTC/USDT", "letters, digits"),
+        ("TABLES", "klines_7m", "klines_1m"),
+        ("TABLES", "", "klines_1m"),
+    ],
+)
+def test_a_bad_value_names_variable_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        Environment.load()
+    line = next(line for line in str(caught.value).splitlines() if f"LAKEHOUSE_{name}" in line)
+    assert repr(value) in line
+    assert allowed in line
+
+
+@pytest.mark.requirement("F1.1")
+def test_all_faults_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ENV", "moon")
+    monkeypatch.setenv("LAKEHOUSE_RETRIES", "-1")
+    monkeypatch.setenv("LAKEHOUSE_ENVV", "local")
+    with pytest.raises(SettingsError) as caught:
+        Environment.load()
+    assert len(str(caught.value).splitlines()) == 4
+    for name in ("LAKEHOUSE_ENV=", "LAKEHOUSE_RETRIES=", "LAKEHOUSE_ENVV:"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.requirement("F1.2")
+def test_masked_hides_secrets_and_shows_that_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT_URL", f"http://user:{SECRET}@host:9000")
+    settings = Environment.load()
+    masked = settings.masked()
+    assert masked["AWS_SECRET_ACCESS_KEY"] == "****"
+    assert masked["AWS_ACCESS_KEY_ID"] == "(not set)"
+    assert masked["LAKEHOUSE_S3_ENDPOINT_URL"] == "http://****@host:9000"
+    assert masked["LAKEHOUSE_ENV"] == "local"
+    assert {f"LAKEHOUSE_{field.upper()}" for field in Environment.model_fields} <= set(masked)
+    for text in (str(masked), repr(settings), str(settings)):
+        assert SECRET not in text
+    assert settings.s3_endpoint_url == f"http://user:{SECRET}@host:9000"
+
+
+@pytest.mark.requirement("F1.2")
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"ftp://user:{SECRET}@host",
+        f"user:{SECRET}@host",
+        f"http://user:{SECRET}@",
+        f"http://user:{SECRET}@[host",
+        f"http://user:{SECRET}@h\u2100st",
+        f"http://user:{SECRET}://x@",
+    ],
+)
+def test_no_error_quotes_the_credentials_of_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", url)
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_ARCHIVE_URL.*\*\*\*\*@") as caught:
+        Environment.load()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

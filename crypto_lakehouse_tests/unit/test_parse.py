@@ -1,0 +1,174 @@
+"""CSV to typed rows: what was written is read back, and what is no row is refused with its line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_lakehouse.catalog import FieldType, FileFormat
+from crypto_lakehouse.catalog.binance import FUNDING_RATE, KLINES
+from crypto_lakehouse.transforms.parse import UnusableFile, parse_csv
+
+pytestmark = pytest.mark.requirement("F3.1")
+
+GOOD = "1577836800000,7195.24,7196.25,7183.14,7186.68,51.642812,1577836859999,371233.51835535,493,19.5,140000.5,0"
+ROW = (
+    1577836800000,
+    7195.24,
+    7196.25,
+    7183.14,
+    7186.68,
+    51.642812,
+    1577836859999,
+    371233.51835535,
+    493,
+    19.5,
+    140000.5,
+)
+HEADER = ",".join(KLINES.column_names)
+SPELT_HEADER = (
+    "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume,Number of trades,"
+    "Taker buy base asset volume,Taker buy quote asset volume,Ignore"
+)
+SCALES = {"ms": 1, "us": 1_000, "ns": 1_000_000}
+
+
+def changed(column: str, text: str) -> str:
+    fields = GOOD.split(",")
+    fields[KLINES.column_names.index(column)] = text
+    return ",".join(fields)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[FileFormat, list[list[int | float | str]], str, str, bool]:
+    file_format = draw(st.sampled_from([KLINES, FUNDING_RATE]))
+    scale = SCALES[draw(st.sampled_from(sorted(SCALES)))]
+    rows = []
+    for _ in range(draw(st.integers(1, 8))):
+        row: list[int | float | str] = []
+        for column in file_format.columns:
+            if column.name in file_format.time_columns:
+                row.append(draw(st.integers(10**12, 9 * 10**12)) * scale)
+            elif column.type is FieldType.INT64:
+                row.append(draw(st.integers(-(2**63) + 1, 2**63 - 1)))
+            elif column.type is FieldType.FLOAT64:
+                row.append(draw(st.floats(allow_nan=False, allow_infinity=False)))
+            else:
+                row.append(draw(st.sampled_from(["0", "", "12.5", "abc"])))
+        rows.append(row)
+    headers = ["", ",".join(file_format.column_names), ",".join(file_format.column_names).upper().replace("_", " ")]
+    return file_format, rows, draw(st.sampled_from(headers)), draw(st.sampled_from(["\n", "\r\n"])), draw(st.booleans())
+
+
+@given(files(), st.booleans())
+def test_rows_written_are_rows_read(
+    file: tuple[FileFormat, list[list[int | float | str]], str, str, bool], blank_line: bool
+) -> None:
+    file_format, rows, header, newline, ends = file
+    # A blank line sends the file down the slow way, which must read the same.
+    lines = [*([header] if header else []), *(",".join(map(str, row)) for row in rows)]
+    text = newline.join([*lines, ""] if blank_line else lines) + (newline if ends else "")
+    parsed = parse_csv(text.encode(), file_format)
+    first = 2 if header else 1
+    assert parsed.has_header is bool(header)
+    assert parsed.rejected == []
+    assert parsed.rows.columns == [*file_format.column_names, "source_line"]
+    assert parsed.rows.rows() == [(*row, line) for line, row in enumerate(rows, start=first)]
+
+
+@given(st.lists(st.sampled_from(["good", "short", "text", "blank"]), min_size=1, max_size=12), st.booleans())
+def test_every_line_is_a_row_or_rejected_or_blank(kinds: list[str], with_header: bool) -> None:
+    texts = {"good": GOOD, "short": "1,2", "text": changed("low", "abc"), "blank": ""}
+    lines = [HEADER if with_header else GOOD, *(texts[kind] for kind in kinds), GOOD]
+    parsed = parse_csv(("\n".join(lines) + "\n").encode(), KLINES)
+    numbered = list(enumerate(["good", *kinds, "good"], start=1))[int(with_header) :]
+    assert parsed.rows["source_line"].to_list() == [n for n, kind in numbered if kind == "good"]
+    assert [(r.line, r.reason) for r in parsed.rejected] == [
+        (n, "column_count" if kind == "short" else "not_a_number") for n, kind in numbered if kind in ("short", "text")
+    ]
+    assert all(row[:11] == ROW for row in parsed.rows.rows())
+
+
+@pytest.mark.parametrize("header", ["", HEADER, SPELT_HEADER], ids=["none", "names", "spelt"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["plain", "bom"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize("tail", ["", "\n\n"], ids=["fast", "slow"])
+def test_headers_byte_order_marks_and_line_ends(header: str, bom: bytes, newline: str, tail: str) -> None:
+    text = newline.join([*([header] if header else []), GOOD, GOOD, ""]) + tail
+    parsed = parse_csv(bom + text.encode(), KLINES)
+    first = 2 if header else 1
+    assert parsed.rows.rows() == [(*ROW, "0", first), (*ROW, "0", first + 1)]
+
+
+def test_an_integer_may_be_written_as_a_decimal() -> None:
+    parsed = parse_csv((changed("count", "493.0") + "\n" + GOOD).encode(), KLINES)
+    assert parsed.rows["count"].to_list() == [493, 493]
+    assert parsed.rejected == []
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "quoted"),
+    [
+        ("low", "abc", "'abc' is no number"),
+        ("low", "", "'' is no number"),
+        ("low", "1_0", "'1_0' is no number"),
+        ("count", "493.5", "'493.5' is no integer"),
+        ("count", "nan", "'nan' is no integer"),
+        ("count", "inf", "'inf' is no integer"),
+        ("count", "9223372036854775808", "'9223372036854775808' is no integer"),
+        ("open_time", "15e99", "'15e99' is no integer"),
+    ],
+)
+def test_a_field_that_is_no_number_rejects_its_line_alone(column: str, text: str, quoted: str) -> None:
+    bad = changed(column, text)
+    parsed = parse_csv(f"{GOOD}\n{bad}\n{GOOD}\n".encode(), KLINES)
+    assert parsed.rows["source_line"].to_list() == [1, 3]
+    [rejected] = parsed.rejected
+    assert (rejected.line, rejected.reason, rejected.raw) == (2, "not_a_number", bad)
+    assert quoted in rejected.detail
+
+
+def test_the_greatest_integer_fits() -> None:
+    parsed = parse_csv(changed("count", str(2**63 - 1)).encode(), KLINES)
+    assert parsed.rows["count"].item() == 2**63 - 1
+
+
+def test_a_line_of_eleven_columns_is_rejected_alone() -> None:
+    parsed = parse_csv(f"{GOOD}\n{GOOD[:-2]}\n{GOOD},1\n".encode(), KLINES)
+    assert parsed.rows.height == 1
+    assert [(r.line, r.reason) for r in parsed.rejected] == [(2, "column_count"), (3, "column_count")]
+
+
+@pytest.mark.requirement("F3.3")
+def test_a_stray_carriage_return_rejects_its_line_alone() -> None:
+    broken = GOOD[:20] + "\r" + GOOD[20:]
+    parsed = parse_csv(f"{GOOD}\n{broken}\n{GOOD}\n".encode(), KLINES)
+    assert parsed.rows["source_line"].to_list() == [1, 3]
+    assert [(r.line, r.reason) for r in parsed.rejected] == [(2, "bad_csv")]
+
+
+def test_bytes_that_are_no_utf8_do_not_stop_the_file() -> None:
+    parsed = parse_csv(GOOD.encode() + b"\n" + changed("low", "X").encode().replace(b"X", b"\xff\xfe"), KLINES)
+    assert parsed.rows.height == 1
+    assert [r.reason for r in parsed.rejected] == ["not_a_number"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"\n\r\n", "empty_file"),
+        (b"\xef\xbb\xbf", "empty_file"),
+        (HEADER.encode(), "header_only"),
+        (HEADER.encode() + b"\r\n\n", "header_only"),
+        (GOOD[:-2].encode(), "column_count"),
+        (b"<html>404</html>", "column_count"),
+        (HEADER.replace("high", "low", 1).encode() + b"\n" + GOOD.encode(), "unexpected_header"),
+    ],
+)
+def test_a_file_of_no_use_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(UnusableFile, match=f"^{reason}: ") as caught:
+        parse_csv(data, KLINES)
+    assert caught.value.reason == reason
+    assert caught.value.detail
