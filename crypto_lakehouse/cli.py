@@ -39,7 +39,7 @@ def _day(text: str | date) -> date:
     try:
         return text if isinstance(text, date) else parse_date(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"{text}: {error}") from None
 
 
 def _symbols(text: str) -> str:

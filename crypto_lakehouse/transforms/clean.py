@@ -66,13 +66,18 @@ def split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequ
 
 
 def one_row_per_key(
-    frame: pl.DataFrame, key: Sequence[str], prefer: Sequence[str], values: Sequence[str], raw_columns: Sequence[str]
+    frame: pl.DataFrame,
+    key: Sequence[str],
+    prefer: Sequence[str],
+    values: Sequence[str],
+    raw_columns: Sequence[str],
+    rule: str,
 ) -> Cleaned:
     """Keep one row per ``key``: the greatest in the ``prefer`` columns, in their order.
 
     Ties go to the row that stands last in (source_key, source_line), so the result does not depend
     on the order of rows. Rows that are left out are rejected as ``duplicate`` where their ``values``
-    equal the kept row's, else as ``duplicate_conflict``.
+    equal the kept row's, else as ``duplicate_conflict``, whose detail is ``rule`` in words.
     """
     order = [*prefer, "source_key", "source_line"]
     ranked = frame.sort([*key, *order], descending=[False] * len(key) + [True] * len(order))
@@ -84,11 +89,7 @@ def one_row_per_key(
         first.alias("_kept"),
         pl.when(same).then(pl.lit("duplicate")).otherwise(pl.lit("duplicate_conflict")).alias("reason"),
     )
-    detail = (
-        pl.when(pl.col("reason") == "duplicate")
-        .then(pl.lit("the same row again"))
-        .otherwise(pl.lit(f"another row of the same {', '.join(key)} was kept: greatest {', '.join(prefer)}"))
-    )
+    detail = pl.when(pl.col("reason") == "duplicate").then(pl.lit("the same row again")).otherwise(pl.lit(rule))
     bad = marked.filter(~pl.col("_kept"))
     return Cleaned(marked.filter("_kept").drop("_kept", "reason"), _rejected(bad, detail, raw_columns))
 

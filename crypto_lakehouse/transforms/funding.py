@@ -57,5 +57,6 @@ def clean_funding_rates(bronze: pl.DataFrame, feed: Feed, first: date, end: date
         prefer=("earliness",),
         values=FUNDING_RATES.column_names,
         raw_columns=raw_columns,
+        rule="another event of this symbol and hour is earlier, or as early and stands later in the file",
     )
     return Cleaned(kept.rows.select(FUNDING_RATES.column_names), pl.concat([split.rejected, kept.rejected]))

@@ -52,6 +52,7 @@ def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cl
         prefer=(f"{_P}trade_count", f"{_P}base_volume"),
         values=[_P + name for name in KLINES.column_names],
         raw_columns=raw_columns,
+        rule="another row of this symbol and open_time has more trades, then more base_volume, then stands later",
     )
     rows = kept.rows.select(pl.col(_P + name).alias(name) for name in KLINES.column_names)
     return Cleaned(rows, pl.concat([split.rejected, kept.rejected]))

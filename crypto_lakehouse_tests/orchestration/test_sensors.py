@@ -83,7 +83,7 @@ def test_a_new_date_is_asked_for_exactly_and_once(empty: Platform) -> None:
 
 @pytest.mark.requirement("F5.3")
 @pytest.mark.parametrize(
-    "status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    "status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 )
 def test_a_date_in_flight_is_not_asked_for_again(empty: Platform, status: dg.DagsterRunStatus) -> None:
     requests, _ = _tick(empty)

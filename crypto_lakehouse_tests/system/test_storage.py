@@ -1,0 +1,123 @@
+"""Where Dagster keeps its records: SQLite below DAGSTER_HOME, or a real PostgreSQL server."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg2
+import pytest
+
+import crypto_lakehouse
+
+ROOT = Path(crypto_lakehouse.__file__).parent.parent
+PASSWORD = "runs-test-secret"
+
+
+@dg.op
+def one() -> int:
+    return 1
+
+
+@dg.job
+def trivial() -> None:
+    one()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME with the project's own dagster.yaml; it is the working folder too, as in the project."""
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOST", "PORT", "USER", "PASSWORD", "DB"):
+        monkeypatch.delenv(f"DAGSTER_POSTGRES_{name}", raising=False)
+    return tmp_path
+
+
+def _run_and_read_back() -> str:
+    """Run a job, and find its record by an instance that was opened anew."""
+    with dg.DagsterInstance.get() as instance:
+        result = trivial.execute_in_process(instance=instance)
+        assert result.success
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+    return result.run_id
+
+
+@pytest.mark.requirement("T8")
+def test_with_nothing_set_runs_are_in_sqlite_below_the_home(home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        assert instance.telemetry_enabled is False
+    _run_and_read_back()
+    assert list((home / ".dagster").rglob("runs.db"))
+    assert not [p for p in home.rglob("*.db") if home / ".dagster" not in p.parents]
+
+
+@pytest.mark.requirement("T8")
+def test_half_a_postgresql_configuration_names_what_is_missing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("DAGSTER_POSTGRES_USER", "dagster")
+    with pytest.raises(ValueError, match="DAGSTER_POSTGRES_PASSWORD, DAGSTER_POSTGRES_DB"):
+        dg.DagsterInstance.get()
+
+
+@pytest.fixture
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of a PostgreSQL server with a superuser ``dagster`` and a password."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("PostgreSQL is not installed (Debian package 'postgresql')")
+    binaries = found[-1].parent
+    folder = tmp_path_factory.mktemp("postgres")
+    # The server refuses to run as root.
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        as_user = ["runuser", "-u", "postgres", "--"]
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    data = folder / "data"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    init = [str(binaries / "initdb"), "-D", str(data), "-U", "dagster", "-A", "scram-sha-256", "--no-sync"]
+    subprocess.run([*as_user, *init, f"--pwfile={secret}"], check=True, capture_output=True, cwd=folder)
+    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -F"
+    start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+    try:
+        yield port
+    finally:
+        stop = [*control, "-m", "immediate", "stop"]
+        subprocess.run(stop, check=True, capture_output=True, cwd=folder)
+
+
+@pytest.mark.requirement("T8")
+def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"HOST": "127.0.0.1", "PORT": str(postgres), "USER": "dagster", "PASSWORD": PASSWORD}
+    for name, value in {**settings, "DB": "postgres"}.items():
+        monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", value)
+    run_id = _run_and_read_back()
+    connection = psycopg2.connect(
+        host="127.0.0.1", port=postgres, user="dagster", password=PASSWORD, dbname="postgres"
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT status FROM runs WHERE run_id = %s", (run_id,))
+            assert cursor.fetchall() == [("SUCCESS",)]
+    finally:
+        connection.close()
+    assert not list(home.rglob("*.db"))
