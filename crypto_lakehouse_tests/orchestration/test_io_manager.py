@@ -49,7 +49,7 @@ def test_a_mapping_is_stored_with_metadata_of_each_partition(filled: Platform, t
     frames = {day: _rows(filled, day) for day in DAYS[:2]}
     result = _store(tmp_path / "new", frames, *DAYS[:2])
     assert result.success
-    found = {e.partition: e.materialization.metadata for e in result.get_asset_materialization_events()}
+    found = {str(e.partition): e.materialization.metadata for e in result.get_asset_materialization_events()}
     assert set(found) == set(DAYS[:2])
     filled.lake = tmp_path / "new"
     for day, metadata in found.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 import pytest
 
 import crypto_lakehouse
@@ -60,9 +60,7 @@ def test_with_nothing_set_runs_are_in_sqlite_below_the_home(home: Path) -> None:
 
 
 @pytest.mark.requirement("T8")
-def test_half_a_postgresql_configuration_names_what_is_missing(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_a_postgresql_configuration_names_what_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "127.0.0.1")
     monkeypatch.setenv("DAGSTER_POSTGRES_USER", "dagster")
     with pytest.raises(ValueError, match="DAGSTER_POSTGRES_PASSWORD, DAGSTER_POSTGRES_DB"):
@@ -111,9 +109,7 @@ def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypat
     for name, value in {**settings, "DB": "postgres"}.items():
         monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", value)
     run_id = _run_and_read_back()
-    connection = psycopg2.connect(
-        host="127.0.0.1", port=postgres, user="dagster", password=PASSWORD, dbname="postgres"
-    )
+    connection = psycopg2.connect(host="127.0.0.1", port=postgres, user="dagster", password=PASSWORD, dbname="postgres")
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT status FROM runs WHERE run_id = %s", (run_id,))

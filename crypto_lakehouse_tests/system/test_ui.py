@@ -26,10 +26,16 @@ from crypto_lakehouse.lake.store import LakeStore
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
 SCREENSHOT = ROOT / "docs" / "images" / "asset-graph.png"
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 DAY = "2024-12-31"
 WAIT_MS = 20_000
 
@@ -104,7 +110,7 @@ def page() -> Iterator[Page]:
         pytest.skip(f"{CHROMIUM} is not installed (Debian package 'chromium')")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1800, "height": 1100})
+        page = browser.new_page(viewport={"width": 1800, "height": 1600})
         page.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
         yield page
@@ -112,9 +118,7 @@ def page() -> Iterator[Page]:
 
 
 @pytest.mark.requirement("T9")
-def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(
-    page: Page, url: str, home: Path
-) -> None:
+def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(page: Page, url: str, home: Path) -> None:
     page.goto(f"{url}/asset-groups")
     for layer in ("bronze", "silver", "gold"):
         expect(page.get_by_text(layer, exact=True).first).to_be_visible()
@@ -130,11 +134,13 @@ def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(
     page.goto(f"{url}/assets/bronze/binance/um/klines_1m")
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_role("button", name="Show all partitions").click()
-    partitions = page.get_by_placeholder("No matching partitions")
-    partitions = partitions if partitions.count() else page.locator(".bp5-dialog input[type=text]").first
-    partitions.fill(DAY)
-    partitions.press("Enter")
-    page.get_by_role("button", name="Launch").last.click()
+    dialog = page.get_by_role("dialog").filter(has_text="Launch runs to materialize")
+    selection = dialog.get_by_role("textbox").first
+    selection.fill(DAY)
+    selection.press("Tab")
+    expect(dialog.get_by_text("1 partition", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Launch").click()
+    expect(dialog).to_be_hidden()
 
     page.goto(f"{url}/runs")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
