@@ -39,7 +39,7 @@ ui: $(READY)  ## The Dagster UI on http://127.0.0.1:3000
 
 lock: $(READY)  ## Resolve the newest versions anew
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --no-strip-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove the demo and what tools left behind; the lake stays

@@ -37,7 +37,7 @@ FLAGS = [
     "--disable-sync",
 ]
 DAY = "2024-12-31"
-WAIT_MS = 20_000
+WAIT_MS = 60_000
 
 
 def _free_port() -> int:
