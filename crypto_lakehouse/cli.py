@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,6 +31,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+export_app = typer.Typer(help="The lake's rows in the files of other tools.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
 archive_app = typer.Typer(help="A made-up archive, for trying things without a network.", no_args_is_help=True)
 app.add_typer(archive_app, name="archive")
 
@@ -138,11 +140,12 @@ def backfill(
     console = Console()
     logging.getLogger("dagster").setLevel(logging.WARNING)
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks
+    from crypto_lakehouse.lake.store import LakeStore
+    from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
 
     today = datetime.now(UTC).date()
     try:
-        wish = plan(exchange, market, table, first, last, settings.table_names, today)
+        wish = plan(exchange, market, table, first, last, settings, today)
     except ValueError as error:
         _end(error, 2)
     if symbols and wish.assets[0].path[0] == "gold":
@@ -150,8 +153,14 @@ def backfill(
     spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
     with _explained(), open_instance() as instance:
-        outcomes = run_chunks(wish, spans, build_defs(settings), instance, symbols)
-        well = summarize(console, follow(console, outcomes, len(wish.keys)))
+        defs = build_defs(settings)
+        well = summarize(console, follow(console, run_chunks(wish, spans, defs, instance, symbols), len(wish.keys)))
+        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        if again := follow_up(wish, settings, store):
+            say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
+            spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
+            outcomes = run_chunks(again, spans, defs, instance, "")
+            well = summarize(console, follow(console, outcomes, len(again.keys))) and well
     raise typer.Exit(0 if well else 1)
 
 
@@ -166,6 +175,52 @@ def demo(
         from crypto_lakehouse.demo import run_demo
 
         well = run_demo(folder, Console())
+    raise typer.Exit(0 if well else 1)
+
+
+@export_app.command("legacy")
+def export_legacy(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write, made if it is not there.")],
+    first: Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")],
+    last: Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    market: Annotated[list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default all.")] = None,
+    symbols: Annotated[
+        str, typer.Option(parser=_symbols, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
+    ] = "",
+    bars: Annotated[str, typer.Option(help="Bars beside the minutes; 1h:5m is one hour by offsets.")] = "1h:5m,5m",
+    profile: Annotated[
+        str, typer.Option(help="legacy: the legacy tool's rows; default: with its defects corrected.")
+    ] = "legacy",
+    gap_days: Annotated[float, typer.Option(help="Silence in days beyond which a price jump is a gap.")] = 1.0,
+    gap_change: Annotated[float, typer.Option(help="Relative price change that makes it a gap.")] = 0.1,
+) -> None:
+    """Write continuous minutes and bars of silver in the folders and columns of the legacy tool (BHDS)."""
+    settings = _settings()
+    from crypto_lakehouse.catalog.bars import parse_bars_list
+    from crypto_lakehouse.cli_export import show_export
+    from crypto_lakehouse.lake.store import LakeStore
+    from crypto_lakehouse.pipeline.export_legacy import FOLDERS, LegacyExport, Wish
+    from crypto_lakehouse.transforms.continuous import GapRule
+    from crypto_lakehouse.transforms.legacy import Profile
+
+    if not (0 < gap_days <= 366 and 0 <= gap_change < float("inf")):
+        _end(f"gaps need days within 0 to 366 and a change from 0 on, not {gap_days:g} and {gap_change:g}", 2)
+    for name in market or ():
+        if name not in FOLDERS:
+            _end(f"no market {name!r}; there are {', '.join(FOLDERS)}", 2)
+    if profile not in list(Profile):
+        _end(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
+    try:
+        kinds, end = parse_bars_list(bars), last + timedelta(days=1)
+        rule = GapRule.of_days(gap_days, gap_change)
+        wish = Wish(first, end, SymbolFilter.parse(symbols), kinds, rule, Profile(profile))
+    except (ValueError, OverflowError) as error:
+        _end(error, 2)
+    with _explained():
+        lake = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
+        exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(market or FOLDERS)]
+        well = show_export(Console(), exports, wish.symbols)
     raise typer.Exit(0 if well else 1)
 
 

@@ -13,15 +13,21 @@ from crypto_lakehouse.catalog import Cadence, feeds
 from crypto_lakehouse.environment import Env, Environment
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
-from crypto_lakehouse.orchestration.assets.gold import MINUTES, bars_asset
+from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
-from crypto_lakehouse.orchestration.checks import archive_checks, completeness_check, table_checks
+from crypto_lakehouse.orchestration.checks import (
+    archive_checks,
+    bars_check,
+    carry_check,
+    completeness_check,
+    table_checks,
+)
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
 from crypto_lakehouse.orchestration.jobs import reconciliation_job, update_jobs, update_schedules
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
-from crypto_lakehouse.schemas import GOLD_INTERVALS
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 
 
 def build_defs(environment: Environment | None = None, **resources: Any) -> dg.Definitions:
@@ -41,11 +47,15 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
         checks += table_checks("silver", feed.market, feed.table, feed.cadence)
         checks += [completeness_check(feed), *archive_checks(feed, environment)]
         if feed.table == MINUTES:
-            made += [bars_asset(feed.market, interval, policy) for interval in GOLD_INTERVALS]
-            for interval in GOLD_INTERVALS:
-                checks += table_checks("gold", feed.market, f"bars_{interval}", Cadence.DAILY)
+            with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
+            made.append(continuous_asset(feed.market, with_funding, environment, policy))
+            made += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
+            for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
+                checks += table_checks("gold", feed.market, table, Cadence.DAILY)
+            checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
+            checks.append(carry_check(feed.market, gap_rule(environment)))
         assets += made
-        sensors.append(feed_sensor(feed, [asset.key for asset in made], environment))
+        sensors.append(feed_sensor(feed, [key for asset in made for key in asset.keys], environment))
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",

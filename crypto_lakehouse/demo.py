@@ -24,7 +24,8 @@ from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.read import Lakehouse
 from crypto_lakehouse.lake.store import LakeStore
 
-TABLES = ("klines_1m", "funding_rates")
+# Funding rates first: continuous minutes hold them.
+TABLES = ("funding_rates", "klines_1m")
 FIRST, DAYS, SYMBOLS = date(2024, 12, 27), 10, 10
 _PORT = 8765
 
@@ -66,8 +67,8 @@ def _make(environment: Environment, console: Console) -> bool:
     last = FIRST + timedelta(days=DAYS - 1)
     with open_instance() as instance:
         todo = []
-        for feed in feeds(TABLES):
-            wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, TABLES, today)
+        for feed in sorted(feeds(TABLES), key=lambda feed: TABLES.index(feed.table)):
+            wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, environment, today)
             lacking = unmade(wish, instance, store) | _changed(feed, source, store, last)
             keys = [key for key in wish.keys if key in lacking]
             if keys:

@@ -1,4 +1,4 @@
-"""Settings, read once from ``LAKEHOUSE_*`` environment variables and validated.
+"""Settings, read once from ``LAKEHOUSE_*`` environment variables and validated; an empty one counts as not set.
 
 Every setting of the platform is here and nowhere else. Credentials of S3 are not settings: they are
 the standard ``AWS_*`` variables and are read by the S3 clients themselves.
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 
 PREFIX = "LAKEHOUSE_"
@@ -62,7 +63,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 class Environment(BaseSettings):
     """The effective settings. Make it with ``Environment.load()``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     env: Env = Field(Env.LOCAL, description="local, test or prod")
     lake_uri: str = Field("./lake", description="folder, or s3://bucket/prefix")
@@ -74,6 +75,9 @@ class Environment(BaseSettings):
     )
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
     tables: str = Field("klines_1m,funding_rates", description="tables that are made, comma-separated")
+    bars: str = Field("1h,1d", description="bars that are made: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
+    gap_days: float = Field(1.0, gt=0, le=366, description="silence in days beyond which a price jump is a gap")
+    gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a silence a gap")
     concurrency: int = Field(32, ge=1, le=512, description="downloads at once")
     retries: int = Field(5, ge=1, le=20, description="attempts for each request to the archive")
     stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
@@ -84,7 +88,7 @@ class Environment(BaseSettings):
     @field_validator("lake_uri")
     @classmethod
     def _check_lake_uri(cls, value: str) -> str:
-        if "://" in value and not _has_host(value, "s3"):
+        if not value.strip() or ("://" in value and not _has_host(value, "s3")):
             raise ValueError("must be a folder or s3://bucket/prefix")
         return value.rstrip("/") or "/"
 
@@ -102,6 +106,17 @@ class Environment(BaseSettings):
             if table.strip() not in known:
                 raise ValueError(f"no table {table.strip()!r}; there are {', '.join(sorted(known))}")
         return value
+
+    @field_validator("bars")
+    @classmethod
+    def _check_bars(cls, value: str) -> str:
+        parse_bars_list(value)
+        return value
+
+    @property
+    def bars_kinds(self) -> tuple[Bars, ...]:
+        """``bars``, parsed."""
+        return parse_bars_list(self.bars)
 
     @property
     def symbol_filter(self) -> SymbolFilter:

@@ -25,6 +25,7 @@ from crypto_lakehouse.archive.download import (
     HttpError,
     MalformedAnswerError,
     local_name,
+    split_credentials,
 )
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, check_symbol, parse_partition, partition_key, partition_keys
@@ -39,7 +40,8 @@ class BinanceArchive(ArchiveSource):
     """The archive at ``archive_url`` (files) and ``listing_url`` (its bucket).
 
     ``concurrency`` bounds requests in flight, ``attempts`` the tries of each; ``timeout`` is the longest
-    silence while connecting or reading, in seconds. Raises ValueError for numbers that are not positive.
+    silence while connecting or reading, in seconds. Credentials in a URL are sent as basic authentication
+    and shown nowhere. Raises ValueError for numbers that are not positive and for what is no URL.
     """
 
     def __init__(
@@ -52,11 +54,8 @@ class BinanceArchive(ArchiveSource):
     ) -> None:
         if concurrency < 1 or attempts < 1 or timeout <= 0:
             raise ValueError("concurrency and attempts must be at least 1, timeout more than 0 seconds")
-        for url in (archive_url, listing_url):
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url!r} is not an http:// or https:// URL")
-        self._archive_url = archive_url
-        self._listing_url = listing_url
+        self._archive_url, self._archive_auth = split_credentials(archive_url)
+        self._listing_url, self._listing_auth = split_credentials(listing_url)
         self._concurrency = concurrency
         self._attempts = attempts
         self._timeout = timeout
@@ -70,7 +69,7 @@ class BinanceArchive(ArchiveSource):
             return [folder async for page in found for folder in page.prefixes]
 
         names = []
-        for folders in self._each([prefix], self._listed(one)):
+        for folders in self._each([prefix], self._listed(one), self._listing_auth):
             for folder in folders:
                 try:
                     names.append(check_symbol(folder.removeprefix(prefix).removesuffix("/")))
@@ -111,7 +110,7 @@ class BinanceArchive(ArchiveSource):
                         found.append(ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified))
             return found
 
-        lists = self._each(wanted, self._listed(one))
+        lists = self._each(wanted, self._listed(one), self._listing_auth)
         return sorted((file for files in lists for file in files), key=lambda file: (file.period, file.symbol))
 
     def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
@@ -133,7 +132,7 @@ class BinanceArchive(ArchiveSource):
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
             return await Downloader(client, self._archive_url, directory).fetch(file)
 
-        return self._each(files, one)
+        return self._each(files, one, self._archive_auth)
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""
@@ -155,7 +154,12 @@ class BinanceArchive(ArchiveSource):
 
         return wrapped
 
-    def _each(self, items: Iterable[Item], one: Callable[[HttpClient, Item], Awaitable[T]]) -> Iterator[T]:
+    def _each(
+        self,
+        items: Iterable[Item],
+        one: Callable[[HttpClient, Item], Awaitable[T]],
+        auth: aiohttp.BasicAuth | None,
+    ) -> Iterator[T]:
         """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers."""
 
         async def main(emit: Callable[[T], None]) -> None:
@@ -165,7 +169,7 @@ class BinanceArchive(ArchiveSource):
                 for item in rest:
                     emit(await one(client, item))
 
-            async with HttpClient(self._concurrency, self._attempts, self._timeout) as client:
+            async with HttpClient(self._concurrency, self._attempts, self._timeout, auth) as client:
                 workers = [asyncio.create_task(worker(client)) for _ in range(self._concurrency)]
                 try:
                     await asyncio.gather(*workers)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 import stamina
@@ -37,6 +37,7 @@ _CHUNK = 256 * 1024
 # A CDN may hold a stale zip beside a new CHECKSUM, so one mismatch is not the last word.
 _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
+_USERINFO = re.compile(r"(?<=://).*@")
 
 
 class HttpError(Exception):
@@ -44,13 +45,40 @@ class HttpError(Exception):
 
     def __init__(self, url: str, status: int, pause: float = 0.0) -> None:
         wait = f", and asks to wait {pause:,.0f} s" if pause else ""
-        super().__init__(f"{url} answered HTTP {status}{wait}")
+        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}")
         self.status = status
         self.pause = pause
 
 
 class MalformedAnswerError(Exception):
     """An answer that came whole but is not what was asked for; asking again can help."""
+
+
+def mask_url(text: str) -> str:
+    """The URL ``text``, which need not be valid, with ``****`` for user and password."""
+    return _USERINFO.sub("****@", text)
+
+
+def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
+    """An http(s) URL without user and password, and these. Raises ValueError, which does not quote them."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # A slash in a password ends the host too early; what follows would be taken for the path.
+        usable = usable and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+    except ValueError:
+        usable = False
+    if not usable:
+        # Not in the except clause: the parser's own message may quote the credentials.
+        raise ValueError(
+            f"{mask_url(url)!r} is not an http:// or https:// URL; write / and @ of a password as %2F and %40"
+        )
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    user, _, password = userinfo.partition(":")
+    auth = aiohttp.BasicAuth(unquote(user), unquote(password), encoding="utf-8")
+    return parts._replace(netloc=host).geturl(), auth
 
 
 def is_worth_retrying(error: Exception) -> bool:
@@ -65,10 +93,12 @@ def is_worth_retrying(error: Exception) -> bool:
 class HttpClient:
     """A connection pool with retries. ``timeout`` is in seconds, to connect and of silence while reading.
 
+    ``auth`` goes with every request; URLs must hold no credentials, because errors quote them.
     A Retry-After holds back every request of the client, not only the one that got it.
     """
 
-    def __init__(self, concurrency: int, attempts: int, timeout: float) -> None:
+    def __init__(self, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None) -> None:
+        self._auth = auth
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
         self._concurrency = concurrency
         self._attempts = attempts
@@ -112,7 +142,7 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         while (wait := self._not_before - loop.time()) > 0:
             await asyncio.sleep(wait)
-        async with self._session.request(method, url, headers=headers) as response:
+        async with self._session.request(method, url, headers=headers, auth=self._auth) as response:
             if response.status not in accept:
                 pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
                 if 0 < pause <= MAX_RETRY_AFTER:

@@ -14,13 +14,13 @@ from pathlib import Path
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-MAX_BYTES = 8 * 1024**3
-"""Default limit of an inflated member, in bytes."""
+MAX_BYTES = 256 * 1024**2
+"""Default limit of an inflated member, in bytes; the largest of the feeds, a day of 1s klines, has some 13 MB."""
 
-MAX_RATIO = 1000
+MAX_RATIO = 100
 """Highest inflated:deflated ratio past ``RATIO_FLOOR``; CSV stays under 20."""
 
-RATIO_FLOOR = 64 * 1024**2
+RATIO_FLOOR = 16 * 1024**2
 """Inflated bytes from which on the ratio counts; small files of zeros are harmless."""
 
 _CHUNK = 1024 * 1024

@@ -14,8 +14,9 @@ from datetime import date
 import polars as pl
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, parse_partition
+from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import Schema, cadence_of, schema_of, table_names
+from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of
 
 _PART = re.compile(
     r"exchange=(?P<exchange>\w+)/market=(?P<market>\w+)/(?:feed=(?P<feed>\w+)/)?"
@@ -47,9 +48,23 @@ def split_table(table: str) -> tuple[str, str, Schema]:
     """Layer, table and schema of ``layer.table``. Raises KeyError that names the tables there are."""
     layer, dot, name = table.partition(".")
     if not dot:
-        known = ", ".join(f"{a}.{b}" for a, b in table_names() if b == table or a == table)
+        known = ", ".join(f"{layer}.{table}" for layer in LAYERS if is_table(layer, table))
         raise KeyError(f"{table!r} is not of the form layer.table; try {known or 'silver.klines_1m'}")
     return layer, name, schema_of(layer, name)
+
+
+def is_table(layer: str, table: str) -> bool:
+    """Whether a lake can hold ``layer.table``."""
+    try:
+        schema_of(layer, table)
+    except KeyError:
+        return False
+    return True
+
+
+def existing_tables(store: LakeStore, layer: str) -> list[str]:
+    """Names of the layer's tables that have a folder in the lake, sorted; by one listing of one level."""
+    return [name for name in store.folders(layer) if is_table(layer, name)]
 
 
 def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str]:
@@ -99,7 +114,8 @@ def tables_frame(store: LakeStore) -> pl.DataFrame:
     }
     rows = [
         (layer, table, part.exchange, part.market, part.key, part.size)
-        for layer, table in table_names()
+        for layer in LAYERS
+        for table in existing_tables(store, layer)
         for part in list_parts(store, layer, table)
     ]
     slices = ["layer", "table", "exchange", "market"]
@@ -117,22 +133,28 @@ def tables_frame(store: LakeStore) -> pl.DataFrame:
 
 
 def describe_frame(layer: str, table: str) -> pl.DataFrame:
-    """Columns of a table in order: name, Arrow type, unit, whether it may be null, and what it means.
+    """Columns of a table in order: name, Arrow type, unit, whether it is of the primary key, whether it may
+    be null, and what it means.
 
     The last rows are the columns that are in the path of a file, not in it.
     """
+    closing = ", on which the bar closed" if layer == "gold" and bars_of_table(table) else ""
     from_path = {
-        "exchange": ("exchange", "string", "name", False, "Exchange, from the path."),
-        "market": ("market", "string", "name", False, "Market of the exchange, from the path."),
-        "date": ("date", "date32[day]", "YYYY-MM-DD", False, "UTC day of the partition, from the path."),
-        "month": ("month", "string", "YYYY-MM", False, "UTC month of the partition, from the path."),
+        "exchange": ("string", "name", "Exchange, from the path."),
+        "market": ("string", "name", "Market of the exchange, from the path."),
+        "date": ("date32[day]", "YYYY-MM-DD", f"UTC day of the partition{closing}, from the path."),
+        "month": ("string", "YYYY-MM", "UTC month of the partition, from the path."),
     }
-    rows = [(c.name, str(c.type), c.unit, c.nullable, c.doc) for c in schema_of(layer, table).columns]
-    rows += [from_path[name] for name in path_columns(layer, table)]
+    of = schema_of(layer, table)
+    rows = [(c.name, str(c.type), c.unit, c.name in of.primary_key, c.nullable, c.doc) for c in of.columns]
+    for name in path_columns(layer, table):
+        kind, unit, doc = from_path[name]
+        rows.append((name, kind, unit, False, False, doc))
     schema = {
         "column": pl.String,
         "type": pl.String,
         "unit": pl.String,
+        "key": pl.Boolean,
         "nullable": pl.Boolean,
         "doc": pl.String,
     }

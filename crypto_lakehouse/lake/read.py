@@ -1,8 +1,9 @@
 """The public reader: ``Lakehouse``, by which notebooks, programs and other rooms read the lake.
 
 Here belongs what a reader says and gets: arguments, their checks, and the shape of results. Listings are
-in ``describe.py``, DuckDB is in ``sql.py``, places and credentials are in ``store.py``. Nothing here
-writes, and nothing here may import Dagster; pandas and DuckDB are imported when they are used.
+in ``describe.py``, bars made on demand in ``bars.py``, DuckDB is in ``sql.py``, places and credentials are
+in ``store.py``. Nothing here writes, and nothing here may import Dagster; pandas and DuckDB are imported
+when they are used.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.catalog.bars import bars_of_table
+from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.describe import (
     Part,
     check_markets,
@@ -46,8 +49,9 @@ class Lakehouse:
     """A lake, opened for reading.
 
     ``uri`` is a folder or ``s3://bucket/prefix``; by default LAKEHOUSE_LAKE_URI, else ``./lake``.
-    ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. Credentials come
-    from the usual AWS variables or files. A lake that is not there yet reads as empty.
+    ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. The region is
+    LAKEHOUSE_S3_REGION, else ``us-east-1``; credentials come from the standard AWS variables. A lake that
+    is not there yet reads as empty.
 
     >>> lake = Lakehouse("./lake")
     >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-01-01", end="2024-02-01")
@@ -56,7 +60,8 @@ class Lakehouse:
     def __init__(self, uri: str | os.PathLike[str] | None = None, *, s3_endpoint_url: str | None = None):
         place = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
         endpoint = s3_endpoint_url or os.environ.get("LAKEHOUSE_S3_ENDPOINT_URL") or None
-        self._store = LakeStore.open(place, s3_endpoint_url=endpoint)
+        region = os.environ.get("LAKEHOUSE_S3_REGION") or "us-east-1"
+        self._store = LakeStore.open(place, s3_endpoint_url=endpoint, s3_region=region)
 
     def __repr__(self) -> str:
         return f"Lakehouse({self.uri!r})"
@@ -81,9 +86,11 @@ class Lakehouse:
 
         ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
         table's time column; in bronze, ledger and quarantine they choose whole partitions (any that
-        overlaps the range). ``market`` None means all markets. Without ``columns`` the result has the
-        columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for monthly tables)
-        can be asked for by name. Rows come in the order of partitions, markets, then rows of the file.
+        overlaps the range). Gold bars lie in the partition of the day on which they close; those that open
+        in the range are found all the same. ``market`` None means all markets. Without ``columns`` the
+        result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for
+        monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
+        of the file.
         A table with no data gives an empty frame with the right columns.
 
         Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed
@@ -97,11 +104,13 @@ class Lakehouse:
         first, last = _range(start, end)
         from_path = path_columns(layer, name)
         output = _check_columns(table, schema, from_path, columns)
+        bars = bars_of_table(name) if layer == "gold" else None
+        lag = closing_lag(bars) if bars else timedelta(0)
         parts = [
             part
             for one in markets
             for part in list_parts(self._store, layer, name, f"exchange={exchange}/market={one}")
-            if _overlaps(part, first, last)
+            if _overlaps(part, first, last, lag)
         ]
         frame = self._scan_parts(parts, schema, from_path)
         if wanted is not None:
@@ -147,12 +156,60 @@ class Lakehouse:
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
         return _as_format(frame.sort(order, maintain_order=True).select(output), format)
 
+    def bars(
+        self,
+        symbols: str | Sequence[str] | None,
+        bars: str,
+        *,
+        exchange: str = "binance",
+        market: str,
+        offset: str = "0m",
+        start: Time | None = None,
+        end: Time | None = None,
+        format: Format = "pandas",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Bars of any kind, whose open_time is within [start, end), sorted by primary key.
+
+        ``bars`` is an interval (``3m`` to ``1w``, ``1mo``) or an activity and its threshold:
+        ``dollar:1000000`` (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
+        ``offset`` shifts the windows of an interval by whole minutes (``5m``, ``1h``) and must be shorter
+        than it. Columns are those of gold.bars_1h or, of activity bars, of gold.bars_dollar_1000000; see
+        ``describe``. ``start``, ``end``, ``symbols`` and ``format`` are as in ``read``.
+
+        Rows are read from a gold table where one holds just these bars, and else made from
+        gold.continuous_1m; they are the same. Bars that close after the newest of its partitions are not
+        given. Days without a partition between the oldest and the newest are named in a UserWarning, and
+        bars over them lack their minutes.
+
+        Raises ValueError on an unknown kind, a bad offset, symbol or time, KeyError on an unknown
+        exchange or market.
+
+        >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
+        """
+        _check_format(format)
+        kind, shift = parse_bars_offset(bars, offset)
+        check_markets(exchange, market)
+        wanted = _check_symbols(symbols)
+        first, last = _range(start, end)
+        found = find_bars(self._store, exchange, market, kind, shift, wanted, first, last)
+        source = f"gold.{CONTINUOUS} of {exchange}/{market} in {self.uri}"
+        absent = sorted(set(wanted or ()) - set(found.rows["symbol"].unique()))
+        if found.no_minutes:
+            warnings.warn(f"{source} has no partition yet: make it first", stacklevel=2)
+        elif absent:
+            warnings.warn(f"{source} gives no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
+        if found.holes:
+            warnings.warn(f"{source} lacks {', '.join(found.holes)}: bars over these days are partial", stacklevel=2)
+        return _as_format(found.rows, format)
+
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
 
         Every table has ``exchange``, ``market`` and ``date`` (``month`` for monthly tables) as columns;
-        a condition on these skips files. Raises KeyError on a table there is not, duckdb.Error on what
-        else DuckDB refuses.
+        a condition on these skips files. Of gold bars ``date`` is the day on which they close: for long
+        bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
+        ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``. Raises KeyError on a
+        table there is not, duckdb.Error on what else DuckDB refuses.
 
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """
@@ -163,14 +220,19 @@ class Lakehouse:
         return result if format == "arrow" else _as_format(to_polars(result), format)
 
     def tables(self) -> pl.DataFrame:
-        """What is there: layer, table, exchange, market, partitions, first, last (partition keys), bytes.
+        """What is there, a row per slice of a table: layer, table, exchange, market, partitions, first, last, bytes.
+
+        ``first`` and ``last`` are keys of partitions, ``partitions`` is their number, ``bytes`` those of
+        their files.
 
         >>> lake.tables()
         """
         return tables_frame(self._store)
 
     def describe(self, table: str) -> pl.DataFrame:
-        """Columns of ``layer.table``: column, type, unit, nullable, doc. Raises KeyError if unknown.
+        """Columns of ``layer.table``: column, type, unit, key, nullable, doc. Raises KeyError if unknown.
+
+        ``key`` tells which columns are the primary key.
 
         >>> lake.describe("gold.bars_1h")
         """
@@ -244,6 +306,6 @@ def _utc(argument: str, value: Time | None) -> datetime | None:
     raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
 
 
-def _overlaps(part: Part, first: datetime | None, last: datetime | None) -> bool:
+def _overlaps(part: Part, first: datetime | None, last: datetime | None, lag: timedelta) -> bool:
     begin, stop = (datetime.combine(day, time.min, UTC) for day in part.days)
-    return (first is None or first < stop) and (last is None or begin < last)
+    return (first is None or first < stop) and (last is None or begin - lag < last)

@@ -14,21 +14,24 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from crypto_lakehouse.lake.describe import Part, list_parts, path_columns
+from crypto_lakehouse.lake.describe import Part, is_table, list_parts, path_columns
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import LAYERS, schema_of, table_names
+from crypto_lakehouse.schemas import LAYERS, schema_of
 
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
 def referenced_tables(query: str) -> list[tuple[str, str]]:
-    """(layer, table) of every table of the lake that the text of a query names, in catalogue order."""
-    named = {(layer.lower(), table.lower()) for layer, table in _NAME.findall(query)}
-    return [name for name in table_names() if name in named]
+    """(layer, table) of every table of the lake that the text of a query names, each once."""
+    named = dict.fromkeys((layer.lower(), table.lower()) for layer, table in _NAME.findall(query))
+    return [name for name in named if is_table(*name)]
 
 
 def run_sql(store: LakeStore, query: str) -> pa.Table:
-    """Run one query with session time zone UTC. Raises duckdb.Error; KeyError on a table there is not."""
+    """Run one query with session time zone UTC; repeated names of columns are numbered (``open_1``).
+
+    Raises duckdb.Error; KeyError on a table there is not.
+    """
     with duckdb.connect() as connection:
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
@@ -46,7 +49,24 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
                     except KeyError as unknown:
                         raise unknown from error
             raise
-        return pa.table({}) if result is None else result.to_arrow_table()
+        if result is None:
+            return pa.table({})
+        table = result.to_arrow_table()
+        return table.rename_columns(_distinct(table.column_names))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names with a number at each that came before; names that the query gave itself are kept."""
+    taken, seen, distinct = set(names), set[str](), []
+    for name in names:
+        new, number = name, 0
+        while new in (taken if number else seen):
+            number += 1
+            new = f"{name}_{number}"
+        taken.add(new)
+        seen.add(new)
+        distinct.append(new)
+    return distinct
 
 
 def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from crypto_lakehouse.catalog import FEEDS, parse_partition, partition_keys
-from crypto_lakehouse.lake.describe import Part, list_parts
+from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts
 from crypto_lakehouse.lake.ledger import latest, read_ledger
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import cadence_of, table_names
@@ -43,12 +43,9 @@ def lake_status(store: LakeStore, table: str | None = None) -> list[TableStatus]
 
     An empty lake gives an empty list. Raises KeyError on an unknown table, LakeError if the storage refuses.
     """
-    known = [(layer, name) for layer, name in table_names() if layer in LAYERS]
-    wanted = [(layer, name) for layer, name in known if table in (None, name, f"{layer}.{name}")]
-    if not wanted:
-        names = ", ".join(dict.fromkeys(name for _, name in known))
-        raise KeyError(f"no table {table!r}; there are {names}, alone or as layer.table")
+    named = None if table is None else _named(table)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
+    wanted = named if named is not None else _present(store, {feed for feed, _, _ in seen if feed})
     found = []
     for layer, name in wanted:
         slices: dict[tuple[str, str], list[Part]] = defaultdict(list)
@@ -60,6 +57,21 @@ def lake_status(store: LakeStore, table: str | None = None) -> list[TableStatus]
                 if feed == name:
                     slices[exchange, market] += []
         found += [_status(store, layer, name, *place, parts) for place, parts in slices.items()]
+    return found
+
+
+def _present(store: LakeStore, feeds: set[str]) -> list[tuple[str, str]]:
+    there = {(layer, name) for layer in LAYERS for name in existing_tables(store, layer)}
+    there |= {("bronze", name) for name in feeds if is_table("bronze", name)}
+    return sorted(there, key=lambda one: (LAYERS.index(one[0]), one[1]))
+
+
+def _named(table: str) -> list[tuple[str, str]]:
+    wanted_layer, _, name = table.rpartition(".")
+    found = [(layer, name) for layer in LAYERS if wanted_layer in ("", layer) and is_table(layer, name)]
+    if not found:
+        names = ", ".join(dict.fromkeys(name for layer, name in table_names() if layer in LAYERS))
+        raise KeyError(f"no table {table!r}; there are {names}, alone or as layer.table")
     return found
 
 

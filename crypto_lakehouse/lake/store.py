@@ -140,6 +140,18 @@ class LakeStore:
             stream.write(data)
             stream.close()
 
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted; a missing folder is empty.
+
+        Raises LakeError like ``list``, but asks for one level only.
+        """
+        selector = fs.FileSelector(self.path(path), allow_not_found=True)
+        with self.explained("list", path):
+            infos = self.filesystem.get_file_info(selector)
+            if not infos:
+                self._check_bucket()
+        return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+
     def list(self, path: str = "", recursive: bool = True) -> list[LakeFile]:
         """Objects below the folder, sorted by path, unpublished ones left out; a missing folder is empty.
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_keys
+from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.ledger import read_state
 from crypto_lakehouse.lake.partitions import list_keys, read_partition
@@ -20,8 +21,11 @@ from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, STATES, ContinuousMinutes
+from crypto_lakehouse.pipeline.gold_checks import check_sources
 from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.schemas import Schema, schema_of
+from crypto_lakehouse.transforms.continuous import GapRule
 
 _NEWEST = 31
 _SHOWN = 20
@@ -92,6 +96,43 @@ def _stored_check(
         return result(found, keys, dg.AssetCheckSeverity.ERROR)
 
     return stored
+
+
+def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
+    """Bars against what they stand for: their minutes, the exchange's own klines, and funding events."""
+    table = bars.table
+
+    @dg.asset_check(
+        name="sources",
+        asset=asset_key("gold", market, table),
+        description="Each bar agrees with its minutes; time bars also with the exchange's klines of that"
+        " interval and with the funding events, where the lake has them.",
+    )
+    def sources(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        found = [(key, symbol, what) for key in keys for symbol, what in check_sources(store, market, bars, key)]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return sources
+
+
+def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
+    """Days of continuous minutes against what the days before them leave."""
+
+    @dg.asset_check(
+        name="carry",
+        asset=asset_key("gold", market, STATES),
+        description="Each day begins with the state that the silver days before it leave.",
+    )
+    def carry(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "gold", market, STATES, Cadence.DAILY)
+        stale = ContinuousMinutes(store, market, rule).out_of_line(keys)
+        found = [(key, "", f"made from another state: make {CONTINUOUS} of this day again") for key in stale]
+        return result(found, keys, dg.AssetCheckSeverity.ERROR)
+
+    return carry
 
 
 def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:

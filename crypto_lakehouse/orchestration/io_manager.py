@@ -66,7 +66,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 )
             info = write_partition(store, *where, made.key, made.rows)
             missing.discard(made.key)
-            metadata = {**_describe(info, made.rows), **made.metadata}
+            metadata = partition_metadata(info, made)
             context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
             context.log.info(f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols")
         if missing:
@@ -111,7 +111,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         return scan_partitions(store, layer, table, exchange, market, keys)
 
 
-def _describe(info: PartitionInfo, rows: pl.DataFrame) -> dict[str, Any]:
+def partition_metadata(info: PartitionInfo, made: Made) -> dict[str, Any]:
+    """What Dagster shows of one partition: rows, bytes, symbols, min and max time, URI, a preview, and its own."""
     return {
         "dagster/partition_row_count": info.rows,
         "bytes": info.bytes,
@@ -119,5 +120,6 @@ def _describe(info: PartitionInfo, rows: pl.DataFrame) -> dict[str, Any]:
         "min_time": info.min_time.isoformat() if info.min_time else "none",
         "max_time": info.max_time.isoformat() if info.max_time else "none",
         "uri": dg.MetadataValue.path(info.uri),
-        "preview": dg.MetadataValue.md(preview_markdown(rows)),
+        "preview": dg.MetadataValue.md(preview_markdown(made.rows)),
+        **made.metadata,
     }

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence, Feed
+from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import partitions_of
 
 RECONCILIATION_JOB = "reconciliation"
 # Daily files of a day appear from 06:10 to 08:40 UTC of the next, monthly ones on day 1 about 08:00.
 _DAILY_HOUR, _MONTHLY_HOUR = 9, 10
+# These ask the archive for the whole range of the lake: the reconciliation runs them, updates do not.
+_ARCHIVE_CHECKS = ("freshness", "reconciliation")
 
 
 def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
@@ -23,7 +26,10 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
 
 
 def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
-    """One job for each market and cadence that has feeds: bronze, silver and gold in one run."""
+    """One job for each market and cadence that has feeds: bronze, silver and gold in one run.
+
+    With the checks of what is stored, but without those that list the archive.
+    """
     jobs = []
     for exchange, market, cadence in dict.fromkeys((f.exchange, f.market.name, f.cadence) for f in feeds):
         partitions = partitions_of(exchange, market, cadence)
@@ -36,13 +42,18 @@ def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) ->
         jobs.append(
             dg.define_asset_job(
                 update_job_name(exchange, market, cadence),
-                selection=dg.AssetSelection.assets(*keys),
+                selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*_archive_checks(feeds, keys)),
                 partitions_def=partitions,
                 description=f"{cadence} tables of {exchange} {market}, bronze to gold, for a range of partitions.",
                 executor_def=dg.in_process_executor,
             )
         )
     return jobs
+
+
+def _archive_checks(feeds: Sequence[Feed], keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
+    bronze = [asset_key("bronze", feed.market, feed.table) for feed in feeds]
+    return [dg.AssetCheckKey(key, name) for key in bronze if key in keys for name in _ARCHIVE_CHECKS]
 
 
 def update_schedules(

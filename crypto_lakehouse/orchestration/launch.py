@@ -15,14 +15,16 @@ from pathlib import Path
 import dagster as dg
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, parse_partition, partition_keys
+from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.assets.gold import MINUTES
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.schemas import GOLD_INTERVALS
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 
+# One asset makes these; none is made alone.
+TOGETHER = (CONTINUOUS, GAPS, STATES)
 _NEW_HOME = (
     "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
 )
@@ -87,17 +89,20 @@ def open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
-def plan(exchange: str, market: str, table: str, first: date, last: date, active: Sequence[str], today: date) -> Plan:
+def plan(
+    exchange: str, market: str, table: str, first: date, last: date, environment: Environment, today: date
+) -> Plan:
     """Check a wish and say what it means: all layers of a table, or one gold table from what silver has.
 
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
-    of them. ``active`` are the tables of the settings. Raises ValueError that says what to change.
+    of them. Raises ValueError that says what to change.
     """
-    gold = {f"bars_{interval}": ("gold", f"bars_{interval}") for interval in GOLD_INTERVALS}
+    gold = gold_tables(environment)
     try:
         source = feed(exchange, market, MINUTES if table in gold else table)
     except KeyError as error:
         raise ValueError(f"{error.args[0]}; or {', '.join(gold)}") from None
+    active = environment.table_names
     if source.table not in active:
         raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
     if last < first:
@@ -109,11 +114,28 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, active
     if end > today:
         raise ValueError(f"{keys[-1]} has not ended (UTC): end with a day that lies in an ended partition")
     if table in gold:
-        tables = [gold[table]]
+        tables = [("gold", name) for name in (TOGETHER if table in TOGETHER else (table,))]
     else:
-        tables = [("bronze", table), ("silver", table), *(gold.values() if table == MINUTES else ())]
+        tables = [("bronze", table), ("silver", table)]
+        tables += [("gold", name) for name in gold] if table == MINUTES else []
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
+
+
+def gold_tables(environment: Environment) -> list[str]:
+    """Names of the gold tables that are made by the settings."""
+    return [*TOGETHER, *(bars.table for bars in environment.bars_kinds)]
+
+
+def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
+    """What has to be made again after a plan: gold days that were made while their funding rates lacked."""
+    if done.assets[-1].path[-1] != FUNDING or MINUTES not in environment.table_names:
+        return None
+    market = done.market
+    made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
+    days = tuple(key for key in made if key[: len("YYYY-MM")] in done.keys)
+    assets = tuple(asset_key("gold", market, name) for name in gold_tables(environment))
+    return Plan(market, Cadence.DAILY, assets, days) if days else None
 
 
 def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
@@ -145,7 +167,7 @@ def run_chunks(
 
     ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings.
     """
-    job = defs.get_job_def(wish.job)
+    job = defs.resolve_job_def(wish.job)
     # The console would tell every event of Dagster; the records have them all.
     config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]

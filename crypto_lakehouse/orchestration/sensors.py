@@ -1,10 +1,11 @@
 """One sensor per feed: dates that the archive has and the lake has not, or has in an older version.
 
-Stateless: what is there comes from the archive's listing, the ledger and Dagster's own records.
+And dates that a run left behind half made: bronze is there, and silver or gold lacks or is older.
+Stateless: what is there comes from the archive's listing, the lake and Dagster's own records.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
@@ -12,29 +13,39 @@ import dagster as dg
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.store import LakeError
+from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.partitions import list_keys
+from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 
 FEED_TAG = "lakehouse/feed"
+_PARTITION_TAG = "dagster/partition"
 # A tick asks at most so many symbols; files of the others are found by the daily reconciliation.
 _PROBED_SYMBOLS = 50
 # How far behind the newest partition a tick still looks: archives had tails of eight days.
 _LOOK_BACK = timedelta(days=31)
+_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environment) -> dg.SensorDefinition:
     """The sensor of a feed; ``keys`` are the assets that a run makes, in every layer."""
 
+    job = update_job_name(feed.exchange, feed.market.name, feed.cadence)
+
     @dg.sensor(
         name=f"{feed.exchange}_{feed.market.name}_{feed.table}_sensor",
-        job_name=update_job_name(feed.exchange, feed.market.name, feed.cadence),
+        job_name=job,
         minimum_interval_seconds=3600 if environment.env.value == "prod" else 60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Requests the partitions of {feed.name} that the archive has new or replaced.",
+        description=f"Requests the partitions of {feed.name} that the archive has new or replaced,"
+        " and those that a run left half made.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, lake: LakeResource, archive: ArchiveResource
@@ -42,18 +53,21 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         made = _materialized(context.instance, feed)
         first, end = _window(feed, made)
         source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source()
+        store = lake.store()
         try:
-            found = compare(
-                feed, source, lake.store(), environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS
-            )
+            found = compare(feed, source, store, environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
+            changed = _changed(found, feed)
+            for key in _half_made(context.instance, store, feed, keys, first, end) - changed.keys():
+                changed[key] = _newest_file(store, feed, key)
         except (ArchiveError, LakeError) as error:
             return dg.SkipReason(f"{feed.name}: {error}")
         runs = _runs(context.instance, feed)
-        busy = {key for run in runs if not run.dagster_run.is_finished for key in _keys_of(run, feed)}
-        wanted, given_up = _wanted(found, runs, feed, environment.sensor_attempts)
+        busy = _busy(context.instance, feed, keys, job)
+        wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts)
         if given_up:
             context.log.error(f"{feed.name}: failed {environment.sensor_attempts} times: {', '.join(given_up)}")
-        requests = [_request(feed, keys, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
+        checks = _checks(context, keys, job)
+        requests = [_request(feed, keys, checks, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
         if not requests:
             text = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
             return dg.SkipReason(text + (f"; given up: {', '.join(given_up)}" if given_up else ""))
@@ -99,16 +113,58 @@ def _runs(instance: dg.DagsterInstance, feed: Feed) -> list[dg.RunRecord]:
 
 
 def _keys_of(record: dg.RunRecord, feed: Feed) -> list[str]:
+    """Partitions that a run is for, whoever started it; none where its tags do not tell."""
     tags = record.dagster_run.tags
-    first, _ = parse_partition(tags[RANGE_START_TAG], feed.cadence)
-    _, end = parse_partition(tags[RANGE_END_TAG], feed.cadence)
+    one = tags.get(_PARTITION_TAG, "")
+    try:
+        first, _ = parse_partition(tags.get(RANGE_START_TAG, one), feed.cadence)
+        _, end = parse_partition(tags.get(RANGE_END_TAG, one), feed.cadence)
+    except ValueError:
+        return []
     return partition_keys(first, end, feed.cadence)
 
 
-def _wanted(
-    found: Iterable[Difference], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int
-) -> tuple[set[str], list[str]]:
-    """Partitions to make, and those that were tried too often since their newest file appeared."""
+def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey], job: str) -> set[str]:
+    """Partitions for which any run is under way that makes assets of the feed: of a sensor, a schedule or a person."""
+    busy: set[str] = set()
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+        chosen = record.dagster_run.asset_selection
+        if (record.dagster_run.job_name == job) if chosen is None else not chosen.isdisjoint(keys):
+            busy.update(_keys_of(record, feed))
+    return busy
+
+
+def _half_made(
+    instance: dg.DagsterInstance, store: LakeStore, feed: Feed, keys: Sequence[dg.AssetKey], first: date, end: date
+) -> set[str]:
+    """Partitions of [first, end) that bronze has, and that a table behind it lacks or has from older rows.
+
+    A table lacks what is not in the lake, and what Dagster knows of bronze and not of the table.
+    """
+    there = {key: {part: at for part, (_, at) in list_keys(store, *slice_of(key)).items()} for key in keys}
+    recorded = {key: instance.get_materialized_partitions(key) for key in keys}
+    bronze, silver = (asset_key(layer, feed.market, feed.table) for layer in ("bronze", "silver"))
+    window = {
+        part for part in partition_keys(first, end, feed.cadence) if parse_partition(part, feed.cadence)[1] <= end
+    }
+    found: set[str] = set()
+    for key in set(keys) - {bronze}:
+        source = bronze if key == silver else silver
+        for part in window & (there[bronze].keys() | recorded[bronze]):
+            made, since = there[key].get(part), there[source].get(part)
+            unknown = part in recorded[bronze] and part not in recorded[key]
+            if made is None or since is None or unknown or made < since:
+                found.add(part)
+    return found
+
+
+def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:
+    """When the newest file of a partition appeared: bronze's own time moves with every attempt."""
+    return max((row["last_modified"] for row in read_state(store, feed, key).values()), default=_NEVER)
+
+
+def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
+    """Partitions that the archive has new, replaced or not yet well, and when their newest file appeared."""
     today = datetime.now(UTC).date()
     changed: dict[str, datetime] = {}
     for difference in found:
@@ -116,6 +172,13 @@ def _wanted(
         if difference.problem is not Problem.QUARANTINED and end <= today:
             before = changed.get(difference.period, difference.last_modified)
             changed[difference.period] = max(before, difference.last_modified)
+    return changed
+
+
+def _wanted(
+    changed: Mapping[str, datetime], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int
+) -> tuple[set[str], list[str]]:
+    """Partitions to make, and those that were tried too often since their newest file appeared."""
     tried = Counter(
         key
         for record in runs
@@ -126,10 +189,29 @@ def _wanted(
     return set(changed) - set(given_up), given_up
 
 
+def _checks(
+    context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey], job: str
+) -> list[dg.AssetCheckKey] | None:
+    """The job's checks of the assets. Unnamed, Dagster would run all that there are, those of the archive too."""
+    if context.repository_def is None:
+        return None
+    there = context.repository_def.get_job(job).asset_layer.asset_graph.asset_check_keys
+    return sorted((check for check in there if check.asset_key in keys), key=str)
+
+
 def _request(
-    feed: Feed, keys: Sequence[dg.AssetKey], span: Sequence[str], runs: Sequence[dg.RunRecord]
+    feed: Feed,
+    keys: Sequence[dg.AssetKey],
+    checks: Sequence[dg.AssetCheckKey] | None,
+    span: Sequence[str],
+    runs: Sequence[dg.RunRecord],
 ) -> dg.RunRequest:
     tags = {RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], FEED_TAG: feed.name}
     # The run key lets Dagster drop a request that two ticks made before the first one's run was recorded.
     before = sum(tags.items() <= record.dagster_run.tags.items() for record in runs)
-    return dg.RunRequest(run_key=f"{feed.name}:{span[0]}:{span[-1]}:{before}", asset_selection=list(keys), tags=tags)
+    return dg.RunRequest(
+        run_key=f"{feed.name}:{span[0]}:{span[-1]}:{before}",
+        asset_selection=list(keys),
+        asset_check_keys=None if checks is None else list(checks),
+        tags=tags,
+    )

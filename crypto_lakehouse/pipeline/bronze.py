@@ -31,8 +31,18 @@ from crypto_lakehouse.transforms.parse import UnusableFile, parse_csv
 
 log = logging.getLogger(__name__)
 
-# What can heal by itself: the file is asked for again by the next run of its partition.
-_TRANSIENT = {"http_error", "timeout", "connection_error", "forbidden"}
+# What can heal by itself: the file is asked for again by the next run of its partition. An archive that is
+# publishing lists files before they, their checksums or the fitting ones are served everywhere.
+_TRANSIENT = {
+    "http_error",
+    "timeout",
+    "connection_error",
+    "forbidden",
+    "not_found",
+    "checksum_missing",
+    "checksum_malformed",
+    "checksum_mismatch",
+}
 
 
 @dataclass(slots=True)

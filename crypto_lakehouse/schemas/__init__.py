@@ -6,12 +6,12 @@ named ``layer.table`` everywhere: ``silver.klines_1m``.
 
 from __future__ import annotations
 
-import re
-
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType
-from crypto_lakehouse.schemas.bars import BARS
+from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
+from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
@@ -19,8 +19,8 @@ from crypto_lakehouse.schemas.model import INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.quarantine import REJECTED
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
-GOLD_INTERVALS = ("1h", "1d")
 
+_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES}
 _SILVER = {schema.name: schema for schema in (KLINES, FUNDING_RATES)}
 _BRONZE_TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: pa.float64(), FieldType.STRING: TEXT}
 _PROVENANCE = (
@@ -57,8 +57,10 @@ def schema_of(layer: str, table: str) -> Schema:
         for feed in FEEDS.values():
             if feed.table == table:
                 return bronze_schema(feed) if layer == "bronze" else silver_schema(feed)
-    if layer == "gold" and re.fullmatch(rf"bars_({'|'.join(GOLD_INTERVALS)})", table):
-        return BARS
+    if layer == "gold" and table in _GOLD:
+        return _GOLD[table]
+    if layer == "gold" and (bars := bars_of_table(table)):
+        return BARS if isinstance(bars, TimeBars) else ACTIVITY_BARS
     if (layer, table) == ("ledger", "files"):
         return FILES
     if (layer, table) == ("quarantine", "rejected"):
@@ -68,12 +70,15 @@ def schema_of(layer: str, table: str) -> Schema:
 
 
 def table_names() -> list[tuple[str, str]]:
-    """(layer, table) of every table that the lake can hold."""
+    """(layer, table) of every table that the lake can hold, but for bars on offset grids and activity bars,
+    of which there is no end (``catalog.bars.bars_of_table`` knows their names).
+    """
     tables = list(dict.fromkeys(feed.table for feed in FEEDS.values()))
     return [
         *(("bronze", table) for table in tables),
         *(("silver", table) for table in tables),
-        *(("gold", f"bars_{interval}") for interval in GOLD_INTERVALS),
+        *(("gold", table) for table in _GOLD),
+        *(("gold", f"bars_{interval}") for interval in BAR_INTERVALS),
         ("ledger", "files"),
         ("quarantine", "rejected"),
     ]
@@ -89,7 +94,6 @@ def cadence_of(layer: str, table: str) -> Cadence:
 
 
 __all__ = [
-    "GOLD_INTERVALS",
     "LAYERS",
     "Column",
     "Schema",

@@ -1,35 +1,81 @@
-"""Gold bars: klines of a longer interval, made from silver one-minute klines."""
+"""Gold bars, made from gold.continuous_1m: of time, and of traded value, volume or trades."""
 
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
+_HEAD = (
+    Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
+    Column("segment", INT, "1", "Segment of gold.continuous_1m; no bar spans a gap."),
+)
+_BODY = (
+    Column("open", FLOAT, "quote asset per base asset", "open of the first minute."),
+    Column("high", FLOAT, "quote asset per base asset", "Greatest high."),
+    Column("low", FLOAT, "quote asset per base asset", "Least low."),
+    Column("close", FLOAT, "quote asset per base asset", "close of the last minute."),
+    Column("base_volume", FLOAT, "base asset", "Sum of base_volume."),
+    Column("quote_volume", FLOAT, "quote asset", "Sum of quote_volume."),
+    Column("trade_count", INT, "1", "Sum of trade_count."),
+    Column("taker_buy_base_volume", FLOAT, "base asset", "Sum of taker_buy_base_volume."),
+    Column("taker_buy_quote_volume", FLOAT, "quote asset", "Sum of taker_buy_quote_volume."),
+    Column("contracts", INT, "contracts", "Sum of contracts; null but on COIN-M.", nullable=True),
+    Column(
+        "vwap",
+        FLOAT,
+        "quote asset per base asset",
+        "quote_volume / base_volume of the bar, held within [low, high]; null without volume.",
+        nullable=True,
+    ),
+    Column("first_minute", TIME, "UTC", "First traded minute; null where nothing was traded.", nullable=True),
+    Column("last_minute", TIME, "UTC", "Last traded minute; null where nothing was traded.", nullable=True),
+    Column("n_minutes", INT, "1", "Minutes of gold.continuous_1m in the bar."),
+    Column("n_filled", INT, "1", "Those in which nothing was traded."),
+)
+_FUNDING = (
+    Column(
+        "funding_rate",
+        FLOAT,
+        "1",
+        "First funding rate in the bar beyond 0.000001 either way; null without one.",
+        nullable=True,
+    ),
+    Column("funding_price", FLOAT, "quote asset per base asset", "open of the minute of that event.", nullable=True),
+    Column("funding_time", TIME, "UTC", "open_time of the minute of that event.", nullable=True),
+    Column(
+        "funding_sum",
+        FLOAT,
+        "1",
+        "Sum of all funding rates in the bar; null on spot, and where they are not in the lake for a minute.",
+        nullable=True,
+    ),
+    Column("funding_count", INT, "1", "Funding events in the bar; null where funding_sum is.", nullable=True),
+)
+
 BARS = Schema(
     name="bars",
-    doc="Bars resampled from silver.klines_1m: one row per symbol and window that has at least one minute.",
+    doc="Time bars of gold.continuous_1m: one row per symbol, segment and window that has a minute, in the"
+    " partition of the day on which the window closes.",
     columns=(
-        Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
+        *_HEAD,
+        Column("offset", INT, "minutes", "Offset of the grid of windows from 00:00 UTC."),
         Column("open_time", TIME, "UTC", "Begin of the window, inclusive."),
         Column("close_time", TIME, "UTC", "Last microsecond of the window, inclusive."),
-        Column("open", FLOAT, "quote asset per base asset", "open of the first minute present."),
-        Column("high", FLOAT, "quote asset per base asset", "Greatest high."),
-        Column("low", FLOAT, "quote asset per base asset", "Least low."),
-        Column("close", FLOAT, "quote asset per base asset", "close of the last minute present."),
-        Column("base_volume", FLOAT, "base asset", "Sum of base_volume."),
-        Column("quote_volume", FLOAT, "quote asset", "Sum of quote_volume."),
-        Column("trade_count", INT, "1", "Sum of trade_count."),
-        Column("taker_buy_base_volume", FLOAT, "base asset", "Sum of taker_buy_base_volume."),
-        Column("taker_buy_quote_volume", FLOAT, "quote asset", "Sum of taker_buy_quote_volume."),
-        Column("contracts", INT, "contracts", "Sum of contracts; null but on COIN-M.", nullable=True),
-        Column(
-            "vwap",
-            FLOAT,
-            "quote asset per base asset",
-            "quote_volume / base_volume of the bar, held within [low, high]; null without volume.",
-            nullable=True,
-        ),
-        Column("first_minute", TIME, "UTC", "open_time of the first minute present."),
-        Column("last_minute", TIME, "UTC", "open_time of the last minute present."),
-        Column("n_minutes", INT, "1", "Minutes present."),
-        Column("complete", FLAG, "true or false", "Whether every minute of the window is present."),
+        *_BODY,
+        Column("complete", FLAG, "true or false", "Whether the archive has every minute of the window."),
+        *_FUNDING,
+    ),
+    primary_key=("symbol", "offset", "open_time", "segment"),
+    time_column="open_time",
+)
+
+ACTIVITY_BARS = Schema(
+    name="activity_bars",
+    doc="Bars that close in the minute in which the traded value, volume or number of trades since the begin"
+    " of the month reaches the next multiple of the threshold; what a bar has too much counts for the next.",
+    columns=(
+        *_HEAD,
+        Column("open_time", TIME, "UTC", "open_time of the bar's first minute."),
+        Column("close_time", TIME, "UTC", "Last microsecond of the bar's last minute, inclusive."),
+        *_BODY,
+        Column("complete", FLAG, "true or false", "False for the rest at the end of a month or a segment."),
     ),
     primary_key=("symbol", "open_time"),
     time_column="open_time",

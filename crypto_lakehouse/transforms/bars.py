@@ -1,8 +1,9 @@
-"""One-minute klines to bars of a longer interval that divides the day."""
+"""Continuous minutes to bars of any interval on any offset grid."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -17,40 +18,79 @@ _SUMS = (
     "taker_buy_quote_volume",
 )
 _MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
+# Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
+FUNDING_FLOOR = 1e-6
 
 
-def bars_from_minutes(minutes: pl.DataFrame, interval: Interval) -> pl.DataFrame:
-    """Bars of ``interval`` from silver one-minute klines of one market, sorted by (symbol, open_time).
+def time_bars(
+    minutes: pl.DataFrame,
+    interval: Interval,
+    offsets: Iterable[timedelta],
+    first: datetime,
+    end: datetime,
+) -> pl.DataFrame:
+    """Bars (BARS) whose windows close within (first, end], from gold.continuous_1m rows in any order.
 
-    Windows are aligned to 00:00 UTC, so ``interval`` must divide a day (else ValueError); minutes that
-    are absent leave ``complete`` false, and a window without any minute gives no bar.
-    VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded;
-    null where nothing was traded. On COIN-M both volumes are canonical, so the same formula holds.
+    ``minutes`` must hold every minute of these windows, so begin at ``earliest_open(...)``. Windows are
+    [w, w + interval) with w = offset modulo the interval, counted from 00:00 UTC of 1970-01-01; ``1w``
+    begins on Monday and ``1mo`` on the first, as the exchange's do, plus the offset. No bar spans a
+    gap: a window with minutes of two segments gives two rows. A window without any minute gives none.
+    VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded.
     """
-    length = interval.length
-    if length is None or length < _MINUTE or timedelta(days=1) % length:
-        raise ValueError(f"bars of {interval.name} do not divide a UTC day")
-    window = pl.col("open_time").dt.truncate(length)
-    bars = (
-        minutes.sort("symbol", "open_time")
-        .with_columns(window.alias("window"))
-        .group_by("symbol", "window", maintain_order=True)
-        .agg(
-            pl.col("open").first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
-            pl.col("close").last(),
-            pl.col(_SUMS).sum(),
-            pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()).alias("contracts"),
-            pl.col("open_time").first().alias("first_minute"),
-            pl.col("open_time").last().alias("last_minute"),
-            pl.len().cast(pl.Int64).alias("n_minutes"),
-        )
+    ordered = minutes.sort("symbol", "open_time")
+    made = [_on_grid(ordered, interval, offset, first, end) for offset in offsets]
+    return pl.concat(made).sort(BARS.primary_key)
+
+
+def earliest_open(interval: Interval, offsets: Iterable[timedelta], first: datetime) -> datetime:
+    """Begin of the earliest window that closes after ``first``: where its minutes begin."""
+    opens = pl.select(
+        _window(pl.lit(first, pl.Datetime("us", "UTC")), interval, offset).alias(str(i))
+        for i, offset in enumerate(offsets)
     )
+    return min(opens.row(0))
+
+
+def _window(time: pl.Expr, interval: Interval, offset: timedelta) -> pl.Expr:
+    return (time - offset).dt.truncate(interval.name) + offset
+
+
+def _on_grid(
+    minutes: pl.DataFrame, interval: Interval, offset: timedelta, first: datetime, end: datetime
+) -> pl.DataFrame:
+    keyed = (
+        minutes.with_columns(window=_window(pl.col("open_time"), interval, offset))
+        .with_columns(window_end=(pl.col("window") - offset).dt.offset_by(interval.name) + offset)
+        .filter((pl.col("window_end") > first) & (pl.col("window_end") <= end))
+    )
+    traded = ~pl.col("is_filled")
+    paid = pl.col("funding_rate").abs() > FUNDING_FLOOR
+    known = pl.col("funding_rate").null_count() == 0
+    bars = keyed.group_by("symbol", "segment", "window", "window_end", maintain_order=True).agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col(_SUMS).sum(),
+        contracts=pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()),
+        first_minute=pl.col("open_time").filter(traded).first(),
+        last_minute=pl.col("open_time").filter(traded).last(),
+        n_minutes=pl.len().cast(pl.Int64),
+        n_filled=pl.col("is_filled").sum().cast(pl.Int64),
+        n_archive=pl.col("in_archive").sum().cast(pl.Int64),
+        funding_rate=pl.col("funding_rate").filter(paid).first(),
+        funding_price=pl.col("open").filter(paid).first(),
+        funding_time=pl.col("open_time").filter(paid).first(),
+        funding_sum=pl.when(known).then(pl.col("funding_rate").sum()),
+        funding_count=pl.when(known).then(pl.col("has_funding").sum().cast(pl.Int64)),
+    )
+    length = pl.col("window_end") - pl.col("window")
     vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
     return bars.with_columns(
-        pl.col("window").alias("open_time"),
-        (pl.col("window") + length - timedelta(microseconds=1)).alias("close_time"),
-        pl.when(pl.col("base_volume") > 0).then(vwap).alias("vwap"),
-        (pl.col("n_minutes") == length // _MINUTE).alias("complete"),
+        offset=pl.lit(offset // _MINUTE, pl.Int64),
+        open_time="window",
+        close_time=pl.col("window_end") - _MICROSECOND,
+        vwap=pl.when(pl.col("base_volume") > 0).then(vwap),
+        complete=pl.col("n_archive") * _MINUTE == length,
     ).select(BARS.column_names)

@@ -53,8 +53,9 @@ class ParsedFile:
 def parse_csv(data: bytes, file_format: FileFormat) -> ParsedFile:
     """Parse the CSV of one archive file by position.
 
-    The first line is a header iff its first field is no number. Raises UnusableFile with reason
-    ``empty_file``, ``header_only``, ``column_count`` or ``unexpected_header``; single bad lines are
+    The first line is a header iff its first field and most others are text that is no number. Raises
+    UnusableFile with reason ``empty_file``, ``header_only``, ``column_count`` (of the header, or of the
+    first line where no line is good) or ``unexpected_header``; single bad lines, the first included, are
     returned as rejected rows (``column_count``, ``not_a_number``, ``bad_csv``).
 
     >>> from crypto_lakehouse.catalog.binance import FUNDING_RATE
@@ -67,19 +68,28 @@ def parse_csv(data: bytes, file_format: FileFormat) -> ParsedFile:
     first_line = data.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
     fields = [field.strip().strip('"') for field in first_line.split(",")]
     expected = len(file_format.columns)
-    if len(fields) != expected:
-        raise UnusableFile(
-            "column_count", f"{len(fields)} columns where {file_format.name} has {expected}: {first_line[:200]!r}"
-        )
-    has_header = not _is_number(fields[0])
+    wrong_count = UnusableFile(
+        "column_count", f"{len(fields)} columns where {file_format.name} has {expected}: {first_line[:200]!r}"
+    )
+    has_header = _is_header(fields)
     if has_header:
+        if len(fields) != expected:
+            raise wrong_count
         _check_header(fields, file_format)
         if b"\n" not in data or not data.split(b"\n", 1)[1].strip():
             raise UnusableFile("header_only", "the CSV holds a header line and no row")
     rows = _parse_fast(data, file_format, has_header)
     if rows is not None:
         return ParsedFile(rows, [], has_header)
-    return _parse_line_by_line(data, file_format, has_header)
+    parsed = _parse_line_by_line(data, file_format, has_header)
+    if len(fields) != expected and parsed.rows.is_empty():
+        raise wrong_count
+    return parsed
+
+
+def _is_header(fields: list[str]) -> bool:
+    texts = [bool(field) and not _is_number(field) for field in fields]
+    return texts[0] and 2 * sum(texts) > len(texts)
 
 
 def _is_number(text: str) -> bool:

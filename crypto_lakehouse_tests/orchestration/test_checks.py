@@ -19,6 +19,7 @@ from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 
 UM_1M = feed("binance", "um", "klines_1m")
 SILVER = ("silver", "klines_1m", "binance", "um")
+GOLD = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d")
 FILE = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{}.zip"
 
 Results = dict[tuple[str, str], dg.AssetCheckEvaluation]
@@ -57,7 +58,10 @@ def test_a_sound_lake_passes_all_checks(filled: Platform) -> None:
         ("silver/klines_1m", "primary_key"),
         ("silver/klines_1m", "ohlc"),
         ("silver/klines_1m", "completeness"),
-        *((f"gold/bars_{i}", name) for i in ("1h", "1d") for name in ("schema", "primary_key", "ohlc")),
+        *((f"gold/{table}", name) for table in GOLD for name in ("schema", "primary_key")),
+        *((f"gold/{table}", "ohlc") for table in GOLD if table not in ("gaps", "symbol_states")),
+        *((f"gold/bars_{i}", "sources") for i in ("1h", "1d")),
+        ("gold/symbol_states", "carry"),
     }
 
 
@@ -66,7 +70,8 @@ def test_checks_run_within_the_run_that_makes_the_partitions(empty: Platform) ->
     result = empty.run("update_binance_um_daily", DAYS[1], DAYS[2])
     assert result.success
     found = result.get_asset_check_evaluations()
-    assert len(found) == 12
+    # Of the stored tables; what asks the archive runs in the reconciliation.
+    assert len(found) == 20
     assert all(e.passed for e in found)
     silver = [e for e in found if e.asset_key.path[0] == "silver"]
     assert {e.metadata["partitions"].value for e in silver} == {f"2: {DAYS[1]} to {DAYS[2]}"}
@@ -133,7 +138,7 @@ def test_ohlc_of_bars_looks_at_the_vwap(filled: Platform) -> None:
     rows = read_partition(filled.store, *where, DAYS[0]).with_columns(vwap=pl.col("high") + 1)
     write_partition(filled.store, *where, DAYS[0], rows)
     results = _check(filled)
-    assert _failed(results) == {("gold/bars_1d", "ohlc")}
+    assert _failed(results) == {("gold/bars_1d", "ohlc"), ("gold/bars_1d", "sources")}
     assert f"| {DAYS[0]} | BTCUSDT |" in _table(results, "gold/bars_1d", "ohlc")
 
 
@@ -142,7 +147,8 @@ def test_completeness_names_a_file_without_rows_in_silver(filled: Platform) -> N
     rows = read_partition(filled.store, *SILVER, DAYS[1])
     write_partition(filled.store, *SILVER, DAYS[1], rows.filter(pl.col("symbol") != "ETHUSDT"))
     results = _check(filled)
-    assert _failed(results) == {("silver/klines_1m", "completeness")}
+    # Gold still has the rows that silver lost.
+    assert _failed(results) == {("silver/klines_1m", "completeness"), ("gold/symbol_states", "carry")}
     expected = f"| {DAYS[1]} | ETHUSDT | the file is ingested and silver has no row of it |"
     assert expected in _table(results, "silver/klines_1m", "completeness")
 

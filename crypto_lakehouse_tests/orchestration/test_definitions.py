@@ -13,7 +13,10 @@ from crypto_lakehouse.schemas import bronze_schema, schema_of
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 MINUTES = [f"{layer}/binance/{m}/klines_1m" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")]
-BARS = [f"gold/binance/{m}/bars_{i}" for m in ("spot", "um", "cm") for i in ("1h", "1d")]
+TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d")
+# Of two symbols on one day; minutes are 2880.
+ROWS = {"bars_1h": 48, "bars_1d": 2, "gaps": 0, "symbol_states": 2}
+GOLD = [f"gold/binance/{m}/{table}" for m in ("spot", "um", "cm") for table in TABLES]
 FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer in ("bronze", "silver")]
 
 
@@ -24,7 +27,7 @@ def _specs(**settings: str) -> dict[str, dg.AssetSpec]:
 
 @pytest.mark.requirement("F5.1")
 def test_the_default_set_of_assets() -> None:
-    assert set(_specs()) == {*MINUTES, *BARS, *FUNDING}
+    assert set(_specs()) == {*MINUTES, *GOLD, *FUNDING}
 
 
 @pytest.mark.requirement("F5.1")
@@ -49,12 +52,14 @@ def test_every_asset_is_described() -> None:
 def test_dependencies_go_from_bronze_over_silver_to_gold() -> None:
     for spec in _specs().values():
         layer, exchange, market, table = spec.key.path
+        silver = [["silver", exchange, market, "klines_1m"]]
+        silver += [["silver", exchange, market, "funding_rates"]] if market != "spot" else []
         above = {
             "bronze": [],
             "silver": [["bronze", exchange, market, table]],
-            "gold": [["silver", exchange, market, "klines_1m"]],
+            "gold": [["gold", exchange, market, "continuous_1m"]] if table.startswith("bars") else silver,
         }[layer]
-        assert [dep.asset_key.path for dep in spec.deps] == above
+        assert sorted(list(dep.asset_key.path) for dep in spec.deps) == sorted(above)
 
 
 @pytest.mark.requirement("F5.1", "F5.2")
@@ -105,17 +110,19 @@ def test_a_range_runs_as_one_run_and_every_partition_has_its_metadata(empty: Pla
     events = result.get_asset_materialization_events()
     keys = [e.materialization.asset_key.path for e in events]
     seen = {(key[0], key[3], e.partition): e for key, e in zip(keys, events, strict=True)}
-    tables = [("bronze", "klines_1m"), ("silver", "klines_1m"), ("gold", "bars_1h"), ("gold", "bars_1d")]
+    tables = [("bronze", "klines_1m"), ("silver", "klines_1m"), *(("gold", table) for table in TABLES)]
     assert set(seen) == {(*table, day) for table in tables for day in DAYS}
     assert len(events) == len(seen)
     for (layer, table, day), event in seen.items():
         values: dict[str, Any] = {k: v.value for k, v in event.materialization.metadata.items()}
-        assert values["dagster/partition_row_count"] == {"bars_1h": 48, "bars_1d": 2}.get(table, 2880)
+        assert values["dagster/partition_row_count"] == ROWS.get(table, 2880)
+        if table == "gaps":
+            continue
         assert values["symbols"] == 2
         assert values["bytes"] > 0
         assert day in values["uri"]
         assert "BTCUSDT" in values["preview"]
-        if layer != "bronze":
+        if layer != "bronze" and table != "symbol_states":
             assert values["min_time"] == f"{day}T00:00:00+00:00"
             assert values["min_time"] <= values["max_time"] < f"{day}T24"
         if layer == "bronze":

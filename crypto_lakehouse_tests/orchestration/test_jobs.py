@@ -33,8 +33,29 @@ def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
 def test_an_update_job_makes_all_layers() -> None:
     job = _repository("test").get_job("update_binance_um_daily")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    tables = ("bronze/{}/klines_1m", "silver/{}/klines_1m", "gold/{}/bars_1h", "gold/{}/bars_1d")
-    assert made == {table.format("binance/um") for table in tables}
+    gold = {f"gold/binance/um/{table}" for table in ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d")}
+    assert made == {"bronze/binance/um/klines_1m", "silver/binance/um/klines_1m"} | gold
+
+
+@pytest.mark.requirement("F5.5")
+def test_only_the_reconciliation_runs_the_checks_that_list_the_archive() -> None:
+    repository = _repository("test")
+    checks = {name: repository.get_job(name).asset_layer.asset_graph.asset_check_keys for name in UPDATES}
+    for keys in checks.values():
+        names = {key.name for key in keys}
+        assert {"schema", "primary_key", "completeness"} <= names
+        assert not names & {"freshness", "reconciliation"}
+    everything = repository.get_job("reconciliation").asset_layer.asset_graph.asset_check_keys
+    assert {"freshness", "reconciliation"} <= {key.name for key in everything}
+    assert everything >= set.union(*map(set, checks.values()))
+
+
+@pytest.mark.requirement("F5.5")
+def test_a_run_evaluates_no_check_of_the_archive(empty: Platform) -> None:
+    result = empty.run("update_binance_um_daily", DAYS[0], DAYS[0])
+    names = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
+    assert {"schema", "completeness"} <= names
+    assert not names & {"freshness", "reconciliation"}
 
 
 @pytest.mark.requirement("F5.5", "F5.6")
@@ -79,5 +100,6 @@ def test_a_backfill_of_a_range_runs_the_update_job_in_chunks(empty: Platform) ->
     assert record.dagster_run.tags[RANGE_START_TAG] == DAYS[0]
     assert record.dagster_run.tags[RANGE_END_TAG] == DAYS[1]
     makers = [e.step_key for e in result.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
-    assert len(makers) == 8
-    assert len(set(makers)) == 4
+    # Seven tables of two days; the continuous minutes, their gaps and states are one step.
+    assert len(makers) == 14
+    assert len(set(makers)) == 5

@@ -85,7 +85,7 @@ def run(
         table = "klines_1m" if cadence == "daily" else "funding_rates"
         config = {"ops": {f"bronze__binance__{market}__{table}": {"config": {"symbols": symbols}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        return defs.get_job_def(f"update_binance_{market}_{cadence}").execute_in_process(
+        return defs.resolve_job_def(f"update_binance_{market}_{cadence}").execute_in_process(
             run_config=config,
             instance=instance,
             tags={RANGE_START_TAG: first, RANGE_END_TAG: last},

@@ -90,10 +90,10 @@ def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served
     assert "bars_1h" not in text
 
     # Gold alone needs silver: the chunk with the hole fails and is named, the other one is made.
-    gold = run(tmp_path, *UM, "bars_1h", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
+    gold = run(tmp_path, *UM, "continuous_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert gold.returncode == 1
     assert "1 partitions made in 1 runs; 1 runs failed" in gold.stdout
-    assert "FAILED binance/um/bars_1h 2024-12-27 to 2024-12-28: " in gold.stdout
+    assert "FAILED binance/um/continuous_1m 2024-12-27 to 2024-12-28: " in gold.stdout
     assert "--from 2024-12-28 --to 2024-12-28" in gold.stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import resource
 import threading
@@ -461,6 +462,52 @@ def test_nothing_listens(tmp_path: Path, server: Server) -> None:
     assert result.reason == "connection_error"
     with pytest.raises(ArchiveError, match="cannot list"):
         gone.symbols(SPOT_1M)
+
+
+@pytest.mark.requirement("F1.2", "F2.4")
+def test_credentials_of_a_url_are_sent_and_never_shown(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: set[str | None] = set()
+
+    async def note(request: web.Request) -> None:
+        sent.add(request.headers.get("Authorization"))
+
+    async def odd_listing(request: web.Request) -> web.Response:
+        await note(request)
+        return web.Response(text="<html/>")
+
+    missing = server.put(KEY)
+    server.files.clear()
+    server.put("data/spot/daily/klines/bad name/1m/x.zip")
+    server.faults = {f"{KEY}.CHECKSUM": [note], BUCKET: [note, odd_listing, status(404)]}
+    url = server.url.replace("http://", "http://bob:s3cr%40t@")
+    source = BinanceArchive(url, f"{url}/{BUCKET}", attempts=1)
+    [rejected] = source.fetch([missing], tmp_path)
+    assert isinstance(rejected, RejectedFile)
+    texts = [rejected.detail, str(source.symbols(SPOT_1M))]
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="cannot list") as caught:
+            source.symbols(SPOT_1M)
+        texts += [str(caught.value), str(caught.value.__cause__)]
+    assert sent == {"Basic " + base64.b64encode(b"bob:s3cr@t").decode()}
+    gone = BinanceArchive("http://bob:s3cr%40t@127.0.0.1:9", "http://bob:s3cr%40t@127.0.0.1:9/bucket", attempts=1)
+    with pytest.raises(ArchiveError, match="cannot list") as caught:
+        gone.symbols(SPOT_1M)
+    texts += [str(caught.value), *(str(one) for one in gone.fetch([missing], tmp_path))]
+    for bad in (
+        "ftp://bob:s3cr%40t@host",
+        "http://bob:s3cr%40t@",
+        "http://bob:s3cr%40t@host:x",
+        "http://bob:s3cr%40t@[h",
+        "http://bob:12/s3cr@host",
+    ):
+        with pytest.raises(ValueError, match=r"\*\*\*\*@") as refused:
+            BinanceArchive("http://host", bad)
+        texts += [str(refused.value), str(refused.value.__context__)]
+    texts += [str(HttpError(f"{url}/x", 404)), caplog.text]
+    assert "skipped a folder" in caplog.text
+    assert not [text for text in texts if "s3cr" in text or "bob" in text]
 
 
 @pytest.mark.requirement("F2.4")

@@ -43,6 +43,17 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.requirement("F1.1")
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = Environment.load()
+    for field in Environment.model_fields:
+        monkeypatch.setenv(f"LAKEHOUSE_{field.upper()}", "")
+    assert Environment.load() == defaults
+    assert Environment.load(lake_uri="/").lake_uri == "/"
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_LAKE_URI='': .*a folder or s3://"):
+        Environment.load(lake_uri="")
+
+
+@pytest.mark.requirement("F1.1")
 @pytest.mark.parametrize(
     ("typo", "meant"),
     [
@@ -76,7 +87,8 @@ def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, 
         ("RAW_RETENTION", "maybe", "'keep' or 'drop'"),
         ("SYMBOLS", "BTC/USDT", "letters, digits"),
         ("TABLES", "klines_7m", "klines_1m"),
-        ("TABLES", "", "klines_1m"),
+        ("TABLES", " ", "klines_1m"),
+        ("LAKE_URI", " ", "s3://bucket/prefix"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(

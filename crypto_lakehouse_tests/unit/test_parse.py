@@ -141,6 +141,25 @@ def test_a_line_of_eleven_columns_is_rejected_alone() -> None:
 
 
 @pytest.mark.requirement("F3.3")
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ("1,2,3", "column_count"),
+        (f"{GOOD},1", "column_count"),
+        (changed("open_time", "abc"), "not_a_number"),
+        (changed("open_time", ""), "not_a_number"),
+        ("," * 11, "not_a_number"),
+        (GOOD.split(",")[0] + ",null" * 11, "not_a_number"),
+    ],
+)
+def test_a_bad_first_line_is_rejected_alone(first: str, reason: str) -> None:
+    parsed = parse_csv(f"{first}\n{GOOD}\n{GOOD}\n".encode(), KLINES)
+    assert parsed.rows.rows() == [(*ROW, "0", 2), (*ROW, "0", 3)]
+    assert [(r.line, r.reason, r.raw) for r in parsed.rejected] == [(1, reason, first)]
+    assert not parsed.has_header
+
+
+@pytest.mark.requirement("F3.3")
 def test_a_stray_carriage_return_rejects_its_line_alone() -> None:
     broken = GOOD[:20] + "\r" + GOOD[20:]
     parsed = parse_csv(f"{GOOD}\n{broken}\n{GOOD}\n".encode(), KLINES)
@@ -163,6 +182,8 @@ def test_bytes_that_are_no_utf8_do_not_stop_the_file() -> None:
         (HEADER.encode(), "header_only"),
         (HEADER.encode() + b"\r\n\n", "header_only"),
         (GOOD[:-2].encode(), "column_count"),
+        (f"{GOOD[:-2]}\n{GOOD[:-2]}\n\n".encode(), "column_count"),
+        (f"{HEADER},more\n{GOOD},1\n".encode(), "column_count"),
         (b"<html>404</html>", "column_count"),
         (HEADER.replace("high", "low", 1).encode() + b"\n" + GOOD.encode(), "unexpected_header"),
     ],

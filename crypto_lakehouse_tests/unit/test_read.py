@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.status import lake_status
+from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 
 DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]
@@ -22,8 +24,9 @@ def day_of_bars(day: date, symbols: list[str]) -> pl.DataFrame:
     schema = schema_of("gold", "bars_1h")
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     values = {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "base_volume": 10.0, "quote_volume": 15.0}
+    counts = {"segment": 0, "offset": 0, "trade_count": 3, "n_minutes": 60, "n_filled": 2, "complete": True}
     rows = [
-        {**values, "symbol": symbol, "open_time": at, "close_time": at + timedelta(hours=1, microseconds=-1)}
+        {**values, **counts, "symbol": symbol, "open_time": at, "close_time": at + timedelta(hours=1, microseconds=-1)}
         for symbol in symbols
         for at in (midnight + timedelta(hours=hour) for hour in range(24))
     ]
@@ -247,6 +250,27 @@ def test_sql_sees_tables_with_path_columns(lake: Lakehouse) -> None:
 
 
 @pytest.mark.requirement("F6.3")
+def test_sql_renames_repeated_columns(lake: Lakehouse) -> None:
+    query = """
+        SELECT a.*, b.*, a.open + 1 AS open_1, b.open + 2 AS open
+        FROM gold.bars_1h a JOIN gold.bars_1h b USING (symbol, market, open_time) LIMIT 1
+    """
+    for columns in (
+        list(lake.sql(query).columns),
+        lake.sql(query, format="polars").columns,
+        lake.sql(query, format="arrow").column_names,
+    ):
+        assert len(set(columns)) == len(columns)
+        assert [name for name in columns if name.startswith("open_") and name[5:].isdigit()] == [
+            "open_2",
+            "open_1",
+            "open_3",
+        ]
+        assert {"high", "high_1"} <= set(columns)
+    assert lake.sql(query, format="polars").select("open", "open_1", "open_2", "open_3").row(0) == (1.0, 2.0, 1.0, 3.0)
+
+
+@pytest.mark.requirement("F6.3")
 def test_sql_names_the_tables_there_are(lake: Lakehouse) -> None:
     with pytest.raises(KeyError, match=r"gold\.bars_1h"):
         lake.sql("SELECT * FROM gold.bars_7h")
@@ -261,9 +285,31 @@ def test_tables_and_describe(lake: Lakehouse) -> None:
     ]
     assert tables["bytes"].min() > 0
     described = lake.describe("gold.bars_1h")
-    assert described.columns == ["column", "type", "unit", "nullable", "doc"]
+    assert described.columns == ["column", "type", "unit", "key", "nullable", "doc"]
     assert described["column"].to_list()[-3:] == ["exchange", "market", "date"]
-    assert described.filter(column="open_time").row(0)[1:4] == ("timestamp[us, tz=UTC]", "UTC", False)
+    assert described.filter(column="open_time").row(0)[1:5] == ("timestamp[us, tz=UTC]", "UTC", True, False)
+    assert described.filter(pl.col("key"))["column"].to_list() == ["symbol", "segment", "offset", "open_time"]
+
+
+@pytest.mark.requirement("F7.4")
+def test_status_lists_tables_that_are_there_and_bronze_that_the_ledger_alone_knows(root: Path) -> None:
+    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1h_by_5m"))
+    put(day_of_bars(DAYS[2], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[2]}", "gold/bars_1h_by_5m"))
+    empty = pl.DataFrame(schema_of("ledger", "files").arrow.empty_table())
+    put(empty, root / "ledger/files/exchange=binance/market=um/feed=klines_1m/date=2024-01-01/abc.parquet")
+    store = LakeStore.open(str(root))
+    found = [(one.layer, one.table, one.market, one.partitions, one.holes) for one in lake_status(store)]
+    assert found == [
+        ("bronze", "klines_1m", "um", 0, []),
+        ("gold", "bars_1h", "spot", 1, []),
+        ("gold", "bars_1h", "um", 3, []),
+        ("gold", "bars_1h_by_5m", "um", 2, ["2024-01-02"]),
+    ]
+    for name in ("bars_1h_by_5m", "gold.bars_1h_by_5m"):
+        assert [one.table for one in lake_status(store, name)] == ["bars_1h_by_5m"]
+    for unknown in ("nothing", "silver.bars_1h", "ledger.files"):
+        with pytest.raises(KeyError, match="klines_1m"):
+            lake_status(store, unknown)
 
 
 @pytest.mark.requirement("F6.4")
@@ -274,6 +320,13 @@ def test_place_is_from_the_environment_and_shown(root: Path, monkeypatch: pytest
     assert "lake" in repr(lake)
     assert "hush" not in repr(lake)
     assert lake.tables().height == 2
+
+
+@pytest.mark.requirement("F6.4")
+@pytest.mark.parametrize(("variable", "region"), [("eu-west-1", "eu-west-1"), ("", "us-east-1")])
+def test_region_is_from_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str, region: str) -> None:
+    monkeypatch.setenv("LAKEHOUSE_S3_REGION", variable)
+    assert Lakehouse("s3://bucket/lake")._store.s3_region == region
 
 
 @pytest.mark.requirement("T6")

@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, feeds
+from crypto_lakehouse.catalog import Cadence, Feed, feeds
 from crypto_lakehouse.schemas import LAYERS, Schema, bronze_schema, cadence_of, schema_of, silver_schema, table_names
-from crypto_lakehouse.transforms.bars import bars_from_minutes
+from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.transforms.clean import REJECTED_COLUMNS, Cleaned
 from crypto_lakehouse.transforms.funding import clean_funding_rates
 from crypto_lakehouse.transforms.klines import clean_klines
@@ -55,8 +55,8 @@ def test_every_feed_has_its_schemas(feed: Feed) -> None:
 
 @pytest.mark.requirement("T1", "T7")
 def test_unknown_tables_name_what_exists() -> None:
-    with pytest.raises(KeyError, match=r"gold\.bars_1h, gold\.bars_1d"):
-        schema_of("gold", "bars_5m")
+    with pytest.raises(KeyError, match=r"gold\.continuous_1m, gold\.gaps, gold\.symbol_states, gold\.bars_3m, "):
+        schema_of("gold", "bars_7m")
     with pytest.raises(KeyError, match="layers: bronze"):
         schema_of("../bronze", "klines_1m")
     assert cadence_of("gold", "bars_1h") is Cadence.DAILY
@@ -66,6 +66,9 @@ def test_unknown_tables_name_what_exists() -> None:
 def test_primary_keys() -> None:
     assert schema_of("silver", "klines_1m").primary_key == ("symbol", "open_time")
     assert schema_of("silver", "funding_rates").primary_key == ("symbol", "funding_hour")
+    assert schema_of("gold", "continuous_1m").primary_key == ("symbol", "open_time")
+    assert schema_of("gold", "gaps").primary_key == ("symbol", "gap_end")
+    assert schema_of("gold", "bars_1h").primary_key == ("symbol", "offset", "open_time", "segment")
 
 
 @pytest.mark.requirement("F3.2")
@@ -80,12 +83,11 @@ def test_no_bronze_rows_give_silver_of_the_right_types(feed: Feed) -> None:
     }
 
 
-@pytest.mark.requirement("F4.1")
-@pytest.mark.parametrize("interval", ["1h", "1d"])
-def test_no_minutes_give_bars_of_the_right_types(interval: str) -> None:
-    bars = bars_from_minutes(empty(schema_of("silver", "klines_1m")), INTERVALS[interval])
-    assert bars.height == 0
-    assert bars.schema == empty(schema_of("gold", f"bars_{interval}")).schema
+@pytest.mark.requirement("F4.1", "F4.4", "T1")
+def test_bars_of_any_grid_and_threshold_have_a_schema() -> None:
+    assert schema_of("gold", "bars_1h_by_5m") is schema_of("gold", "bars_1mo") is BARS
+    assert schema_of("gold", "bars_dollar_1000000") is schema_of("gold", "bars_tick_1") is ACTIVITY_BARS
+    assert cadence_of("gold", "bars_1h_by_5m") is Cadence.DAILY
 
 
 @pytest.mark.requirement("T1")

@@ -90,7 +90,24 @@ def test_a_lying_size_does_not_get_past_the_limit(tmp_path: Path) -> None:
 @pytest.mark.requirement("F2.3")
 def test_a_bomb_is_refused_early(tmp_path: Path) -> None:
     path = make(tmp_path / "a.zip", {NAME: bytes(200 * 2**20)})
-    assert taken_before_refusal(path, 2**33) <= 65 * 2**20
+    assert taken_before_refusal(path, 2**33) <= 17 * 2**20
+
+
+@pytest.mark.requirement("F2.3")
+def test_text_that_repeats_as_no_csv_does_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: (bytes(range(256)) * 200 + random.Random(3).randbytes(100)) * 500})
+    assert 100 < 500 * 51_300 / path.stat().st_size < 1000 / 3
+    assert taken_before_refusal(path, 2**33) <= 17 * 2**20
+
+
+@pytest.mark.requirement("F2.3")
+def test_the_default_limit_is_far_below_memory(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zip", {NAME: b"1" * 1000})
+    body = bytearray(path.read_bytes())
+    struct.pack_into("<I", body, body.rindex(b"PK\x01\x02") + 24, 257 * 2**20)
+    path.write_bytes(body)
+    with pytest.raises(BadZip, match="too_large"):
+        read_member(path, NAME)
 
 
 @pytest.mark.requirement("F2.3")

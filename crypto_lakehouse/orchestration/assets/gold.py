@@ -1,44 +1,137 @@
-"""Gold assets: bars per market, from its silver one-minute klines."""
+"""Gold assets: continuous minutes with their gaps and states, and bars, per market.
+
+A run makes the partitions it is for and then those later ones that it overtook, so that what the lake
+holds never depends on the order in which days were made.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from crypto_lakehouse.catalog import INTERVALS, Cadence, Market
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key
+from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.catalog.bars import Bars
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, partition_metadata
+from crypto_lakehouse.orchestration.partitions import partitions_of
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.gold import (
+    CONTINUOUS,
+    FUNDING,
+    GAPS,
+    MINUTES,
+    STATES,
+    ContinuousMinutes,
+    MinutesPartition,
+    bars_partition,
+    overtaken_bars,
+)
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import bars_from_minutes
+from crypto_lakehouse.transforms.continuous import GapRule
 
-MINUTES = "klines_1m"
+_KINDS = ["polars", "parquet"]
+_TABLES = {
+    CONTINUOUS: "Every minute of every symbol from its first trade on, quiet ones filled and marked.",
+    GAPS: "Pauses in trading that cut a symbol's series into segments.",
+    STATES: "What a day leaves to the next: last trade, its close and the segment, per symbol.",
+}
 
 
-def bars_asset(market: Market, interval: str, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
-    """``bars_{interval}`` of a market."""
-    table = f"bars_{interval}"
+def gap_rule(environment: Environment) -> GapRule:
+    """The gap rule of the settings."""
+    return GapRule.of_days(environment.gap_days, environment.gap_change)
+
+
+def continuous_asset(
+    market: Market, with_funding: bool, environment: Environment, policy: dg.BackfillPolicy
+) -> dg.AssetsDefinition:
+    """``continuous_1m``, ``gaps`` and ``symbol_states`` of a market, which are always made together."""
+    inputs = [asset_key("silver", market, MINUTES)]
+    if with_funding:
+        inputs.append(asset_key("silver", market, FUNDING))
+
+    @dg.multi_asset(
+        name=f"continuous_{market.exchange}_{market.name}",
+        outs={
+            table: asset_out(
+                "gold", market, table, schema_of("gold", table), text, _KINDS, automation=when_inputs_are_new()
+            )
+            for table, text in _TABLES.items()
+        },
+        deps=inputs,
+        partitions_def=partitions_of(market.exchange, market.name, Cadence.DAILY),
+        backfill_policy=policy,
+    )
+    def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        store = lake.store()
+        maker = ContinuousMinutes(store, market, gap_rule(environment))
+        made: list[MinutesPartition] = []
+
+        def rows() -> Iterator[Made]:
+            try:
+                for part in maker.days(list(context.partition_keys)):
+                    made.append(MinutesPartition(part.key, part.rows.clear(), part.gaps, part.states, part.untraded))
+                    yield Made(part.key, part.rows, _about(part))
+            except MissingPartition as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+
+        # The first output is written while it is made; it is by far the largest.
+        yield dg.Output(PartitionStream(rows()), output_name=CONTINUOUS)
+        yield dg.Output(PartitionStream(Made(part.key, part.gaps) for part in made), output_name=GAPS)
+        yield dg.Output(PartitionStream(Made(part.key, part.states) for part in made), output_name=STATES)
+        for part in maker.overtaken(made[-1]):
+            context.log.info(f"{part.key} was made from another state: made anew")
+            for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
+                yield _rewritten(store, market, table, Made(part.key, frame))
+
+    return continuous
+
+
+def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+    """One table of bars of a market."""
     arguments = asset_arguments(
         "gold",
         market,
-        table,
+        bars.table,
         Cadence.DAILY,
-        schema_of("gold", table),
-        f"{interval} bars of {market.title} with VWAP and a flag that tells whether every minute was there.",
-        ["polars", "parquet"],
+        schema_of("gold", bars.table),
+        f"Bars {bars.name} of {market.title} with VWAP and a flag that tells whether every minute was there.",
+        _KINDS,
         policy,
     )
 
-    @dg.asset(
-        **arguments,
-        ins={"minutes": dg.AssetIn(key=asset_key("silver", market, MINUTES))},
-        automation_condition=when_inputs_are_new(),
+    @dg.asset(**arguments, deps=[asset_key("gold", market, CONTINUOUS)], automation_condition=when_inputs_are_new())
+    def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        store = lake.store()
+        keys = list(context.partition_keys)
+        yield dg.Output(PartitionStream(_bars(store, market, bars, keys)))
+        for made in _bars(store, market, bars, overtaken_bars(store, market, bars, max(keys))):
+            context.log.info(f"{made.key} is older than its minutes: made anew")
+            yield _rewritten(store, market, bars.table, made)
+
+    return made_bars
+
+
+def _bars(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[Made]:
+    for key in keys:
+        try:
+            rows = bars_partition(store, market, bars, key)
+        except MissingPartition as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        yield Made(key, rows, {"incomplete_bars": rows["complete"].not_().sum()})
+
+
+def _about(part: MinutesPartition) -> dict[str, Any]:
+    filled = int(part.rows["is_filled"].sum())
+    return {"filled_minutes": filled, "gaps": part.gaps.height, "untraded_symbols": part.untraded}
+
+
+def _rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
+    info = write_partition(store, "gold", table, market.exchange, market.name, made.key, made.rows)
+    return dg.AssetMaterialization(
+        asset_key("gold", market, table), partition=made.key, metadata=partition_metadata(info, made)
     )
-    def bars(context: dg.AssetExecutionContext, minutes: pl.LazyFrame) -> PartitionStream:
-        def made(key: str) -> Made:
-            rows = minutes.filter(pl.col("date") == key).collect()
-            result = bars_from_minutes(rows, INTERVALS[interval])
-            incomplete = result.filter(~pl.col("complete")).height
-            return Made(key, result, {"incomplete_bars": incomplete})
-
-        return PartitionStream(made(key) for key in context.partition_keys)
-
-    return bars

@@ -1,0 +1,129 @@
+"""Kinds of bars, by name: time bars of an interval on one or more offset grids, and activity bars.
+
+Here belongs what ``LAKEHOUSE_BARS`` and ``Lakehouse.bars`` accept, and the name of the table that holds
+each kind. How bars are made lives in ``transforms``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+from crypto_lakehouse.catalog.intervals import INTERVALS
+from crypto_lakehouse.catalog.model import Interval
+
+BAR_INTERVALS = tuple(name for name in INTERVALS if name not in ("1s", "1m"))
+ACTIVITIES = ("dollar", "volume", "tick")
+_OFFSET = re.compile(r"([1-9]\d{0,3})(m|h)")
+_THRESHOLD = re.compile(r"[1-9]\d{0,14}")
+_TABLE = re.compile(rf"bars_({'|'.join(BAR_INTERVALS)})(?:_by_(\d+[mh]))?")
+_ACTIVITY_TABLE = re.compile(rf"bars_({'|'.join(ACTIVITIES)})_(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBars:
+    """Bars of ``interval``; with ``step``, one variant per offset 0, step, 2 step, ... below the interval."""
+
+    interval: Interval
+    step: timedelta | None = None
+
+    @property
+    def name(self) -> str:
+        """As settings write it: ``1h``, or ``1h:5m`` for twelve offsets."""
+        return self.interval.name if self.step is None else f"{self.interval.name}:{offset_name(self.step)}"
+
+    @property
+    def table(self) -> str:
+        """``bars_1h``, or ``bars_1h_by_5m``."""
+        return f"bars_{self.name.replace(':', '_by_')}"
+
+    @property
+    def offsets(self) -> tuple[timedelta, ...]:
+        """Offsets of the variants, ascending, from zero."""
+        if self.step is None or self.interval.length is None:
+            return (timedelta(0),)
+        return tuple(self.step * i for i in range(self.interval.length // self.step))
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityBars:
+    """Bars that close when so much was traded: ``dollar`` (quote_volume), ``volume`` (base_volume), ``tick``."""
+
+    activity: str
+    threshold: int
+
+    @property
+    def name(self) -> str:
+        """As settings write it: ``dollar:1000000``."""
+        return f"{self.activity}:{self.threshold}"
+
+    @property
+    def table(self) -> str:
+        """``bars_dollar_1000000``."""
+        return f"bars_{self.activity}_{self.threshold}"
+
+
+Bars = TimeBars | ActivityBars
+
+
+def parse_bars(text: str) -> Bars:
+    """One kind of bars from its name. Raises ValueError that says what is allowed.
+
+    >>> parse_bars("1h:5m").table
+    'bars_1h_by_5m'
+    """
+    name, colon, rest = text.strip().partition(":")
+    if name in ACTIVITIES:
+        if not _THRESHOLD.fullmatch(rest):
+            raise ValueError(f"{text!r}: {name} bars need a threshold, a whole number, such as {name}:1000000")
+        return ActivityBars(name, int(rest))
+    if name not in BAR_INTERVALS:
+        raise ValueError(f"{text!r}: no bars {name!r}; there are {', '.join((*BAR_INTERVALS, *ACTIVITIES))}")
+    interval = INTERVALS[name]
+    if not colon:
+        return TimeBars(interval)
+    step = parse_offset(rest)
+    if interval.length is None or not step or step >= interval.length:
+        raise ValueError(f"{text!r}: the step of the offsets must be shorter than the interval, such as 1h:5m")
+    return TimeBars(interval, step)
+
+
+def parse_bars_list(text: str) -> tuple[Bars, ...]:
+    """A comma-separated list of kinds of bars, each once, in order; empty text gives none."""
+    return tuple(dict.fromkeys(parse_bars(part) for part in text.split(",") if part.strip()))
+
+
+def bars_of_table(table: str) -> Bars | None:
+    """The kind of bars that a gold table holds; None where the name is no table of bars.
+
+    >>> bars_of_table("bars_1h_by_5m").name
+    '1h:5m'
+    """
+    if match := _TABLE.fullmatch(table):
+        name = match[1] if match[2] is None else f"{match[1]}:{match[2]}"
+    elif match := _ACTIVITY_TABLE.fullmatch(table):
+        name = f"{match[1]}:{match[2]}"
+    else:
+        return None
+    try:
+        bars = parse_bars(name)
+    except ValueError:
+        return None
+    # Only the name that is written: bars_2h_by_1h would be a second, always empty name of bars_2h_by_60m.
+    return bars if bars.table == table else None
+
+
+def parse_offset(text: str) -> timedelta:
+    """A length in whole minutes or hours: ``5m``, ``1h``, ``0m``. Raises ValueError on anything else."""
+    if text == "0m":
+        return timedelta(0)
+    if not (match := _OFFSET.fullmatch(text)):
+        raise ValueError(f"{text!r} is not an offset such as 5m or 1h")
+    count = int(match[1])
+    return timedelta(minutes=count) if match[2] == "m" else timedelta(hours=count)
+
+
+def offset_name(offset: timedelta) -> str:
+    """An offset as settings and exports write it, in minutes: ``5m``."""
+    return f"{offset // timedelta(minutes=1)}m"

@@ -1,0 +1,66 @@
+"""What the terminal shows of an export to legacy files, and whether all that was asked for is there.
+
+Arguments are checked in ``cli.py``, the export itself is ``pipeline/export_legacy.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.console import say
+from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport
+
+
+def show_export(console: Console, exports: Sequence[LegacyExport], symbols: SymbolFilter) -> bool:
+    """Run the exports with a bar over their symbols; where there is no terminal, a line for each symbol.
+
+    True if files were written, and for every name and pattern of ``symbols`` in one market at least.
+    """
+    for export in exports:
+        _say_input(console, export)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    done: list[Exported] = []
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("symbols", total=sum(len(export.symbols) for export in exports))
+        for export in exports:
+            for one in export.run():
+                done.append(one)
+                progress.update(task, advance=1, description=f"{one.market} {one.symbol}")
+                _say_symbol(console, one)
+    written = [one for one in done if one.written]
+    say(console, f"{sum(len(one.written) for one in written)} files of {len(written)} symbols written")
+    unknown = symbols.unknown(name for export in exports for name in export.available)
+    for name in unknown:
+        say(console, f"ERROR no symbol matches {name} in these days of silver.klines_1m")
+    return bool(written) and not symbols.unknown(one.symbol for one in written)
+
+
+def _say_input(console: Console, export: LegacyExport) -> None:
+    name = export.market
+    if not export.days:
+        say(console, f"{name}: silver.klines_1m has none of these days")
+        return
+    say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
+    if export.missing_days:
+        days = _some(export.missing_days)
+        say(console, f"warning {name}: silver.klines_1m lacks {days}; their minutes count as without trades")
+    if export.missing_months:
+        months = _some(export.missing_months)
+        say(console, f"warning {name}: silver.funding_rates lacks {months}; no rates are written there")
+
+
+def _say_symbol(console: Console, one: Exported) -> None:
+    if not one.written:
+        say(console, f"warning {one.market} {one.symbol}: no traded minute, so nothing is written")
+    elif not console.is_terminal:
+        say(console, f"{one.market} {one.symbol}: {len(one.written)} files")
+    for path in one.removed:
+        say(console, f"removed {path}: {one.symbol} has no such segment any more")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

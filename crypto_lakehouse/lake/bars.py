@@ -1,0 +1,204 @@
+"""Bars of any kind and offset: from a stored table where one holds them, else made from the minutes.
+
+Here belongs where bars lie and which minutes they need. How bars are made is in ``transforms``, what a
+reader says and gets is in ``read.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Cadence, partition_keys
+from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars, bars_of_table, parse_bars, parse_offset
+from crypto_lakehouse.lake.describe import existing_tables
+from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
+from crypto_lakehouse.transforms.bars import earliest_open, time_bars
+
+CONTINUOUS = "continuous_1m"
+_DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
+_LONGEST_MONTH, _SHORTEST_MONTH = timedelta(days=31), timedelta(days=28)
+
+
+@dataclass(frozen=True, slots=True)
+class BarsFound:
+    """``rows``, sorted by primary key, and the days whose minutes they lack (``YYYY-MM-DD``, UTC).
+
+    ``no_minutes`` says that the market has no continuous minutes at all.
+    """
+
+    rows: pl.DataFrame
+    holes: list[str]
+    no_minutes: bool = False
+
+
+def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
+    """One kind of bars on one grid, from ``1h`` or ``dollar:1000000``, and ``5m``. Raises ValueError."""
+    kind, shift = parse_bars(bars), parse_offset(offset)
+    if isinstance(kind, ActivityBars):
+        if shift:
+            raise ValueError(f"{kind.name} bars have no offset, not {offset!r}: no clock closes them")
+        return kind, shift
+    if kind.step is not None:
+        raise ValueError(f"{bars!r} is a row of grids; ask for one: {kind.interval.name!r} with an offset such as '5m'")
+    if shift >= (kind.interval.length or _SHORTEST_MONTH):
+        raise ValueError(f"offset {offset!r} must be shorter than the interval {kind.interval.name}")
+    return kind, shift
+
+
+def closing_lag(bars: Bars) -> timedelta:
+    """How much later than its open_time a bar may close, beyond the day on which it opens.
+
+    Bars lie in the partition of the day on which they close, so those that open before ``t`` are in
+    partitions that begin before ``t + closing_lag``; and a partition is made from minutes of as many
+    days before it.
+    """
+    if isinstance(bars, ActivityBars) or bars.interval.length is None:
+        return _LONGEST_MONTH
+    # On the grid of offset zero, bars that divide a day close on the day on which they open.
+    within_a_day = bars.step is None and _DAY % bars.interval.length == timedelta(0)
+    return timedelta(0) if within_a_day else bars.interval.length
+
+
+def find_bars(
+    store: LakeStore,
+    exchange: str,
+    market: str,
+    bars: Bars,
+    offset: timedelta,
+    symbols: Sequence[str] | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> BarsFound:
+    """Bars with open_time in [start, end) that have closed by the end of the newest partition there is.
+
+    They are read where one table holds this kind and offset for every day on which such bars close, no
+    older than the minutes that they are made from; else they are made from gold.continuous_1m.
+    """
+    asked = _Asked(store, (exchange, market), bars, offset, symbols, start, end)
+    minutes = asked.modified(CONTINUOUS)
+    for held in _stored_with(store, bars, offset):
+        stored = asked.modified(held.table)
+        days = asked.closing_days([*minutes, *stored])
+        if days and _covers(stored, days, minutes, closing_lag(held)):
+            return BarsFound(asked.read(held.table, days), [])
+    if not minutes:
+        return BarsFound(asked.no_rows(), [], no_minutes=True)
+    return asked.make(minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    store: LakeStore
+    place: tuple[str, str]
+    bars: Bars
+    offset: timedelta
+    symbols: Sequence[str] | None
+    start: datetime | None
+    end: datetime | None
+
+    @property
+    def schema(self) -> Schema:
+        return BARS if isinstance(self.bars, TimeBars) else ACTIVITY_BARS
+
+    def modified(self, table: str) -> dict[str, datetime]:
+        """When each partition of a gold table was written."""
+        return {key: at for key, (_, at) in list_keys(self.store, "gold", table, *self.place).items()}
+
+    def span(self, keys: Iterable[str]) -> tuple[datetime, datetime]:
+        """[first, stop) in which the bars asked for close, as far as the partitions ``keys`` go."""
+        first, stop = _midnight(min(keys)), _midnight(max(keys)) + _DAY
+        if self.start is not None:
+            first = max(first, self.start)
+        if self.end is not None and self.end < stop:
+            stop = min(stop, self.close_after(self.end - _MICROSECOND))
+        return first, stop
+
+    def close_after(self, moment: datetime) -> datetime:
+        """When the bar that ``moment`` is in has closed, at latest; exclusive."""
+        if isinstance(self.bars, ActivityBars):
+            return month_begin(month_begin(moment) + _LONGEST_MONTH)
+        interval = self.bars.interval
+        opened = earliest_open(interval, [self.offset], moment)
+        return earliest_open(interval, [self.offset], opened + (interval.length or _LONGEST_MONTH))
+
+    def closing_days(self, keys: Sequence[str]) -> list[str]:
+        return _days(*self.span(keys)) if keys else []
+
+    def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
+        rows = self._chosen(scan_partitions(self.store, "gold", table, *self.place, days).drop("date")).collect()
+        return self._asked_rows(rows)
+
+    def make(self, minutes: Mapping[str, datetime]) -> BarsFound:
+        first, stop = self.span(list(minutes))
+        if stop <= first:
+            return BarsFound(self.no_rows(), [])
+        begin = month_begin(first) if isinstance(self.bars, ActivityBars) else first
+        # Days before the market's first partition are no holes.
+        days = _days(max(begin, _midnight(min(minutes))), stop)
+        there = [day for day in days if day in minutes]
+        scanned = scan_partitions(self.store, "gold", CONTINUOUS, *self.place, there).drop("date")
+        rows = self._chosen(scanned.filter(pl.col("open_time") >= begin, pl.col("open_time") < stop)).collect()
+        if isinstance(self.bars, ActivityBars):
+            made = activity_bars(rows, self.bars, first, stop)
+        else:
+            made = time_bars(rows, self.bars.interval, [self.offset], first, stop)
+        return BarsFound(self._asked_rows(made), [day for day in days if day not in minutes])
+
+    def no_rows(self) -> pl.DataFrame:
+        return pl.DataFrame(self.schema.arrow.empty_table())
+
+    def _chosen(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return rows if self.symbols is None else rows.filter(pl.col("symbol").is_in(self.symbols))
+
+    def _asked_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if isinstance(self.bars, TimeBars):
+            rows = rows.filter(pl.col("offset") == self.offset // timedelta(minutes=1))
+        if self.start is not None:
+            rows = rows.filter(pl.col("open_time") >= self.start)
+        if self.end is not None:
+            rows = rows.filter(pl.col("open_time") < self.end)
+        return rows.sort(self.schema.primary_key)
+
+
+def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
+    """Kinds that have a table in the lake and hold these bars at this offset."""
+    stored = filter(None, map(bars_of_table, existing_tables(store, "gold")))
+    if isinstance(bars, ActivityBars):
+        return [held for held in stored if held == bars]
+    times = (held for held in stored if isinstance(held, TimeBars))
+    return [held for held in times if held.interval == bars.interval and offset in held.offsets]
+
+
+def _covers(
+    stored: Mapping[str, datetime], days: Sequence[str], minutes: Mapping[str, datetime], lag: timedelta
+) -> bool:
+    """Whether the partitions ``stored`` of bars have all ``days``, none older than the minutes it is made from."""
+    return all(
+        day in stored and all(minutes[used] <= stored[day] for used in _days_back(day, lag) if used in minutes)
+        for day in days
+    )
+
+
+def _midnight(key: str) -> datetime:
+    return datetime.combine(date.fromisoformat(key), time(), UTC)
+
+
+def _days(first: datetime, stop: datetime) -> list[str]:
+    """Days that [first, stop) touches."""
+    if stop <= first:
+        return []
+    return partition_keys(first.date(), (stop - _MICROSECOND).date() + _DAY, Cadence.DAILY)
+
+
+def _days_back(day: str, lag: timedelta) -> list[str]:
+    end = _midnight(day) + _DAY
+    return _days(end - _DAY - lag, end)

@@ -1,0 +1,174 @@
+"""Silver minutes to the folders of the legacy tool (BHDS), symbol by symbol.
+
+Here belongs which files an export writes, replaces and removes. What is in them is made by
+``transforms/legacy.py``; words for people are the command line's.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, parse_partition, partition_keys
+from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, legacy_series, without_unknown_funding
+
+_EXCHANGE = "binance"
+_MINUTES, _FUNDING = "klines_1m", "funding_rates"
+# The legacy tool's folder of each market; it joins funding rates on USD-M alone.
+FOLDERS = {"spot": "spot", "um": "futures_um", "cm": "futures_cm"}
+_FUNDED = ("um",)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be exported: UTC days [first, end), of which ``symbols``, which ``bars`` beside the minutes.
+
+    Raises ValueError on bars that the legacy tool does not know, and on no days.
+    """
+
+    first: date
+    end: date
+    symbols: SymbolFilter
+    bars: tuple[Bars, ...]
+    rule: GapRule
+    profile: Profile
+
+    def __post_init__(self) -> None:
+        if self.end <= self.first:
+            raise ValueError(f"there is no day from {self.first} to before {self.end}")
+        for bars in self.bars:
+            if not isinstance(bars, TimeBars) or bars.interval.length is None:
+                raise ValueError(f"the legacy tool has no bars {bars.name}; give time bars such as 1h:5m,5m")
+
+    @property
+    def grids(self) -> list[tuple[TimeBars, timedelta]]:
+        """Each (bars, offset) once; ``1h`` and ``1h:5m`` have the offset 0 in common."""
+        found = {
+            (bars.interval.name, offset): (bars, offset)
+            for bars in self.bars
+            if isinstance(bars, TimeBars)
+            for offset in bars.offsets
+        }
+        return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of one symbol: paths written and removed below the output folder, in order.
+
+    Nothing is written of a symbol without a traded minute, and then nothing of it is removed.
+    """
+
+    market: str
+    symbol: str
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class LegacyExport:
+    """The export of one market: what silver has for it, then file after file.
+
+    ``days`` and ``months`` are the partitions found of silver.klines_1m and silver.funding_rates,
+    ``missing_days`` and ``missing_months`` those that lack between the first and the last day found: their
+    minutes are written as if nothing had been traded, their funding as 0 (legacy) or null (default).
+    ``available`` are all symbols of these days, ``symbols`` the wanted ones. Raises KeyError on a market
+    that the legacy tool does not know, LakeError where the lake cannot be read.
+    """
+
+    def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
+        if market not in FOLDERS:
+            raise KeyError(f"no market {market!r}; there are {', '.join(FOLDERS)}")
+        self.market, self._out, self._wish = market, out, wish
+        self._market = MARKETS[_EXCHANGE, market]
+        self._funded = market in _FUNDED
+        there = list_keys(lake, "silver", _MINUTES, _EXCHANGE, market)
+        asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
+        self.days = [key for key in asked if key in there]
+        self.missing_days = [key for key in asked if key not in there and self._is_inside(key)]
+        self._minutes = scan_partitions(lake, "silver", _MINUTES, _EXCHANGE, market, self.days)
+        self.months, self.missing_months = self._find_months(lake) if self._funded else ([], [])
+        self._rates = (
+            scan_partitions(lake, "silver", _FUNDING, _EXCHANGE, market, self.months) if self._funded else None
+        )
+        names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
+        self.available = sorted(check_symbol(name) for name in names["symbol"])
+        self.symbols = wish.symbols.select(self.available)
+
+    def run(self) -> Iterator[Exported]:
+        """Export the symbols one after the other; each file takes its name when it is whole.
+
+        A symbol's files of an earlier export are replaced; ``SP`` files of it beyond the segments that it
+        has now are removed from the folders that are written, so that none is taken for a part of the new
+        series. Nothing else is touched. Raises LakeError where a file cannot be read or written.
+        """
+        folder = FOLDERS[self.market]
+        before = [
+            file.path
+            for place in (f"holo_1m_klines/{folder}", *(_bars_folder(folder, *grid) for grid in self._wish.grids))
+            for file in self._out.list(place, recursive=False)
+        ]
+        for symbol in self.symbols:
+            written = tuple(self._write(symbol, folder))
+            earlier = re.compile(rf"SP\d+_{re.escape(symbol)}\.parquet")
+            stale = [path for path in before if written and earlier.fullmatch(path.rpartition("/")[2])]
+            removed = tuple(path for path in stale if path not in written)
+            for path in removed:
+                self._out.delete(path)
+            yield Exported(self.market, symbol, written, removed)
+
+    def _write(self, symbol: str, folder: str) -> Iterator[str]:
+        for name, minutes in self._series(symbol):
+            file = f"{name}.parquet"
+            yield self._publish(f"holo_1m_klines/{folder}/{file}", minutes.drop(EVENT, strict=False))
+            for bars, offset in self._wish.grids:
+                rows = legacy_bars(minutes, bars.interval, offset, self._wish.profile)
+                yield self._publish(f"{_bars_folder(folder, bars, offset)}/{file}", rows)
+
+    def _series(self, symbol: str) -> list[tuple[str, pl.DataFrame]]:
+        legacy = self._wish.profile is Profile.LEGACY
+        mine = pl.col("symbol") == symbol
+        rows = continuous_minutes(
+            self._minutes.filter(mine).drop("date", "close_time", "source").collect(),
+            None if self._rates is None else self._rates.filter(mine).collect(),
+            no_state(),
+            None,
+            self._wish.rule,
+            inverse=self._market.inverse,
+            legacy=legacy,
+        ).rows
+        if self._funded and not legacy:
+            rows = without_unknown_funding(rows, [_begin(month) for month in self.months])
+        return legacy_series(rows, symbol, self._market, with_funding=self._funded) if rows.height else []
+
+    def _is_inside(self, day: str) -> bool:
+        return bool(self.days) and self.days[0] < day < self.days[-1]
+
+    def _find_months(self, lake: LakeStore) -> tuple[list[str], list[str]]:
+        there = list_keys(lake, "silver", _FUNDING, _EXCHANGE, self.market)
+        needed = list(dict.fromkeys(day[: len("YYYY-MM")] for day in (*self.days, *self.missing_days)))
+        return [m for m in needed if m in there], sorted(m for m in needed if m not in there)
+
+    def _publish(self, path: str, frame: pl.DataFrame) -> str:
+        data = io.BytesIO()
+        frame.write_parquet(data)
+        self._out.write_bytes_atomic(path, data.getvalue())
+        return path
+
+
+def _bars_folder(folder: str, bars: TimeBars, offset: timedelta) -> str:
+    return f"resampled_klines/{folder}/{bars.interval.name}/{offset_name(offset)}"
+
+
+def _begin(month: str) -> datetime:
+    first, _ = parse_partition(month, Cadence.MONTHLY)
+    return datetime(first.year, first.month, 1, tzinfo=UTC)

@@ -1,0 +1,212 @@
+"""Gold partitions from what the lake holds: continuous minutes with the state they carry, and bars.
+
+Here belongs which partitions a gold partition is made from, and which others it overtakes when it is made
+anew. How rows are made is in ``transforms``; Dagster and writing are not here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.catalog.bars import Bars, TimeBars
+from crypto_lakehouse.lake.bars import closing_lag
+from crypto_lakehouse.lake.partitions import (
+    MissingPartition,
+    list_keys,
+    partition_exists,
+    read_partition,
+    scan_partitions,
+)
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.continuous import SYMBOL_STATES
+from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
+from crypto_lakehouse.transforms.bars import earliest_open, time_bars
+from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, next_state, no_state
+
+MINUTES, FUNDING = "klines_1m", "funding_rates"
+CONTINUOUS, GAPS, STATES = "continuous_1m", "gaps", "symbol_states"
+_ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
+
+
+@dataclass(frozen=True, slots=True)
+class MinutesPartition:
+    """One day of ``continuous_1m``, ``gaps`` and ``symbol_states``, each in its schema."""
+
+    key: str
+    rows: pl.DataFrame
+    gaps: pl.DataFrame
+    states: pl.DataFrame
+    untraded: list[str]
+
+
+def fingerprint(state: pl.DataFrame) -> str:
+    """sha256 of a state's rows: two days that begin with the same one are made from the same."""
+    columns = no_state().columns
+    return hashlib.sha256(state.select(columns).sort("symbol").write_csv().encode()).hexdigest()
+
+
+class ContinuousMinutes:
+    """Makes days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
+
+    The state that a day begins with is what all silver days before it leave, whether their gold was made
+    or not; stored states only spare reading those days again.
+    """
+
+    def __init__(self, store: LakeStore, market: Market, rule: GapRule) -> None:
+        self._store, self._market, self._rule = store, market, rule
+        self._place = (market.exchange, market.name)
+
+    def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
+        """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
+        silver = self._silver()
+        state, before = no_state(), ""
+        for key in sorted(keys):
+            if not before or any(before < day < key for day in silver):
+                state = self._state_before(key)
+            made = self._make(key, state)
+            state, before = made.states, key
+            yield made
+
+    def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
+        """Stored days after ``last``, made anew, as long as they were made from another state than now.
+
+        So that no stored day depends on which of its neighbours was made first.
+        """
+        silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
+        state, before = last.states, last.key
+        for key in sorted(k for k in stored if k > last.key and k in silver):
+            state = self._roll(state, [day for day in sorted(silver) if before < day < key])
+            if self._prior(key) == fingerprint(state):
+                return
+            made = self._make(key, state)
+            state, before = made.states, key
+            yield made
+
+    def out_of_line(self, keys: Sequence[str]) -> list[str]:
+        """Those of the stored days ``keys`` that were made from another state than they would begin with now."""
+        silver, state, before, found = self._silver(), no_state(), "", []
+        for key in sorted(keys):
+            if key not in silver:
+                continue
+            between = [day for day in sorted(silver) if before <= day < key]
+            state = self._roll(state, between) if before else self._state_before(key)
+            if self._prior(key) != fingerprint(state):
+                found.append(key)
+            before = key
+        return found
+
+    def _make(self, key: str, state: pl.DataFrame) -> MinutesPartition:
+        if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
+            raise _lacking("silver", MINUTES, self._market, key)
+        made = continuous_minutes(
+            read_partition(self._store, "silver", MINUTES, *self._place, key),
+            self._funding(key),
+            state.select(no_state().columns),
+            day_span(key),
+            self._rule,
+            inverse=self._market.inverse,
+        )
+        states = made.state.with_columns(prior=pl.lit(fingerprint(state))).select(SYMBOL_STATES.column_names)
+        return MinutesPartition(key, made.rows, made.gaps, states, made.untraded)
+
+    def _state_before(self, key: str) -> pl.DataFrame:
+        silver = {k: at for k, at in self._silver().items() if k < key}
+        stored = {k: at for k, (_, at) in list_keys(self._store, "gold", STATES, *self._place).items()}
+        # A day whose state is missing or older than its silver, and all days behind it, are read again.
+        behind = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
+        known = [k for k in silver if not behind or k < behind[0]]
+        state = self._stored(max(known)) if known else no_state()
+        return self._roll(state, sorted(k for k in silver if k not in known))
+
+    def _roll(self, state: pl.DataFrame, days: Sequence[str]) -> pl.DataFrame:
+        for day in days:
+            rows = scan_partitions(self._store, "silver", MINUTES, *self._place, [day]).select(_ROLLED).collect()
+            state = next_state(rows, state, self._rule)
+        return state
+
+    def _silver(self) -> dict[str, datetime]:
+        return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
+
+    def _stored(self, key: str) -> pl.DataFrame:
+        return read_partition(self._store, "gold", STATES, *self._place, key).select(no_state().columns)
+
+    def _prior(self, key: str) -> str:
+        rows = read_partition(self._store, "gold", STATES, *self._place, key)
+        return str(rows["prior"][0]) if rows.height else fingerprint(no_state())
+
+    def _funding(self, key: str) -> pl.DataFrame | None:
+        month = partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
+        if not partition_exists(self._store, "silver", FUNDING, *self._place, month):
+            return None
+        return read_partition(self._store, "silver", FUNDING, *self._place, month)
+
+
+def bars_partition(store: LakeStore, market: Market, bars: Bars, key: str) -> pl.DataFrame:
+    """The bars that close on the day ``key``, from that day's continuous minutes and those before it.
+
+    Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
+    itself was never made.
+    """
+    first, end = day_span(key)
+    place = (market.exchange, market.name)
+    if not partition_exists(store, "gold", CONTINUOUS, *place, key):
+        raise _lacking("gold", CONTINUOUS, market, key)
+    if isinstance(bars, TimeBars):
+        offsets = [offset for offset in bars.offsets if _closes(bars, offset, first, end)]
+        if not offsets:
+            return _empty(bars.table)
+        begin = earliest_open(bars.interval, offsets, first)
+        return time_bars(_minutes(store, place, begin, key), bars.interval, offsets, first, end)
+    return activity_bars(_minutes(store, place, month_begin(first), key), bars, first, end)
+
+
+def overtaken_bars(store: LakeStore, market: Market, bars: Bars, after: str) -> list[str]:
+    """Stored partitions after ``after`` that are older than a day of continuous minutes they are made from."""
+    place = (market.exchange, market.name)
+    minutes = {k: at for k, (_, at) in list_keys(store, "gold", CONTINUOUS, *place).items()}
+    back = closing_lag(bars)
+    found = []
+    for key, (_, made) in list_keys(store, "gold", bars.table, *place).items():
+        day = date.fromisoformat(key)
+        inputs = partition_keys(day - back, day + timedelta(days=1), Cadence.DAILY)
+        if key > after and key in minutes and any(minutes[k] > made for k in inputs if k in minutes):
+            found.append(key)
+    return sorted(found)
+
+
+def day_span(key: str) -> tuple[datetime, datetime]:
+    """[first, end) of a daily partition, UTC."""
+    first, end = parse_partition(key, Cadence.DAILY)
+    return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
+    return MissingPartition(
+        f"{layer}.{table} of {market.exchange}/{market.name} lacks {key}. Make it first: crypto-lakehouse"
+        f" backfill --market {market.name} --table {table} --from {key} --to {key}"
+    )
+
+
+def _closes(bars: TimeBars, offset: timedelta, first: datetime, end: datetime) -> bool:
+    return earliest_open(bars.interval, [offset], first) != earliest_open(bars.interval, [offset], end)
+
+
+def _minutes(store: LakeStore, place: tuple[str, str], begin: datetime, key: str) -> pl.DataFrame:
+    there = list_keys(store, "gold", CONTINUOUS, *place)
+    wanted = partition_keys(begin.date(), parse_partition(key, Cadence.DAILY)[1], Cadence.DAILY)
+    keys: Sequence[str] = [k for k in wanted if k in there]
+    rows = scan_partitions(store, "gold", CONTINUOUS, *place, keys)
+    return rows.filter(pl.col("open_time") >= begin).drop("date").collect()
+
+
+def _empty(table: str) -> pl.DataFrame:
+    empty = pl.from_arrow(schema_of("gold", table).arrow.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return empty

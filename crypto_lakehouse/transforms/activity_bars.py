@@ -1,0 +1,93 @@
+"""Continuous minutes to activity bars: of traded value, traded volume or number of trades.
+
+Here belongs when such a bar closes. Which kinds there are is in ``catalog.bars``, bars of time are in
+``bars.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog.bars import ActivityBars
+from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
+
+_AMOUNTS = {"dollar": "quote_volume", "volume": "base_volume", "tick": "trade_count"}
+_SUMS = ("base_volume", "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume")
+_SERIES = ("symbol", "month", "segment")
+_LAST_OF_MINUTE = timedelta(minutes=1, microseconds=-1)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def activity_bars(minutes: pl.DataFrame, bars: ActivityBars, first: datetime, end: datetime) -> pl.DataFrame:
+    """Bars (ACTIVITY_BARS) that close within [first, end), from gold.continuous_1m rows in any order.
+
+    ``dollar`` counts quote_volume, ``volume`` base_volume, ``tick`` trade_count. With T(m) the total of a
+    symbol's segment from 00:00 UTC of the first of the calendar month up to and with minute m, the number
+    of m's bar is floor(T(m - 1) / threshold): a bar closes in the minute in which the total reaches a
+    multiple of the threshold, what exceeds the multiple counts for the next bar, and a minute that crosses
+    several multiples ends one bar. The next bar begins with the minute after, traded or not; so every
+    minute is in one bar. After Lopez de Prado, Advances in Financial Machine Learning, 2.3.2, but for the
+    whole minutes and the monthly begin.
+
+    ``minutes`` must begin at ``month_begin(first)``: then a bar depends on the month's minutes before it
+    and on nothing else, any part of a month can be made from at most one month of minutes, and the
+    rounding of the running total, summed in order of time, never builds up over years.
+
+    What is left at the end of a month or of a segment is a bar that is not ``complete``. That a segment
+    has ended is known when the next one begins, so such a rest closes at that minute, and that of a month
+    when the month is over; its close_time tells its last minute, which may be days before. A rest whose
+    end is not known by ``end`` is not given, and minutes from ``end`` on change nothing.
+
+    VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded.
+    """
+    made = _aggregated(_numbered(minutes, bars))
+    closed = pl.when("complete").then("close_time").otherwise(_rest_known_at())
+    return made.filter((closed >= first) & (closed < end)).select(ACTIVITY_BARS.column_names)
+
+
+def month_begin(time: datetime) -> datetime:
+    """00:00 of the first of the month: from where bars that close at ``time`` need minutes."""
+    return time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
+    """Sorted minutes with ``number`` of their bar and ``reached``, the multiples reached at their end."""
+    total = pl.col(_AMOUNTS[bars.activity]).cum_sum().over(_SERIES)
+    return (
+        minutes.sort("symbol", "open_time")
+        .with_columns(month=pl.col("open_time").dt.truncate("1mo"))
+        .with_columns(reached=(total // bars.threshold).cast(pl.Int64))
+        .with_columns(number=pl.col("reached").shift(1, fill_value=0).over(_SERIES))
+    )
+
+
+def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:
+    traded = ~pl.col("is_filled")
+    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
+    return (
+        numbered.group_by(*_SERIES, "number", maintain_order=True)
+        .agg(
+            pl.col("open_time").first(),
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col(_SUMS).sum(),
+            close_time=pl.col("open_time").last() + _LAST_OF_MINUTE,
+            contracts=pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()),
+            first_minute=pl.col("open_time").filter(traded).first(),
+            last_minute=pl.col("open_time").filter(traded).last(),
+            n_minutes=pl.len().cast(pl.Int64),
+            n_filled=pl.col("is_filled").sum().cast(pl.Int64),
+            complete=pl.col("reached").last() > pl.col("number").last(),
+        )
+        .with_columns(vwap=pl.when(pl.col("base_volume") > 0).then(vwap))
+    )
+
+
+def _rest_known_at() -> pl.Expr:
+    """Of the last bar of a series: when the symbol's next segment begins, at latest the end of the month."""
+    month_end = pl.col("month").dt.offset_by("1mo") - _MICROSECOND
+    return pl.col("open_time").shift(-1).over("symbol", "month").fill_null(month_end)

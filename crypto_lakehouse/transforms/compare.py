@@ -1,0 +1,226 @@
+"""Gold bars against what they were made from and what the exchange says, as findings in words.
+
+Here belongs what two sides that should agree are compared by, and to what precision. Bars are summed here
+by another road than in ``bars.py`` and ``activity_bars.py``, whose windows and sums these comparisons
+check. Which partitions are read, and what a finding means for an asset, is the orchestration's business.
+
+A finding is (symbol, what): one for each symbol and kind of fault, with the number of bars that have it
+and the first of them by open_time, UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from operator import itemgetter
+
+import polars as pl
+
+Finding = tuple[str, str]
+
+_PRICES = ("open", "high", "low", "close")
+_VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
+_COUNTS = ("trade_count", "contracts")
+_MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
+# Sums in another order differ in the last of 15 digits, times the number of summands: 44,640 in a month.
+_RELATIVE = 1e-9
+# The archive writes volumes with eight decimals. On COIN-M coins are a quotient, so each minute is rounded.
+_LAST_DECIMAL = 1e-8
+# Rates are written with eight decimals too; the rest is the rounding of running totals.
+_RATE_ROUNDING = 1e-12
+
+
+def bars_against_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> list[Finding]:
+    """Bars (BARS of one interval, or ACTIVITY_BARS) against the gold.continuous_1m rows they stand for.
+
+    A bar stands for the ``minutes`` of its symbol and segment within [open_time, close_time]. Compared are
+    n_minutes, and of bars in which it agrees n_filled, first_minute, last_minute, open, high, low, close,
+    trade_count and contracts exactly, volumes and vwap (quote_volume / base_volume within [low, high]) to
+    1e-9 relative. So where minutes of a bar are not in ``minutes``, n_minutes is what differs. ``minutes``
+    may hold more than the bars need; both come in any order. A bar that is missing is no finding.
+    """
+    if bars.is_empty():
+        return []
+    ours = bars.sort("symbol", "open_time").with_row_index("bar")
+    ordered = minutes.sort("open_time")
+    # Windows of one grid do not overlap, so that a minute is in one bar of each grid.
+    grids = ours.partition_by("offset") if "offset" in ours.columns else [ours]
+    theirs = pl.concat([_of_minutes(grid, ordered) for grid in grids])
+    pairs = ours.join(theirs, on="bar", how="left", maintain_order="left").with_columns(
+        pl.col("n_minutes_right").fill_null(0)
+    )
+    counted = pairs.filter(pl.col("n_minutes") == pl.col("n_minutes_right"))
+    exact = ("n_filled", "first_minute", "last_minute", *_PRICES, *_COUNTS)
+    return _by_symbol(
+        _differing(pairs, "n_minutes", _unequal("n_minutes"), "minutes"),
+        *(_differing(counted, name, _unequal(name), "minutes") for name in exact),
+        *(_differing(counted, name, _apart(name, _share(name)), "minutes") for name in (*_VOLUMES, "vwap")),
+    )
+
+
+def bars_against_klines(bars: pl.DataFrame, klines: pl.DataFrame) -> list[Finding]:
+    """Time bars (BARS) of offset 0 against the exchange's own klines of that interval (KLINES).
+
+    Both must be of the same time; both come in any order. A kline with volume of which there is no bar is
+    a finding, and so is a bar with volume of which there is no kline. Where both are there, ``complete``
+    bars with volume are compared: open, high, low, close, trade_count and contracts exactly, volumes to
+    1e-9 relative plus 1e-8 for each traded minute, which is the last decimal that the archive writes.
+
+    Where the first minute of a bar was not traded, its open is the last close before it, while the
+    exchange's may be the first price of the interval. There open, and high or low where it is that carried
+    price, may differ as long as the exchange's is within the bar's [low, high].
+    """
+    ours = bars.filter(pl.col("offset") == 0).sort("symbol", "open_time")
+    theirs = klines.sort("symbol", "open_time")
+    key, has_volume = ["symbol", "open_time"], pl.col("base_volume") > 0
+    pairs = ours.filter(has_volume & pl.col("complete")).join(theirs, on=key, maintain_order="left")
+    rounding = _LAST_DECIMAL * (pl.col("n_minutes") - pl.col("n_filled"))
+    no_bar = theirs.filter(has_volume).join(ours, on=key, how="anti", maintain_order="left")
+    no_kline = ours.filter(has_volume).join(theirs, on=key, how="anti", maintain_order="left")
+    return _by_symbol(
+        _listed(no_bar, "klines of the exchange have volume and no bar"),
+        _listed(no_kline, "bars have volume and no kline of the exchange"),
+        *(_differing(pairs, name, _unequal(name) & ~_carried(name), "exchange") for name in ("open", "high", "low")),
+        *(_differing(pairs, name, _unequal(name), "exchange") for name in ("close", *_COUNTS)),
+        *(_differing(pairs, name, _apart(name, _share(name) + rounding), "exchange") for name in _VOLUMES),
+    )
+
+
+def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Finding]:
+    """funding_sum and funding_count of time bars (BARS) against silver.funding_rates rows ``events``.
+
+    Events are those of the symbol with funding_hour within [open_time, close_time]; sums are compared to
+    1e-12. ``events`` must hold all that the lake has of the months that the bars touch; both come in any
+    order. A bar that has not every minute of its window (before the first trade, at a gap) may have fewer
+    events than there are, because an event in a minute that is not in the series is in no bar; then its
+    sum is not compared. It may not have more.
+
+    Where funding_sum is null though there are events, funding came after the bar was made. A bar that
+    touches a month of which ``events`` has none of any symbol is rightly null, and no finding.
+    """
+    ours = bars.sort("symbol", "open_time").with_row_index("bar")
+    until_close = _funding_until(ours, events, "close_time", inclusive=True)
+    before_open = _funding_until(ours, events, "open_time", inclusive=False)
+    pairs = ours.join(until_close.join(before_open, on="bar"), on="bar", maintain_order="left").with_columns(
+        funding_count_right=pl.col("count") - pl.col("count_right"),
+        funding_sum_right=pl.col("sum") - pl.col("sum_right"),
+    )
+    unknown = pl.col("funding_sum").is_null()
+    late = unknown & _in_months_of(events) & (pl.col("funding_count_right") > 0)
+    whole = pl.col("n_minutes") * _MINUTE == pl.col("close_time") - pl.col("open_time") + _MICROSECOND
+    fewer = (pl.col("funding_count") < pl.col("funding_count_right")).fill_null(False)
+    known = pairs.filter(~unknown & (whole | ~fewer))
+    return _by_symbol(
+        _listed(pairs.filter(late), "bars have no funding, which came after they were made: make them again"),
+        _differing(known, "funding_count", _unequal("funding_count"), "events"),
+        _differing(known, "funding_sum", _apart("funding_sum", pl.lit(_RATE_ROUNDING)), "events"),
+    )
+
+
+def _of_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """What the minutes within each bar give, by ``bar``; ``minutes`` in order of time, bars without overlap."""
+    windows = bars.select("bar", "symbol", "segment", "close_time", window="open_time").sort("window")
+    inside = minutes.join_asof(
+        windows,
+        left_on="open_time",
+        right_on="window",
+        by=["symbol", "segment"],
+        strategy="backward",
+        check_sortedness=False,
+    ).filter(pl.col("open_time") <= pl.col("close_time"))
+    traded_at = pl.col("open_time").filter(~pl.col("is_filled"))
+    # Within a group Polars keeps the order of rows.
+    sums = inside.group_by("bar").agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col("trade_count", *_VOLUMES).sum(),
+        contracts=pl.when(pl.col("contracts").is_not_null().all()).then(pl.col("contracts").sum()),
+        first_minute=traded_at.min(),
+        last_minute=traded_at.max(),
+        n_minutes=pl.len().cast(pl.Int64),
+        n_filled=pl.col("is_filled").sum().cast(pl.Int64),
+    )
+    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
+    made = sums.with_columns(vwap=pl.when(pl.col("base_volume") > 0).then(vwap))
+    return made.select("bar", pl.exclude("bar").name.suffix("_right"))
+
+
+def _funding_until(bars: pl.DataFrame, events: pl.DataFrame, time: str, *, inclusive: bool) -> pl.DataFrame:
+    """``count`` and ``sum`` of all events of the symbol up to the column ``time`` of each ``bar``."""
+    totals = events.sort("symbol", "funding_hour").select(
+        "symbol",
+        "funding_hour",
+        count=pl.col("funding_rate").cum_count().over("symbol").cast(pl.Int64),
+        sum=pl.col("funding_rate").cum_sum().over("symbol"),
+    )
+    found = bars.sort(time).join_asof(
+        totals,
+        left_on=time,
+        right_on="funding_hour",
+        by="symbol",
+        strategy="backward",
+        allow_exact_matches=inclusive,
+        check_sortedness=False,
+    )
+    return found.select("bar", pl.col("count").fill_null(0), pl.col("sum").fill_null(0.0))
+
+
+def _in_months_of(events: pl.DataFrame) -> pl.Expr:
+    months = events["funding_hour"].dt.truncate("1mo").unique().implode()
+    return pl.all_horizontal(pl.col(name).dt.truncate("1mo").is_in(months) for name in ("open_time", "close_time"))
+
+
+def _unequal(column: str) -> pl.Expr:
+    return pl.col(column).ne_missing(pl.col(f"{column}_right"))
+
+
+def _apart(column: str, allowed: pl.Expr) -> pl.Expr:
+    """Unequal by more than ``allowed``, or where a null, NaN or infinity stands on one side."""
+    distance = (pl.col(column) - pl.col(f"{column}_right")).abs()
+    return _unequal(column) & ~(distance.is_finite() & (distance <= allowed)).fill_null(False)
+
+
+def _share(column: str) -> pl.Expr:
+    return _RELATIVE * pl.col(f"{column}_right").abs()
+
+
+def _carried(column: str) -> pl.Expr:
+    """Whether the bar's price may be one from before its first trade, and the exchange's lies within the bar."""
+    quiet_begin = (pl.col("first_minute") > pl.col("open_time")).fill_null(False)
+    return quiet_begin & (pl.col(column) == pl.col("open")) & pl.col(f"{column}_right").is_between("low", "high")
+
+
+def _differing(pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str) -> list[Finding]:
+    """Of pairs in order of time, those whose ``column`` differs from that of ``source``."""
+    found = pairs.group_by("symbol").agg(
+        n=differs.sum(),
+        of=pl.len(),
+        at=pl.col("open_time").filter(differs).first(),
+        ours=pl.col(column).filter(differs).first(),
+        theirs=pl.col(f"{column}_right").filter(differs).first(),
+    )
+    return [
+        (
+            symbol,
+            f"{column} differs in {n} of {of} bars, first {_text(at)}: bar {_text(ours)}, {source} {_text(theirs)}",
+        )
+        for symbol, n, of, at, ours, theirs in found.filter(pl.col("n") > 0).iter_rows()
+    ]
+
+
+def _listed(rows: pl.DataFrame, what: str) -> list[Finding]:
+    """Rows in order of time, each of them at fault."""
+    found = rows.group_by("symbol").agg(n=pl.len(), at=pl.col("open_time").first())
+    return [(symbol, f"{n} {what}, first {_text(at)}") for symbol, n, at in found.iter_rows()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return "null" if value is None else str(value)
+
+
+def _by_symbol(*findings: list[Finding]) -> list[Finding]:
+    return sorted((one for kind in findings for one in kind), key=itemgetter(0))

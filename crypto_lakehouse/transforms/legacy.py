@@ -1,0 +1,140 @@
+"""Continuous minutes in the shape of the legacy tool (BHDS): its column names, its segments, its longer bars.
+
+Here belongs what a reader of the legacy tool's Parquet files sees in them. Which files there are and where
+they go is in ``pipeline/export_legacy.py``; how minutes are filled and cut, in both profiles, is in
+``continuous.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Interval, Market
+from crypto_lakehouse.transforms.bars import FUNDING_FLOOR
+
+_MINUTE = timedelta(minutes=1)
+_SUMS = (
+    "volume",
+    "quote_volume",
+    "trade_num",
+    "taker_buy_base_asset_volume",
+    "taker_buy_quote_asset_volume",
+)
+# Needed to count events, of which the rate may be 0; the legacy files have no such column.
+EVENT = "has_funding"
+
+
+class Profile(StrEnum):
+    """``legacy``: the rows that the legacy tool makes. ``default``: its shape, with its defects corrected."""
+
+    LEGACY = "legacy"
+    DEFAULT = "default"
+
+
+def without_unknown_funding(rows: pl.DataFrame, months: Collection[datetime]) -> pl.DataFrame:
+    """CONTINUOUS rows with null funding outside ``months`` (their begins, UTC), whose rates are not known."""
+    begins = pl.Series(sorted(months), dtype=pl.Datetime("us", "UTC"))
+    known = pl.col("open_time").dt.truncate("1mo").is_in(begins.implode())
+    return rows.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in ("funding_rate", EVENT))
+
+
+def legacy_series(
+    rows: pl.DataFrame, symbol: str, market: Market, *, with_funding: bool
+) -> list[tuple[str, pl.DataFrame]]:
+    """The series (name, minutes) of ``symbol``, in order of time, from its CONTINUOUS rows.
+
+    Each segment is a series: ``SP0_SYM``, ``SP1_SYM``, ..., the last one ``SYM``. Minutes have the columns
+    candle_begin_time (ms, UTC), open, high, low, close, volume, quote_volume, trade_num,
+    taker_buy_base_asset_volume, taker_buy_quote_asset_volume, vwap_1m and, ``with_funding``, funding_rate
+    and has_funding, which is for ``legacy_bars`` and not for the file.
+
+    On inverse markets volumes are as in the archive: ``volume`` counts contracts and ``quote_volume`` coin,
+    the taker's likewise; whole contracts come back exactly from their value in USD.
+    """
+    minutes = rows.sort("open_time").select(
+        "segment",
+        pl.col("open_time").dt.cast_time_unit("ms").alias("candle_begin_time"),
+        *("open", "high", "low", "close"),
+        **_volumes(symbol, market),
+        vwap_1m="vwap",
+        **({name: pl.col(name) for name in ("funding_rate", EVENT)} if with_funding else {}),
+    )
+    segments = minutes.partition_by("segment", include_key=False, maintain_order=True)
+    names = [*(f"SP{number}_{symbol}" for number in range(len(segments) - 1)), symbol]
+    return list(zip(names, segments, strict=False))
+
+
+def legacy_bars(minutes: pl.DataFrame, interval: Interval, offset: timedelta, profile: Profile) -> pl.DataFrame:
+    """Bars of one series of ``legacy_series``, on the windows that begin at ``offset`` modulo ``interval``.
+
+    candle_begin_time is the first minute present and candle_end_time the end of the last one (ms, UTC), so a
+    partial first bar shows as such; the last bar is left out unless it reaches the end of its window.
+    vwap_1m_open is the VWAP of the first minute. Of funding events beyond 0.000001 either way the first
+    gives funding_rate, funding_price (open of its minute) and funding_time, null without one. The default
+    profile adds funding_sum and funding_count over all events, null where a minute's funding is not known.
+
+    Windows count from 1970-01-01 00:00 UTC; those of ``1w`` begin on Thursday then, in the default profile
+    on Monday. Raises ValueError for an interval without a fixed length (``1mo``).
+    """
+    if interval.length is None:
+        raise ValueError(f"the legacy tool has no bars of {interval.name}: they have no fixed length")
+    begin = pl.col("candle_begin_time")
+    every = interval.length if profile is Profile.LEGACY else interval.name
+    bars = (
+        minutes.with_columns(window=(begin - offset).dt.truncate(every) + offset)
+        .group_by("window", maintain_order=True)
+        .agg(
+            begin.first(),
+            candle_end_time=begin.last() + _MINUTE,
+            open=pl.col("open").first(),
+            high=pl.col("high").max(),
+            low=pl.col("low").min(),
+            close=pl.col("close").last(),
+            **{name: pl.col(name).sum() for name in _SUMS},
+            vwap_1m_open=pl.col("vwap_1m").first(),
+            **(_funding(profile) if EVENT in minutes.columns else {}),
+        )
+    )
+    is_last = pl.int_range(pl.len()) == pl.len() - 1
+    is_over = pl.col("candle_end_time") - pl.col("window") == interval.length
+    return bars.filter(~is_last | is_over).drop("window")
+
+
+def _volumes(symbol: str, market: Market) -> dict[str, pl.Expr]:
+    if not market.inverse:
+        return {
+            "volume": pl.col("base_volume"),
+            "quote_volume": pl.col("quote_volume"),
+            "trade_num": pl.col("trade_count"),
+            "taker_buy_base_asset_volume": pl.col("taker_buy_base_volume"),
+            "taker_buy_quote_asset_volume": pl.col("taker_buy_quote_volume"),
+        }
+    return {
+        "volume": pl.col("contracts").cast(pl.Float64),
+        "quote_volume": pl.col("base_volume"),
+        "trade_num": pl.col("trade_count"),
+        "taker_buy_base_asset_volume": pl.col("taker_buy_quote_volume") / market.contract_size(symbol),
+        "taker_buy_quote_asset_volume": pl.col("taker_buy_base_volume"),
+    }
+
+
+def _funding(profile: Profile) -> dict[str, pl.Expr]:
+    rate = pl.col("funding_rate")
+    paid = rate.abs() > FUNDING_FLOOR
+    first = {
+        "funding_rate": rate.filter(paid).first(),
+        "funding_price": pl.col("open").filter(paid).first(),
+        "funding_time": pl.col("candle_begin_time").filter(paid).first(),
+    }
+    if profile is Profile.LEGACY:
+        return first
+    known = rate.null_count() == 0
+    return {
+        **first,
+        "funding_sum": pl.when(known).then(rate.sum()),
+        "funding_count": pl.when(known).then(pl.col(EVENT).sum().cast(pl.Int64)),
+    }

@@ -1,0 +1,42 @@
+"""Bars, and tables that no list names, read from a real S3 server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.catalog.bars import parse_bars
+from crypto_lakehouse.lake.partitions import write_partition
+from crypto_lakehouse.lake.status import lake_status
+from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse_tests.unit.test_lake_bars import DAYS, UM, klines, minutes_by_day, store_bars
+
+
+@pytest.mark.requirement("T5", "F6.6", "F6.4")
+def test_bars_are_made_stored_listed_and_read_on_s3(
+    s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, endpoint, env = s3_lake
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    store = LakeStore.open(f"{uri}/bars", endpoint)
+    lake = Lakehouse(store.uri, s3_endpoint_url=endpoint)
+    assert lake.tables().is_empty()
+    minutes = minutes_by_day(klines())
+    for day, rows in minutes.items():
+        write_partition(store, "gold", "continuous_1m", *UM, f"{day.date()}", rows)
+    asked = {"market": "um", "offset": "35m", "start": DAYS[1], "end": DAYS[2] + timedelta(hours=5)}
+    made = lake.bars("AAAUSDT", "1h", **asked, format="polars")
+    assert made.height == 29
+    store_bars(store, parse_bars("1h:5m"), minutes, DAYS)
+    assert lake.bars("AAAUSDT", "1h", **asked, format="polars").equals(made)
+    stored = lake.read("gold.bars_1h_by_5m", symbols="AAAUSDT", start=asked["start"], end=asked["end"], format="polars")
+    assert stored.filter(pl.col("offset") == 35).select(made.columns).equals(made)
+    assert store.folders("gold") == lake.tables()["table"].to_list() == ["bars_1h_by_5m", "continuous_1m"]
+    assert [one.partitions for one in lake_status(store)] == [7, 7]
+    with pytest.raises(LakeError, match="bucket"):
+        LakeStore.open("s3://no-such-bucket-here", endpoint).folders("gold")
