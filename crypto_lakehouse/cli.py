@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -76,6 +77,13 @@ def _explained() -> Iterator[None]:
         _end(error, 1)
 
 
+def _quiet_dagster() -> None:
+    """Of Dagster only what a person at a terminal can act on: no events, no notes on its own beta features."""
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*is currently in beta.*")
+    warnings.filterwarnings("ignore", message="Found asset job named")
+
+
 @app.command()
 def config() -> None:
     """Print the effective settings; secrets are masked."""
@@ -138,7 +146,7 @@ def backfill(
     """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
     settings = _settings()
     console = Console()
-    logging.getLogger("dagster").setLevel(logging.WARNING)
+    _quiet_dagster()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.lake.store import LakeStore
     from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
@@ -170,7 +178,7 @@ def demo(
 ) -> None:
     """Make a small lake from a made-up archive, by real runs, and show it; needs no network."""
     _settings()
-    logging.getLogger("dagster").setLevel(logging.WARNING)
+    _quiet_dagster()
     with _explained():
         from crypto_lakehouse.demo import run_demo
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Outcome
 
 
+_NAMED = 20
+
+
 def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
     """Run them all, with a bar over ``total`` partitions; where there is no terminal, a line for each run."""
     done: list[Outcome] = []
@@ -32,7 +35,9 @@ def say(console: Console, text: str) -> None:
 
 
 def summarize(console: Console, outcomes: Iterable[Outcome]) -> bool:
-    """Say what came of the runs; whether all are well: none failed, and no check found wrong rows."""
+    """Say what came of the runs; whether all are well: no run and no file failed, and no check found
+    wrong rows.
+    """
     outcomes = list(outcomes)
     made = sum(outcome.partitions for outcome in outcomes if not outcome.error)
     failed = [outcome for outcome in outcomes if outcome.error]
@@ -43,7 +48,11 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> bool:
         if outcome.quarantined_files or outcome.quarantined_rows:
             files, rows = outcome.quarantined_files, outcome.quarantined_rows
             say(console, f"quarantined {outcome.name} {outcome.span}: {files} files, {rows} rows")
+        for name in outcome.failed_files[:_NAMED]:
+            say(console, f"FAILED file of {outcome.name}: {name}; run again to try again")
+        if len(outcome.failed_files) > _NAMED:
+            say(console, f"FAILED files of {outcome.name}: and {len(outcome.failed_files) - _NAMED} more, see status")
         for level, found in (("ERROR", outcome.errors), ("warning", outcome.warnings)):
             for text in found:
                 say(console, f"check {level} {outcome.name} {outcome.span}: {text}")
-    return not any(outcome.error or outcome.errors for outcome in outcomes)
+    return not any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes)

@@ -29,6 +29,8 @@ from crypto_lakehouse.transforms.continuous import GapRule
 
 _NEWEST = 31
 _SHOWN = 20
+# Base volumes have eight decimals: below this, rounding alone moves the price that they imply.
+_MEASURABLE = 1e-5
 
 # A finding: partition, symbol, what is wrong.
 Finding = tuple[str, str, str]
@@ -58,12 +60,21 @@ def check_primary_key(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str
 
 
 def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
-    """low <= open, close <= high; takers never bought more than was traded; VWAP within [low, high]."""
+    """low <= open, close <= high; takers never bought more than was traded; VWAP within [low, high].
+
+    Volumes are rounded, so the price that they imply may leave [low, high] by one per cent; a wrong unit or
+    contract size is far beyond that.
+    """
     del schema
+    implied = pl.col("quote_volume") / pl.col("base_volume")
     bad = (
         (pl.col("low") > pl.min_horizontal("open", "close"))
         | (pl.col("high") < pl.max_horizontal("open", "close"))
         | (pl.col("taker_buy_base_volume") > pl.col("base_volume") * (1 + 1e-12))
+        | (
+            (pl.col("base_volume") > _MEASURABLE)
+            & ((implied < 0.99 * pl.col("low")) | (implied > 1.01 * pl.col("high")))
+        )
     )
     if "vwap" in rows.columns:
         bad = bad | (pl.col("vwap") < pl.col("low")) | (pl.col("vwap") > pl.col("high"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 
@@ -61,6 +62,7 @@ class Outcome:
     error: str = ""
     quarantined_files: int = 0
     quarantined_rows: int = 0
+    failed_files: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -200,6 +202,10 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
                 if name in metadata:
                     count = getattr(outcome, name) + int(str(metadata[name].value))
                     setattr(outcome, name, count)
+            if "failed_files" in metadata:
+                partition = event.step_materialization_data.materialization.partition
+                names = cast("list[str]", metadata["failed_files"].value)
+                outcome.failed_files += [f"{partition} {name}" for name in names]
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:

@@ -47,7 +47,10 @@ _TRANSIENT = {
 
 @dataclass(slots=True)
 class BronzePartition:
-    """One partition: its rows in the feed's bronze schema, and what happened on the way."""
+    """One partition: its rows in the feed's bronze schema, and what happened on the way.
+
+    ``failed`` names the files that could not be had now and may be had later, as ``symbol: reason``.
+    """
 
     key: str
     rows: pl.DataFrame
@@ -55,6 +58,7 @@ class BronzePartition:
     quarantined_files: int
     quarantined_rows: int
     reasons: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -204,6 +208,7 @@ class BronzeIngest:
             quarantined_files=bad_files,
             quarantined_rows=len(gathered.rejected) - bad_files,
             reasons=dict(sorted(reasons.items())),
+            failed=sorted(f"{row['symbol']}: {row['reason']}" for row in gathered.ledger if row["status"] == "failed"),
         )
 
     def _ledger_row(

@@ -143,6 +143,13 @@ def test_ohlc_of_bars_looks_at_the_vwap(filled: Platform) -> None:
 
 
 @pytest.mark.requirement("F5.4")
+def test_ohlc_finds_volumes_in_the_wrong_unit(filled: Platform) -> None:
+    rows = read_partition(filled.store, *SILVER, DAYS[1])
+    write_partition(filled.store, *SILVER, DAYS[1], rows.with_columns(quote_volume=pl.col("quote_volume") * 1000))
+    assert ("silver/klines_1m", "ohlc") in _failed(_check(filled))
+
+
+@pytest.mark.requirement("F5.4")
 def test_completeness_names_a_file_without_rows_in_silver(filled: Platform) -> None:
     rows = read_partition(filled.store, *SILVER, DAYS[1])
     write_partition(filled.store, *SILVER, DAYS[1], rows.filter(pl.col("symbol") != "ETHUSDT"))

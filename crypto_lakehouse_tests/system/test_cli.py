@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -42,6 +43,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     archive = tmp_path / "archive"
     make_sample(archive, symbols=2, days=3)
     (archive / ZIP).write_bytes(b"not a zip")
+    checksum = hashlib.sha256(b"not a zip").hexdigest()
+    (archive / f"{ZIP}.CHECKSUM").write_text(f"{checksum}  {Path(ZIP).name}\n", encoding="ascii")
     with ArchiveServer(archive) as server:
         yield (
             archive,
@@ -95,6 +98,17 @@ def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served
     assert "1 partitions made in 1 runs; 1 runs failed" in gold.stdout
     assert "FAILED binance/um/continuous_1m 2024-12-27 to 2024-12-28: " in gold.stdout
     assert "--from 2024-12-28 --to 2024-12-28" in gold.stdout
+
+
+@pytest.mark.requirement("F7.3")
+def test_backfill_fails_and_names_the_files_when_the_archive_gives_none(
+    tmp_path: Path, served: tuple[Path, dict[str, str]]
+) -> None:
+    _, settings = served
+    away = {**settings, "LAKEHOUSE_ARCHIVE_URL": "http://127.0.0.1:1", "LAKEHOUSE_RETRIES": "1"}
+    done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-27", **away)
+    assert done.returncode == 1
+    assert "FAILED file of binance/um/klines_1m: 2024-12-27 BTCUSDT: connection_error" in done.stdout
 
 
 @pytest.mark.requirement("F7.3")

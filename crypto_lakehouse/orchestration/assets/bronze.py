@@ -68,6 +68,7 @@ def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionConte
                     "quarantined_files": part.quarantined_files,
                     "quarantined_rows": part.quarantined_rows,
                     "quarantine_reasons": part.reasons,
+                    "failed_files": part.failed,
                 },
             )
     except (ArchiveError, LakeError) as error:
