@@ -161,14 +161,14 @@ def test_completeness_names_a_file_without_rows_in_silver(filled: Platform) -> N
 
 
 @pytest.mark.requirement("F5.4")
-def test_completeness_names_a_quarantined_file(empty: Platform) -> None:
+def test_completeness_names_a_failed_file(empty: Platform) -> None:
     path = empty.archive / FILE.format(DAYS[1])
     path.write_bytes(path.read_bytes()[:-50])
     assert empty.run("update_binance_um_daily", DAYS[0], DAYS[2]).success
     results = _check(empty)
     assert _failed(results) == {("silver/klines_1m", "completeness"), ("bronze/klines_1m", "reconciliation")}
-    assert f"| {DAYS[1]} | BTCUSDT | quarantined: " in _table(results, "silver/klines_1m", "completeness")
-    assert f"| {DAYS[1]} | BTCUSDT | quarantined: " in _table(results, "bronze/klines_1m", "reconciliation")
+    assert f"| {DAYS[1]} | BTCUSDT | failed: " in _table(results, "silver/klines_1m", "completeness")
+    assert f"| {DAYS[1]} | BTCUSDT | failed: " in _table(results, "bronze/klines_1m", "reconciliation")
 
 
 @pytest.mark.requirement("F5.4", "F5.6")
