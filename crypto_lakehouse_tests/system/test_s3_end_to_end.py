@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
@@ -57,3 +59,11 @@ def test_a_lake_on_s3_is_the_local_one(
     assert pl.DataFrame(plain).equals(expected)
     scanned = pl.scan_parquet(store.polars_uri(path), storage_options=store.polars_options(), hive_partitioning=False)
     assert scanned.collect().equals(expected)
+    frame = pd.read_parquet(store.path(path), filesystem=store.filesystem)
+    assert frame["close"].tolist() == expected["close"].to_list()
+    # The extension by which DuckDB opens S3 itself is no Python package: it reads through pyarrow.
+    part = pads.dataset(store.path(path), filesystem=store.filesystem, format="parquet")
+    with duckdb.connect() as connection:
+        connection.register("part", part)
+        answer = connection.execute("SELECT count(*), sum(trade_count) FROM part").fetchone()
+    assert answer == (expected.height, expected["trade_count"].sum())

@@ -110,7 +110,7 @@ def page() -> Iterator[Page]:
         pytest.skip(f"{CHROMIUM} is not installed (Debian package 'chromium')")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1800, "height": 1600})
+        page = browser.new_page(viewport={"width": 1800, "height": 2300})
         page.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
         yield page
