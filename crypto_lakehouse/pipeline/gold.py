@@ -75,19 +75,23 @@ class ContinuousMinutes:
             yield made
 
     def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
-        """Stored days after ``last``, made anew, as long as they were made from another state than now.
+        """Stored days after ``last`` that were made from another state than now, made anew.
 
-        So that no stored day depends on which of its neighbours was made first.
+        So that no stored day depends on which of its neighbours was made first. All later days are looked
+        at: a run that broke off may have mended the first of them only.
         """
         silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
         state, before = last.states, last.key
         for key in sorted(k for k in stored if k > last.key and k in silver):
             state = self._roll(state, [day for day in sorted(silver) if before < day < key])
-            if self._prior(key) == fingerprint(state):
-                return
-            made = self._make(key, state)
-            state, before = made.states, key
-            yield made
+            there = read_partition(self._store, "gold", STATES, *self._place, key)
+            if _prior(there) == fingerprint(state):
+                state = there
+            else:
+                made = self._make(key, state)
+                state = made.states
+                yield made
+            before = key
 
     def out_of_line(self, keys: Sequence[str]) -> list[str]:
         """Those of the stored days ``keys`` that were made from another state than they would begin with now."""
@@ -97,7 +101,7 @@ class ContinuousMinutes:
                 continue
             between = [day for day in sorted(silver) if before <= day < key]
             state = self._roll(state, between) if before else self._state_before(key)
-            if self._prior(key) != fingerprint(state):
+            if _prior(read_partition(self._store, "gold", STATES, *self._place, key)) != fingerprint(state):
                 found.append(key)
             before = key
         return found
@@ -136,10 +140,6 @@ class ContinuousMinutes:
 
     def _stored(self, key: str) -> pl.DataFrame:
         return read_partition(self._store, "gold", STATES, *self._place, key).select(no_state().columns)
-
-    def _prior(self, key: str) -> str:
-        rows = read_partition(self._store, "gold", STATES, *self._place, key)
-        return str(rows["prior"][0]) if rows.height else fingerprint(no_state())
 
     def _funding(self, key: str) -> pl.DataFrame | None:
         month = partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
@@ -185,6 +185,10 @@ def day_span(key: str) -> tuple[datetime, datetime]:
     """[first, end) of a daily partition, UTC."""
     first, end = parse_partition(key, Cadence.DAILY)
     return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _prior(states: pl.DataFrame) -> str:
+    return str(states["prior"][0]) if states.height else fingerprint(no_state())
 
 
 def _lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:

@@ -84,3 +84,14 @@ def test_a_bar_that_differs_from_its_minutes_and_a_day_out_of_line_are_found(fil
     assert "BTCUSDT" in wrong["bars_1h", "sources"]
     assert "base_volume differs" in wrong["bars_1h", "sources"]
     assert DAYS[2] in wrong["symbol_states", "carry"]
+
+
+@pytest.mark.requirement("D9")
+def test_a_run_mends_days_that_a_broken_off_run_left_out_of_line(filled: Platform) -> None:
+    sound = gold(filled.lake)
+    place = ("gold", "symbol_states", "binance", "um", DAYS[2])
+    states = read_partition(filled.store, *place)
+    write_partition(filled.store, *place, states.with_columns(prior=pl.lit("0" * 64)))
+    assert gold(filled.lake) != sound
+    assert filled.run(JOB, DAYS[0], DAYS[0]).success
+    assert gold(filled.lake) == sound
