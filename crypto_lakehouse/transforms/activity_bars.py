@@ -12,9 +12,9 @@ import polars as pl
 
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
+from crypto_lakehouse.transforms.bars import bar_columns, bar_vwap
 
 _AMOUNTS = {"dollar": "quote_volume", "volume": "base_volume", "tick": "trade_count"}
-_SUMS = ("base_volume", "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume")
 _SERIES = ("symbol", "month", "segment")
 _LAST_OF_MINUTE = timedelta(minutes=1, microseconds=-1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,26 +64,15 @@ def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
 
 
 def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:
-    traded = ~pl.col("is_filled")
-    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
     return (
         numbered.group_by(*_SERIES, "number", maintain_order=True)
         .agg(
             pl.col("open_time").first(),
-            pl.col("open").first(),
-            pl.col("high").max(),
-            pl.col("low").min(),
-            pl.col("close").last(),
-            pl.col(_SUMS).sum(),
+            *bar_columns(),
             close_time=pl.col("open_time").last() + _LAST_OF_MINUTE,
-            contracts=pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()),
-            first_minute=pl.col("open_time").filter(traded).first(),
-            last_minute=pl.col("open_time").filter(traded).last(),
-            n_minutes=pl.len().cast(pl.Int64),
-            n_filled=pl.col("is_filled").sum().cast(pl.Int64),
             complete=pl.col("reached").last() > pl.col("number").last(),
         )
-        .with_columns(vwap=pl.when(pl.col("base_volume") > 0).then(vwap))
+        .with_columns(vwap=bar_vwap())
     )
 
 

@@ -52,6 +52,29 @@ def earliest_open(interval: Interval, offsets: Iterable[timedelta], first: datet
     return min(opens.row(0))
 
 
+def bar_columns() -> list[pl.Expr]:
+    """What every kind of bar says of its minutes, which must be in order of time: to be aggregated by bar."""
+    traded = pl.col("open_time").filter(~pl.col("is_filled"))
+    return [
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col(_SUMS).sum(),
+        pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()).alias("contracts"),
+        traded.first().alias("first_minute"),
+        traded.last().alias("last_minute"),
+        pl.len().cast(pl.Int64).alias("n_minutes"),
+        pl.col("is_filled").sum().cast(pl.Int64).alias("n_filled"),
+    ]
+
+
+def bar_vwap() -> pl.Expr:
+    """VWAP of a bar from its sums, held within [low, high] because they are rounded; null without volume."""
+    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
+    return pl.when(pl.col("base_volume") > 0).then(vwap)
+
+
 def _window(time: pl.Expr, interval: Interval, offset: timedelta) -> pl.Expr:
     return (time - offset).dt.truncate(interval.name) + offset
 
@@ -64,20 +87,10 @@ def _on_grid(
         .with_columns(window_end=(pl.col("window") - offset).dt.offset_by(interval.name) + offset)
         .filter((pl.col("window_end") > first) & (pl.col("window_end") <= end))
     )
-    traded = ~pl.col("is_filled")
     paid = pl.col("funding_rate").abs() > FUNDING_FLOOR
     known = pl.col("funding_rate").null_count() == 0
     bars = keyed.group_by("symbol", "segment", "window", "window_end", maintain_order=True).agg(
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col(_SUMS).sum(),
-        contracts=pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()),
-        first_minute=pl.col("open_time").filter(traded).first(),
-        last_minute=pl.col("open_time").filter(traded).last(),
-        n_minutes=pl.len().cast(pl.Int64),
-        n_filled=pl.col("is_filled").sum().cast(pl.Int64),
+        *bar_columns(),
         n_archive=pl.col("in_archive").sum().cast(pl.Int64),
         funding_rate=pl.col("funding_rate").filter(paid).first(),
         funding_price=pl.col("open").filter(paid).first(),
@@ -86,11 +99,10 @@ def _on_grid(
         funding_count=pl.when(known).then(pl.col("has_funding").sum().cast(pl.Int64)),
     )
     length = pl.col("window_end") - pl.col("window")
-    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
     return bars.with_columns(
         offset=pl.lit(offset // _MINUTE, pl.Int64),
         open_time="window",
         close_time=pl.col("window_end") - _MICROSECOND,
-        vwap=pl.when(pl.col("base_volume") > 0).then(vwap),
+        vwap=bar_vwap(),
         complete=pl.col("n_archive") * _MINUTE == length,
     ).select(BARS.column_names)

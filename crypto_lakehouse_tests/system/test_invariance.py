@@ -124,11 +124,12 @@ def test_a_narrow_run_after_a_wide_one_takes_no_symbol_away(
 
 @needs_real_archive
 @pytest.mark.requirement("D6", "D8")
-def test_real_days_are_the_same_in_one_range_and_backwards(tmp_path: Path) -> None:
+def test_real_days_are_the_same_in_one_range_twice_and_backwards(tmp_path: Path) -> None:
     days = ["2023-08-29", "2023-08-30", "2023-08-31", "2023-09-01"]
     one, other = tmp_path / "one", tmp_path / "other"
     with ArchiveServer(ARCHIVE) as server:
-        ingest(server, one, days, "FILUSDT,NEARUSDT")
+        for _ in range(2):
+            ingest(server, one, days, "FILUSDT,NEARUSDT")
         for day in reversed(days):
             ingest(server, other, [day], "NEARUSDT,FILUSDT")
     assert digests(one) == digests(other)
