@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -24,7 +23,6 @@ from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
-from crypto_lakehouse_tests.system.realdata import ARCHIVE, needs_real_archive
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, run, settings
 
 UM = feed("binance", "um", "klines_1m")
@@ -120,17 +118,3 @@ def test_a_narrow_run_after_a_wide_one_takes_no_symbol_away(
     assert digests(tmp_path) == wide
     assert run(environment, "um", DAYS[0], DAYS[-1], symbols="BTCUSDT").success
     assert digests(tmp_path) == wide
-
-
-@needs_real_archive
-@pytest.mark.requirement("D6", "D8")
-def test_real_days_are_the_same_in_one_range_twice_and_backwards(tmp_path: Path) -> None:
-    days = ["2023-08-29", "2023-08-30", "2023-08-31", "2023-09-01"]
-    one, other = tmp_path / "one", tmp_path / "other"
-    with ArchiveServer(ARCHIVE) as server:
-        for _ in range(2):
-            ingest(server, one, days, "FILUSDT,NEARUSDT")
-        for day in reversed(days):
-            ingest(server, other, [day], "NEARUSDT,FILUSDT")
-    assert digests(one) == digests(other)
-    assert pl.read_parquet(one / "silver/**/part-0.parquet").height == 7 * 1440
