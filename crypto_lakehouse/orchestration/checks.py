@@ -1,8 +1,8 @@
-"""Asset checks of silver and gold tables. They are unpartitioned and name the failing dates and symbols,
+"""Asset checks of all layers. They are unpartitioned and name the failing dates and symbols,
 because Dagster records partitioned checks wrongly in range runs.
 
 What a check looks at: the partitions of the run that it is part of, else the newest ones. The rules
-themselves come from the schemas and from ``pipeline.reconcile``.
+themselves come from the schemas, ``pipeline.reconcile`` and ``pipeline.gold_checks``.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,8 @@ from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column,
 CONTINUOUS = Schema(
     name="continuous",
     doc="Every minute of a symbol from its first trade on: traded minutes of silver.klines_1m, and the quiet"
-    " ones between them filled with the last close and marked.",
+    " ones between them filled with the last close and marked. Not filled before the day on which trading"
+    " resumes: what lies further behind the last trade than two gap thresholds, without a candle.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("open_time", TIME, "UTC", "Begin of the minute."),
