@@ -18,9 +18,11 @@ import numpy as np
 
 from crypto_lakehouse.archive.sample_bars import Bars, Coin, Ints, coins, funding, log_path, minute_bars
 from crypto_lakehouse.catalog import Cadence, Market, partition_keys
-from crypto_lakehouse.catalog.binance import CM, FUNDING_RATE, KLINES, MARKETS, SPOT, UM
+from crypto_lakehouse.catalog.binance import CM, SPOT, UM
+from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES
 
 MICROSECONDS_FROM = date(2025, 1, 1)
+MARKETS = (SPOT, UM, CM)
 _INTERVALS = {"1m": 1, "1h": 60}
 _ZIP_TIME = (2025, 1, 1, 0, 0, 0)
 

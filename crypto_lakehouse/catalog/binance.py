@@ -1,16 +1,19 @@
-"""Binance: markets, file formats and feeds of its public archive, as data.
+"""Binance: markets and feeds of its public archive, as data; the formats of the files are in ``binance_files.py``.
 
-Here belong the entries and the facts they rest on. Code that lists or fetches files lives in
-``archive``, parsing in ``transforms``. Facts are from the archive's own files and listings
-(https://data.binance.vision); columns from https://github.com/binance/binance-public-data.
+Here belong the entries and the facts they rest on. What changed over time is in ``epochs.py``; code that lists
+or fetches files lives in ``archive``, parsing in ``transforms``. Facts are from the archive's own files and
+listings (https://data.binance.vision) and https://github.com/binance/binance-public-data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 
+from crypto_lakehouse.catalog import binance_files as files
 from crypto_lakehouse.catalog.intervals import INTERVALS
-from crypto_lakehouse.catalog.model import Cadence, Feed, FieldType, FileColumn, FileFormat, Market
+from crypto_lakehouse.catalog.model import Cadence, Feed, FileFormat, Market
 
 EXCHANGE = "binance"
 
@@ -26,79 +29,178 @@ CM = Market(
     contract_sizes={"BTCUSD": 100.0},
     contract_size_default=10.0,
 )
-MARKETS = (SPOT, UM, CM)
-
-_INT, _FLOAT, _TEXT = FieldType.INT64, FieldType.FLOAT64, FieldType.STRING
-
-KLINES = FileFormat(
-    "klines",
-    (
-        FileColumn("open_time", _INT),
-        FileColumn("open", _FLOAT),
-        FileColumn("high", _FLOAT),
-        FileColumn("low", _FLOAT),
-        FileColumn("close", _FLOAT),
-        FileColumn("volume", _FLOAT),
-        FileColumn("close_time", _INT),
-        FileColumn("quote_volume", _FLOAT, ("quote_asset_volume",)),
-        FileColumn("count", _INT, ("number_of_trades", "trades")),
-        FileColumn("taker_buy_volume", _FLOAT, ("taker_buy_base_asset_volume", "taker_buy_base_volume")),
-        FileColumn("taker_buy_quote_volume", _FLOAT, ("taker_buy_quote_asset_volume",)),
-        FileColumn("ignore", _TEXT),
-    ),
-    time_columns=("open_time", "close_time"),
-)
-
-FUNDING_RATE = FileFormat(
-    "fundingRate",
-    (
-        FileColumn("calc_time", _INT),
-        FileColumn("funding_interval_hours", _INT),
-        FileColumn("last_funding_rate", _FLOAT),
-    ),
-    time_columns=("calc_time",),
-)
+OPTION = Market(EXCHANGE, "option", "Binance options", "option", date(2023, 5, 18))
+MARKETS = (SPOT, UM, CM, OPTION)
 
 # The archive has these intervals as monthly files only; 1s exists on spot alone.
 _MONTHLY_ONLY = ("3d", "1w", "1mo")
 _SPOT_ONLY = ("1s",)
+_BOTH = (Cadence.DAILY, Cadence.MONTHLY)
+_DAILY, _MONTHLY = (Cadence.DAILY,), (Cadence.MONTHLY,)
 
 
-def _klines() -> list[Feed]:
-    return [
-        Feed(
-            market=market,
-            table=f"klines_{interval.name}",
-            schema="klines",
-            archive_type="klines",
-            interval=interval,
-            cadence=Cadence.MONTHLY if interval.name in _MONTHLY_ONLY else Cadence.DAILY,
-            file_format=KLINES,
-            first_date=market.first_date,
-            description=f"{interval.name} klines of {market.title}, as the exchange publishes them.",
-        )
-        for market in MARKETS
-        for interval in INTERVALS.values()
-        if market is SPOT or interval.name not in _SPOT_ONLY
-    ]
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """One folder name of the archive, in the markets that have it; one table, or one for each interval.
+
+    The daily files are read where both exist: monthly ones have missed days and held wrong values where the
+    daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475).
+    """
+
+    archive_type: str
+    table: str
+    schema: str
+    formats: tuple[tuple[Market, FileFormat], ...]
+    archived: tuple[Cadence, ...]
+    description: str
+    first_dates: Mapping[str, date] | None = None
+    last_dates: Mapping[str, date] | None = None
+    by_interval: bool = False
+
+    def feeds(self) -> Iterator[Feed]:
+        for market, file_format in self.formats:
+            for interval in INTERVALS.values() if self.by_interval else (None,):
+                name = interval.name if interval else ""
+                if name in _SPOT_ONLY and (market is not SPOT):
+                    continue
+                archived = _MONTHLY if name in _MONTHLY_ONLY else self.archived
+                yield Feed(
+                    market=market,
+                    table=f"{self.table}_{name}" if interval else self.table,
+                    schema=self.schema,
+                    archive_type=self.archive_type,
+                    interval=interval,
+                    cadence=archived[0],
+                    file_format=file_format,
+                    first_date=(self.first_dates or {}).get(market.name, market.first_date),
+                    last_date=(self.last_dates or {}).get(market.name),
+                    description=self.description.format(market=market.title, interval=name),
+                    archived=archived,
+                )
 
 
-def _funding_rates() -> list[Feed]:
-    first_dates = {UM.name: date(2020, 1, 1), CM.name: date(2020, 8, 1)}
-    return [
-        Feed(
-            market=market,
-            table="funding_rates",
-            schema="funding_rates",
-            archive_type="fundingRate",
-            interval=None,
-            cadence=Cadence.MONTHLY,
-            file_format=FUNDING_RATE,
-            first_date=first_dates[market.name],
-            description=f"Funding rates of the perpetual contracts of {market.title}, one row per funding event.",
-        )
-        for market in (UM, CM)
-    ]
+def _same(file_format: FileFormat, *markets: Market) -> tuple[tuple[Market, FileFormat], ...]:
+    return tuple((market, file_format) for market in markets)
 
 
-FEEDS: tuple[Feed, ...] = (*_klines(), *_funding_rates())
+_TYPES = (
+    _Type(
+        "klines",
+        "klines",
+        "klines",
+        _same(files.KLINES, SPOT, UM, CM),
+        _BOTH,
+        "{interval} klines of {market}, as the exchange publishes them.",
+        by_interval=True,
+    ),
+    _Type(
+        "aggTrades",
+        "agg_trades",
+        "agg_trades",
+        ((SPOT, files.SPOT_AGG_TRADES), *_same(files.AGG_TRADES, UM, CM)),
+        _BOTH,
+        "Aggregate trades of {market}: fills of one taker order at one price, as one row.",
+    ),
+    _Type(
+        "trades",
+        "trades",
+        "trades",
+        ((SPOT, files.SPOT_TRADES), (UM, files.TRADES), (CM, files.CM_TRADES)),
+        _BOTH,
+        "Single trades of {market}.",
+    ),
+    _Type(
+        "fundingRate",
+        "funding_rates",
+        "funding_rates",
+        _same(files.FUNDING_RATE, UM, CM),
+        _MONTHLY,
+        "Funding rates of the perpetual contracts of {market}, one row per funding event.",
+        first_dates={"um": date(2020, 1, 1), "cm": date(2020, 8, 1)},
+    ),
+    _Type(
+        "indexPriceKlines",
+        "index_klines",
+        "price_klines",
+        _same(files.KLINES, UM, CM),
+        _BOTH,
+        "{interval} klines of the index price of {market}.",
+        by_interval=True,
+    ),
+    _Type(
+        "markPriceKlines",
+        "mark_klines",
+        "price_klines",
+        _same(files.KLINES, UM, CM),
+        _BOTH,
+        "{interval} klines of the mark price of {market}.",
+        by_interval=True,
+    ),
+    _Type(
+        "premiumIndexKlines",
+        "premium_klines",
+        "price_klines",
+        _same(files.KLINES, UM, CM),
+        _BOTH,
+        "{interval} klines of the premium index of {market}, as a fraction of the index price.",
+        by_interval=True,
+    ),
+    _Type(
+        "metrics",
+        "open_interest",
+        "open_interest",
+        _same(files.METRICS, UM, CM),
+        _DAILY,
+        "Open interest and long/short ratios of {market} every five minutes.",
+        first_dates={"um": date(2020, 9, 1), "cm": date(2020, 9, 1)},
+    ),
+    _Type(
+        "bookDepth",
+        "book_depth",
+        "book_depth",
+        _same(files.BOOK_DEPTH, UM, CM),
+        _DAILY,
+        "Depth of the order book of {market} within bands around the mid price, about every 30 s.",
+        first_dates={"um": date(2023, 1, 1), "cm": date(2023, 1, 1)},
+    ),
+    _Type(
+        "bookTicker",
+        "book_ticker",
+        "book_ticker",
+        _same(files.BOOK_TICKER, UM, CM),
+        _BOTH,
+        "Best bid and ask of {market} at every change.",
+        first_dates={"um": date(2023, 5, 16), "cm": date(2023, 5, 16)},
+        last_dates={"um": date(2024, 3, 30), "cm": date(2024, 10, 14)},
+    ),
+    _Type(
+        "liquidationSnapshot",
+        "liquidations",
+        "liquidations",
+        _same(files.LIQUIDATION_SNAPSHOT, CM),
+        _DAILY,
+        "Liquidation orders of {market}.",
+        first_dates={"cm": date(2023, 6, 25)},
+        last_dates={"cm": date(2024, 10, 14)},
+    ),
+    _Type(
+        "BVOLIndex",
+        "volatility_index",
+        "volatility_index",
+        _same(files.BVOL_INDEX, OPTION),
+        _DAILY,
+        "Implied volatility index of {market}, one value a second.",
+        first_dates={"option": date(2023, 6, 20)},
+    ),
+    _Type(
+        "EOHSummary",
+        "option_summaries",
+        "option_summaries",
+        _same(files.EOH_SUMMARY, OPTION),
+        _DAILY,
+        "Prices, volumes, greeks and open interest of every contract of {market} at the end of each hour.",
+        last_dates={"option": date(2023, 10, 23)},
+    ),
+)
+
+FEEDS: tuple[Feed, ...] = tuple(feed for kind in _TYPES for feed in kind.feeds())

@@ -37,29 +37,42 @@ class FileColumn:
     """One CSV column, by position.
 
     ``aliases`` are other spellings seen in header lines; they are compared without case, blanks and
-    underscores, so ``Open time`` needs no entry.
+    underscores, so ``Open time`` needs no entry. ``may_be_blank`` fields may be empty (``,,`` or ``""``),
+    which is null.
     """
 
     name: str
     type: FieldType
     aliases: tuple[str, ...] = ()
+    may_be_blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
     """The CSV inside an archive file: columns in order; header line and time unit are sniffed per file.
 
-    ``time_columns`` hold integers since the Unix epoch whose unit (ms, us or ns) is decided per row.
+    ``time_columns`` hold integers since the Unix epoch, whose unit (ms, us or ns) is decided per row, or
+    text such as ``2023-05-01 00:05:00``, UTC. ``id_column`` numbers the rows of a symbol without holes.
+    ``order_by`` is the column that orders the rows of a symbol, where that is neither the id nor the first
+    time. ``large`` files may hold tens of millions of rows: they are never held in memory as a whole.
     """
 
     name: str
     columns: tuple[FileColumn, ...]
     time_columns: tuple[str, ...]
+    id_column: str | None = None
+    order_by: str | None = None
+    large: bool = False
 
     @property
     def column_names(self) -> tuple[str, ...]:
         """Column names in file order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def order_column(self) -> str:
+        """The column that orders the rows of one symbol."""
+        return self.order_by or self.id_column or self.time_columns[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +121,8 @@ class Feed:
 
     ``table`` is the name in the lake (``klines_1m``); ``schema`` names the entry in
     ``crypto_lakehouse.schemas`` of its silver rows. ``first_date`` is the first UTC day with data,
-    ``last_date`` the last one of a feed that has ended (None: it goes on).
+    ``last_date`` the last one of a feed that has ended (None: it goes on). ``archived`` are all cadences
+    in which the archive has this type; ``cadence`` is the one that is read.
     """
 
     market: Market
@@ -121,6 +135,7 @@ class Feed:
     first_date: date
     last_date: date | None = None
     description: str = ""
+    archived: tuple[Cadence, ...] = ()
 
     @property
     def exchange(self) -> str:

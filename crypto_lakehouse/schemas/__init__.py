@@ -11,17 +11,37 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
+from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
-from crypto_lakehouse.schemas.model import INT, TEXT, Column, Schema
+from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Column, Schema
+from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
+from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
+from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
 _GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES}
-_SILVER = {schema.name: schema for schema in (KLINES, FUNDING_RATES)}
+_SILVER = {
+    schema.name: schema
+    for schema in (
+        KLINES,
+        AGG_TRADES,
+        TRADES,
+        FUNDING_RATES,
+        PRICE_KLINES,
+        OPEN_INTEREST,
+        BOOK_DEPTH,
+        BOOK_TICKER,
+        LIQUIDATIONS,
+        VOLATILITY_INDEX,
+        OPTION_SUMMARIES,
+    )
+}
 _BRONZE_TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: pa.float64(), FieldType.STRING: TEXT}
 _PROVENANCE = (
     Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
@@ -43,6 +63,7 @@ def bronze_schema(feed: Feed) -> Schema:
         columns=(*columns, *_PROVENANCE),
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
+        row_group_rows=EVENT_ROWS if feed.file_format.large else BAR_ROWS,
     )
 
 

@@ -15,6 +15,11 @@ INT = pa.int64()
 TEXT = pa.string()
 FLAG = pa.bool_()
 
+# Ten symbol-days of one-minute klines: large enough to compress, small enough to skip by symbol.
+BAR_ROWS = 14_400
+# Rows of a row group in tables of events, of which one symbol alone may have millions a day.
+EVENT_ROWS = 250_000
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -29,13 +34,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Columns of a kind of table in order; ``primary_key`` also is the order of rows in a partition."""
+    """Columns of a kind of table in order; ``primary_key`` also is the order of rows in a partition.
+
+    ``archive_symbol`` is the column with the symbol under which the archive files a row; ``row_group_rows``
+    is about how many rows a row group of the Parquet holds.
+    """
 
     name: str
     doc: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     time_column: str
+    archive_symbol: str = "symbol"
+    row_group_rows: int = BAR_ROWS
 
     @property
     def arrow(self) -> pa.Schema:

@@ -58,7 +58,7 @@ def parse_csv(data: bytes, file_format: FileFormat) -> ParsedFile:
     first line where no line is good) or ``unexpected_header``; single bad lines, the first included, are
     returned as rejected rows (``column_count``, ``not_a_number``, ``bad_csv``).
 
-    >>> from crypto_lakehouse.catalog.binance import FUNDING_RATE
+    >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> parse_csv(b"1775001600000,8,-0.00003449\\n", FUNDING_RATE).rows.row(0)
     (1775001600000, 8, -3.449e-05, 1)
     """

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import FEEDS, INTERVALS, Cadence, Feed, Market, feed, feeds
-from crypto_lakehouse.catalog.binance import CM, FUNDING_RATE, KLINES, SPOT, UM
+from crypto_lakehouse.catalog.binance import CM, SPOT, UM
+from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES
 from crypto_lakehouse.catalog.model import Interval
 from crypto_lakehouse.transforms.klines import clean_klines
 from crypto_lakehouse.transforms.parse import parse_csv
@@ -20,19 +21,27 @@ NAMES = ["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12
 
 def test_every_interval_in_every_market() -> None:
     assert list(INTERVALS) == NAMES
+    futures = ("um", "cm")
     expected = {
         ("binance", market, f"klines_{name}")
-        for market in ("spot", "um", "cm")
+        for market in ("spot", *futures)
         for name in NAMES
         if name != "1s" or market == "spot"
-    } | {("binance", "um", "funding_rates"), ("binance", "cm", "funding_rates")}
-    assert set(FEEDS) == expected
-    assert len(feeds()) == len(expected) == 16 + 15 + 15 + 2
+    }
+    expected |= {
+        ("binance", market, f"{kind}_klines_{name}")
+        for market in futures
+        for kind in ("index", "mark", "premium")
+        for name in NAMES[1:]
+    }
+    assert {key for key in FEEDS if "klines" in key[2]} == expected
+    assert len(expected) == 16 + 15 + 15 + 2 * 3 * 15
 
 
 def test_cadences() -> None:
     monthly = {f.table for f in feeds() if f.cadence is Cadence.MONTHLY}
-    assert monthly == {"klines_3d", "klines_1w", "klines_1mo", "funding_rates"}
+    kinds = ("klines", "index_klines", "mark_klines", "premium_klines")
+    assert monthly == {"funding_rates", *(f"{kind}_{name}" for kind in kinds for name in ("3d", "1w", "1mo"))}
     assert Cadence.DAILY.partition_column == "date"
     assert Cadence.MONTHLY.partition_column == "month"
 
@@ -99,7 +108,7 @@ def test_interval_lengths() -> None:
 
 def test_an_unknown_feed_names_what_exists() -> None:
     with pytest.raises(KeyError, match="klines_1m"):
-        feed("binance", "spot", "trades")
+        feed("binance", "spot", "open_interest")
     with pytest.raises(KeyError, match="binance/spot"):
         feed("kraken", "spot", "klines_1m")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import FieldType, FileFormat
-from crypto_lakehouse.catalog.binance import FUNDING_RATE, KLINES
+from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES
 from crypto_lakehouse.transforms.parse import UnusableFile, parse_csv
 
 pytestmark = pytest.mark.requirement("F3.1")
