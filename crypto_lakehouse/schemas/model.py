@@ -18,7 +18,7 @@ FLAG = pa.bool_()
 # Ten symbol-days of one-minute klines: large enough to compress, small enough to skip by symbol.
 BAR_ROWS = 14_400
 # Rows of a row group in tables of events, of which one symbol alone may have millions a day.
-EVENT_ROWS = 250_000
+EVENT_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
