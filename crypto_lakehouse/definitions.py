@@ -15,6 +15,7 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
+from crypto_lakehouse.orchestration.assets.universe import instruments_asset
 from crypto_lakehouse.orchestration.checks import (
     archive_checks,
     bars_check,
@@ -28,6 +29,7 @@ from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 
 
 def build_defs(environment: Environment | None = None, **resources: Any) -> dg.Definitions:
@@ -56,6 +58,10 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
             checks.append(carry_check(feed.market, gap_rule(environment)))
         assets += made
         sensors.append(feed_sensor(feed, [key for asset in made for key in asset.keys], environment))
+    # No feed of the sensors: the newest partition answers for all days, and the daily schedule makes it.
+    for market in markets_with_instruments(active):
+        assets.append(instruments_asset(market, policy))
+        checks += table_checks("gold", market, INSTRUMENTS, Cadence.DAILY)
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",

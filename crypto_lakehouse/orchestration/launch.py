@@ -15,7 +15,7 @@ from typing import cast
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, parse_partition, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, feeds, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
@@ -23,6 +23,7 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 
 # One asset makes these; none is made alone.
 TOGETHER = (CONTINUOUS, GAPS, STATES)
@@ -94,18 +95,21 @@ def open_instance() -> dg.DagsterInstance:
 def plan(
     exchange: str, market: str, table: str, first: date, last: date, environment: Environment, today: date
 ) -> Plan:
-    """Check a wish and say what it means: all layers of a table, or one gold table from what silver has.
+    """Check a wish and say what it means: all layers of a table, or one gold table from what it needs.
 
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
     of them. Raises ValueError that says what to change.
     """
-    gold = gold_tables(environment)
+    gold = [*gold_tables(environment), INSTRUMENTS]
     try:
         source = feed(exchange, market, MINUTES if table in gold else table)
     except KeyError as error:
         raise ValueError(f"{error.args[0]}; or {', '.join(gold)}") from None
     active = environment.table_names
-    if source.table not in active:
+    if table == INSTRUMENTS:
+        if source.market.name not in [m.name for m in markets_with_instruments(feeds(active))]:
+            raise ValueError(f"{INSTRUMENTS} are made where klines are: add {MINUTES} to LAKEHOUSE_TABLES")
+    elif source.table not in active:
         raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
     if last < first:
         raise ValueError(f"the range ends ({last}) before it begins ({first})")
@@ -119,13 +123,13 @@ def plan(
         tables = [("gold", name) for name in (TOGETHER if table in TOGETHER else (table,))]
     else:
         tables = [("bronze", table), ("silver", table)]
-        tables += [("gold", name) for name in gold] if table == MINUTES else []
+        tables += [("gold", name) for name in gold_tables(environment)] if table == MINUTES else []
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
 
 
 def gold_tables(environment: Environment) -> list[str]:
-    """Names of the gold tables that are made by the settings."""
+    """Names of the gold tables that are made from minutes, by the settings."""
     return [*TOGETHER, *(bars.table for bars in environment.bars_kinds)]
 
 

@@ -18,6 +18,7 @@ from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
+from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
 from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Column, Schema
@@ -28,7 +29,7 @@ from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES}
+_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES, "instruments": INSTRUMENTS}
 _SILVER = {
     schema.name: schema
     for schema in (
