@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.cli_common import fail
+from crypto_lakehouse.console import say
 
 STDIN = "-"
 
@@ -54,27 +56,58 @@ def symbol_of(line: bytes) -> str:
         raise ValueError(f"{text[:100]!r} is no JSON object with a symbol") from None
 
 
+def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | None, list[str]]:
+    """Symbols named by arguments, by stdin for ``-``, or by a pipe; None if there are none of these. And faults.
+
+    A fault says what is wrong with a line of stdin. A bad argument, or names beside filters, is wrong usage: it
+    would be unclear which of the two choose.
+    """
+    piped = STDIN in arguments or (not arguments and is_piped())
+    if not arguments and not piped:
+        return None, []
+    if filtered:
+        where = "arguments" if arguments else "a pipe (if it is not meant, end the command with < /dev/null)"
+        fail(f"symbols are chosen by filters and by names from {where}: leave out one of the two", 2)
+    names, faults = [], []
+    for name in arguments:
+        if name != STDIN:
+            try:
+                names.append(check_symbol(name))
+            except ValueError as error:
+                fail(error, 2)
+    for number, line in enumerate(input_lines() if piped else (), 1):
+        try:
+            names.append(symbol_of(line))
+        except ValueError as error:
+            faults.append(f"line {number} of standard input: {error}")
+    if not names and not faults:
+        note("standard input names no symbol, so nothing is listed")
+    return names, faults
+
+
 def emit(lines: Iterable[str]) -> None:
     """Write lines to stdout in UTF-8, whatever the locale. If the reader has gone (``| head``), end quietly."""
     out = typer.get_binary_stream("stdout")
     at_once = out.isatty()
-    for line in lines:
-        try:
-            out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
-            if at_once:
-                out.flush()
-        except BrokenPipeError:
-            _end_quietly()
     try:
-        out.flush()
-    except BrokenPipeError:
-        _end_quietly()
+        for line in lines:
+            try:
+                out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+                if at_once:
+                    out.flush()
+            except BrokenPipeError:
+                raise typer.Exit(0) from None
+    finally:
+        try:
+            out.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _end_quietly() -> None:
-    # Python flushes stdout once more at its end, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise typer.Exit(0)
+def note(text: str) -> None:
+    """Say something that is no data, on stderr."""
+    say(Console(stderr=True), text)
 
 
 def field(text: str) -> str:
