@@ -34,7 +34,7 @@ from crypto_lakehouse.pipeline.discover import (
     file_url,
     files_in_order,
     find_feed,
-    periods_in_order,
+    in_order,
     span,
     split_known,
 )
@@ -128,7 +128,7 @@ def archive_dates(
 
     def lines(wanted: Sequence[str]) -> Iterator[str]:
         with bar("dates", len(wanted), shown=not sys.stdout.isatty()) as progress:
-            for symbol, periods in periods_in_order(source, found, wanted, begin, end):
+            for symbol, periods in in_order(wanted, source.periods(found, wanted, begin, end)):
                 advance(progress, what=symbol)
                 if each and as_json:
                     yield from (json.dumps({"symbol": symbol, "date": period}) for period in periods)

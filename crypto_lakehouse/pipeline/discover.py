@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TypeVar
 from urllib.parse import quote
 
 from crypto_lakehouse.archive.download import split_credentials
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, feed, parse_partition, partition_keys
+
+T = TypeVar("T")
 
 # No exchange's archive begins before this day, which spares asking for thousands of days without files.
 _EARLIEST = date(2010, 1, 1)
@@ -108,17 +111,19 @@ def split_known(names: Iterable[str], available: Iterable[str]) -> tuple[list[st
     return sorted(known.intersection(wanted)), [name for name in wanted if name not in known]
 
 
-def periods_in_order(
-    source: ArchiveSource, feed: Feed, symbols: Sequence[str], first: date, end: date
-) -> Iterator[tuple[str, list[str]]]:
-    """Per symbol, in the order of ``symbols``, its periods in [first, end). Raises ArchiveError."""
-    early: dict[str, list[str]] = {}
+def in_order(symbols: Iterable[str], arriving: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    """What arrives of each symbol, in the order of ``symbols``, as early as that order allows.
+
+    >>> list(in_order(["A", "B"], [("B", 2), ("A", 1)]))
+    [('A', 1), ('B', 2)]
+    """
+    early: dict[str, T] = {}
     left = deque(dict.fromkeys(symbols))
-    for symbol, periods in source.periods(feed, symbols, first, end):
-        early[symbol] = periods
+    for symbol, value in arriving:
+        early[symbol] = value
         while left and left[0] in early:
-            symbol = left.popleft()
-            yield symbol, early.pop(symbol)
+            first = left.popleft()
+            yield first, early.pop(first)
 
 
 def coverage(cadence: Cadence, symbol: str, periods: Sequence[str]) -> Coverage:
