@@ -20,6 +20,7 @@ from crypto_lakehouse.orchestration.checks import (
     bars_check,
     carry_check,
     completeness_check,
+    epoch_checks,
     table_checks,
 )
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
@@ -45,7 +46,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
     for feed in active:
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks += table_checks("silver", feed.market, feed.table, feed.cadence)
-        checks += [completeness_check(feed), *archive_checks(feed, environment)]
+        checks += [completeness_check(feed), *epoch_checks(feed), *archive_checks(feed, environment)]
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
             made.append(continuous_asset(feed.market, with_funding, environment, policy))

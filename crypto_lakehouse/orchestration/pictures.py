@@ -6,9 +6,24 @@ import polars as pl
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SYMBOLS = 5
+_POINTS = 24
+# What a symbol's line shows: the first of these that the table has, silver's names before the archive's.
+_VALUES = (
+    "close",
+    "funding_rate",
+    "last_funding_rate",
+    "price",
+    "best_bid_price",
+    "open_interest",
+    "sum_open_interest",
+    "index_value",
+    "notional",
+)
+# Of the bands of a book the line follows one: what is asked within one percent.
+_BAND = pl.col("percentage") == 1
 
 
-def sparkline(values: list[float], width: int = 24) -> str:
+def sparkline(values: list[float], width: int = _POINTS) -> str:
     """Values as a line of block characters, evenly sampled to ``width``; empty for no values.
 
     >>> sparkline([1.0, 2.0, 3.0])
@@ -24,15 +39,24 @@ def sparkline(values: list[float], width: int = 24) -> str:
 
 
 def preview_markdown(rows: pl.DataFrame) -> str:
-    """Rows, and the run of the price or rate, of the first symbols of a partition."""
+    """Rows, and the run of the table's price, rate or other value, of the first symbols of a partition."""
     if rows.is_empty():
         return "This partition is empty."
-    price = next((name for name in ("close", "funding_rate", "last_funding_rate") if name in rows.columns), None)
-    lines = [f"| symbol | rows | {price or ''} | last |", "|---|---|---|---|"]
-    for (symbol,), group in rows.group_by("symbol", maintain_order=True):
-        values = group[price].drop_nulls().to_list() if price else []
-        lines.append(f"| {symbol} | {group.height:,} | {sparkline(values)} | {values[-1] if values else ''} |")
-        if len(lines) == _SYMBOLS + 2:
-            break
-    more = rows["symbol"].n_unique() - _SYMBOLS
+    # Options are seldom traded: of their prices only the mark price is always there.
+    value = "mark_price" if "strike" in rows.columns else next((n for n in _VALUES if n in rows.columns), None)
+    lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
+    symbols = rows["symbol"].unique(maintain_order=True)
+    for symbol in symbols.head(_SYMBOLS):
+        group = rows.filter(pl.col("symbol") == symbol)
+        points = _points(group, value) if value else []
+        lines.append(f"| {symbol} | {group.height:,} | {sparkline(points)} | {points[-1] if points else ''} |")
+    more = symbols.len() - _SYMBOLS
     return "\n".join(lines) + (f"\n\nand {more} symbols more" if more > 0 else "")
+
+
+def _points(group: pl.DataFrame, value: str) -> list[float]:
+    """The values of one symbol, evenly sampled."""
+    values = (group.filter(_BAND) if "percentage" in group.columns else group)[value].drop_nulls()
+    if values.len() > _POINTS:
+        values = values.gather([i * (values.len() - 1) // (_POINTS - 1) for i in range(_POINTS)])
+    return values.to_list()
