@@ -18,7 +18,7 @@ _SPOT, _UM, _CM, _OPTION = ("spot",), ("um",), ("cm",), ("option",)
 _KLINES, _AGG_TRADES, _TRADES, _METRICS, _BVOL = ("klines",), ("aggTrades",), ("trades",), ("metrics",), ("BVOLIndex",)
 _INDEX, _MARK, _PREMIUM = ("indexPriceKlines",), ("markPriceKlines",), ("premiumIndexKlines",)
 _MENDED = "The exchange says that it is mended."
-_BTC = ("BTCUSDT",)
+_BTC, _BVOL_SYMBOL = ("BTCUSDT",), ("BTCBVOLUSDT",)
 
 # Trading stood still: days, hours UTC, and the thread that lists them.
 _HALTS = (
@@ -245,7 +245,7 @@ _UM_DAYS = (
             (*_INDEX, *_MARK),
             "rows",
             day,
-            f"{minutes} minutes lack in some symbols, in the REST API too.",
+            f"Minutes that lack in some symbols, in the REST API too: {minutes}.",
             483,
             intervals=("1m",),
         )
@@ -319,9 +319,17 @@ _OPTION_DAYS = (
     *(
         epoch
         for day in ("2023-09-25", "2023-10-24", "2024-06-11", "2024-06-12", "2024-06-30")
-        for epoch in _bad(_OPTION, _BVOL, "no_file", day, "BTCBVOLUSDT lacks this day.", 370)
+        for epoch in _bad(_OPTION, _BVOL, "no_file", day, "BTCBVOLUSDT lacks this day.", 370, symbols=_BVOL_SYMBOL)
     ),
-    *_bad(_OPTION, _BVOL, "no_file", "2025-12-15/2026-01-04", "BTCBVOLUSDT lacks these 21 days.", 499),
+    *_bad(
+        _OPTION,
+        _BVOL,
+        "no_file",
+        "2025-12-15/2026-01-04",
+        "BTCBVOLUSDT lacks these 21 days.",
+        499,
+        symbols=_BVOL_SYMBOL,
+    ),
 )
 
 BAD_DAYS: tuple[Epoch, ...] = (*_SPOT_DAYS, *_UM_DAYS, *_CM_DAYS, *_OPTION_DAYS)

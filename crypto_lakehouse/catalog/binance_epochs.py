@@ -177,7 +177,7 @@ _ROWS = (
         ("liquidationSnapshot",),
         Topic.DUPLICATES,
         "all_rows",
-        "Every row comes twice; reported of USD-M, whose files are gone, and of both markets.",
+        "Every row comes twice, as it was reported of USD-M, whose files are gone.",
         _issues(259, 337),
     ),
     *_facts(

@@ -204,7 +204,7 @@ TOPIC_VALUES: Mapping[Topic, str] = {
     Topic.CADENCE: "Files that exist where not all cadences do: monthly.",
     Topic.WITNESS: "Which files are right where daily and monthly ones differ: daily.",
     Topic.DUPLICATES: "Rows that come more than once: all_rows, some_rows, or ids (numbers that come twice).",
-    Topic.HOLES: "What lacks or is in disorder on any day: rows, ids, order, values, early_close.",
+    Topic.HOLES: "What lacks or is in disorder on any day: rows, ids, order, values, symbols, early_close.",
     Topic.SYMBOLS: "What a symbol may be: relisted, renamed, settled, delisted, pair, perpetual.",
     Topic.REPLACED: "How files change after they were published: in_place, stale_checksum, late.",
     Topic.BAD_DAYS: "What is wrong on these days: halt, truncated, no_file, rows, ids, values, times, order, checksum.",
