@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_SYMBOLS = 5
+PREVIEW_SYMBOLS = 5
 _POINTS = 24
 # What a symbol's line shows: the first of these that the table has, silver's names before the archive's.
 _VALUES = (
@@ -38,19 +40,23 @@ def sparkline(values: list[float], width: int = _POINTS) -> str:
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def preview_markdown(rows: pl.DataFrame) -> str:
-    """Rows, and the run of the table's price, rate or other value, of the first symbols of a partition."""
-    if rows.is_empty():
+def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
+    """Rows, and the run of the table's price, rate or other value, of the first of a partition's ``symbols`` symbols.
+
+    ``frames`` are the partition's first rows; of a very long first symbol they may be a part.
+    """
+    if not any(frame.height for frame in frames):
         return "This partition is empty."
+    rows = pl.concat(frames)
     # Options are seldom traded: of their prices only the mark price is always there.
     value = "mark_price" if "strike" in rows.columns else next((n for n in _VALUES if n in rows.columns), None)
     lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
-    symbols = rows["symbol"].unique(maintain_order=True)
-    for symbol in symbols.head(_SYMBOLS):
-        group = rows.filter(pl.col("symbol") == symbol)
+    for (symbol,), group in rows.group_by("symbol", maintain_order=True):
         points = _points(group, value) if value else []
         lines.append(f"| {symbol} | {group.height:,} | {sparkline(points)} | {points[-1] if points else ''} |")
-    more = symbols.len() - _SYMBOLS
+        if len(lines) == PREVIEW_SYMBOLS + 2:
+            break
+    more = symbols - PREVIEW_SYMBOLS
     return "\n".join(lines) + (f"\n\nand {more} symbols more" if more > 0 else "")
 
 
