@@ -74,7 +74,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
         asset_checks=checks,
         jobs=[*jobs, reconcile],
         schedules=[
-            *update_schedules(jobs, status),
+            *update_schedules(jobs, active, status),
             dg.ScheduleDefinition(
                 job=reconcile, cron_schedule="0 12 * * *", execution_timezone="UTC", default_status=status
             ),
