@@ -21,6 +21,7 @@ from crypto_lakehouse.orchestration.checks import (
     bars_check,
     carry_check,
     completeness_check,
+    epoch_checks,
     table_checks,
 )
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
@@ -47,7 +48,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
     for feed in active:
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks += table_checks("silver", feed.market, feed.table, feed.cadence)
-        checks += [completeness_check(feed), *archive_checks(feed, environment)]
+        checks += [completeness_check(feed), *epoch_checks(feed), *archive_checks(feed, environment)]
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
             made.append(continuous_asset(feed.market, with_funding, environment, policy))
@@ -79,7 +80,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
         asset_checks=checks,
         jobs=[*jobs, reconcile],
         schedules=[
-            *update_schedules(jobs, status),
+            *update_schedules(jobs, active, status),
             dg.ScheduleDefinition(
                 job=reconcile, cron_schedule="0 12 * * *", execution_timezone="UTC", default_status=status
             ),

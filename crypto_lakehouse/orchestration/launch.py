@@ -113,7 +113,7 @@ def plan(
         raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
     if last < first:
         raise ValueError(f"the range ends ({last}) before it begins ({first})")
-    if not source.covers(first):
+    if not (source.covers(first) and source.covers(last)):
         raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
     keys = partition_keys(first, last + timedelta(days=1), source.cadence)
     end = parse_partition(keys[-1], source.cadence)[1]
