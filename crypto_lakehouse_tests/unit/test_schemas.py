@@ -8,11 +8,10 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import Cadence, Feed, feeds
+from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.schemas import LAYERS, Schema, bronze_schema, cadence_of, schema_of, silver_schema, table_names
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.transforms.clean import REJECTED_COLUMNS, Cleaned
-from crypto_lakehouse.transforms.funding import clean_funding_rates
-from crypto_lakehouse.transforms.klines import clean_klines
 
 
 def empty(schema: Schema) -> pl.DataFrame:
@@ -22,8 +21,7 @@ def empty(schema: Schema) -> pl.DataFrame:
 
 
 def clean(feed: Feed, bronze: pl.DataFrame) -> Cleaned:
-    cleaner = clean_klines if feed.schema == "klines" else clean_funding_rates
-    return cleaner(bronze, feed, feed.first_date, feed.first_date + timedelta(days=1))
+    return CLEANERS[feed.schema](bronze, feed, feed.first_date, feed.first_date + timedelta(days=1))
 
 
 @pytest.mark.requirement("T1")
