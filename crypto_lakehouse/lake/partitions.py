@@ -20,7 +20,7 @@ import pyarrow as pa
 from crypto_lakehouse.lake.parquet import GroupWriter, conform
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
+from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
 
 Rows: TypeAlias = pl.DataFrame | pa.Table | Iterable[pl.DataFrame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
@@ -61,7 +61,7 @@ def write_partition(
     bytes, however they are cut. Raises ValueError if a frame does not fit the schema or its place or a name
     is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
     """
-    schema = schema_of(layer, table)
+    schema = slice_schema(layer, table, exchange, market)
     path = _path(layer, table, exchange, market, key)
     frames: Iterable[pl.DataFrame | pa.Table] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
     seen = _Seen(schema)
@@ -166,7 +166,7 @@ def scan_partitions(
         if key not in present:
             raise _missing(store, path)
     column = cadence_of(layer, table).partition_column
-    return scan_hive(store, schema_of(layer, table), paths, {column: pl.String()})
+    return scan_hive(store, slice_schema(layer, table, exchange, market), paths, {column: pl.String()})
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
