@@ -51,7 +51,7 @@ def clean_open_interest(bronze: pl.DataFrame, feed: Feed, first: date, end: date
     label = text_to_time(pl.col("create_time"))
     rounded = label.dt.round(_PERIOD)
     ends = epoch_value(feed, Topic.LABEL, first) == "period_end"
-    distance = (label - rounded).abs()
+    distance = (canonical("label_time") - canonical("label_time").dt.round(_PERIOD)).abs()
     values = [canonical(name) for name in _METRICS]
     bad_time, outside = time_rules({"create_time": canonical("period_start")}, first, end, TEXT_TIME)
     return clean(

@@ -77,7 +77,7 @@ def clean_price_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date)
 
     Open times are snapped as those of ``clean_klines``. Mark and index prices are positive, the premium
     index need not be. Where a key comes more than once, the row with the most samples is kept, then the
-    last in the file. The file's volumes, which are all 0, are dropped.
+    last in the file. The file's volumes mean nothing here and are left out.
     """
     return clean(
         bronze,
