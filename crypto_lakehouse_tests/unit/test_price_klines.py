@@ -89,11 +89,11 @@ def test_only_the_premium_may_be_zero_or_negative(of: Feed, low: float) -> None:
 
 @pytest.mark.requirement("D2")
 def test_of_one_minute_the_most_samples_then_the_last_line_survives() -> None:
-    changes = [{"count": 9, "close": 10.0}, {"count": 9, "close": 10.5}, {"count": 8}, {"count": 9, "close": 10.5}]
+    changes = [{"count": 9, "close": 10.0}, {"count": 9, "close": 10.5}, {"count": 9, "close": 10.5}, {"count": 8}]
     result = cleaned(MARK, [{**row(MARK, 0), **change} for change in changes])
     assert result.rows.select("sample_count", "close").rows() == [(9, 10.5)]
     assert result.rejected.sort("source_line").select("source_line", "reason").rows() == [
         (1, "duplicate_conflict"),
         (2, "duplicate"),
-        (3, "duplicate_conflict"),
+        (4, "duplicate_conflict"),
     ]
