@@ -23,12 +23,19 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-# One asset makes these; none is made alone.
-TOGETHER = (CONTINUOUS, GAPS, STATES)
 _NEW_HOME = (
     "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GoldTable:
+    """A gold table: the silver table that it is made from, and all tables that one asset makes with it."""
+
+    source: str
+    together: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ def plan(
     """
     gold = gold_tables(environment)
     try:
-        source = feed(exchange, market, MINUTES if table in gold else table)
+        source = feed(exchange, market, gold[table].source if table in gold else table)
     except KeyError as error:
         raise ValueError(f"{error.args[0]}; or {', '.join(gold)}") from None
     active = environment.table_names
@@ -116,17 +123,20 @@ def plan(
     if end > today:
         raise ValueError(f"{keys[-1]} has not ended (UTC): end with a day that lies in an ended partition")
     if table in gold:
-        tables = [("gold", name) for name in (TOGETHER if table in TOGETHER else (table,))]
+        tables = [("gold", name) for name in gold[table].together]
     else:
         tables = [("bronze", table), ("silver", table)]
-        tables += [("gold", name) for name in gold] if table == MINUTES else []
+        tables += [("gold", name) for name, of in gold.items() if of.source == table]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
 
 
-def gold_tables(environment: Environment) -> list[str]:
-    """Names of the gold tables that are made by the settings."""
-    return [*TOGETHER, *(bars.table for bars in environment.bars_kinds)]
+def gold_tables(environment: Environment) -> dict[str, GoldTable]:
+    """The gold tables that are made by the settings, where their source is, in the order of making them."""
+    groups: list[tuple[str, tuple[str, ...]]] = [(MINUTES, (CONTINUOUS, GAPS, STATES))]
+    groups += [(MINUTES, (bars.table,)) for bars in environment.bars_kinds]
+    groups += [(table, id_tables(table)) for table in NUMBERED]
+    return {name: GoldTable(source, names) for source, names in groups for name in names}
 
 
 def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
@@ -136,7 +146,8 @@ def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | 
     market = done.market
     made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
     days = tuple(key for key in made if key[: len("YYYY-MM")] in done.keys)
-    assets = tuple(asset_key("gold", market, name) for name in gold_tables(environment))
+    gold = gold_tables(environment)
+    assets = tuple(asset_key("gold", market, name) for name, of in gold.items() if of.source == MINUTES)
     return Plan(market, Cadence.DAILY, assets, days) if days else None
 
 
