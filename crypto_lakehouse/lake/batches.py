@@ -13,7 +13,8 @@ import polars as pl
 from crypto_lakehouse.lake.partitions import scan_partitions
 from crypto_lakehouse.lake.store import LakeStore
 
-BATCH_ROWS = 250_000
+# With the eight columns that klines need, a batch takes about ten megabytes, and its work some times that.
+BATCH_ROWS = 100_000
 
 
 def partition_batches(

@@ -15,7 +15,7 @@ from crypto_lakehouse.catalog.epochs import Topic, epoch_value
 from crypto_lakehouse.schemas.klines import KLINES
 
 _SUMS = ("base_volume", "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume")
-_LAST_INSTANT = {"ms": timedelta(milliseconds=1), "us": timedelta(microseconds=1)}
+_MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
 
 
 def klines_from_trades(trades: pl.DataFrame, interval: Interval, market: Market) -> pl.DataFrame:
@@ -84,13 +84,14 @@ def merge_klines(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 def _last_instant(open_times: pl.Series, market: Market) -> pl.Expr:
     """How long before the next window each one ends."""
-    units = {day: _LAST_INSTANT[_unit(market, day)] for day in open_times.dt.date().unique()}
-    return pl.col("open_time").dt.date().replace_strict(units, return_dtype=pl.Duration("us"))
+    days = open_times.dt.date().unique()
+    micros = pl.Series([day for day in days if _unit(market, day) == "us"], dtype=pl.Date)
+    return pl.when(pl.col("open_time").dt.date().is_in(micros.implode())).then(_MICROSECOND).otherwise(_MILLISECOND)
 
 
 def _unit(market: Market, day: date) -> str:
     klines = feed(market.exchange, market.name, "klines_1m")
     unit = epoch_value(klines, Topic.TIME_UNIT, day)
-    if unit is None:
+    if unit not in ("ms", "us"):
         raise ValueError(f"the epoch registry has no time unit of {klines.name} on {day}")
     return unit
