@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_SYMBOLS = 5
+PREVIEW_SYMBOLS = 5
 
 
 def sparkline(values: list[float], width: int = 24) -> str:
@@ -23,16 +25,20 @@ def sparkline(values: list[float], width: int = 24) -> str:
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def preview_markdown(rows: pl.DataFrame) -> str:
-    """Rows, and the run of the price or rate, of the first symbols of a partition."""
-    if rows.is_empty():
+def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
+    """Rows, and the run of the price or rate, of the first of a partition's ``symbols`` symbols.
+
+    ``frames`` are the partition's first rows; of a very long first symbol they may be a part.
+    """
+    if not any(frame.height for frame in frames):
         return "This partition is empty."
+    rows = pl.concat(frames)
     price = next((name for name in ("close", "funding_rate", "last_funding_rate") if name in rows.columns), None)
     lines = [f"| symbol | rows | {price or ''} | last |", "|---|---|---|---|"]
     for (symbol,), group in rows.group_by("symbol", maintain_order=True):
         values = group[price].drop_nulls().to_list() if price else []
         lines.append(f"| {symbol} | {group.height:,} | {sparkline(values)} | {values[-1] if values else ''} |")
-        if len(lines) == _SYMBOLS + 2:
+        if len(lines) == PREVIEW_SYMBOLS + 2:
             break
-    more = rows["symbol"].n_unique() - _SYMBOLS
+    more = symbols - PREVIEW_SYMBOLS
     return "\n".join(lines) + (f"\n\nand {more} symbols more" if more > 0 else "")

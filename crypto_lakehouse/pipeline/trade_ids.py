@@ -14,8 +14,8 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
-from crypto_lakehouse.lake.batches import BATCH_ROWS, partition_batches
 from crypto_lakehouse.lake.partitions import partition_exists, read_partition, scan_partitions
+from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import MINUTES, lacking
 from crypto_lakehouse.schemas.klines import KLINES
@@ -35,6 +35,8 @@ from crypto_lakehouse.transforms.trade_klines import klines_from_trades, merge_k
 NUMBERED = ("agg_trades", "trades")
 _IDS = ("symbol", "trade_id", "time")
 _TRADED = (*_IDS, "price", "base_quantity", "quote_quantity", "contracts", "is_buyer_maker")
+# Rows that are worked on at once; more of them are no faster and take more memory.
+_BATCH_ROWS = 100_000
 _SINGLE_IDS = ("first_trade_id", "last_trade_id")
 
 
@@ -60,10 +62,10 @@ class IdsPartition:
 class TradeIds:
     """Makes days of a feed's id tables from its silver rows of the day and the last ids of the day before.
 
-    ``batch_rows`` is how many rows are held at once; it changes no result.
+    ``batch_rows`` is how many rows are worked on at once; it changes no result.
     """
 
-    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = BATCH_ROWS) -> None:
+    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS) -> None:
         self._store, self._feed, self._batch_rows = store, feed, batch_rows
         self._place = (feed.table, feed.exchange, feed.market.name)
         self._continuity = (id_tables(feed.table)[0], feed.exchange, feed.market.name)
@@ -113,7 +115,7 @@ class TradeIds:
     def _batches(self, key: str) -> Iterator[pl.DataFrame]:
         """Ids and times of a silver day in batches; the first one is empty, so that there is always one."""
         yield _no_rows()
-        yield from partition_batches(self._store, "silver", *self._place, key, _IDS, self._batch_rows)
+        yield from _batches(self._store, self._feed, key, _IDS, self._batch_rows)
 
     def _ids_before(self, key: str) -> pl.DataFrame:
         before = _next(key, -1)
@@ -133,7 +135,7 @@ class TradeIds:
         return read_partition(self._store, "gold", *self._continuity, key)
 
 
-def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = BATCH_ROWS) -> list[Finding]:
+def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS) -> list[Finding]:
     """Findings (symbol, what): one-minute klines rebuilt from a stored day of trades, against silver.klines_1m.
 
     Of symbols that both have on that day; none where silver has no klines of it. A symbol that one of them
@@ -155,8 +157,7 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
     """One-minute klines from a day of trades, the whole day of some symbols at once."""
     columns = (*_TRADED, *_SINGLE_IDS) if feed.schema == "agg_trades" else _TRADED
     unfinished: list[pl.DataFrame] = []
-    place = (feed.table, feed.exchange, feed.market.name)
-    for rows in partition_batches(store, "silver", *place, key, columns, batch_rows):
+    for rows in _batches(store, feed, key, columns, batch_rows):
         klines = merge_klines([*unfinished, klines_from_trades(rows, INTERVALS["1m"], feed.market)])
         # Rows come by symbol, so that only the last one's may go on in the next batch.
         goes_on = pl.col("symbol") == rows["symbol"][-1]
@@ -165,6 +166,13 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
         if finished.height:
             yield finished
     yield from unfinished
+
+
+def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Silver rows in order of symbol and id, at most ``batch_rows`` at once."""
+    place = ("silver", feed.table, feed.exchange, feed.market.name, key)
+    for piece in read_pieces(store, *place, order="trade_id", rows=batch_rows, columns=columns):
+        yield from piece.iter_slices(batch_rows)
 
 
 def _no_rows() -> pl.DataFrame:

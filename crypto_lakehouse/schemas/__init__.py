@@ -6,9 +6,12 @@ named ``layer.table`` everywhere: ``silver.klines_1m``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType, feeds
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
@@ -74,17 +77,28 @@ def bronze_schema(feed: Feed) -> Schema:
     )
 
 
+def slice_schema(layer: str, table: str, exchange: str, market: str) -> Schema:
+    """Schema of one market's partitions of a table: in bronze that of its own files. Raises KeyError."""
+    feed = FEEDS.get((exchange, market, table))
+    return bronze_schema(feed) if layer == "bronze" and feed else schema_of(layer, table)
+
+
+def _bronze_of_all(feeds: Sequence[Feed]) -> Schema:
+    """The columns of a table whose files differ between markets: null where a market's files lack one."""
+    schemas = [bronze_schema(feed) for feed in feeds]
+    columns = {column.name: column for schema in schemas for column in schema.columns if column not in _PROVENANCE}
+    return replace(schemas[0], columns=(*columns.values(), *_PROVENANCE))
+
+
 def silver_schema(feed: Feed) -> Schema:
     """Schema of a feed's silver rows."""
     return _SILVER[feed.schema]
 
 
 def schema_of(layer: str, table: str) -> Schema:
-    """Schema of ``layer.table``. Raises KeyError that names the layer's tables."""
-    if layer in ("bronze", "silver"):
-        for feed in FEEDS.values():
-            if feed.table == table:
-                return bronze_schema(feed) if layer == "bronze" else silver_schema(feed)
+    """Schema of ``layer.table`` over all markets. Raises KeyError that names the layer's tables."""
+    if layer in ("bronze", "silver") and (found := feeds([table])):
+        return _bronze_of_all(found) if layer == "bronze" else silver_schema(found[0])
     if layer == "gold" and table in _GOLD:
         return _GOLD[table]
     if layer == "gold" and (bars := bars_of_table(table)):
@@ -129,5 +143,6 @@ __all__ = [
     "cadence_of",
     "schema_of",
     "silver_schema",
+    "slice_schema",
     "table_names",
 ]

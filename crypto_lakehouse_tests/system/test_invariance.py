@@ -18,7 +18,7 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
@@ -55,8 +55,7 @@ def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = ""
     for part in bronze.partitions(keys):
         write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows)
     for key in keys:
-        rows = read_partition(store, "bronze", UM.table, "binance", "um", key)
-        minutes = silver_partition(UM, key, rows, store, NOW).rows
+        minutes = silver_partition(UM, key, store, NOW).rows
         write_partition(store, "silver", UM.table, "binance", "um", key, minutes)
 
 

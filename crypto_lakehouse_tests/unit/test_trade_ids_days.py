@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import INTERVALS, Feed, feed
-from crypto_lakehouse.lake.batches import partition_batches
 from crypto_lakehouse.lake.partitions import MissingPartition, list_keys, read_partition, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.trade_ids import IdsPartition, TradeIds, check_klines, id_tables
@@ -166,21 +165,6 @@ def test_a_day_that_silver_lacks_is_an_error_that_says_how_to_make_it(store: Lak
     store_silver(store, {KEYS[1]: []})
     assert run(store, [KEYS[1]]) == [KEYS[1]]
     assert _stored(store, KEYS[1]).equals(empty(schema_of("gold", "trades_continuity")))
-
-
-@pytest.mark.requirement("F4.8")
-def test_batches_are_the_rows_in_order(store: LakeStore) -> None:
-    store_silver(store, {KEYS[0]: [*day(0, *range(7), symbol="B"), *day(0, 5)], KEYS[1]: []})
-
-    def batches(key: str) -> list[list[tuple[object, ...]]]:
-        place = ("silver", "trades", "binance", "um", key)
-        return [part.rows() for part in partition_batches(store, *place, ["symbol", "trade_id"], 3)]
-
-    expected = [("A", 5), *(("B", n) for n in range(7))]
-    assert batches(KEYS[0]) == [expected[:3], expected[3:6], expected[6:]]
-    assert batches(KEYS[1]) == []
-    with pytest.raises(MissingPartition):
-        batches(KEYS[2])
 
 
 @pytest.mark.requirement("F4.9")

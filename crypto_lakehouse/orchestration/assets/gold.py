@@ -12,11 +12,11 @@ import dagster as dg
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.partitions import MissingPartition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, partition_metadata
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold import (
@@ -132,7 +132,5 @@ def _about(part: MinutesPartition) -> dict[str, Any]:
 
 def rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
     """Write a gold partition that the run is not for, and record it."""
-    info = write_partition(store, "gold", table, market.exchange, market.name, made.key, made.rows)
-    return dg.AssetMaterialization(
-        asset_key("gold", market, table), partition=made.key, metadata=partition_metadata(info, made)
-    )
+    _, metadata = store_partition(store, "gold", table, market.exchange, market.name, made)
+    return dg.AssetMaterialization(asset_key("gold", market, table), partition=made.key, metadata=metadata)
