@@ -25,11 +25,19 @@ from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Colu
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
+from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES, "instruments": INSTRUMENTS}
+_GOLD = {
+    "continuous_1m": CONTINUOUS,
+    "gaps": GAPS,
+    "symbol_states": SYMBOL_STATES,
+    "instruments": INSTRUMENTS,
+    **{f"{trades.name}_continuity": ID_CONTINUITY for trades in (AGG_TRADES, TRADES)},
+    **{f"{trades.name}_missing_ids": MISSING_IDS for trades in (AGG_TRADES, TRADES)},
+}
 _SILVER = {
     schema.name: schema
     for schema in (
