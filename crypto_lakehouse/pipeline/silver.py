@@ -12,7 +12,7 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.clean import Cleaned
 from crypto_lakehouse.transforms.funding import clean_funding_rates
@@ -76,7 +76,7 @@ def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime)
 
 def _pieces(feed: Feed, key: str, store: LakeStore) -> Iterator[pl.DataFrame]:
     where = ("bronze", feed.table, feed.exchange, feed.market.name, key)
-    pieces = read_pieces(store, *where, order=feed.file_format.order_column if feed.file_format.large else None)
+    pieces = read_pieces(store, *where, order=bronze_schema(feed).id_column)
     if silver_schema(feed).archive_symbol == "symbol":
         return pieces
     # Silver is in order of another symbol than bronze, so it is cleaned as a whole.

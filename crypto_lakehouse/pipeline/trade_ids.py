@@ -18,6 +18,7 @@ from crypto_lakehouse.lake.partitions import partition_exists, read_partition, s
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import MINUTES, lacking
+from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.compare import Finding, klines_against_trades
 from crypto_lakehouse.transforms.trade_ids import (
@@ -171,7 +172,7 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
 def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
     """Silver rows in order of symbol and id, at most ``batch_rows`` at once."""
     place = ("silver", feed.table, feed.exchange, feed.market.name, key)
-    for piece in read_pieces(store, *place, order="trade_id", rows=batch_rows, columns=columns):
+    for piece in read_pieces(store, *place, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
         yield from piece.iter_slices(batch_rows)
 
 

@@ -76,6 +76,7 @@ def bronze_schema(feed: Feed) -> Schema:
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
         row_group_rows=EVENT_ROWS if feed.file_format.large else BAR_ROWS,
+        id_column=feed.file_format.order_column if feed.file_format.large else None,
     )
 
 
