@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo test lint format specs ui lock clean
+.PHONY: help demo test lint format docs specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -30,6 +30,9 @@ lint: $(READY)  ## Lint, format and type checks
 format: $(READY)  ## Mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY)  ## docs/api/data-formats.md, from the catalogue, the epoch registry and the schemas
+	$(BIN)/python -m crypto_lakehouse.document
 
 specs: $(READY)  ## The traceability table: requirement, tests, last result
 	$(BIN)/python -m crypto_lakehouse_tests.traceability

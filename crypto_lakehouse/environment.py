@@ -19,8 +19,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.catalog.tables import select_tables
 
 PREFIX = "LAKEHOUSE_"
+_TABLES = tuple(dict.fromkeys(table for _, _, table in FEEDS))
 
 
 class SettingsError(Exception):
@@ -74,7 +76,9 @@ class Environment(BaseSettings):
         "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision", description="where they are listed"
     )
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
-    tables: str = Field("klines_1m,funding_rates", description="tables that are made, comma-separated")
+    tables: str = Field(
+        "klines_1m,funding_rates", description="tables that are made: names, patterns (mark_klines_*), !exclusions"
+    )
     bars: str = Field("1h,1d", description="bars that are made: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
     gap_days: float = Field(1.0, gt=0, le=366, description="silence in days beyond which a price jump is a gap")
     gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a silence a gap")
@@ -101,10 +105,7 @@ class Environment(BaseSettings):
     @field_validator("tables")
     @classmethod
     def _check_tables(cls, value: str) -> str:
-        known = {table for _, _, table in FEEDS}
-        for table in value.split(","):
-            if table.strip() not in known:
-                raise ValueError(f"no table {table.strip()!r}; there are {', '.join(sorted(known))}")
+        select_tables(value, _TABLES)
         return value
 
     @field_validator("bars")
@@ -125,8 +126,8 @@ class Environment(BaseSettings):
 
     @property
     def table_names(self) -> list[str]:
-        """``tables``, as a list."""
-        return [table.strip() for table in self.tables.split(",")]
+        """Names of the tables that ``tables`` means, in the order of the catalogue."""
+        return select_tables(self.tables, _TABLES)
 
     @classmethod
     def load(cls, **overrides: Any) -> Environment:

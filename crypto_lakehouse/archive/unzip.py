@@ -15,7 +15,10 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 MAX_BYTES = 256 * 1024**2
-"""Default limit of an inflated member, in bytes; the largest of the feeds, a day of 1s klines, has some 13 MB."""
+"""Default limit of an inflated member, in bytes; a day of 1s klines has some 13 MB."""
+
+LARGE_MAX_BYTES = 64 * 1024**3
+"""Limit of a member that is never held as a whole; a day of trades of one symbol can have some gigabytes."""
 
 MAX_RATIO = 100
 """Highest inflated:deflated ratio past ``RATIO_FLOOR``; CSV stays under 20."""
@@ -107,6 +110,25 @@ def iter_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> I
             raise BadZip("corrupt", f"{path.name}: the deflate stream and the stated size do not agree")
         if total != info.file_size or crc != info.CRC:
             raise BadZip("corrupt", f"{path.name}: CRC or size of {info.filename} is not the stated one")
+
+
+def verified_member(
+    path: Path, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 64 * 1024**2
+) -> Iterator[bytes]:
+    """The bytes of the only member in chunks, the first of them only after the whole was found to be good.
+
+    A member of up to ``held`` bytes is kept while it is looked at, a larger one is inflated twice, so that
+    memory stays bounded. Raises as ``read_member`` does.
+    """
+    chunks: list[bytes] | None = []
+    size = 0
+    for chunk in iter_member(path, expected_name, max_bytes):
+        size += len(chunk)
+        if chunks is not None and size <= held:
+            chunks.append(chunk)
+        else:
+            chunks = None
+    yield from iter_member(path, expected_name, max_bytes) if chunks is None else chunks
 
 
 def _check(path: Path, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int) -> zipfile.ZipInfo:

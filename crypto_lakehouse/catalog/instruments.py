@@ -79,6 +79,14 @@ class ContractType(StrEnum):
     DELIVERY = "delivery"
     OPTION = "option"
 
+    @classmethod
+    def parse(cls, text: str) -> ContractType:
+        """From its name. Raises ValueError that says what there is."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise ValueError(f"no contract type {text!r}; there are {', '.join(cls)}") from None
+
 
 @dataclass(frozen=True, slots=True)
 class SymbolFacts:

@@ -1,4 +1,4 @@
-"""The vocabulary of the catalogue: exchanges, markets, intervals, feeds and the format of their files.
+"""The vocabulary of the catalogue: exchanges, markets, intervals, feeds, the format of their files and its epochs.
 
 Here belong the plain, frozen descriptions that the entries (``binance.py``) are made of. Entries,
 I/O, Dagster and frames do not belong here.
@@ -6,10 +6,12 @@ I/O, Dagster and frames do not belong here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
+from itertools import product
+from typing import Any
 
 
 class Cadence(StrEnum):
@@ -153,3 +155,100 @@ class Feed:
         if self.cadence is Cadence.MONTHLY:
             first, day = first.replace(day=1), day.replace(day=1)
         return first <= day and (last is None or day <= last)
+
+    def span(self, today: date) -> tuple[date, date]:
+        """Days of which the archive can have files, [first, end): whole partitions, but none from ``today`` on."""
+        first, end = self.first_date, today
+        if self.last_date is not None:
+            end = min(today, self.last_date + timedelta(days=1))
+        if self.cadence is Cadence.MONTHLY:
+            first = first.replace(day=1)
+            if self.last_date is not None:
+                end = min(today, (self.last_date.replace(day=1) + timedelta(days=31)).replace(day=1))
+        return first, end
+
+
+class Topic(StrEnum):
+    """What a fact about an archive is about; ``TOPIC_VALUES`` says what ``Epoch.value`` then holds."""
+
+    HEADER = "header"
+    TIME_UNIT = "time_unit"
+    LABEL = "label"
+    BANDS = "bands"
+    FROZEN = "frozen"
+    ROWS = "rows"
+    COLUMN_MEANING = "column_meaning"
+    JITTER = "jitter"
+    INTERVAL = "interval"
+    ALIGNMENT = "alignment"
+    CADENCE = "cadence"
+    WITNESS = "witness"
+    DUPLICATES = "duplicates"
+    HOLES = "holes"
+    SYMBOLS = "symbols"
+    REPLACED = "replaced"
+    BAD_DAYS = "bad_days"
+
+
+TOPIC_VALUES: Mapping[Topic, str] = {
+    Topic.HEADER: "Whether files begin with a header line: never, always, or sniff (it has to be looked at).",
+    Topic.TIME_UNIT: "Unit of the times in the file: ms, us, or text.",
+    Topic.LABEL: "Which end of its period a row is labelled with: period_start or period_end.",
+    Topic.BANDS: "Edges of the bands in percent of the mid price, on either side.",
+    Topic.FROZEN: "Edges in percent, with their sign, of bands that do not change.",
+    Topic.ROWS: "Rows of a symbol on a whole day.",
+    Topic.COLUMN_MEANING: "Columns that mean other things than their names say, as column=meaning.",
+    Topic.JITTER: "Greatest distance of a time behind the full hour, in milliseconds.",
+    Topic.INTERVAL: "Hours between events that occur.",
+    Topic.ALIGNMENT: "How times lie on the grid of the interval: off_grid, or monday.",
+    Topic.CADENCE: "Files that exist where not all cadences do: monthly.",
+    Topic.WITNESS: "Which files are right where daily and monthly ones differ: daily.",
+    Topic.DUPLICATES: "Rows that come more than once: all_rows, some_rows, or ids (numbers that come twice).",
+    Topic.HOLES: "What lacks or is in disorder on any day: rows, ids, order, values, symbols, early_close.",
+    Topic.SYMBOLS: "What a symbol may be: relisted, renamed, settled, delisted, pair, perpetual.",
+    Topic.REPLACED: "How files change after they were published: in_place, stale_checksum, late.",
+    Topic.BAD_DAYS: "What is wrong on these days: halt, truncated, no_file, rows, ids, values, times, order, checksum.",
+}
+
+# A day has one value of these.
+EXCLUSIVE_TOPICS = frozenset({Topic.HEADER, Topic.TIME_UNIT, Topic.LABEL, Topic.BANDS, Topic.ROWS})
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One fact about the files of a type for the UTC days ``first`` to ``last``, both inclusive; None is open.
+
+    ``value`` is for programs (see ``TOPIC_VALUES``), ``what`` for people, ``source`` says where it was seen.
+    A fact may hold for files of one ``cadence``, some ``intervals`` (names) or some ``symbols`` alone; None
+    and empty mean all of them.
+    """
+
+    exchange: str
+    market: str
+    archive_type: str
+    topic: Topic
+    value: str
+    first: date | None
+    last: date | None
+    what: str
+    source: str
+    cadence: Cadence | None = None
+    intervals: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+
+    @classmethod
+    def each(cls, exchange: str, markets: Iterable[str], types: Iterable[str], *fact: Any, **only: Any) -> list[Epoch]:
+        """The same fact (``topic`` and what follows it) about several types in several markets."""
+        return [cls(exchange, market, name, *fact, **only) for market, name in product(markets, types)]
+
+    def holds_on(self, day: date) -> bool:
+        """Whether the fact holds for the file of this UTC day."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+    def is_about(self, feed: Feed) -> bool:
+        """Whether the fact is about the files that the feed is read from."""
+        return (
+            (self.exchange, self.market, self.archive_type) == (feed.exchange, feed.market.name, feed.archive_type)
+            and self.cadence in (None, feed.cadence)
+            and (not self.intervals or (feed.interval is not None and feed.interval.name in self.intervals))
+        )

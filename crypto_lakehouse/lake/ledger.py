@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.lake.partitions import conform, encode, scan
+from crypto_lakehouse.lake.parquet import conform, encode
+from crypto_lakehouse.lake.partitions import scan
 from crypto_lakehouse.lake.paths import feed_dir, log_dir
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
@@ -43,7 +44,7 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
     if changed:
         schema = schema_of("ledger", "files")
         # A period without files has no etag and no time: the ledger takes nulls rather than inventions.
-        data = encode(conform(table_of(changed, schema), schema, nulls_allowed=True))
+        data = encode(conform(table_of(changed, schema), schema, nulls_allowed=True), schema)
         name = hashlib.sha256(data).hexdigest()[:32]
         store.write_bytes_atomic(f"{_dir(feed, key)}/{name}.parquet", data)
     return len(changed)

@@ -1,28 +1,29 @@
 """Partitions of tables: written whole and atomically as one Parquet file each, read and scanned by key.
 
-Here belongs what the lake's Parquet looks like. What rows mean belongs to ``transforms``, which table
-has which columns to ``schemas``, public reading by symbol and time to ``lake.read``.
+What the Parquet looks like is in ``parquet.py``, reading in pieces in ``pieces.py``. What rows mean belongs
+to ``transforms``, which table has which columns to ``schemas``, public reading by symbol and time to ``read``.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.parquet import GroupWriter, conform
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
+from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
 
-# Ten symbol-days of one-minute klines: large enough to compress, small enough to skip by symbol.
-ROW_GROUP_ROWS = 14_400
+Rows: TypeAlias = pl.DataFrame | pa.Table | Iterable[pl.DataFrame]
+"""Rows of a partition: one frame, or frames in order of the primary key."""
 
 
 class MissingPartition(LakeError):
@@ -51,27 +52,69 @@ def write_partition(
     exchange: str,
     market: str,
     key: str,
-    frame: pl.DataFrame | pa.Table,
+    rows: Rows,
 ) -> PartitionInfo:
-    """Replace one partition by the rows of ``frame``, sorted by primary key; no rows is a partition too.
+    """Replace one partition by ``rows``, sorted by primary key; no rows is a partition too.
 
-    The same rows give the same bytes. Raises ValueError if the frame does not fit the schema or a
-    name is unsafe, KeyError on an unknown table, LakeError if the storage refuses.
+    ``rows`` is one frame in any order, or an iterable of frames each of which comes, by primary key, after
+    those before it: they are written as they come and never held together. The same rows give the same
+    bytes, however they are cut. Raises ValueError if a frame does not fit the schema or its place or a name
+    is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
     """
-    schema = schema_of(layer, table)
+    schema = slice_schema(layer, table, exchange, market)
     path = _path(layer, table, exchange, market, key)
-    try:
-        rows = conform(frame, schema, nulls_allowed=False)
-    except ValueError as error:
-        raise ValueError(f"cannot write {path}: {error}") from error
-    data = encode(rows)
-    store.write_bytes_atomic(path, data)
-    span: tuple[Any, Any] = (None, None)
-    if pa.types.is_timestamp(rows.schema.field(schema.time_column).type):
-        times = pl.Series(rows[schema.time_column])
-        span = (times.min(), times.max())
-    symbols = pl.Series(rows["symbol"]).n_unique()
-    return PartitionInfo(rows.num_rows, len(data), symbols, *span, store.polars_uri(path))
+    frames: Iterable[pl.DataFrame | pa.Table] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
+    seen = _Seen(schema)
+    with store.publishing(path) as draft:
+        with store.explained("write", path):
+            writer = GroupWriter(draft, schema)
+        try:
+            for frame in frames:
+                try:
+                    checked = conform(frame, schema, nulls_allowed=False)
+                    seen.add(checked)
+                except ValueError as error:
+                    raise ValueError(f"cannot write {path}: {error}") from error
+                with store.explained("write", path):
+                    writer.write(checked)
+            with store.explained("write", path):
+                writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        size = draft.stat().st_size
+    return PartitionInfo(seen.rows, size, seen.symbols, seen.first, seen.last, store.polars_uri(path))
+
+
+class _Seen:
+    """What a partition holds, counted while it is written; refuses frames that are out of order."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.rows = self.symbols = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._key = list(schema.primary_key)
+        self._time = schema.time_column if pa.types.is_timestamp(schema.arrow.field(schema.time_column).type) else None
+        self._end: tuple[Any, ...] | None = None
+        self._symbol: str | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        """Count rows in order of the key. Raises ValueError where they belong before rows seen already."""
+        if not rows.num_rows:
+            return
+        begin, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
+        if self._end is not None and begin < self._end:
+            raise ValueError(f"rows of {begin} come after those of {self._end}; give frames in order of {self._key}")
+        self._end = end
+        self.rows += rows.num_rows
+        symbols = pl.Series(rows["symbol"]).unique(maintain_order=True)
+        self.symbols += len(symbols) - int(symbols[0] == self._symbol)
+        self._symbol = rows["symbol"][rows.num_rows - 1].as_py()
+        if self._time is not None:
+            times = pl.Series(rows[self._time])
+            span: tuple[Any, Any] = (times.min(), times.max())
+            self.first = span[0] if self.first is None else min(self.first, span[0])
+            self.last = span[1] if self.last is None else max(self.last, span[1])
 
 
 def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
@@ -82,6 +125,20 @@ def read_partition(store: LakeStore, layer: str, table: str, exchange: str, mark
     except FileNotFoundError:
         raise _missing(store, path) from None
     return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
+
+
+@contextmanager
+def open_partition(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
+) -> Iterator[pa.NativeFile]:
+    """The partition's Parquet as an open file. Raises MissingPartition if it does not exist."""
+    path = _path(layer, table, exchange, market, key)
+    try:
+        source = store.open_file(path)
+    except FileNotFoundError:
+        raise _missing(store, path) from None
+    with source:
+        yield source
 
 
 def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> bool:
@@ -109,7 +166,7 @@ def scan_partitions(
         if key not in present:
             raise _missing(store, path)
     column = cadence_of(layer, table).partition_column
-    return scan_hive(store, schema_of(layer, table), paths, {column: pl.String()})
+    return scan_hive(store, slice_schema(layer, table, exchange, market), paths, {column: pl.String()})
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
@@ -138,85 +195,6 @@ def scan_hive(
         storage_options=store.polars_options(),
     )
     return frame.select(*columns, *from_path)
-
-
-def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:
-    """The rows as exactly ``schema.arrow``, in primary key order.
-
-    Raises ValueError on missing or unknown columns, on values that do not fit their type and, unless
-    ``nulls_allowed``, on nulls in a column that must have none.
-    """
-    table = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
-    if set(table.column_names) != set(schema.column_names) or table.num_columns != len(schema.columns):
-        missing = sorted(set(schema.column_names) - set(table.column_names))
-        unknown = sorted(set(table.column_names) - set(schema.column_names))
-        raise ValueError(f"columns do not fit {schema.name}: missing {missing}, unknown or double {unknown}")
-    arrays = []
-    for column in schema.columns:
-        values = table[column.name]
-        aware = not pa.types.is_timestamp(column.type) or getattr(values.type, "tz", None) is not None
-        if not (aware or pa.types.is_null(values.type)):
-            raise ValueError(f"column {column.name} is {values.type}: it needs times with the time zone UTC")
-        try:
-            values = values.cast(column.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValueError(
-                f"column {column.name} is {values.type} and does not fit {column.type}: {error}"
-            ) from error
-        if values.null_count and not (nulls_allowed or column.nullable):
-            raise ValueError(f"column {column.name} has {values.null_count} nulls and must have none")
-        arrays.append(values)
-    return _sorted(pa.Table.from_arrays(arrays, schema=schema.arrow), schema)
-
-
-def encode(table: pa.Table) -> bytes:
-    """The table as Parquet bytes in the lake's layout; row groups do not split a symbol that fits one."""
-    encodings = {}
-    for field in table.schema:
-        if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
-            encodings[field.name] = "DELTA_BINARY_PACKED"
-        elif pa.types.is_floating(field.type):
-            encodings[field.name] = "PLAIN"
-    sink = io.BytesIO()
-    with pq.ParquetWriter(
-        sink,
-        table.schema,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[f.name for f in table.schema if pa.types.is_string(f.type)],
-        column_encoding=encodings,
-        write_statistics=True,
-        store_schema=False,
-    ) as writer:
-        for first, count in _row_groups(table):
-            writer.write_table(table.slice(first, count), row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
-
-
-def _row_groups(table: pa.Table) -> Iterator[tuple[int, int]]:
-    lengths = pl.Series("symbol", table["symbol"]).rle().struct.field("len").to_list()
-    first = count = 0
-    for length in lengths:
-        if count and count + length > ROW_GROUP_ROWS:
-            yield first, count
-            first, count = first + count, 0
-        count += length
-    if count:
-        yield first, count
-
-
-def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
-    keys = pl.DataFrame(table.select(list(schema.primary_key)))
-    behind, tied = pl.lit(False), pl.lit(True)
-    for name in schema.primary_key:
-        # A null orders first; comparing with one gives null, which counts as not sorted.
-        now, before = pl.col(name), pl.col(name).shift(1)
-        behind |= tied & (now < before)
-        tied &= now == before
-    if not keys.select(behind.fill_null(True).slice(1).any()).item():
-        return table
-    order = keys.select(pl.arg_sort_by(list(schema.primary_key), maintain_order=True)).to_series()
-    return table.take(order.to_arrow())
 
 
 def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed, feeds
 from crypto_lakehouse.lake.ledger import Row, read_log, table_of
-from crypto_lakehouse.lake.partitions import conform, encode
+from crypto_lakehouse.lake.parquet import conform, encode
 from crypto_lakehouse.lake.paths import feed_dir, log_dir
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
@@ -43,7 +43,7 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
         return 0
     schema = schema_of("quarantine", "rejected")
     table = table_of([{**row, "seen_at": now} for row in facts], schema)
-    store.write_bytes_atomic(path, encode(conform(table, schema, nulls_allowed=True)))
+    store.write_bytes_atomic(path, encode(conform(table, schema, nulls_allowed=True), schema))
     return len(facts)
 
 

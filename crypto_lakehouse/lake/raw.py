@@ -6,6 +6,7 @@ Here belong storing and finding them. Downloading and verifying against the arch
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,17 +34,15 @@ class RawStore:
         path = raw_path(self.exchange, key, sha256)
         if not self.keep:
             return None
+        found = Path(self.store.path(path)) if self.store.is_local else directory / Path(path).name
         try:
-            data = self.store.read_bytes(path)
+            if not self.store.is_local:
+                self.store.fetch_to(path, found)
+            with self.store.explained("read", path), found.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except FileNotFoundError:
             return None
-        if hashlib.sha256(data).hexdigest() != sha256:
-            return None
-        if self.store.is_local:
-            return Path(self.store.path(path))
-        copy = directory / Path(path).name
-        copy.write_bytes(data)
-        return copy
+        return found if digest == sha256 else None
 
     def put(self, key: str, sha256: str, path: Path) -> None:
         """Keep the file at ``path``, whose sha256 the caller has verified; other versions stay.
@@ -51,5 +50,6 @@ class RawStore:
         Raises ValueError on an unsafe key or hash, LakeError if the storage refuses.
         """
         target = raw_path(self.exchange, key, sha256)
-        if self.keep:
-            self.store.write_bytes_atomic(target, path.read_bytes())
+        if self.keep and not (self.store.is_local and path.resolve() == Path(self.store.path(target)).resolve()):
+            with self.store.publishing(target) as draft, self.store.explained("write", target):
+                shutil.copyfile(path, draft)

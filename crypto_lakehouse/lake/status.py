@@ -21,8 +21,9 @@ LAYERS = ("bronze", "silver", "gold")
 class TableStatus:
     """One (layer, table, exchange, market). Keys are UTC days or months, ``bytes`` those of its Parquet files.
 
-    ``holes`` are keys between first and last that do not exist. ``failed`` and ``quarantined`` name files
-    as ``key symbol: reason: detail``, from the ledger's present state; for bronze, which reads files.
+    ``holes`` are keys between first and last that do not exist, and that the feed of a bronze or silver table
+    covers. ``failed`` and ``quarantined`` name files as ``key symbol: reason: detail``, from the ledger's present
+    state; for bronze, which reads files.
     """
 
     layer: str
@@ -78,14 +79,18 @@ def _named(table: str) -> list[tuple[str, str]]:
 def _status(store: LakeStore, layer: str, table: str, exchange: str, market: str, parts: list[Part]) -> TableStatus:
     status = TableStatus(layer, table, exchange, market, bytes=sum(part.size for part in parts))
     keys = {part.key for part in parts}
+    feed = FEEDS.get((exchange, market, table))
     status.partitions = len(keys)
     if keys:
         cadence = cadence_of(layer, table)
         status.first, status.last = min(keys), max(keys)
         first, end = parse_partition(status.first, cadence)[0], parse_partition(status.last, cadence)[1]
-        status.holes = [key for key in partition_keys(first, end, cadence) if key not in keys]
-    feed = FEEDS.get((exchange, market, table)) if layer == "bronze" else None
-    if feed is not None:
+        status.holes = [
+            key
+            for key in partition_keys(first, end, cadence)
+            if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
+        ]
+    if layer == "bronze" and feed is not None:
         for row in latest(read_ledger(store, feed)).sort("period", "symbol").iter_rows(named=True):
             if row["status"] in ("failed", "quarantined"):
                 words = filter(None, (f"{row['period']} {row['symbol']}", row["reason"], row["detail"]))

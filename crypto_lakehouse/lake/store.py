@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +20,10 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pyarrow import fs
+from pyarrow import NativeFile, fs
 
 TEMP_PREFIX = ".tmp-"
+_COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,62}")
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -126,18 +129,61 @@ class LakeStore:
                 self._check_bucket()
                 raise
 
+    def open_file(self, path: str) -> NativeFile:
+        """An object as an open file that can seek. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        with self.explained("read", path):
+            return self.filesystem.open_input_file(self.path(path))
+
     def write_bytes_atomic(self, path: str, data: bytes) -> None:
         """Publish ``data`` at ``path``: readers see the old object or the new one, never a part.
 
         Raises LakeError (disk full, no rights, no bucket); nothing is left behind then.
         """
+        if self.is_local:
+            with self.publishing(path) as draft, self.explained("write", path):
+                draft.write_bytes(data)
+            return
         with self.explained("write", path):
-            if self.is_local:
-                _replace(Path(self.path(path)), data)
-                return
             # No ``with`` here: it would close, and so publish, the object after a failed write.
             stream = self.filesystem.open_output_stream(self.path(path))
             stream.write(data)
+            stream.close()
+
+    @contextmanager
+    def publishing(self, path: str) -> Iterator[Path]:
+        """A file of this machine to write, which is published at ``path`` when the block ends well.
+
+        Readers see the old object or the new one, never a part; nothing is left behind after an error.
+        Raises LakeError like ``write_bytes_atomic``.
+        """
+        folder = Path(self.path(path)).parent if self.is_local else Path(tempfile.gettempdir())
+        draft = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+        try:
+            with self.explained("write", path):
+                folder.mkdir(parents=True, exist_ok=True)
+                draft.touch(exist_ok=False)
+            yield draft
+            with self.explained("write", path):
+                self._publish(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def fetch_to(self, path: str, local: Path) -> None:
+        """Copy an object to a file of this machine. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        with (
+            self.explained("read", path),
+            self.filesystem.open_input_stream(self.path(path)) as stream,
+            local.open("wb") as target,
+        ):
+            shutil.copyfileobj(stream, target, _COPIED_AT_ONCE)
+
+    def _publish(self, draft: Path, path: str) -> None:
+        if self.is_local:
+            _replace(draft, Path(self.path(path)))
+            return
+        with draft.open("rb") as source:
+            stream = self.filesystem.open_output_stream(self.path(path))
+            shutil.copyfileobj(source, stream, _COPIED_AT_ONCE)
             stream.close()
 
     def folders(self, path: str) -> list[str]:
@@ -231,18 +277,10 @@ def _s3(endpoint_url: str | None, region: str) -> fs.S3FileSystem:
     )
 
 
-def _replace(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMP_PREFIX}{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _replace(draft: Path, target: Path) -> None:
+    with draft.open("rb") as stream:
+        os.fsync(stream.fileno())
+    draft.replace(target)
     # The new name survives a power cut only once its folder is on disk as well.
     folder = os.open(target.parent, os.O_RDONLY)
     try:

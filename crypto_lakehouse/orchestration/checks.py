@@ -2,7 +2,8 @@
 because Dagster records partitioned checks wrongly in range runs.
 
 What a check looks at: the partitions of the run that it is part of, else the newest ones. The rules
-themselves come from the schemas, ``pipeline.reconcile`` and ``pipeline.gold_checks``.
+themselves come from the schemas, ``pipeline.reconcile``, ``pipeline.gold_checks`` and
+``transforms.epoch_checks``. What the epoch registry knows of a bad day stands beside a finding.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,12 @@ import dagster as dg
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
-from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_keys
+from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import list_keys, read_partition
+from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
@@ -24,8 +26,9 @@ from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResour
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.gold_checks import check_sources
 from crypto_lakehouse.pipeline.reconcile import compare
-from crypto_lakehouse.schemas import Schema, schema_of
+from crypto_lakehouse.schemas import Schema, schema_of, silver_schema
 from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
 
 _NEWEST = 31
 _SHOWN = 20
@@ -102,8 +105,9 @@ def _stored_check(
         keys = keys_to_check(context, store, layer, market, table, cadence)
         found: list[Finding] = []
         for key in keys:
-            rows = read_partition(store, layer, table, market.exchange, market.name, key)
-            found += [(key, symbol, what) for symbol, what in check(rows, schema)]
+            # No key is in two pieces, so what is right in each piece is right in the whole.
+            for rows in read_pieces(store, layer, table, market.exchange, market.name, key, order=schema.id_column):
+                found += [(key, symbol, what) for symbol, what in check(rows, schema)]
         return result(found, keys, dg.AssetCheckSeverity.ERROR)
 
     return stored
@@ -159,16 +163,51 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
         keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
         found: list[Finding] = []
         for key in keys:
-            rows = read_partition(store, "silver", feed.table, feed.exchange, feed.market.name, key)
-            symbols = set(rows["symbol"].unique())
+            rows = scan_partitions(store, "silver", feed.table, feed.exchange, feed.market.name, [key])
+            column = silver_schema(feed).archive_symbol
+            symbols = set(rows.select(pl.col(column).unique()).collect()[column])
             for row in read_state(store, feed, key).values():
                 if row["status"] in ("failed", "quarantined"):
                     found.append((key, row["symbol"], f"{row['status']}: {row['reason']}: {row['detail']}"))
                 elif row["status"] == "ingested" and row["symbol"] not in symbols:
                     found.append((key, row["symbol"], "the file is ingested and silver has no row of it"))
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        return result(_with_known(found, feed), keys, dg.AssetCheckSeverity.WARN)
 
     return completeness
+
+
+def epoch_checks(feed: Feed) -> list[dg.AssetChecksDefinition]:
+    """``epochs``: bronze and silver rows against what the registry says of their day, where it says something."""
+    return [_epoch_check(layer, feed) for layer in ("bronze", "silver") if checks_of(layer, feed)]
+
+
+def _epoch_check(layer: str, feed: Feed) -> dg.AssetChecksDefinition:
+    rule = checks_of(layer, feed)
+    assert rule is not None
+
+    @dg.asset_check(
+        name="epochs",
+        asset=asset_key(layer, feed.market, feed.table),
+        description=f"Against the epoch registry. {(rule.__doc__ or '').splitlines()[0]}",
+    )
+    def epochs(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, layer, feed.market, feed.table, feed.cadence)
+        found: list[Finding] = []
+        for key in keys:
+            rows = scan_partitions(store, layer, feed.table, feed.exchange, feed.market.name, [key])
+            found += [(key, symbol, what) for symbol, what in check_epochs(layer, rows, feed, key)]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return epochs
+
+
+def _with_known(found: list[Finding], feed: Feed) -> list[Finding]:
+    return [
+        (key, symbol, text)
+        for key, symbol, what in found
+        for _, text in with_known([(symbol, what)], feed, *parse_partition(key, feed.cadence))
+    ]
 
 
 def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksDefinition]:
@@ -181,11 +220,13 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
         if not made:
             return dg.AssetCheckResult(passed=True, metadata={"note": "nothing was made yet"})
         newest = parse_partition(made[-1], feed.cadence)[0]
+        if feed.last_date is not None and made[-1] == partition_key(feed.last_date, feed.cadence):
+            return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed has ended on {feed.last_date}"})
         try:
             source = archive.source()
             symbols = environment.symbol_filter.select(source.symbols(feed))
             probes = [symbols[i * len(symbols) // 20] for i in range(20)] if len(symbols) > 20 else symbols
-            files = source.files(feed, probes, newest, _today())
+            files = source.files(feed, probes, newest, feed.span(_today())[1])
         except ArchiveError as error:
             return _unanswered(error)
         missing = sorted({file.period for file in files} - set(made))
@@ -211,7 +252,7 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
         found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
         holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(made))
         found += [(key, "", "the partition was never made") for key in holes]
-        return result(sorted(found), made, dg.AssetCheckSeverity.WARN)
+        return result(_with_known(sorted(found), feed), made, dg.AssetCheckSeverity.WARN)
 
     return [freshness, reconciliation]
 
@@ -255,7 +296,9 @@ def result(found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverit
 
 
 def _made_keys(store: LakeStore, feed: Feed) -> list[str]:
-    return sorted(list_keys(store, "bronze", feed.table, feed.exchange, feed.market.name))
+    """Keys that bronze has, of those that the feed covers: an empty partition beyond them tells nothing."""
+    keys = sorted(list_keys(store, "bronze", feed.table, feed.exchange, feed.market.name))
+    return [key for key in keys if feed.covers(parse_partition(key, feed.cadence)[0])]
 
 
 def _unanswered(error: Exception) -> dg.AssetCheckResult:

@@ -4,25 +4,32 @@ Where bytes lie and how they are published is the lake's business; here is only 
 partitions a run is for, metadata of each, and clear failures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from crypto_lakehouse.lake.partitions import PartitionInfo, list_keys, scan_partitions, write_partition
-from crypto_lakehouse.orchestration.pictures import preview_markdown
+from crypto_lakehouse.lake.partitions import PartitionInfo, Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
+
+_PREVIEW_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One partition as an asset made it: its key, its rows, and metadata beyond what the rows tell."""
+    """One partition as an asset made it: its key, its rows, and metadata beyond what the rows tell.
+
+    ``rows`` may be frames that are made while they are written; then ``metadata`` may be a function, which is
+    asked behind them.
+    """
 
     key: str
-    rows: pl.DataFrame
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    rows: Rows
+    metadata: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
 
 
 class PartitionStream:
@@ -64,9 +71,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                     " or which came already; nothing was written for it",
                     allow_retries=False,
                 )
-            info = write_partition(store, *where, made.key, made.rows)
+            info, metadata = store_partition(store, *where, made)
             missing.discard(made.key)
-            metadata = partition_metadata(info, made)
             context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
             context.log.info(f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols")
         if missing:
@@ -98,28 +104,52 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         keys = list(context.asset_partition_keys)
         layer, table, exchange, market = slice_of(context.asset_key)
         store = self.lake.store()
-        there = list_keys(store, layer, table, exchange, market)
-        missing = [key for key in keys if key not in there]
-        if missing:
-            some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-            raise dg.Failure(
-                f"{context.asset_key.to_user_string()} lacks {len(missing)} partitions: {some}."
-                f" Materialize them first, for example: crypto-lakehouse backfill --market {market}"
-                f" --table {table} --from {missing[0]} --to {missing[-1]}",
-                allow_retries=False,
-            )
+        require_partitions(store, context.asset_key, keys)
         return scan_partitions(store, layer, table, exchange, market, keys)
 
 
-def partition_metadata(info: PartitionInfo, made: Made) -> dict[str, Any]:
-    """What Dagster shows of one partition: rows, bytes, symbols, min and max time, URI, a preview, and its own."""
-    return {
+def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[str]) -> None:
+    """Raises dg.Failure, without retry, that names partitions which were never made and how to make them."""
+    layer, table, exchange, market = slice_of(asset_key)
+    there = list_keys(store, layer, table, exchange, market)
+    missing = [key for key in keys if key not in there]
+    if missing:
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise dg.Failure(
+            f"{asset_key.to_user_string()} lacks {len(missing)} partitions: {some}."
+            f" Materialize them first, for example: crypto-lakehouse backfill --market {market}"
+            f" --table {table} --from {missing[0]} --to {missing[-1]}",
+            allow_retries=False,
+        )
+
+
+def store_partition(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, made: Made
+) -> tuple[PartitionInfo, dict[str, Any]]:
+    """Write one partition. What was written, and what Dagster shows of it: rows, bytes, symbols, min and max
+    time, URI, a preview, and its own metadata.
+    """
+    frames: Iterable[pl.DataFrame] = [made.rows] if isinstance(made.rows, pl.DataFrame) else made.rows
+    shown: list[pl.DataFrame] = []
+    info = write_partition(store, layer, table, exchange, market, made.key, _watched(frames, shown))
+    metadata = {
         "dagster/partition_row_count": info.rows,
         "bytes": info.bytes,
         "symbols": info.symbols,
         "min_time": info.min_time.isoformat() if info.min_time else "none",
         "max_time": info.max_time.isoformat() if info.max_time else "none",
         "uri": dg.MetadataValue.path(info.uri),
-        "preview": dg.MetadataValue.md(preview_markdown(made.rows)),
-        **made.metadata,
+        "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
+        **(made.metadata() if callable(made.metadata) else made.metadata),
     }
+    return info, metadata
+
+
+def _watched(frames: Iterable[pl.DataFrame], shown: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The frames, of which the first go to ``shown`` as well, until it has enough symbols for a preview."""
+    symbols: set[str] = set()
+    for frame in frames:
+        if len(symbols) <= PREVIEW_SYMBOLS and sum(one.height for one in shown) < _PREVIEW_ROWS:
+            shown.append(frame)
+            symbols.update(frame["symbol"].unique())
+        yield frame

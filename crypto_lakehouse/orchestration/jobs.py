@@ -5,11 +5,13 @@ Sensors, schedules and the command line all launch these jobs; a run is for a ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from datetime import timedelta
+from itertools import product
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import Cadence, Feed
+from crypto_lakehouse.catalog import Cadence, Feed, partition_key
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import partitions_of
 
@@ -26,12 +28,13 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
 
 
 def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
-    """One job for each market and cadence that has feeds: bronze, silver and gold in one run.
+    """One job for each market and cadence that has assets: bronze, silver and gold in one run.
 
     With the checks of what is stored, but without those that list the archive.
     """
     jobs = []
-    for exchange, market, cadence in dict.fromkeys((f.exchange, f.market.name, f.cadence) for f in feeds):
+    markets = dict.fromkeys((f.exchange, f.market.name) for f in feeds)
+    for (exchange, market), cadence in product(markets, Cadence):
         partitions = partitions_of(exchange, market, cadence)
         keys = [
             key
@@ -39,6 +42,8 @@ def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) ->
             for key in asset.keys
             if key.path[1:3] == [exchange, market] and asset.partitions_def is partitions
         ]
+        if not keys:
+            continue
         jobs.append(
             dg.define_asset_job(
                 update_job_name(exchange, market, cadence),
@@ -57,18 +62,66 @@ def _archive_checks(feeds: Sequence[Feed], keys: Sequence[dg.AssetKey]) -> list[
 
 
 def update_schedules(
-    jobs: Sequence[dg.UnresolvedAssetJobDefinition], status: dg.DefaultScheduleStatus
+    jobs: Sequence[dg.UnresolvedAssetJobDefinition], feeds: Sequence[Feed], status: dg.DefaultScheduleStatus
 ) -> list[dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition]:
-    """One schedule for each update job: the newest partition, once the archive usually has it."""
-    return [
-        dg.build_schedule_from_partitioned_job(
-            job,
-            hour_of_day=_MONTHLY_HOUR if job.name.endswith(Cadence.MONTHLY) else _DAILY_HOUR,
-            minute_of_hour=0,
-            default_status=status,
+    """One schedule for each update job: the newest partition, once the archive usually has it.
+
+    ``feeds`` are those of the jobs; tables of feeds that have ended are left out, since they get no new partition.
+    """
+    ended = {
+        asset_key(layer, f.market, f.table) for f in feeds if f.last_date is not None for layer in ("bronze", "silver")
+    }
+    schedules: list[dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition] = []
+    for job in jobs:
+        monthly = job.name.endswith(Cadence.MONTHLY)
+        if any(f.last_date is not None and _job_of(f) == job.name for f in feeds):
+            schedules.append(_schedule_without(ended, job, monthly, status))
+            continue
+        schedules.append(
+            dg.build_schedule_from_partitioned_job(
+                job,
+                hour_of_day=_MONTHLY_HOUR if monthly else _DAILY_HOUR,
+                minute_of_hour=0,
+                default_status=status,
+            )
         )
-        for job in jobs
-    ]
+    return schedules
+
+
+def _job_of(feed: Feed) -> str:
+    return update_job_name(feed.exchange, feed.market.name, feed.cadence)
+
+
+def _schedule_without(
+    ended: Set[dg.AssetKey],
+    job: dg.UnresolvedAssetJobDefinition,
+    monthly: bool,
+    status: dg.DefaultScheduleStatus,
+) -> dg.ScheduleDefinition:
+    """As Dagster's own schedule of a partitioned job, for its other assets."""
+
+    def newest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        assert context.repository_def is not None
+        layer = context.repository_def.get_job(job.name).asset_layer
+        keys = sorted(set(layer.executable_asset_keys) - ended)
+        if not keys:
+            return dg.SkipReason("all tables of this job have ended")
+        today = context.scheduled_execution_time.date()
+        last_day = (today.replace(day=1) if monthly else today) - timedelta(days=1)
+        key = partition_key(last_day, Cadence.MONTHLY if monthly else Cadence.DAILY)
+        checks = [check for check in layer.asset_graph.asset_check_keys if check.asset_key in keys]
+        return dg.RunRequest(
+            partition_key=key, run_key=key, asset_selection=keys, asset_check_keys=sorted(checks, key=str)
+        )
+
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_schedule",
+        job=job,
+        cron_schedule=f"0 {_MONTHLY_HOUR} 1 * *" if monthly else f"0 {_DAILY_HOUR} * * *",
+        execution_timezone="UTC",
+        execution_fn=newest,
+        default_status=status,
+    )
 
 
 def reconciliation_job() -> dg.UnresolvedAssetJobDefinition:

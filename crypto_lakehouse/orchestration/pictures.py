@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_SYMBOLS = 5
+PREVIEW_SYMBOLS = 5
+_NEWEST = 10
+_POINTS = 24
+# What a symbol's line shows: the first of these that the table has, silver's names before the archive's.
+_VALUES = (
+    "close",
+    "funding_rate",
+    "last_funding_rate",
+    "price",
+    "best_bid_price",
+    "open_interest",
+    "sum_open_interest",
+    "index_value",
+    "notional",
+)
+# Of the bands of a book the line follows one: what is asked within one percent.
+_BAND = pl.col("percentage") == 1
 
 
-def sparkline(values: list[float], width: int = 24) -> str:
+def sparkline(values: list[float], width: int = _POINTS) -> str:
     """Values as a line of block characters, evenly sampled to ``width``; empty for no values.
 
     >>> sparkline([1.0, 2.0, 3.0])
@@ -23,16 +41,42 @@ def sparkline(values: list[float], width: int = 24) -> str:
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
 
 
-def preview_markdown(rows: pl.DataFrame) -> str:
-    """Rows, and the run of the price or rate, of the first symbols of a partition."""
-    if rows.is_empty():
+def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
+    """Rows, and the run of the table's price, rate or other value, of the first of a partition's ``symbols`` symbols.
+
+    ``frames`` are the partition's first rows; of a very long first symbol they may be a part.
+    """
+    if not any(frame.height for frame in frames):
         return "This partition is empty."
-    price = next((name for name in ("close", "funding_rate", "last_funding_rate") if name in rows.columns), None)
-    lines = [f"| symbol | rows | {price or ''} | last |", "|---|---|---|---|"]
+    rows = pl.concat(frames)
+    # Options are seldom traded: of their prices only the mark price is always there.
+    value = "mark_price" if "strike" in rows.columns else next((n for n in _VALUES if n in rows.columns), None)
+    lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
     for (symbol,), group in rows.group_by("symbol", maintain_order=True):
-        values = group[price].drop_nulls().to_list() if price else []
-        lines.append(f"| {symbol} | {group.height:,} | {sparkline(values)} | {values[-1] if values else ''} |")
-        if len(lines) == _SYMBOLS + 2:
+        points = _points(group, value) if value else []
+        lines.append(f"| {symbol} | {group.height:,} | {sparkline(points)} | {points[-1] if points else ''} |")
+        if len(lines) == PREVIEW_SYMBOLS + 2:
             break
-    more = rows["symbol"].n_unique() - _SYMBOLS
+    more = symbols - PREVIEW_SYMBOLS
     return "\n".join(lines) + (f"\n\nand {more} symbols more" if more > 0 else "")
+
+
+def instruments_markdown(rows: pl.DataFrame) -> str:
+    """The instruments of gold.instruments that were listed last."""
+    if rows.is_empty():
+        return "Nothing was listed yet."
+    lines = ["| instrument | base | quote | contract | first day | last day |", "|---|---|---|---|---|---|"]
+    shown = rows.sort("first_day", "instrument_id", descending=[True, False]).head(_NEWEST)
+    for row in shown.iter_rows(named=True):
+        names = (row["instrument_id"], row["base_asset"] or "", row["quote_asset"] or "", row["contract_type"])
+        lines.append(f"| {' | '.join(names)} | {row['first_day']} | {row['last_day']} |")
+    more = rows.height - shown.height
+    return "\n".join(lines) + (f"\n\nand {more:,} older ones" if more else "")
+
+
+def _points(group: pl.DataFrame, value: str) -> list[float]:
+    """The values of one symbol, evenly sampled."""
+    values = (group.filter(_BAND) if "percentage" in group.columns else group)[value].drop_nulls()
+    if values.len() > _POINTS:
+        values = values.gather([i * (values.len() - 1) // (_POINTS - 1) for i in range(_POINTS)])
+    return values.to_list()

@@ -55,6 +55,8 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source()
         store = lake.store()
         try:
+            if _is_finished(context.instance, store, feed, keys, made):
+                return dg.SkipReason(f"{feed.name} has ended on {feed.last_date}, and all of it is made")
             found = compare(feed, source, store, environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
             changed = _changed(found, feed)
             for key in _half_made(context.instance, store, feed, keys, first, end) - changed.keys():
@@ -99,13 +101,30 @@ def _materialized(instance: dg.DagsterInstance, feed: Feed) -> set[str]:
 
 
 def _window(feed: Feed, made: set[str]) -> tuple[date, date]:
-    """Days that a tick looks at, [first, end): up to now; from the feed's begin where nothing is made yet."""
-    today = datetime.now(UTC).date()
-    end = min(today, feed.last_date + timedelta(days=1)) if feed.last_date else today
-    if not made:
-        return feed.first_date, end
-    oldest, newest = (parse_partition(key, feed.cadence)[0] for key in (min(made), max(made)))
-    return max(oldest, newest - _LOOK_BACK), end
+    """Days that a tick looks at, [first, end): up to now, or to the end of a feed that has ended; from the feed's
+    begin where nothing is made yet.
+    """
+    begin, end = feed.span(datetime.now(UTC).date())
+    # A partition beyond the feed's own dates is empty and says nothing of how far the feed was made.
+    starts = [start for start in (parse_partition(key, feed.cadence)[0] for key in made) if begin <= start < end]
+    if not starts:
+        return begin, end
+    return max(min(starts), max(starts) - _LOOK_BACK), end
+
+
+def _is_finished(
+    instance: dg.DagsterInstance, store: LakeStore, feed: Feed, keys: Sequence[dg.AssetKey], made: set[str]
+) -> bool:
+    """Whether a feed has ended and all of its window is made and well: nothing is left to ask the archive for."""
+    if feed.last_date is None or feed.last_date >= datetime.now(UTC).date():
+        return False
+    first, end = _window(feed, made)
+    window = partition_keys(first, end, feed.cadence)
+    return (
+        made.issuperset(window)
+        and not any(row["status"] == "failed" for key in window for row in read_state(store, feed, key).values())
+        and not _half_made(instance, store, feed, keys, first, end)
+    )
 
 
 def _runs(instance: dg.DagsterInstance, feed: Feed) -> list[dg.RunRecord]:

@@ -6,26 +6,38 @@ named ``layer.table`` everywhere: ``silver.klines_1m``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType, feeds
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
+from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
 from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
+from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES}
+_GOLD = {
+    "continuous_1m": CONTINUOUS,
+    "gaps": GAPS,
+    "symbol_states": SYMBOL_STATES,
+    "instruments": INSTRUMENTS,
+    **{f"{trades.name}_continuity": ID_CONTINUITY for trades in (AGG_TRADES, TRADES)},
+    **{f"{trades.name}_missing_ids": MISSING_IDS for trades in (AGG_TRADES, TRADES)},
+}
 _SILVER = {
     schema.name: schema
     for schema in (
@@ -64,7 +76,21 @@ def bronze_schema(feed: Feed) -> Schema:
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
         row_group_rows=EVENT_ROWS if feed.file_format.large else BAR_ROWS,
+        id_column=feed.file_format.order_column if feed.file_format.large else None,
     )
+
+
+def slice_schema(layer: str, table: str, exchange: str, market: str) -> Schema:
+    """Schema of one market's partitions of a table: in bronze that of its own files. Raises KeyError."""
+    feed = FEEDS.get((exchange, market, table))
+    return bronze_schema(feed) if layer == "bronze" and feed else schema_of(layer, table)
+
+
+def _bronze_of_all(feeds: Sequence[Feed]) -> Schema:
+    """The columns of a table whose files differ between markets: null where a market's files lack one."""
+    schemas = [bronze_schema(feed) for feed in feeds]
+    columns = {column.name: column for schema in schemas for column in schema.columns if column not in _PROVENANCE}
+    return replace(schemas[0], columns=(*columns.values(), *_PROVENANCE))
 
 
 def silver_schema(feed: Feed) -> Schema:
@@ -73,11 +99,9 @@ def silver_schema(feed: Feed) -> Schema:
 
 
 def schema_of(layer: str, table: str) -> Schema:
-    """Schema of ``layer.table``. Raises KeyError that names the layer's tables."""
-    if layer in ("bronze", "silver"):
-        for feed in FEEDS.values():
-            if feed.table == table:
-                return bronze_schema(feed) if layer == "bronze" else silver_schema(feed)
+    """Schema of ``layer.table`` over all markets. Raises KeyError that names the layer's tables."""
+    if layer in ("bronze", "silver") and (found := feeds([table])):
+        return _bronze_of_all(found) if layer == "bronze" else silver_schema(found[0])
     if layer == "gold" and table in _GOLD:
         return _GOLD[table]
     if layer == "gold" and (bars := bars_of_table(table)):
@@ -122,5 +146,6 @@ __all__ = [
     "cadence_of",
     "schema_of",
     "silver_schema",
+    "slice_schema",
     "table_names",
 ]

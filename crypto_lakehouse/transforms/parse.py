@@ -1,23 +1,29 @@
 """CSV bytes of one archive file to typed rows, and the rows that could not be typed.
 
 Sniffing of the header line and typing by position belong here; what a value *means* (units, rules,
-duplicates) belongs to ``klines.py`` and ``funding.py``.
+duplicates) belongs to the tables' own modules (``klines.py``, ``funding.py``, ...).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from crypto_lakehouse.catalog import FieldType, FileFormat
+from crypto_lakehouse.catalog import FieldType, FileColumn, FileFormat
 
 _ARROW = {FieldType.INT64: pa.int64(), FieldType.FLOAT64: pa.float64(), FieldType.STRING: pa.string()}
 _POLARS = {FieldType.INT64: pl.Int64, FieldType.FLOAT64: pl.Float64, FieldType.STRING: pl.String}
+BLOCK_BYTES = 8 * 1024**2
+"""About how much text is parsed at once of files that come in chunks."""
+
+_THREADED_FROM = 4 * 1024**2
+_SHOWN = 4000
 _INT64_MAX = 2**63 - 1
 _BOM = b"\xef\xbb\xbf"
 
@@ -42,49 +48,105 @@ class RejectedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedFile:
+class ParsedRows:
     """``rows`` has the file's columns in file order and ``source_line``; order and duplicates as in the file."""
 
     rows: pl.DataFrame
     rejected: list[RejectedRow]
-    has_header: bool
 
 
-def parse_csv(data: bytes, file_format: FileFormat) -> ParsedFile:
+def parse_csv(data: bytes, file_format: FileFormat) -> ParsedRows:
     """Parse the CSV of one archive file by position.
 
-    The first line is a header iff its first field and most others are text that is no number. Raises
-    UnusableFile with reason ``empty_file``, ``header_only``, ``column_count`` (of the header, or of the
-    first line where no line is good) or ``unexpected_header``; single bad lines, the first included, are
-    returned as rejected rows (``column_count``, ``not_a_number``, ``bad_csv``).
+    The first line is a header iff its first field and most others are text that is no number. Blank fields
+    of columns that may be blank are null. Raises UnusableFile with reason ``empty_file``, ``header_only``,
+    ``column_count`` (of the header, or of the first line where no line is good) or ``unexpected_header``;
+    single bad lines, the first included, are returned as rejected rows (``column_count``, ``not_a_number``,
+    ``bad_csv``).
 
     >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> parse_csv(b"1775001600000,8,-0.00003449\\n", FUNDING_RATE).rows.row(0)
     (1775001600000, 8, -3.449e-05, 1)
     """
-    data = data.removeprefix(_BOM)
-    if not data.strip():
-        raise UnusableFile("empty_file", "the CSV holds no line")
-    first_line = data.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
-    fields = [field.strip().strip('"') for field in first_line.split(",")]
-    expected = len(file_format.columns)
-    wrong_count = UnusableFile(
-        "column_count", f"{len(fields)} columns where {file_format.name} has {expected}: {first_line[:200]!r}"
-    )
-    has_header = _is_header(fields)
-    if has_header:
-        if len(fields) != expected:
-            raise wrong_count
-        _check_header(fields, file_format)
-        if b"\n" not in data or not data.split(b"\n", 1)[1].strip():
-            raise UnusableFile("header_only", "the CSV holds a header line and no row")
-    rows = _parse_fast(data, file_format, has_header)
-    if rows is not None:
-        return ParsedFile(rows, [], has_header)
-    parsed = _parse_line_by_line(data, file_format, has_header)
-    if len(fields) != expected and parsed.rows.is_empty():
-        raise wrong_count
+    (parsed,) = parse_blocks([data], file_format, block_bytes=len(data) + 1)
     return parsed
+
+
+def parse_blocks(
+    chunks: Iterable[bytes], file_format: FileFormat, block_bytes: int = BLOCK_BYTES
+) -> Iterator[ParsedRows]:
+    """Parse a CSV that comes in chunks, in blocks of whole lines of about ``block_bytes``: bounded memory.
+
+    Together the blocks are what ``parse_csv`` gives of the whole. UnusableFile is raised before anything is
+    given, from what the first block shows: where no line of it is good, the file counts as unusable.
+    """
+    line, first = 1, True
+    for block in _blocks(chunks, block_bytes):
+        has_header = False
+        if first:
+            block = block.removeprefix(_BOM)
+            has_header = _has_header(block, file_format)
+        parsed = _parse_fast(block, file_format, has_header, line)
+        parsed = parsed or _parse_line_by_line(block, file_format, has_header, line)
+        if first and parsed.rows.is_empty():
+            _refuse_wrong_count(block, file_format)
+        yield parsed
+        line, first = line + block.count(b"\n"), False
+    if first:
+        raise UnusableFile("empty_file", "the CSV holds no line")
+
+
+def _blocks(chunks: Iterable[bytes], block_bytes: int) -> Iterator[bytes]:
+    """The chunks joined and cut again behind the last line end that fits; a longer line is cut where it is."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= block_bytes:
+            block = b"".join(held)
+            cut = block.rfind(b"\n") + 1 or len(block)
+            yield block[:cut]
+            held, size = [block[cut:]], len(block) - cut
+    if size:
+        yield b"".join(held)
+
+
+def _has_header(block: bytes, file_format: FileFormat) -> bool:
+    """Whether the first line is a header. Raises UnusableFile where that line shows that the file is of no use."""
+    if not block.strip():
+        raise UnusableFile("empty_file", "the CSV holds no line")
+    fields = _first_fields(block)
+    if not _is_header(fields):
+        return False
+    if len(fields) != len(file_format.columns):
+        raise _wrong_count(fields, block, file_format)
+    _check_header(fields, file_format)
+    if b"\n" not in block or not block.split(b"\n", 1)[1].strip():
+        raise UnusableFile("header_only", "the CSV holds a header line and no row")
+    return True
+
+
+def _first_fields(block: bytes) -> list[str]:
+    return [field.strip().strip('"') for field in _first_line(block).split(",")]
+
+
+def _first_line(block: bytes) -> str:
+    return block.split(b"\n", 1)[0].decode("utf-8", "replace").strip("\r")
+
+
+def _wrong_count(fields: list[str], block: bytes, file_format: FileFormat) -> UnusableFile:
+    expected = len(file_format.columns)
+    return UnusableFile(
+        "column_count",
+        f"{len(fields)} columns where {file_format.name} has {expected}: {_first_line(block)[:200]!r}",
+    )
+
+
+def _refuse_wrong_count(block: bytes, file_format: FileFormat) -> None:
+    fields = _first_fields(block)
+    if len(fields) != len(file_format.columns):
+        raise _wrong_count(fields, block, file_format)
 
 
 def _is_header(fields: list[str]) -> bool:
@@ -112,71 +174,80 @@ def _check_header(fields: list[str], file_format: FileFormat) -> None:
             )
 
 
-def _parse_fast(data: bytes, file_format: FileFormat, has_header: bool) -> pl.DataFrame | None:
+def _parse_fast(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows | None:
     """The usual case in C++; None where any line needs a closer look."""
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    blanks = any(column.may_be_blank for column in file_format.columns)
     try:
         table = pa_csv.read_csv(
             io.BytesIO(data),
             read_options=pa_csv.ReadOptions(
-                use_threads=False,
-                block_size=len(data) + 1,
+                use_threads=len(data) > _THREADED_FROM,
+                block_size=min(len(data) + 1, _THREADED_FROM),
                 column_names=list(file_format.column_names),
                 skip_rows=int(has_header),
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={c.name: _ARROW[c.type] for c in file_format.columns}, null_values=[]
+                column_types={c.name: _ARROW[c.type] for c in file_format.columns}, null_values=[""] if blanks else []
             ),
         )
     except pa.ArrowInvalid:
         return None
     if table.num_rows != lines - has_header:
         return None
+    if any(table[column.name].null_count for column in file_format.columns if not column.may_be_blank):
+        return None
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
-    first = 1 + has_header
-    return frame.with_columns(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias("source_line"))
+    first = first_line + has_header
+    return ParsedRows(
+        frame.with_columns(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias("source_line")), []
+    )
 
 
-def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool) -> ParsedFile:
+def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows:
     columns = file_format.columns
-    values: list[list[int | float | str]] = []
+    values: list[list[int | float | str | None]] = []
     rejected: list[RejectedRow] = []
-    for line, raw in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
+    for line, raw in enumerate(data.decode("utf-8", "replace").split("\n"), start=first_line):
         text = raw.rstrip("\r")
         if not text.strip() or (line == 1 and has_header):
             continue
+        shown = text[:_SHOWN]
         try:
             fields = next(csv.reader([text]))
         except csv.Error as error:
-            rejected.append(RejectedRow(line, "bad_csv", str(error), text))
+            rejected.append(RejectedRow(line, "bad_csv", str(error), shown))
             continue
         if len(fields) != len(columns):
             detail = f"{len(fields)} fields where {len(columns)} belong"
-            rejected.append(RejectedRow(line, "column_count", detail, text))
+            rejected.append(RejectedRow(line, "column_count", detail, shown))
             continue
         try:
-            row = [_convert(field.strip(), column.type) for field, column in zip(fields, columns, strict=True)]
+            row = [_convert(field.strip(), column) for field, column in zip(fields, columns, strict=True)]
         except ValueError as error:
-            rejected.append(RejectedRow(line, "not_a_number", str(error), text))
+            rejected.append(RejectedRow(line, "not_a_number", str(error), shown))
             continue
         values.append([*row, line])
     schema = {**{c.name: _POLARS[c.type] for c in columns}, "source_line": pl.Int64}
-    return ParsedFile(pl.DataFrame(values, schema=schema, orient="row"), rejected, has_header)
+    return ParsedRows(pl.DataFrame(values, schema=schema, orient="row"), rejected)
 
 
-def _convert(field: str, kind: FieldType) -> int | float | str:
+def _convert(field: str, column: FileColumn) -> int | float | str | None:
     """One field; integers may be written ``493.0``. Raises ValueError that quotes the field."""
-    if kind is FieldType.STRING:
+    if column.type is FieldType.STRING:
         return field
+    if not field and column.may_be_blank:
+        return None
     if "_" in field or not field:
-        raise ValueError(f"{field!r} is no number")
+        raise ValueError(f"{field[:_SHOWN]!r} is no number")
     try:
-        if kind is FieldType.FLOAT64:
+        if column.type is FieldType.FLOAT64:
             return float(field)
         number = int(field) if field.lstrip("+-").isdigit() else float(field)
         if number != int(number) or abs(number) > _INT64_MAX:
             raise ValueError
         return int(number)
     except (ValueError, OverflowError):
-        raise ValueError(f"{field!r} is no {'number' if kind is FieldType.FLOAT64 else 'integer'}") from None
+        kind = "number" if column.type is FieldType.FLOAT64 else "integer"
+        raise ValueError(f"{field[:_SHOWN]!r} is no {kind}") from None

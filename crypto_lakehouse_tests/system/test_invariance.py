@@ -18,7 +18,7 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
@@ -55,8 +55,7 @@ def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = ""
     for part in bronze.partitions(keys):
         write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows)
     for key in keys:
-        rows = read_partition(store, "bronze", UM.table, "binance", "um", key)
-        minutes = silver_partition(UM, key, rows, store, NOW).rows
+        minutes = silver_partition(UM, key, store, NOW).rows
         write_partition(store, "silver", UM.table, "binance", "um", key, minutes)
 
 
@@ -68,8 +67,8 @@ def test_runs_of_single_days_give_the_bytes_of_one_range(
     for day in days:
         assert run(settings(server, tmp_path), "um", day, day).success
     assert digests(tmp_path) == wide
-    # klines_1m of two layers; continuous_1m, gaps, symbol_states, bars_1h, bars_1d
-    assert len(wide) == 7 * len(DAYS)
+    # klines_1m of two layers; continuous_1m, gaps, symbol_states, bars_1h, bars_1d, instruments
+    assert len(wide) == 8 * len(DAYS)
 
 
 @pytest.mark.requirement("D6", "P2")

@@ -20,7 +20,6 @@ from crypto_lakehouse.catalog import Cadence, feed
 from crypto_lakehouse.lake import paths
 from crypto_lakehouse.lake.ledger import latest, read_ledger, read_state, record_files
 from crypto_lakehouse.lake.partitions import (
-    ROW_GROUP_ROWS,
     MissingPartition,
     list_keys,
     partition_exists,
@@ -32,6 +31,7 @@ from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.model import BAR_ROWS
 
 SLICE = ("silver", "klines_1m", "binance", "um")
 KEY = "2024-01-01"
@@ -163,8 +163,8 @@ def test_row_groups_do_not_split_a_symbol_that_fits_in_one(store: LakeStore, min
     info = write_partition(store, *SLICE, KEY, klines(["A", "B", "C"], date(2024, 1, 1), minutes))
     file = pq.ParquetFile(info.uri)
     groups = [file.read_row_group(i, ["symbol"])["symbol"].to_pylist() for i in range(file.num_row_groups)]
-    assert all(len(group) <= ROW_GROUP_ROWS for group in groups)
-    if minutes > ROW_GROUP_ROWS:
+    assert all(len(group) <= BAR_ROWS for group in groups)
+    if minutes > BAR_ROWS:
         assert all(len(set(group)) == 1 for group in groups)
     else:
         assert all(sum(symbol in group for group in groups) == 1 for symbol in "ABC")

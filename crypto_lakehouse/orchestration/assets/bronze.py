@@ -1,7 +1,9 @@
 """Bronze assets: one per feed, each the archive's rows of its partitions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -14,8 +16,11 @@ from crypto_lakehouse.lake.store import LakeError
 from crypto_lakehouse.orchestration.assets.common import asset_arguments
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.account import Counts
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
 from crypto_lakehouse.schemas import bronze_schema
+
+T = TypeVar("T")
 
 
 class BronzeConfig(dg.Config):
@@ -56,20 +61,24 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
 
 
 def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionContext) -> Iterator[Made]:
+    for part in _explained(ingest, ingest.partitions(keys)):
+        yield Made(part.key, _explained(ingest, part.rows), partial(_about, part.counts))
+        if part.counts.reasons:
+            context.log.warning(f"{ingest.feed.name} {part.key}: quarantined {part.counts.reasons}")
+
+
+def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:
     try:
-        for part in ingest.partitions(keys):
-            if part.reasons:
-                context.log.warning(f"{ingest.feed.name} {part.key}: quarantined {part.reasons}")
-            yield Made(
-                part.key,
-                part.rows,
-                {
-                    "files": part.files,
-                    "quarantined_files": part.quarantined_files,
-                    "quarantined_rows": part.quarantined_rows,
-                    "quarantine_reasons": part.reasons,
-                    "failed_files": part.failed,
-                },
-            )
+        yield from items
     except (ArchiveError, LakeError) as error:
         raise dg.Failure(f"{ingest.feed.name}: {error}") from error
+
+
+def _about(counts: Counts) -> dict[str, Any]:
+    return {
+        "files": counts.files,
+        "quarantined_files": counts.quarantined_files,
+        "quarantined_rows": counts.quarantined_rows,
+        "quarantine_reasons": counts.reasons,
+        "failed_files": counts.failed,
+    }

@@ -12,11 +12,11 @@ import dagster as dg
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.partitions import MissingPartition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, partition_metadata
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold import (
@@ -86,7 +86,7 @@ def continuous_asset(
         for part in maker.overtaken(made[-1]):
             context.log.info(f"{part.key} was made from another state: made anew")
             for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield _rewritten(store, market, table, Made(part.key, frame))
+                yield rewritten(store, market, table, Made(part.key, frame))
 
     return continuous
 
@@ -111,7 +111,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
         yield dg.Output(PartitionStream(_bars(store, market, bars, keys)))
         for made in _bars(store, market, bars, overtaken_bars(store, market, bars, max(keys))):
             context.log.info(f"{made.key} is older than its minutes: made anew")
-            yield _rewritten(store, market, bars.table, made)
+            yield rewritten(store, market, bars.table, made)
 
     return made_bars
 
@@ -130,8 +130,7 @@ def _about(part: MinutesPartition) -> dict[str, Any]:
     return {"filled_minutes": filled, "gaps": part.gaps.height, "untraded_symbols": part.untraded}
 
 
-def _rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
-    info = write_partition(store, "gold", table, market.exchange, market.name, made.key, made.rows)
-    return dg.AssetMaterialization(
-        asset_key("gold", market, table), partition=made.key, metadata=partition_metadata(info, made)
-    )
+def rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
+    """Write a gold partition that the run is not for, and record it."""
+    _, metadata = store_partition(store, "gold", table, market.exchange, market.name, made)
+    return dg.AssetMaterialization(asset_key("gold", market, table), partition=made.key, metadata=metadata)

@@ -1,16 +1,19 @@
 """Silver assets: one per feed, the bronze rows made canonical, validated and unique."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.silver import silver_partition
-from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.pipeline.silver import SilverPartition, silver_partition
+from crypto_lakehouse.schemas import silver_schema
 
 
 def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
@@ -25,21 +28,23 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         ["polars", "parquet"],
         policy,
     )
-    columns = bronze_schema(feed).column_names
+    bronze = asset_key("bronze", feed.market, feed.table)
 
-    @dg.asset(**arguments, ins={"bronze": dg.AssetIn(key=asset_key("bronze", feed.market, feed.table))})
-    def silver(context: dg.AssetExecutionContext, bronze: pl.LazyFrame, lake: LakeResource) -> PartitionStream:
+    @dg.asset(**arguments, deps=[bronze])
+    def silver(context: dg.AssetExecutionContext, lake: LakeResource) -> PartitionStream:
         store = lake.store()
-        hive = feed.cadence.partition_column
+        require_partitions(store, bronze, list(context.partition_keys))
 
-        def made(key: str) -> Made:
-            rows = bronze.filter(pl.col(hive) == key).select(columns).collect()
-            part = silver_partition(feed, key, rows, store, datetime.now(UTC))
+        def made(key: str) -> Iterator[Made]:
+            part = silver_partition(feed, key, store, datetime.now(UTC))
+            yield Made(key, part.rows, partial(_about, part))
             if part.reasons:
                 context.log.warning(f"{feed.name} {key}: refused {part.reasons}")
-            refused = {"quarantined_rows": sum(part.reasons.values()), "quarantine_reasons": part.reasons}
-            return Made(key, part.rows, refused)
 
-        return PartitionStream(made(key) for key in context.partition_keys)
+        return PartitionStream(chain.from_iterable(made(key) for key in context.partition_keys))
 
     return silver
+
+
+def _about(part: SilverPartition) -> dict[str, Any]:
+    return {"quarantined_rows": sum(part.reasons.values()), "quarantine_reasons": part.reasons}

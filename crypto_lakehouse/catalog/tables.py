@@ -1,0 +1,40 @@
+"""Which tables are wanted: names, patterns and exclusions, as the settings take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+
+def select_tables(text: str, available: Sequence[str]) -> list[str]:
+    """The wanted ones of ``available``, in its order, by a comma-separated list.
+
+    Entries are names, patterns with ``*`` (any text) and ``?`` (one character), and exclusions with ``!``; with
+    exclusions alone all others are wanted. Raises ValueError where an entry matches nothing, or nothing is left.
+
+    >>> select_tables("klines_1?,!klines_1d", ["klines_1m", "klines_1h", "klines_1d", "trades"])
+    ['klines_1m', 'klines_1h']
+    """
+    entries = [entry for entry in (part.strip() for part in text.split(",")) if entry]
+    there = ", ".join(available)
+    if not entries:
+        raise ValueError(f"names no table; there are {there}")
+    for entry in entries:
+        if not any(_matches(name, entry.removeprefix("!")) for name in available):
+            raise ValueError(f"no table {entry.removeprefix('!')!r}; there are {there}")
+    wanted = [entry for entry in entries if not entry.startswith("!")]
+    unwanted = [entry.removeprefix("!") for entry in entries if entry.startswith("!")]
+    chosen = [
+        name
+        for name in available
+        if (not wanted or any(_matches(name, pattern) for pattern in wanted))
+        and not any(_matches(name, pattern) for pattern in unwanted)
+    ]
+    if not chosen:
+        raise ValueError(f"leaves no table, since all are excluded; there are {there}")
+    return chosen
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # Brackets are no pattern here, as in symbols.
+    return fnmatchcase(name, pattern.replace("[", "[[]"))

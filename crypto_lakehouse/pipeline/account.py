@@ -1,0 +1,152 @@
+"""What is recorded of one bronze partition while it is made: ledger rows, quarantine rows, and counts.
+
+Which files there are and what came of them is told by ``bronze.py``; the objects are written by ``lake``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
+from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.lake.ledger import record_files
+from crypto_lakehouse.lake.quarantine import record_rejected
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.transforms.parse import RejectedRow
+
+# Quarantine rows are written when there are so many: a file may be nothing but bad rows.
+_REJECTED_AT_ONCE = 50_000
+_LEDGER_COLUMNS = (
+    "table",
+    "key",
+    "symbol",
+    "period",
+    "size",
+    "etag",
+    "last_modified",
+    "sha256",
+    "rows",
+    "rejected_rows",
+    "status",
+    "reason",
+    "detail",
+)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened on the way to one partition.
+
+    ``failed`` names the files that could not be had now and may be had later, as ``symbol: reason``.
+    """
+
+    files: int = 0
+    quarantined_files: int = 0
+    quarantined_rows: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+
+class Account:
+    """What is recorded of one partition: its ledger rows, its rejects, and the counts."""
+
+    def __init__(self, feed: Feed, store: LakeStore, key: str, counts: Counts, now: datetime) -> None:
+        self.counts = counts
+        self._feed, self._store, self._key, self._now = feed, store, key, now
+        self._ledger: list[dict[str, Any]] = []
+        self._rejected: list[dict[str, Any]] = []
+
+    def enter(
+        self,
+        file: ArchiveFile,
+        status: str,
+        sha256: str | None,
+        rows: int,
+        rejected_rows: int,
+        reason: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """A ledger row of a file."""
+        self._ledger.append(
+            {
+                "table": self._feed.table,
+                "key": file.key,
+                "symbol": file.symbol,
+                "period": file.period,
+                "size": file.size,
+                "etag": file.etag,
+                "last_modified": file.last_modified,
+                "sha256": sha256,
+                "rows": rows,
+                "rejected_rows": rejected_rows,
+                "status": status,
+                "reason": reason,
+                "detail": detail,
+            }
+        )
+        if status == "failed":
+            self.counts.failed = sorted([*self.counts.failed, f"{file.symbol}: {reason}"])
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """The ledger row of a file stays what it is."""
+        self._ledger.append({name: row[name] for name in _LEDGER_COLUMNS})
+
+    def reject_file(self, result: RejectedFile) -> None:
+        """A quarantine row of a whole file."""
+        self.counts.quarantined_files += 1
+        self._rejection(result.file, result.reason, result.detail, result.sha256, None, None)
+
+    def reject(self, file: ArchiveFile, sha256: str, rows: Sequence[RejectedRow]) -> None:
+        """Quarantine rows of lines."""
+        self.counts.quarantined_rows += len(rows)
+        for row in rows:
+            self._rejection(file, row.reason, row.detail, sha256, row.line, row.raw)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if not self._ledger:
+            self._no_file()
+        self._write_rejected()
+        record_files(self._store, self._feed, self._key, self._ledger, self._now)
+        self.counts.reasons = dict(sorted(self.counts.reasons.items()))
+
+    def _no_file(self) -> None:
+        """The fact that nothing was listed for a partition, so that an empty partition has a reason."""
+        feed, key = self._feed, self._key
+        first, _ = parse_partition(key, feed.cadence)
+        covered = feed.covers(first)
+        file = ArchiveFile(f"{feed.name}/{key}", "", key, 0, "", datetime.fromtimestamp(0, self._now.tzinfo))
+        detail = (
+            "the archive lists no file of the wanted symbols"
+            if covered
+            else f"the feed has data from {feed.first_date} to {feed.last_date or 'now'}"
+        )
+        self.enter(file, "no_file", None, 0, 0, "not_listed" if covered else "outside_coverage", detail)
+
+    def _rejection(
+        self, file: ArchiveFile, reason: str, detail: str, sha256: str | None, line: int | None, raw: str | None
+    ) -> None:
+        self.counts.reasons[reason] = self.counts.reasons.get(reason, 0) + 1
+        self._rejected.append(
+            {
+                "table": self._feed.table,
+                "layer": "bronze",
+                "period": file.period,
+                "symbol": file.symbol,
+                "source_key": file.key,
+                "source_sha256": sha256,
+                "source_line": line,
+                "reason": reason,
+                "detail": detail,
+                "raw": raw,
+            }
+        )
+        if len(self._rejected) >= _REJECTED_AT_ONCE:
+            self._write_rejected()
+
+    def _write_rejected(self) -> None:
+        record_rejected(self._store, self._feed, self._key, self._rejected, self._now)
+        self._rejected = []

@@ -1,0 +1,151 @@
+"""Stored rows against the epoch registry, as findings in words: units, bands, periods, intervals.
+
+Here belongs what rows of a day must look like because the registry says so, one function for each kind of rows,
+in two tables by layer. Frames are lazy and only sums of them are collected, so that a day may have any size. What
+the registry says is in ``catalog.epochs``; which partitions are looked at is the orchestration's business.
+
+A finding is (symbol, what).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Feed, FieldType, parse_partition
+from crypto_lakehouse.catalog.epochs import Epoch, Topic, epoch_value, epochs_of, known_faults
+
+Finding = tuple[str, str]
+EpochCheck = Callable[[pl.LazyFrame, Feed, date], list[Finding]]
+
+_UNITS = {"ms": (10**12, 10**13), "us": (10**15, 10**16)}
+# A band that was looked at so often and never changed is frozen; every 30 s that is five minutes.
+_FEWEST_LOOKS = 10
+
+
+def check_epochs(layer: str, rows: pl.LazyFrame, feed: Feed, key: str) -> list[Finding]:
+    """Findings in the rows of one partition of ``layer`` (bronze, silver), with what the registry knows of them.
+
+    ``rows`` are in the schema of the feed's layer; more columns do no harm. Empty where nothing is to be
+    checked. Raises ValueError if ``key`` is no partition of the feed.
+    """
+    first, end = parse_partition(key, feed.cadence)
+    check = checks_of(layer, feed)
+    if check is None:
+        return []
+    return with_known(sorted(check(rows, feed, first)), feed, first, end)
+
+
+def checks_of(layer: str, feed: Feed) -> EpochCheck | None:
+    """What is checked of a feed's rows in the layer; None where the registry asks for nothing."""
+    if layer == "bronze":
+        times = [c for c in feed.file_format.columns if c.name in feed.file_format.time_columns]
+        return check_time_unit if all(c.type is FieldType.INT64 for c in times) else None
+    return SILVER_CHECKS.get(feed.schema) if layer == "silver" else None
+
+
+def with_known(found: list[Finding], feed: Feed, first: date, end: date) -> list[Finding]:
+    """Findings of the files of [first, end), each with what the registry knows to be bad in them."""
+    return [
+        (symbol, "; ".join([what, *(_known(epoch) for epoch in known_faults(feed, first, end, symbol))]))
+        for symbol, what in found
+    ]
+
+
+def _known(epoch: Epoch) -> str:
+    return f"known: {epoch.what} ({epoch.source})"
+
+
+def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
+    """Bronze: files whose times are not in the unit that the archive has on that day."""
+    unit = epoch_value(feed, Topic.TIME_UNIT, day)
+    if unit is None:
+        return [("", f"the registry has no time unit of {feed.archive_type} on {day}: add it to the epochs")]
+    low, high = _UNITS[unit]
+    counts = (
+        rows.group_by("symbol", "source_key")
+        .agg(
+            (~pl.col(name).is_between(low, high, closed="left")).sum().alias(name)
+            for name in feed.file_format.time_columns
+        )
+        .collect(engine="streaming")
+    )
+    return [
+        (row["symbol"], f"{row['source_key']}: {row[name]:,} times in {name} are not in {unit}")
+        for row in counts.iter_rows(named=True)
+        for name in feed.file_format.time_columns
+        if row[name]
+    ]
+
+
+def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
+    """book_depth: bands that the registry does not have, and those that stand still while others move."""
+    bands = (
+        rows.group_by("symbol", "percentage")
+        .agg(
+            pl.len().alias("looks"),
+            pl.all_horizontal(pl.col(name).min() == pl.col(name).max() for name in ("depth", "notional")).alias(
+                "still"
+            ),
+        )
+        .collect(engine="streaming")
+        .sort("symbol", "percentage")
+        .with_columns((~pl.col("still")).any().over("symbol").alias("others_move"))
+    )
+    edges = {float(edge) for edge in (epoch_value(feed, Topic.BANDS, day) or "").split(",") if edge}
+    frozen = [epoch for epoch in epochs_of(feed, Topic.FROZEN) if epoch.holds_on(day)]
+    found: list[Finding] = []
+    for row in bands.iter_rows(named=True):
+        band = row["percentage"]
+        if abs(band) not in edges:
+            found.append((row["symbol"], f"band {band:+g} % is none of ±{', ±'.join(f'{e:g}' for e in sorted(edges))}"))
+        if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
+            words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
+            text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, and others do"
+            found.append((row["symbol"], "; ".join([text, *words])))
+    return found
+
+
+def check_periods(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
+    """open_interest: symbols with more or fewer rows than a whole day has."""
+    expected = int(epoch_value(feed, Topic.ROWS, day) or 0)
+    counts = rows.group_by("symbol").len().filter(pl.col("len") != expected).collect(engine="streaming")
+    return [(symbol, f"{n:,} rows where a whole day has {expected:,}") for symbol, n in counts.iter_rows()]
+
+
+def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
+    """funding_rates: times too far behind the hour, unknown intervals, events that come too early or too late.
+
+    An event is in time if the one before it lies as far back as its own interval_hours, or that of the one
+    before, says: where the interval changes, either may be meant.
+    """
+    most = timedelta(milliseconds=int(epoch_value(feed, Topic.JITTER, day) or 0))
+    intervals = sorted(int(hours) for hours in (epoch_value(feed, Topic.INTERVAL, day) or "").split(",") if hours)
+    step = pl.col("funding_hour").diff().over("symbol")
+    hours = pl.duration(hours=pl.col("interval_hours"))
+    events = rows.sort("symbol", "funding_hour").collect()
+    marked = events.with_columns(
+        (pl.col("funding_time") - pl.col("funding_hour") > most).alias("jitter"),
+        (~pl.col("interval_hours").is_in(intervals)).alias("interval"),
+        ((step != hours) & (step != hours.shift(1).over("symbol"))).fill_null(False).alias("step"),
+    )
+    known = ", ".join(map(str, intervals))
+    texts = {
+        "jitter": f"more than {most // timedelta(milliseconds=1)} ms behind the hour",
+        "interval": f"with an interval_hours that is none of {known}",
+        "step": "not interval_hours behind the event before",
+    }
+    found: list[Finding] = []
+    for name, text in texts.items():
+        bad = marked.filter(name).group_by("symbol", maintain_order=True).agg(pl.len(), pl.col("funding_time").first())
+        found += [(symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}") for symbol, n, at in bad.iter_rows()]
+    return found
+
+
+SILVER_CHECKS: Mapping[str, EpochCheck] = {
+    "book_depth": check_bands,
+    "open_interest": check_periods,
+    "funding_rates": check_funding,
+}
