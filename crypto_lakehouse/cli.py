@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from crypto_lakehouse.catalog import parse_date
 from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli_archive import archive_app
+from crypto_lakehouse.cli_common import day, explained, fail, load_settings, symbol_list
 from crypto_lakehouse.console import follow, say, summarize
-from crypto_lakehouse.environment import Environment, SettingsError
 
 app = typer.Typer(
     help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
@@ -34,47 +30,7 @@ app = typer.Typer(
 )
 export_app = typer.Typer(help="The lake's rows in the files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
-archive_app = typer.Typer(help="A made-up archive, for trying things without a network.", no_args_is_help=True)
 app.add_typer(archive_app, name="archive")
-
-
-def _day(text: str | date) -> date:
-    try:
-        return text if isinstance(text, date) else parse_date(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
-
-
-def _symbols(text: str) -> str:
-    try:
-        SymbolFilter.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    return text
-
-
-def _end(error: Exception | str, code: int) -> NoReturn:
-    say(Console(stderr=True), f"error: {error}")
-    raise typer.Exit(code)
-
-
-def _settings() -> Environment:
-    try:
-        return Environment.load()
-    except SettingsError as error:
-        _end(error, 2)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What the archive, the lake or the disk refused, as words instead of a traceback."""
-    from crypto_lakehouse.archive.model import ArchiveError
-    from crypto_lakehouse.lake.store import LakeError
-
-    try:
-        yield
-    except (ArchiveError, LakeError, OSError) as error:
-        _end(error, 1)
 
 
 def _quiet_dagster() -> None:
@@ -87,7 +43,7 @@ def _quiet_dagster() -> None:
 @app.command()
 def config() -> None:
     """Print the effective settings; secrets are masked."""
-    for name, value in _settings().masked().items():
+    for name, value in load_settings().masked().items():
         typer.echo(f"{name}={value}")
 
 
@@ -97,8 +53,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every hole and file named.")] = False,
 ) -> None:
     """Show of every table and market its range, holes, failed and quarantined files, and bytes."""
-    settings = _settings()
-    with _explained():
+    settings = load_settings()
+    with explained():
         from crypto_lakehouse.lake.status import lake_status
         from crypto_lakehouse.lake.store import LakeStore
 
@@ -106,7 +62,7 @@ def status(
         try:
             found = lake_status(store, table)
         except KeyError as error:
-            _end(error.args[0], 2)
+            fail(error.args[0], 2)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2))
         return
@@ -136,15 +92,15 @@ def status(
 def backfill(
     market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
     table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or bars_1h, from what silver has.")],
-    first: Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")],
-    last: Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
+    last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
     symbols: Annotated[
-        str, typer.Option(parser=_symbols, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default the settings'.")
+        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default the settings'.")
     ] = "",
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
 ) -> None:
     """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
-    settings = _settings()
+    settings = load_settings()
     console = Console()
     _quiet_dagster()
     from crypto_lakehouse.definitions import build_defs
@@ -155,12 +111,12 @@ def backfill(
     try:
         wish = plan(exchange, market, table, first, last, settings, today)
     except ValueError as error:
-        _end(error, 2)
+        fail(error, 2)
     if symbols and wish.assets[0].path[0] == "gold":
-        _end(f"{table} is made from silver, for all its symbols: leave out --symbols", 2)
+        fail(f"{table} is made from silver, for all its symbols: leave out --symbols", 2)
     spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
-    with _explained(), open_instance() as instance:
+    with explained(), open_instance() as instance:
         defs = build_defs(settings)
         well = summarize(console, follow(console, run_chunks(wish, spans, defs, instance, symbols), len(wish.keys)))
         store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
@@ -177,9 +133,9 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where archive, lake and chart go.")] = Path("./demo"),
 ) -> None:
     """Make a small lake from a made-up archive, by real runs, and show it; needs no network."""
-    _settings()
+    load_settings()
     _quiet_dagster()
-    with _explained():
+    with explained():
         from crypto_lakehouse.demo import run_demo
 
         well = run_demo(folder, Console())
@@ -189,11 +145,11 @@ def demo(
 @export_app.command("legacy")
 def export_legacy(
     out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write, made if it is not there.")],
-    first: Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")],
-    last: Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
+    last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
     market: Annotated[list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default all.")] = None,
     symbols: Annotated[
-        str, typer.Option(parser=_symbols, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
+        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
     ] = "",
     bars: Annotated[str, typer.Option(help="Bars beside the minutes; 1h:5m is one hour by offsets.")] = "1h:5m,5m",
     profile: Annotated[
@@ -203,7 +159,7 @@ def export_legacy(
     gap_change: Annotated[float, typer.Option(help="Relative price change that makes it a gap.")] = 0.1,
 ) -> None:
     """Write continuous minutes and bars of silver in the folders and columns of the legacy tool (BHDS)."""
-    settings = _settings()
+    settings = load_settings()
     from crypto_lakehouse.catalog.bars import parse_bars_list
     from crypto_lakehouse.cli_export import show_export
     from crypto_lakehouse.lake.store import LakeStore
@@ -212,56 +168,21 @@ def export_legacy(
     from crypto_lakehouse.transforms.legacy import Profile
 
     if not (0 < gap_days <= 366 and 0 <= gap_change < float("inf")):
-        _end(f"gaps need days within 0 to 366 and a change from 0 on, not {gap_days:g} and {gap_change:g}", 2)
+        fail(f"gaps need days within 0 to 366 and a change from 0 on, not {gap_days:g} and {gap_change:g}", 2)
     for name in market or ():
         if name not in FOLDERS:
-            _end(f"no market {name!r}; there are {', '.join(FOLDERS)}", 2)
+            fail(f"no market {name!r}; there are {', '.join(FOLDERS)}", 2)
     if profile not in list(Profile):
-        _end(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
+        fail(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
     try:
         kinds, end = parse_bars_list(bars), last + timedelta(days=1)
         rule = GapRule.of_days(gap_days, gap_change)
         wish = Wish(first, end, SymbolFilter.parse(symbols), kinds, rule, Profile(profile))
     except (ValueError, OverflowError) as error:
-        _end(error, 2)
-    with _explained():
+        fail(error, 2)
+    with explained():
         lake = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
         exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(market or FOLDERS)]
         well = show_export(Console(), exports, wish.symbols)
     raise typer.Exit(0 if well else 1)
-
-
-@archive_app.command("sample")
-def archive_sample(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
-    symbols: Annotated[int, typer.Option(min=1, max=1000, help="Coins in each market.")] = 10,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="UTC days.")] = 10,
-    start: Annotated[date, typer.Option(parser=_day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
-) -> None:
-    """Write a made-up archive in the layout of the real one."""
-    with _explained():
-        from crypto_lakehouse.archive.sample import make_sample
-
-        made = make_sample(directory, symbols=symbols, days=days, start=start, seed=seed)
-    typer.echo(f"{made.files} files, {made.bytes} bytes, {made.first} to {made.end} (exclusive) in {directory}")
-
-
-@archive_app.command("serve")
-def archive_serve(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an archive.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")],
-) -> None:
-    """Serve an archive over HTTP until interrupted."""
-    ended = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ended.set())
-    with _explained():
-        from crypto_lakehouse.archive.server import ArchiveServer
-
-        with ArchiveServer(directory, port) as server:
-            typer.echo(f"serving {directory}; use it with")
-            typer.echo(f"LAKEHOUSE_ARCHIVE_URL={server.url} LAKEHOUSE_ARCHIVE_LISTING_URL={server.listing_url}")
-            ended.wait()
-    typer.echo("ended")

@@ -15,6 +15,8 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
+from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
+from crypto_lakehouse.orchestration.assets.universe import instruments_asset
 from crypto_lakehouse.orchestration.checks import (
     archive_checks,
     bars_check,
@@ -28,7 +30,10 @@ from crypto_lakehouse.orchestration.jobs import reconciliation_job, update_jobs,
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
+from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
+from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
 
 def build_defs(environment: Environment | None = None, **resources: Any) -> dg.Definitions:
@@ -55,8 +60,18 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
                 checks += table_checks("gold", feed.market, table, Cadence.DAILY)
             checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
             checks.append(carry_check(feed.market, gap_rule(environment)))
+        if feed.table in NUMBERED:
+            made.append(trade_ids_asset(feed, policy))
+            for table in id_tables(feed.table):
+                checks += table_checks("gold", feed.market, table, feed.cadence)
+            with_minutes = any(f.table == MINUTES and f.market is feed.market for f in active)
+            checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
         assets += made
         sensors.append(feed_sensor(feed, [key for asset in made for key in asset.keys], environment))
+    # No feed of the sensors: the newest partition answers for all days, and the daily schedule makes it.
+    for market in markets_with_instruments(active):
+        assets.append(instruments_asset(market, policy))
+        checks += table_checks("gold", market, INSTRUMENTS, Cadence.DAILY)
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",

@@ -82,19 +82,38 @@ class BinanceArchive(ArchiveSource):
 
         Raises ArchiveError if a listing fails, ValueError for a name that is no symbol.
         """
+        lists = self._of_each_symbol(feed, symbols, first, end, _listed_file)
+        return sorted((file for _, files in lists for file in files), key=lambda file: (file.period, file.symbol))
+
+    def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
+        """Per symbol, as listings arrive, the periods in [first, end) UTC that have a zip, sorted; also none.
+
+        Keeps nothing but period keys, so a whole market over years can be asked for. Raises as ``files`` does.
+        """
+        return self._of_each_symbol(feed, symbols, first, end, _listed_period)
+
+    def _of_each_symbol(
+        self,
+        feed: Feed,
+        symbols: Sequence[str],
+        first: date,
+        end: date,
+        made: Callable[[str, str, listing.ListedObject], T],
+    ) -> Iterator[tuple[str, list[T]]]:
+        """What ``made`` makes of symbol, period and object of every zip in [first, end), by period, per symbol."""
         wanted = list(dict.fromkeys(check_symbol(symbol) for symbol in symbols))
         periods = len(partition_keys(first, end, feed.cadence))
         if not periods:
-            return []
+            return iter([(symbol, []) for symbol in wanted])
         # Each file has its CHECKSUM beside it, and one key past the end says that the range is complete.
         max_keys = min(listing.MAX_KEYS, 2 * periods + 1)
 
-        async def one(client: HttpClient, symbol: str) -> list[ArchiveFile]:
+        async def one(client: HttpClient, symbol: str) -> tuple[str, list[T]]:
             interval = f"{feed.interval.name}/" if feed.interval else ""
             prefix = f"{_folder(feed)}{symbol}/{interval}"
             stem = f"{prefix}{symbol}-{feed.interval.name if feed.interval else feed.archive_type}-"
             marker = stem + partition_key(first, feed.cadence)
-            found: list[ArchiveFile] = []
+            found: list[T] = []
             async for page in listing.pages(client, self._listing_url, prefix, marker=marker, max_keys=max_keys):
                 for item in page.objects:
                     period = item.key.removeprefix(stem).removesuffix(".zip")
@@ -105,13 +124,12 @@ class BinanceArchive(ArchiveSource):
                     except ValueError:
                         continue
                     if start >= end:
-                        return found
+                        return symbol, found
                     if start >= first:
-                        found.append(ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified))
-            return found
+                        found.append(made(symbol, period, item))
+            return symbol, found
 
-        lists = self._each(wanted, self._listed(one), self._listing_auth)
-        return sorted((file for files in lists for file in files), key=lambda file: (file.period, file.symbol))
+        return self._each(wanted, self._listed(one), self._listing_auth)
 
     def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify into ``directory``; results come as they arrive, one per file.
@@ -179,6 +197,14 @@ class BinanceArchive(ArchiveSource):
                     await asyncio.gather(*workers, return_exceptions=True)
 
         return _in_thread(main)
+
+
+def _listed_file(symbol: str, period: str, item: listing.ListedObject) -> ArchiveFile:
+    return ArchiveFile(item.key, symbol, period, item.size, item.etag, item.last_modified)
+
+
+def _listed_period(_symbol: str, period: str, _item: listing.ListedObject) -> str:
+    return period
 
 
 def _folder(feed: Feed) -> str:

@@ -67,6 +67,10 @@ class ArchiveSource(Protocol):
         """Files of the symbols whose period starts in [first, end), sorted by (period, symbol)."""
         ...
 
+    def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
+        """Per symbol, as listings arrive: the periods in [first, end) that have a file, sorted; also none."""
+        ...
+
     def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify; yields one result per file, as they arrive. ``directory`` must exist."""
         ...

@@ -127,7 +127,10 @@ def _by_ranges(
         overlapping = [group for group in groups if group.span[0] <= high and group.span[1] >= low]
         within = pl.col(order).is_between(low, high)
         found = [
-            _read(parquet, [group.number], [order]).filter(within).select(pl.len(), pl.min(order), pl.max(order)).row(0)
+            _read(parquet, [group.number], [order])
+            .filter(within)
+            .select(pl.len(), pl.min(order).alias("least"), pl.max(order).alias("greatest"))
+            .row(0)
             for group in overlapping
         ]
         count = sum(n for n, _, _ in found)

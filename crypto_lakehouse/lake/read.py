@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import check_symbol
 from crypto_lakehouse.catalog.bars import bars_of_table
+from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.describe import (
     Part,
@@ -31,6 +32,7 @@ from crypto_lakehouse.lake.describe import (
 )
 from crypto_lakehouse.lake.partitions import scan_hive
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.universe import universe_on
 from crypto_lakehouse.schemas import Schema
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ Time = str | date | datetime
 
 _HIVE = ("exchange", "market")
 # In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
-# file was seen), so a range of time means partitions.
+# file was seen), so a range of time means partitions; so it does in tables whose rows are not of a time.
 _BY_PARTITION = ("bronze", "ledger", "quarantine")
 
 
@@ -85,8 +87,8 @@ class Lakehouse:
         """Rows of ``layer.table`` as a lazy Polars frame; only the files of the range are ever opened.
 
         ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
-        table's time column; in bronze, ledger and quarantine they choose whole partitions (any that
-        overlaps the range). Gold bars lie in the partition of the day on which they close; those that open
+        table's time column; in bronze, ledger, quarantine and gold.instruments they choose whole partitions
+        (any that overlaps the range). Gold bars lie in the partition of the day on which they close; those that open
         in the range are found all the same. ``market`` None means all markets. Without ``columns`` the
         result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for
         monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
@@ -115,7 +117,7 @@ class Lakehouse:
         frame = self._scan_parts(parts, schema, from_path)
         if wanted is not None:
             frame = frame.filter(pl.col("symbol").is_in(wanted))
-        if layer not in _BY_PARTITION:
+        if layer not in _BY_PARTITION and pa.types.is_timestamp(schema.arrow.field(schema.time_column).type):
             time_column = pl.col(schema.time_column)
             if first is not None:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
@@ -201,6 +203,47 @@ class Lakehouse:
         if found.holes:
             warnings.warn(f"{source} lacks {', '.join(found.holes)}: bars over these days are partial", stacklevel=2)
         return _as_format(found.rows, format)
+
+    def universe(
+        self,
+        market: str,
+        *,
+        on: Time,
+        quote: str | Sequence[str] | None = None,
+        contract_type: str | Sequence[str] | None = None,
+        stable_pairs: bool = True,
+        leveraged: bool = False,
+        settled: bool = True,
+        exchange: str = "binance",
+        format: Format = "pandas",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """The instruments that were listed on the UTC day ``on``, those that are delisted by now included.
+
+        One row each, in the columns of gold.instruments, sorted by symbol, with what was known on that day: no
+        later delisting or rename shows (``last_day`` is ``on``). ``quote`` (``USDT``) and ``contract_type``
+        (``spot``, ``perpetual``, ``delivery``) narrow it down to one or some; ``stable_pairs``, ``leveraged``
+        and ``settled`` tell whether stable pairs, leveraged tokens and settled contracts stay. The archive files
+        the whole history of a settled contract under a new name, so that it may stand beside the old one.
+
+        Raises KeyError on an unknown exchange or market, ValueError on a malformed day, quote or contract type,
+        and MissingPartition where no instruments are in the lake for this day or a later one, with what makes them.
+
+        >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
+        """
+        _check_format(format)
+        check_markets(exchange, market)
+        day = _utc("on", on)
+        if day is None:
+            raise ValueError("on must be a day such as 2024-01-31")
+        kinds = [contract_type] if isinstance(contract_type, str) else contract_type or []
+        wanted = InstrumentFilter(
+            quotes=(quote,) if isinstance(quote, str) else tuple(quote or ()),
+            contract_types=tuple(ContractType.parse(kind) for kind in kinds),
+            stable_pairs=stable_pairs,
+            leveraged=leveraged,
+            settled=settled,
+        )
+        return _as_format(universe_on(self._store, exchange, market, day.date(), wanted), format)
 
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.

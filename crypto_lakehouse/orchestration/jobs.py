@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from datetime import timedelta
+from itertools import product
 
 import dagster as dg
 
@@ -27,12 +28,13 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
 
 
 def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
-    """One job for each market and cadence that has feeds: bronze, silver and gold in one run.
+    """One job for each market and cadence that has assets: bronze, silver and gold in one run.
 
     With the checks of what is stored, but without those that list the archive.
     """
     jobs = []
-    for exchange, market, cadence in dict.fromkeys((f.exchange, f.market.name, f.cadence) for f in feeds):
+    markets = dict.fromkeys((f.exchange, f.market.name) for f in feeds)
+    for (exchange, market), cadence in product(markets, Cadence):
         partitions = partitions_of(exchange, market, cadence)
         keys = [
             key
@@ -40,6 +42,8 @@ def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) ->
             for key in asset.keys
             if key.path[1:3] == [exchange, market] and asset.partitions_def is partitions
         ]
+        if not keys:
+            continue
         jobs.append(
             dg.define_asset_job(
                 update_job_name(exchange, market, cadence),

@@ -15,7 +15,7 @@ from typing import cast
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, parse_partition, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, feeds, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
@@ -23,12 +23,20 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
+from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-# One asset makes these; none is made alone.
-TOGETHER = (CONTINUOUS, GAPS, STATES)
 _NEW_HOME = (
     "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GoldTable:
+    """A gold table: the silver table that it is made from, and all tables that one asset makes with it."""
+
+    source: str
+    together: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +102,22 @@ def open_instance() -> dg.DagsterInstance:
 def plan(
     exchange: str, market: str, table: str, first: date, last: date, environment: Environment, today: date
 ) -> Plan:
-    """Check a wish and say what it means: all layers of a table, or one gold table from what silver has.
+    """Check a wish and say what it means: all layers of a table, or one gold table from what it needs.
 
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
     of them. Raises ValueError that says what to change.
     """
     gold = gold_tables(environment)
+    sources = {**{name: of.source for name, of in gold.items()}, INSTRUMENTS: MINUTES}
     try:
-        source = feed(exchange, market, MINUTES if table in gold else table)
+        source = feed(exchange, market, sources.get(table, table))
     except KeyError as error:
-        raise ValueError(f"{error.args[0]}; or {', '.join(gold)}") from None
+        raise ValueError(f"{error.args[0]}; or {', '.join(sources)}") from None
     active = environment.table_names
-    if source.table not in active:
+    if table == INSTRUMENTS:
+        if source.market.name not in [m.name for m in markets_with_instruments(feeds(active))]:
+            raise ValueError(f"{INSTRUMENTS} are made where klines are: add {MINUTES} to LAKEHOUSE_TABLES")
+    elif source.table not in active:
         raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
     if last < first:
         raise ValueError(f"the range ends ({last}) before it begins ({first})")
@@ -115,18 +127,21 @@ def plan(
     end = parse_partition(keys[-1], source.cadence)[1]
     if end > today:
         raise ValueError(f"{keys[-1]} has not ended (UTC): end with a day that lies in an ended partition")
-    if table in gold:
-        tables = [("gold", name) for name in (TOGETHER if table in TOGETHER else (table,))]
+    if table in sources:
+        tables = [("gold", name) for name in (gold[table].together if table in gold else (table,))]
     else:
         tables = [("bronze", table), ("silver", table)]
-        tables += [("gold", name) for name in gold] if table == MINUTES else []
+        tables += [("gold", name) for name, of in gold.items() if of.source == table]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
 
 
-def gold_tables(environment: Environment) -> list[str]:
-    """Names of the gold tables that are made by the settings."""
-    return [*TOGETHER, *(bars.table for bars in environment.bars_kinds)]
+def gold_tables(environment: Environment) -> dict[str, GoldTable]:
+    """The gold tables that are made by the settings, where their source is, in the order of making them."""
+    groups: list[tuple[str, tuple[str, ...]]] = [(MINUTES, (CONTINUOUS, GAPS, STATES))]
+    groups += [(MINUTES, (bars.table,)) for bars in environment.bars_kinds]
+    groups += [(table, id_tables(table)) for table in NUMBERED]
+    return {name: GoldTable(source, names) for source, names in groups for name in names}
 
 
 def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
@@ -136,7 +151,8 @@ def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | 
     market = done.market
     made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
     days = tuple(key for key in made if key[: len("YYYY-MM")] in done.keys)
-    assets = tuple(asset_key("gold", market, name) for name in gold_tables(environment))
+    gold = gold_tables(environment)
+    assets = tuple(asset_key("gold", market, name) for name, of in gold.items() if of.source == MINUTES)
     return Plan(market, Cadence.DAILY, assets, days) if days else None
 
 

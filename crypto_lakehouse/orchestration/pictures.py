@@ -8,6 +8,7 @@ import polars as pl
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 PREVIEW_SYMBOLS = 5
+_NEWEST = 10
 _POINTS = 24
 # What a symbol's line shows: the first of these that the table has, silver's names before the archive's.
 _VALUES = (
@@ -58,6 +59,19 @@ def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
             break
     more = symbols - PREVIEW_SYMBOLS
     return "\n".join(lines) + (f"\n\nand {more} symbols more" if more > 0 else "")
+
+
+def instruments_markdown(rows: pl.DataFrame) -> str:
+    """The instruments of gold.instruments that were listed last."""
+    if rows.is_empty():
+        return "Nothing was listed yet."
+    lines = ["| instrument | base | quote | contract | first day | last day |", "|---|---|---|---|---|---|"]
+    shown = rows.sort("first_day", "instrument_id", descending=[True, False]).head(_NEWEST)
+    for row in shown.iter_rows(named=True):
+        names = (row["instrument_id"], row["base_asset"] or "", row["quote_asset"] or "", row["contract_type"])
+        lines.append(f"| {' | '.join(names)} | {row['first_day']} | {row['last_day']} |")
+    more = rows.height - shown.height
+    return "\n".join(lines) + (f"\n\nand {more:,} older ones" if more else "")
 
 
 def _points(group: pl.DataFrame, value: str) -> list[float]:

@@ -48,7 +48,7 @@ _TRANSIENT = {
 }
 
 # Rows of small files are joined up to so many.
-_JOINED_ROWS = 250_000
+_JOINED_ROWS = 100_000
 
 
 @dataclass(slots=True)

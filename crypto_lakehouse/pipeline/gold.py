@@ -108,7 +108,7 @@ class ContinuousMinutes:
 
     def _make(self, key: str, state: pl.DataFrame) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
-            raise _lacking("silver", MINUTES, self._market, key)
+            raise lacking("silver", MINUTES, self._market, key)
         made = continuous_minutes(
             read_partition(self._store, "silver", MINUTES, *self._place, key),
             self._funding(key),
@@ -157,7 +157,7 @@ def bars_partition(store: LakeStore, market: Market, bars: Bars, key: str) -> pl
     first, end = day_span(key)
     place = (market.exchange, market.name)
     if not partition_exists(store, "gold", CONTINUOUS, *place, key):
-        raise _lacking("gold", CONTINUOUS, market, key)
+        raise lacking("gold", CONTINUOUS, market, key)
     if isinstance(bars, TimeBars):
         offsets = [offset for offset in bars.offsets if _closes(bars, offset, first, end)]
         if not offsets:
@@ -191,7 +191,8 @@ def _prior(states: pl.DataFrame) -> str:
     return str(states["prior"][0]) if states.height else fingerprint(no_state())
 
 
-def _lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
+def lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
+    """The error that says which partition is to be made first, and how."""
     return MissingPartition(
         f"{layer}.{table} of {market.exchange}/{market.name} lacks {key}. Make it first: crypto-lakehouse"
         f" backfill --market {market.name} --table {table} --from {key} --to {key}"

@@ -12,14 +12,27 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.clean import Cleaned
 from crypto_lakehouse.transforms.funding import clean_funding_rates
-from crypto_lakehouse.transforms.klines import clean_klines
+from crypto_lakehouse.transforms.futures import clean_liquidations, clean_open_interest
+from crypto_lakehouse.transforms.klines import clean_klines, clean_price_klines
+from crypto_lakehouse.transforms.options import clean_option_summaries, clean_volatility_index
+from crypto_lakehouse.transforms.trades import clean_agg_trades, clean_trades
 
 CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
     "klines": clean_klines,
+    "agg_trades": clean_agg_trades,
+    "trades": clean_trades,
     "funding_rates": clean_funding_rates,
+    "price_klines": clean_price_klines,
+    "open_interest": clean_open_interest,
+    "book_depth": clean_book_depth,
+    "book_ticker": clean_book_ticker,
+    "liquidations": clean_liquidations,
+    "volatility_index": clean_volatility_index,
+    "option_summaries": clean_option_summaries,
 }
 
 
@@ -63,7 +76,7 @@ def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime)
 
 def _pieces(feed: Feed, key: str, store: LakeStore) -> Iterator[pl.DataFrame]:
     where = ("bronze", feed.table, feed.exchange, feed.market.name, key)
-    pieces = read_pieces(store, *where, order=feed.file_format.order_column if feed.file_format.large else None)
+    pieces = read_pieces(store, *where, order=bronze_schema(feed).id_column)
     if silver_schema(feed).archive_symbol == "symbol":
         return pieces
     # Silver is in order of another symbol than bronze, so it is cleaned as a whole.

@@ -18,17 +18,26 @@ from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
+from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
 from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
+from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_GOLD = {"continuous_1m": CONTINUOUS, "gaps": GAPS, "symbol_states": SYMBOL_STATES}
+_GOLD = {
+    "continuous_1m": CONTINUOUS,
+    "gaps": GAPS,
+    "symbol_states": SYMBOL_STATES,
+    "instruments": INSTRUMENTS,
+    **{f"{trades.name}_continuity": ID_CONTINUITY for trades in (AGG_TRADES, TRADES)},
+    **{f"{trades.name}_missing_ids": MISSING_IDS for trades in (AGG_TRADES, TRADES)},
+}
 _SILVER = {
     schema.name: schema
     for schema in (
@@ -67,6 +76,7 @@ def bronze_schema(feed: Feed) -> Schema:
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
         row_group_rows=EVENT_ROWS if feed.file_format.large else BAR_ROWS,
+        id_column=feed.file_format.order_column if feed.file_format.large else None,
     )
 
 

@@ -37,4 +37,5 @@ BOOK_TICKER = Schema(
     primary_key=("symbol", "update_id"),
     time_column="transaction_time",
     row_group_rows=EVENT_ROWS,
+    id_column="update_id",
 )

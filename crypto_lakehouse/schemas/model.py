@@ -18,7 +18,7 @@ FLAG = pa.bool_()
 # Ten symbol-days of one-minute klines: large enough to compress, small enough to skip by symbol.
 BAR_ROWS = 14_400
 # Rows of a row group in tables of events, of which one symbol alone may have millions a day.
-EVENT_ROWS = 250_000
+EVENT_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Schema:
     """Columns of a kind of table in order; ``primary_key`` also is the order of rows in a partition.
 
     ``archive_symbol`` is the column with the symbol under which the archive files a row; ``row_group_rows``
-    is about how many rows a row group of the Parquet holds.
+    is about how many rows a row group of the Parquet holds. ``id_column`` is the integer part of the key by
+    which the rows of one symbol, of which there may be very many, are read and worked on in pieces.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Schema:
     time_column: str
     archive_symbol: str = "symbol"
     row_group_rows: int = BAR_ROWS
+    id_column: str | None = None
 
     @property
     def arrow(self) -> pa.Schema:

@@ -37,6 +37,7 @@ AGG_TRADES = Schema(
     primary_key=("symbol", "trade_id"),
     time_column="time",
     row_group_rows=EVENT_ROWS,
+    id_column="trade_id",
 )
 
 TRADES = Schema(
@@ -56,4 +57,5 @@ TRADES = Schema(
     primary_key=("symbol", "trade_id"),
     time_column="time",
     row_group_rows=EVENT_ROWS,
+    id_column="trade_id",
 )

@@ -1,21 +1,29 @@
-"""What all silver tables share: time units, rules that reject rows, and one row per primary key.
+"""What all silver tables share: times, rules that reject rows, and one row per primary key.
 
-The rules of a table are in its own module (``klines.py``, ``funding.py``); how rules and duplicates
-are carried out is here.
+The columns and rules of a table are in its own module (``klines.py``, ``trades.py``, ``book.py`` ...);
+how they are carried out is here, in ``clean``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog import Feed, Market
+from crypto_lakehouse.schemas import Schema
 
 SOURCE_COLUMNS = ("symbol", "source_key", "source_sha256", "source_line")
 REJECTED_COLUMNS = (*SOURCE_COLUMNS, "reason", "detail", "raw")
+_REJECTED_TYPES = {name: pl.Int64 if name == "source_line" else pl.String for name in REJECTED_COLUMNS}
+
+# Canonical columns are made beside the file's, with this prefix: both may have a price or a time, and
+# the file's own columns are still needed as the text of rejected rows.
+_PREFIX = "canonical_"
+TEXT_TIME = "time of the form YYYY-MM-DD HH:MM:SS"
+_TEXT_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,39 @@ class Cleaned:
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
+
+
+def clean(
+    bronze: pl.DataFrame,
+    feed: Feed,
+    schema: Schema,
+    *,
+    columns: Mapping[str, pl.Expr],
+    rules: Sequence[Rule],
+    prefer: Sequence[pl.Expr] = (),
+    preferred: str,
+) -> Cleaned:
+    """Silver rows of ``schema`` from bronze rows of the feed: any whole primary keys of a partition.
+
+    ``columns`` makes the schema's columns from the file's; ``symbol`` and ``source`` come by themselves.
+    ``rules`` and ``prefer`` see the file's columns by their names and the schema's by ``canonical(name)``.
+    A row that breaks rules is rejected with the first of them. Of rows with one key, the greatest in
+    ``prefer`` (in its order) is kept, of equal ones the last in (source_key, source_line), so the result
+    does not depend on the order of rows. Those left out are rejected as ``duplicate`` where they equal
+    the kept one, else as ``duplicate_conflict``, whose detail is ``preferred``: the order in words.
+    """
+    made = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
+    frame = bronze.with_columns(made[name].alias(_PREFIX + name) for name in schema.column_names)
+    raw_columns = feed.file_format.column_names
+    split = _split_by_rules(frame, rules, raw_columns)
+    kept = _one_row_per_key(split.rows, schema, prefer, preferred, raw_columns)
+    rows = kept.rows.select(canonical(name).alias(name) for name in schema.column_names)
+    return Cleaned(rows, pl.concat([split.rejected, kept.rejected]))
+
+
+def canonical(name: str) -> pl.Expr:
+    """The schema's column ``name`` in a rule or an order of ``clean``."""
+    return pl.col(_PREFIX + name)
 
 
 def epoch_to_time(column: str) -> pl.Expr:
@@ -53,50 +94,72 @@ def epoch_to_time(column: str) -> pl.Expr:
     return micros.cast(pl.Datetime("us", "UTC"))
 
 
-def split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequence[str]) -> Cleaned:
-    """Part the rows that break no rule from the others, which get the first rule that they break."""
-    reason = pl.coalesce(
-        pl.when(rule.broken.fill_null(True)).then(pl.lit(rule.reason)).otherwise(None) for rule in rules
-    )
-    marked = frame.with_columns(reason.alias("reason"))
-    good = marked.filter(pl.col("reason").is_null()).drop("reason")
-    bad = marked.filter(pl.col("reason").is_not_null())
-    details = {rule.reason: rule.detail for rule in rules}
-    return Cleaned(good, _rejected(bad, pl.col("reason").replace_strict(details, return_dtype=pl.String), raw_columns))
+def text_to_time(text: pl.Expr) -> pl.Expr:
+    """Text ``YYYY-MM-DD HH:MM:SS``, UTC, to ``Datetime(us, UTC)``; all else, also 24:00:00, is null.
 
-
-def one_row_per_key(
-    frame: pl.DataFrame,
-    key: Sequence[str],
-    prefer: Sequence[str],
-    values: Sequence[str],
-    raw_columns: Sequence[str],
-    rule: str,
-) -> Cleaned:
-    """Keep one row per ``key``: the greatest in the ``prefer`` columns, in their order.
-
-    Ties go to the row that stands last in (source_key, source_line), so the result does not depend
-    on the order of rows. Rows that are left out are rejected as ``duplicate`` where their ``values``
-    equal the kept row's, else as ``duplicate_conflict``, whose detail is ``rule`` in words.
+    >>> pl.select(text_to_time(pl.lit("2026-06-25 00:05:00"))).item().isoformat()
+    '2026-06-25T00:05:00+00:00'
     """
-    order = [*prefer, "source_key", "source_line"]
-    ranked = frame.sort([*key, *order], descending=[False] * len(key) + [True] * len(order))
-    first = pl.struct(key).is_first_distinct()
-    if ranked.select(first.all()).item():
-        return Cleaned(ranked, _rejected(ranked.clear().with_columns(reason=pl.lit("")), pl.lit(""), raw_columns))
-    same = pl.all_horizontal(pl.col(v).eq_missing(pl.col(v).first().over(key)) for v in values)
-    marked = ranked.with_columns(
-        first.alias("_kept"),
-        pl.when(same).then(pl.lit("duplicate")).otherwise(pl.lit("duplicate_conflict")).alias("reason"),
-    )
-    detail = pl.when(pl.col("reason") == "duplicate").then(pl.lit("the same row again")).otherwise(pl.lit(rule))
-    bad = marked.filter(~pl.col("_kept"))
-    return Cleaned(marked.filter("_kept").drop("_kept", "reason"), _rejected(bad, detail, raw_columns))
+    # The parser alone would also take one-digit months, blanks and leap seconds.
+    strict = pl.when(text.str.contains(_TEXT_TIME)).then(text)
+    return strict.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
-def _rejected(bad: pl.DataFrame, detail: pl.Expr, raw_columns: Sequence[str]) -> pl.DataFrame:
-    raw = pl.concat_str([pl.col(c).cast(pl.String).fill_null("") for c in raw_columns], separator=",")
-    return bad.with_columns(detail.alias("detail"), raw.alias("raw")).select(REJECTED_COLUMNS)
+def contract_size(market: Market, symbols: pl.Series) -> pl.Expr:
+    """USD value of a contract of the row's ``symbol``, on an inverse market, for rows of these symbols."""
+    sizes = {symbol: market.contract_size(symbol) for symbol in symbols.unique()}
+    if len(distinct := set(sizes.values())) <= 1:
+        return pl.lit(next(iter(distinct), None), pl.Float64)
+    return pl.col("symbol").replace_strict(sizes, return_dtype=pl.Float64)
+
+
+def whole_contracts(column: str) -> tuple[pl.Expr, Rule]:
+    """The file's number of contracts as an integer, and the rule that it is whole."""
+    number = pl.col(column).cast(pl.Int64, strict=False)
+    return number, Rule("contracts_not_whole", pl.col(column) != number, f"{column}, contracts, is no whole number")
+
+
+def time_rules(times: Mapping[str, pl.Expr], first: date, end: date, form: str = "time in ms, us or ns") -> list[Rule]:
+    """``bad_time`` where one of the times, by the names that the file gives them, is null (it has not the
+    ``form``), and ``outside_partition`` where the first of them is not within [first, end).
+    """
+    name, time = next(iter(times.items()))
+    return [
+        Rule(
+            "bad_time",
+            pl.any_horizontal(t.is_null() for t in times.values()),
+            f"{' or '.join(times)} is no {form}",
+        ),
+        Rule(
+            "outside_partition",
+            ~within(time, first, end),
+            f"{name} is not within [{first}, {end}) UTC, which the file is named for",
+        ),
+    ]
+
+
+def file_symbol_rule(column: str) -> Rule:
+    """The symbol that the file's rows name is the one that the archive files them under."""
+    return Rule("foreign_symbol", pl.col(column) != pl.col("symbol"), f"{column} is another than the file is named for")
+
+
+def value_rules(finite: Sequence[pl.Expr], not_negative: Sequence[pl.Expr]) -> list[Rule]:
+    """Rules for values that may be null: ``not_finite`` and ``negative_value``."""
+    return [
+        Rule(
+            "not_finite",
+            ~pl.all_horizontal(v.is_finite().fill_null(True) for v in finite),
+            "a value is NaN or infinite",
+        ),
+        Rule(
+            "negative_value", pl.any_horizontal((v < 0).fill_null(False) for v in not_negative), "a value is negative"
+        ),
+    ]
+
+
+def within(time: pl.Expr, first: date, end: date) -> pl.Expr:
+    """Whether the time lies on the UTC days [first, end)."""
+    return time.is_between(midnight(first), midnight(end), closed="left")
 
 
 def midnight(day: date) -> datetime:
@@ -107,3 +170,58 @@ def midnight(day: date) -> datetime:
 def source_name(feed: Feed) -> str:
     """Value of the silver column ``source`` for rows of the feed's archive files."""
     return f"archive_{feed.cadence}"
+
+
+def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequence[str]) -> Cleaned:
+    """Part the rows that break no rule from the others, which get the first rule that they break."""
+    broken = [rule.broken.fill_null(True) for rule in rules]
+    refused = frame.select(pl.any_horizontal(broken)).to_series()
+    if not refused.any():
+        return Cleaned(frame, pl.DataFrame(schema=_REJECTED_TYPES))
+
+    def first_of(texts: Iterator[str]) -> pl.Expr:
+        return pl.coalesce(pl.when(b).then(pl.lit(text)) for b, text in zip(broken, texts, strict=True))
+
+    bad = frame.filter(refused).with_columns(
+        first_of(rule.reason for rule in rules).alias("reason"), first_of(rule.detail for rule in rules).alias("detail")
+    )
+    return Cleaned(frame.filter(~refused), _rejected(bad, raw_columns))
+
+
+def _one_row_per_key(
+    frame: pl.DataFrame, schema: Schema, prefer: Sequence[pl.Expr], preferred: str, raw_columns: Sequence[str]
+) -> Cleaned:
+    key = [canonical(name) for name in schema.primary_key]
+    nothing = pl.DataFrame(schema=_REJECTED_TYPES)
+    # Nearly all files are in order and without repeats: a look is much cheaper than a sort.
+    if frame.select(_rises(key)).item():
+        return Cleaned(frame, nothing)
+    order = [*prefer, pl.col("source_key"), pl.col("source_line")]
+    ranked = frame.sort([*key, *order], descending=[False] * len(key) + [True] * len(order))
+    first = pl.any_horizontal(k.ne_missing(k.shift()) for k in key)
+    marked = ranked.with_columns(first.alias("_kept"), (first.cum_sum() - 1).alias("_place"))
+    kept, left_out = marked.filter("_kept"), marked.filter(~pl.col("_kept"))
+    if left_out.is_empty():
+        return Cleaned(kept, nothing)
+    winners = kept[left_out["_place"]]
+    values = [_PREFIX + name for name in schema.column_names]
+    same = pl.all_horizontal(pl.lit(left_out[v].eq_missing(winners[v])) for v in values)
+    bad = left_out.with_columns(same.alias("_same")).with_columns(
+        pl.when("_same").then(pl.lit("duplicate")).otherwise(pl.lit("duplicate_conflict")).alias("reason"),
+        pl.when("_same").then(pl.lit("the same row again")).otherwise(pl.lit(preferred)).alias("detail"),
+    )
+    return Cleaned(kept, _rejected(bad, raw_columns))
+
+
+def _rises(key: Sequence[pl.Expr]) -> pl.Expr:
+    """Whether every row's key is greater than that of the row before, column by column."""
+    rises = pl.lit(False)
+    for column in reversed(key):
+        before = column.shift()
+        rises = (column > before) | ((column == before) & rises)
+    return rises.slice(1).all()
+
+
+def _rejected(bad: pl.DataFrame, raw_columns: Sequence[str]) -> pl.DataFrame:
+    raw = pl.concat_str([pl.col(c).cast(pl.String).fill_null("") for c in raw_columns], separator=",")
+    return bad.with_columns(raw.alias("raw")).select(REJECTED_COLUMNS)

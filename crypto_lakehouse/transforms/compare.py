@@ -1,11 +1,11 @@
-"""Gold bars against what they were made from and what the exchange says, as findings in words.
+"""Bars and klines against what they were made from and what the exchange says, as findings in words.
 
 Here belongs what two sides that should agree are compared by, and to what precision. Bars are summed here
 by another road than in ``bars.py`` and ``activity_bars.py``, whose windows and sums these comparisons
 check. Which partitions are read, and what a finding means for an asset, is the orchestration's business.
 
-A finding is (symbol, what): one for each symbol and kind of fault, with the number of bars that have it
-and the first of them by open_time, UTC.
+A finding is (symbol, what): one for each symbol and kind of fault, with the number of bars or klines that
+have it and the first of them by open_time, UTC.
 """
 
 from __future__ import annotations
@@ -83,6 +83,44 @@ def bars_against_klines(bars: pl.DataFrame, klines: pl.DataFrame) -> list[Findin
         *(_differing(pairs, name, _unequal(name) & ~_carried(name), "exchange") for name in ("open", "high", "low")),
         *(_differing(pairs, name, _unequal(name), "exchange") for name in ("close", *_COUNTS)),
         *(_differing(pairs, name, _apart(name, _share(name) + rounding), "exchange") for name in _VOLUMES),
+    )
+
+
+def klines_against_trades(klines: pl.DataFrame, rebuilt: pl.DataFrame) -> list[Finding]:
+    """The archive's klines (KLINES) against those of ``trade_klines.py`` of the same interval and time.
+
+    Both come in any order. Klines without volume count as absent, on either side. A kline that one side
+    alone has is a finding. Where both are there, open, high, low, close, trade_count and contracts are
+    compared exactly, volumes to 1e-9 relative plus what rounding can make of them: 1e-8, the last decimal
+    that the archive writes, or as much for each trade where the exchange rounds each one. That is the
+    coins of COIN-M (contracts times their size over the price), and elsewhere the quote volume (price times
+    quantity), which aggregates have without rounding.
+
+    Futures aggregates hold market trades alone, those of the insurance fund and of auto-deleveraging not
+    (https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Aggregate-Trade-Streams).
+    Where klines count these, a minute with one differs, and the finding is true: the aggregates lack it. An
+    aggregate has one time, so that fills on both sides of a minute's end count in one of the two minutes.
+    """
+    key, has_volume = ["symbol", "open_time"], pl.col("base_volume") > 0
+    theirs = klines.filter(has_volume).sort(key)
+    ours = rebuilt.filter(has_volume).sort(key)
+    pairs = theirs.join(ours, on=key, maintain_order="left")
+    each_trade = _LAST_DECIMAL * pl.max_horizontal("trade_count", "trade_count_right")
+    inverse = pl.col("contracts_right").is_not_null()
+    base = pl.when(inverse).then(each_trade).otherwise(_LAST_DECIMAL)
+    quote = pl.when(inverse).then(_LAST_DECIMAL).otherwise(each_trade)
+    rounding = dict(zip(_VOLUMES, (base, quote, base, quote), strict=True))
+
+    def differing(column: str, differs: pl.Expr) -> list[Finding]:
+        return _differing(pairs, column, differs, "trades", "klines", "archive")
+
+    no_trades = theirs.join(ours, on=key, how="anti", maintain_order="left")
+    no_kline = ours.join(theirs, on=key, how="anti", maintain_order="left")
+    return _by_symbol(
+        _listed(no_trades, "klines of the archive have volume and no trades"),
+        _listed(no_kline, "windows have trades and no volume in the archive's klines"),
+        *(differing(name, _unequal(name)) for name in (*_PRICES, *_COUNTS)),
+        *(differing(name, _apart(name, _share(name) + rounding[name])) for name in _VOLUMES),
     )
 
 
@@ -192,7 +230,9 @@ def _carried(column: str) -> pl.Expr:
     return quiet_begin & (pl.col(column) == pl.col("open")) & pl.col(f"{column}_right").is_between("low", "high")
 
 
-def _differing(pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str) -> list[Finding]:
+def _differing(
+    pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str, what: str = "bars", side: str = "bar"
+) -> list[Finding]:
     """Of pairs in order of time, those whose ``column`` differs from that of ``source``."""
     found = pairs.group_by("symbol").agg(
         n=differs.sum(),
@@ -204,7 +244,8 @@ def _differing(pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str) 
     return [
         (
             symbol,
-            f"{column} differs in {n} of {of} bars, first {_text(at)}: bar {_text(ours)}, {source} {_text(theirs)}",
+            f"{column} differs in {n} of {of} {what}, first {_text(at)}:"
+            f" {side} {_text(ours)}, {source} {_text(theirs)}",
         )
         for symbol, n, of, at, ours, theirs in found.filter(pl.col("n") > 0).iter_rows()
     ]

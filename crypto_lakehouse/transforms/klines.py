@@ -1,28 +1,33 @@
-"""Bronze klines to silver klines: canonical columns and units, price and volume rules, one row per interval."""
+"""Bronze klines to silver: canonical columns and units, price and volume rules, one row per interval.
+
+Klines of trades, and those of the prices that nobody trades at (mark price, index price, premium index).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.transforms.clean import (
     Cleaned,
     Rule,
+    canonical,
+    clean,
+    contract_size,
     epoch_to_time,
-    midnight,
-    one_row_per_key,
-    source_name,
-    split_by_rules,
+    time_rules,
+    whole_contracts,
 )
 
-# Canonical columns are made beside the file's, with this prefix: both have a quote_volume, and the
-# file's own columns are still needed as the text of rejected rows.
-_P = "canonical_"
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
+# The premium is a difference: zero and negative values are right.
+_ALWAYS_POSITIVE = {"indexPriceKlines": True, "markPriceKlines": True, "premiumIndexKlines": False}
 
 
 def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
@@ -35,27 +40,65 @@ def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cl
     contracts times the contract size in USD
     (https://github.com/binance/binance-public-data/issues/267).
     """
-    raw_columns = feed.file_format.column_names
-    canonical = bronze.with_columns(
-        _snapped(epoch_to_time("open_time"), feed).alias(f"{_P}open_time"),
-        epoch_to_time("close_time").alias(f"{_P}close_time"),
-        *(pl.col(name).alias(_P + name) for name in _PRICES),
-        pl.col("count").alias(f"{_P}trade_count"),
-        *_volumes(feed),
-        pl.lit(source_name(feed)).alias(f"{_P}source"),
-        pl.col("symbol").alias(f"{_P}symbol"),
+    contracts, whole = whole_contracts("volume")
+    volumes = [canonical(name) for name in _VOLUMES]
+    return clean(
+        bronze,
+        feed,
+        KLINES,
+        columns={
+            **_bar(feed),
+            "trade_count": pl.col("count"),
+            **dict(zip(_VOLUMES, _volumes(bronze, feed), strict=True)),
+            "contracts": contracts if feed.market.inverse else pl.lit(None, pl.Int64),
+        },
+        rules=[
+            *_bar_rules(first, end, always_positive=True, volumes=volumes),
+            Rule(
+                "negative_volume",
+                pl.any_horizontal(e < 0 for e in (*volumes, canonical("trade_count"))),
+                "a volume or the trade count is negative",
+            ),
+            Rule(
+                "taker_over_volume",
+                (canonical("taker_buy_base_volume") > canonical("base_volume"))
+                | (canonical("taker_buy_quote_volume") > canonical("quote_volume")),
+                "takers bought more than was traded",
+            ),
+            *([whole] if feed.market.inverse else []),
+        ],
+        prefer=(canonical("trade_count"), canonical("base_volume")),
+        preferred="another row of this symbol and open_time has more trades, then more base_volume, then stands later",
     )
-    split = split_by_rules(canonical, _rules(feed, first, end), raw_columns)
-    kept = one_row_per_key(
-        split.rows,
-        key=(f"{_P}symbol", f"{_P}open_time"),
-        prefer=(f"{_P}trade_count", f"{_P}base_volume"),
-        values=[_P + name for name in KLINES.column_names],
-        raw_columns=raw_columns,
-        rule="another row of this symbol and open_time has more trades, then more base_volume, then stands later",
+
+
+def clean_price_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
+    """Silver klines of a price that nobody trades at, of the partition [first, end), from its bronze rows.
+
+    Open times are snapped as those of ``clean_klines``. Mark and index prices are positive, the premium
+    index need not be. Where a key comes more than once, the row with the most samples is kept, then the
+    last in the file. The file's volumes mean nothing here and are left out.
+    """
+    return clean(
+        bronze,
+        feed,
+        PRICE_KLINES,
+        columns={**_bar(feed), "sample_count": pl.col("count")},
+        rules=[
+            *_bar_rules(first, end, always_positive=_ALWAYS_POSITIVE[feed.archive_type]),
+            Rule("negative_count", canonical("sample_count") < 0, "the count of samples is negative"),
+        ],
+        prefer=(canonical("sample_count"),),
+        preferred="another row of this symbol and open_time has more samples, or as many and stands later",
     )
-    rows = kept.rows.select(pl.col(_P + name).alias(name) for name in KLINES.column_names)
-    return Cleaned(rows, pl.concat([split.rejected, kept.rejected]))
+
+
+def _bar(feed: Feed) -> dict[str, pl.Expr]:
+    return {
+        "open_time": _snapped(epoch_to_time("open_time"), feed),
+        "close_time": epoch_to_time("close_time"),
+        **{name: pl.col(name) for name in _PRICES},
+    }
 
 
 def _snapped(time: pl.Expr, feed: Feed) -> pl.Expr:
@@ -65,75 +108,35 @@ def _snapped(time: pl.Expr, feed: Feed) -> pl.Expr:
     return time.dt.truncate(length) if length is not None and length.days < 1 else time
 
 
-def _volumes(feed: Feed) -> list[pl.Expr]:
+def _volumes(bronze: pl.DataFrame, feed: Feed) -> list[pl.Expr]:
+    """Expressions for _VOLUMES, in its order."""
     if not feed.market.inverse:
-        return [
-            pl.col("volume").alias(f"{_P}base_volume"),
-            pl.col("quote_volume").alias(f"{_P}quote_volume"),
-            pl.col("taker_buy_volume").alias(f"{_P}taker_buy_base_volume"),
-            pl.col("taker_buy_quote_volume").alias(f"{_P}taker_buy_quote_volume"),
-            pl.lit(None, pl.Int64).alias(f"{_P}contracts"),
-        ]
-    market = feed.market
-    size = (
-        pl.col("symbol")
-        .str.split("_")
-        .list.first()
-        .replace_strict(dict(market.contract_sizes), default=market.contract_size_default, return_dtype=pl.Float64)
-    )
+        return [pl.col(c) for c in ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")]
+    size = contract_size(feed.market, bronze["symbol"])
     return [
-        pl.col("quote_volume").alias(f"{_P}base_volume"),
-        (pl.col("volume") * size).alias(f"{_P}quote_volume"),
-        pl.col("taker_buy_quote_volume").alias(f"{_P}taker_buy_base_volume"),
-        (pl.col("taker_buy_volume") * size).alias(f"{_P}taker_buy_quote_volume"),
-        pl.col("volume").cast(pl.Int64, strict=False).alias(f"{_P}contracts"),
+        pl.col("quote_volume"),
+        pl.col("volume") * size,
+        pl.col("taker_buy_quote_volume"),
+        pl.col("taker_buy_volume") * size,
     ]
 
 
-def _rules(feed: Feed, first: date, end: date) -> list[Rule]:
-    def column(name: str) -> pl.Expr:
-        return pl.col(_P + name)
-
-    prices = [column(name) for name in _PRICES]
-    volumes = [column(name) for name in _VOLUMES]
-    body = [column("open"), column("close")]
-    rules = [
-        Rule(
-            "bad_time",
-            column("open_time").is_null() | column("close_time").is_null(),
-            "open_time or close_time is no time in ms, us or ns",
-        ),
-        Rule(
-            "outside_partition",
-            ~column("open_time").is_between(midnight(first), midnight(end), closed="left"),
-            f"open_time is not within [{first}, {end}) UTC, which the file is named for",
-        ),
-        Rule("close_before_open", column("close_time") < column("open_time"), "close_time is before open_time"),
+def _bar_rules(first: date, end: date, always_positive: bool, volumes: Sequence[pl.Expr] = ()) -> list[Rule]:
+    prices = [canonical(name) for name in _PRICES]
+    body = [canonical("open"), canonical("close")]
+    positive = Rule("price_not_positive", ~pl.all_horizontal(e > 0 for e in prices), "a price is zero or negative")
+    return [
+        *time_rules({name: canonical(name) for name in ("open_time", "close_time")}, first, end),
+        Rule("close_before_open", canonical("close_time") < canonical("open_time"), "close_time is before open_time"),
         Rule(
             "not_finite",
             ~pl.all_horizontal(e.is_finite() for e in (*prices, *volumes)),
             "a price or volume is NaN or infinite",
         ),
-        Rule("price_not_positive", ~pl.all_horizontal(e > 0 for e in prices), "a price is zero or negative"),
+        *([positive] if always_positive else []),
         Rule(
             "price_order",
-            (column("low") > pl.min_horizontal(*body)) | (column("high") < pl.max_horizontal(*body)),
+            (canonical("low") > pl.min_horizontal(*body)) | (canonical("high") < pl.max_horizontal(*body)),
             "low <= open, close <= high does not hold",
         ),
-        Rule(
-            "negative_volume",
-            pl.any_horizontal(e < 0 for e in (*volumes, column("trade_count"))),
-            "a volume or the trade count is negative",
-        ),
-        Rule(
-            "taker_over_volume",
-            (column("taker_buy_base_volume") > column("base_volume"))
-            | (column("taker_buy_quote_volume") > column("quote_volume")),
-            "takers bought more than was traded",
-        ),
     ]
-    if feed.market.inverse:
-        rules.append(
-            Rule("contracts_not_whole", pl.col("volume") != column("contracts"), "contracts is no whole number")
-        )
-    return rules

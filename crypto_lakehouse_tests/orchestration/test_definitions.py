@@ -13,9 +13,9 @@ from crypto_lakehouse.schemas import bronze_schema, schema_of
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 MINUTES = [f"{layer}/binance/{m}/klines_1m" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")]
-TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d")
+TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")
 # Of two symbols on one day; minutes are 2880.
-ROWS = {"bars_1h": 48, "bars_1d": 2, "gaps": 0, "symbol_states": 2}
+ROWS = {"bars_1h": 48, "bars_1d": 2, "gaps": 0, "symbol_states": 2, "instruments": 2}
 GOLD = [f"gold/binance/{m}/{table}" for m in ("spot", "um", "cm") for table in TABLES]
 FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer in ("bronze", "silver")]
 
@@ -59,6 +59,7 @@ def test_dependencies_go_from_bronze_over_silver_to_gold() -> None:
             "silver": [["bronze", exchange, market, table]],
             "gold": [["gold", exchange, market, "continuous_1m"]] if table.startswith("bars") else silver,
         }[layer]
+        above = [] if table == "instruments" else above
         assert sorted(list(dep.asset_key.path) for dep in spec.deps) == sorted(above)
 
 
@@ -89,6 +90,8 @@ def test_a_setting_switches_tables_on() -> None:
     hours = {f"{layer}/binance/{m}/klines_1h" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")}
     assert more == set(_specs()) | hours
     assert set(_specs(tables="funding_rates")) == set(FUNDING)
+    weeks = {f"{layer}/binance/{m}/klines_1w" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")}
+    assert set(_specs(tables="klines_1w")) == weeks | {name for name in GOLD if name.endswith("instruments")}
     with pytest.raises(SettingsError, match="klines_7m"):
         _specs(tables="klines_7m")
 
@@ -122,7 +125,7 @@ def test_a_range_runs_as_one_run_and_every_partition_has_its_metadata(empty: Pla
         assert values["bytes"] > 0
         assert day in values["uri"]
         assert "BTCUSDT" in values["preview"]
-        if layer != "bronze" and table != "symbol_states":
+        if layer != "bronze" and table not in ("symbol_states", "instruments"):
             assert values["min_time"] == f"{day}T00:00:00+00:00"
             assert values["min_time"] <= values["max_time"] < f"{day}T24"
         if layer == "bronze":

@@ -10,6 +10,7 @@ from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
+TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")
 UPDATES = {
     "update_binance_spot_daily",
     "update_binance_um_daily",
@@ -33,8 +34,15 @@ def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
 def test_an_update_job_makes_all_layers() -> None:
     job = _repository("test").get_job("update_binance_um_daily")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
-    gold = {f"gold/binance/um/{table}" for table in ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d")}
+    gold = {f"gold/binance/um/{table}" for table in TABLES}
     assert made == {"bronze/binance/um/klines_1m", "silver/binance/um/klines_1m"} | gold
+
+
+@pytest.mark.requirement("F5.5", "F4.7")
+def test_instruments_have_a_job_where_all_klines_are_monthly() -> None:
+    repository = build_defs(Environment.load(env="test", tables="klines_1w")).get_repository_def()
+    made = repository.get_job("update_binance_um_daily").asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in made} == {"gold/binance/um/instruments"}
 
 
 @pytest.mark.requirement("F5.5")
@@ -100,6 +108,6 @@ def test_a_backfill_of_a_range_runs_the_update_job_in_chunks(empty: Platform) ->
     assert record.dagster_run.tags[RANGE_START_TAG] == DAYS[0]
     assert record.dagster_run.tags[RANGE_END_TAG] == DAYS[1]
     makers = [e.step_key for e in result.all_events if e.event_type_value == "ASSET_MATERIALIZATION"]
-    # Seven tables of two days; the continuous minutes, their gaps and states are one step.
-    assert len(makers) == 14
-    assert len(set(makers)) == 5
+    # Eight tables of two days; the continuous minutes, their gaps and states are one step.
+    assert len(makers) == 16
+    assert len(set(makers)) == 6

@@ -217,9 +217,9 @@ def test_status_of_an_empty_lake_and_of_an_unknown_table(tmp_path: Path) -> None
     assert empty.returncode == 0
     assert "is empty" in empty.stdout
     assert json.loads(run(tmp_path, "status", "--json").stdout) == []
-    unknown = run(tmp_path, "status", "--table", "trades")
+    unknown = run(tmp_path, "status", "--table", "tades")
     assert unknown.returncode == 2
-    assert "'trades'" in unknown.stderr
+    assert "'tades'" in unknown.stderr
 
 
 @pytest.mark.requirement("F7.5")

@@ -67,8 +67,8 @@ def test_runs_of_single_days_give_the_bytes_of_one_range(
     for day in days:
         assert run(settings(server, tmp_path), "um", day, day).success
     assert digests(tmp_path) == wide
-    # klines_1m of two layers; continuous_1m, gaps, symbol_states, bars_1h, bars_1d
-    assert len(wide) == 7 * len(DAYS)
+    # klines_1m of two layers; continuous_1m, gaps, symbol_states, bars_1h, bars_1d, instruments
+    assert len(wide) == 8 * len(DAYS)
 
 
 @pytest.mark.requirement("D6", "P2")

@@ -87,7 +87,7 @@ def test_two_months_by_month_on_s3_are_the_local_range(
     make(server, f"{base}/real", MONTHS, s3_endpoint_url=endpoint)
     store = LakeStore.open(f"{base}/real", endpoint)
     local = digests(tmp_path)
-    # 61 days of 2 tables of minutes and of continuous_1m, gaps, symbol_states and 4 tables of bars.
-    assert len(local) == 61 * 9
+    # 61 days of 2 tables of minutes and of continuous_1m, gaps, symbol_states, instruments and 4 tables of bars.
+    assert len(local) == 61 * 10
     for path in local:
         assert store.read_bytes(path) == (tmp_path / path).read_bytes(), path

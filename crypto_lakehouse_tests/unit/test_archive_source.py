@@ -236,6 +236,28 @@ def test_a_listing_stops_at_the_end_of_the_range(server: Server) -> None:
 
 
 @pytest.mark.requirement("F2.1")
+@pytest.mark.parametrize("page_size", [3, 1000])
+def test_periods_are_those_of_the_files(server: Server, page_size: int) -> None:
+    server.page_size = page_size
+    for symbol, days in (("BTCUSDT", range(1, 13)), ("ETHUSDT", range(11, 29))):
+        for day in days:
+            server.put(f"data/spot/daily/klines/{symbol}/1m/{symbol}-1m-2024-01-{day:02}.zip")
+    wanted = ["ETHUSDT", "BTCUSDT", "NONE", "BTCUSDT"]
+    first, end = date(2024, 1, 10), date(2024, 1, 14)
+    assert dict(source(server).periods(SPOT_1M, wanted, first, end)) == {
+        "BTCUSDT": ["2024-01-10", "2024-01-11", "2024-01-12"],
+        "ETHUSDT": ["2024-01-11", "2024-01-12", "2024-01-13"],
+        "NONE": [],
+    }
+    assert dict(source(server).periods(SPOT_1M, ["BTCUSDT"], end, first)) == {"BTCUSDT": []}
+    with pytest.raises(ValueError, match="not a symbol"):
+        source(server).periods(SPOT_1M, ["../x"], first, end)
+    server.faults[BUCKET] = [status(403)]
+    with pytest.raises(ArchiveError, match="HTTP 403"):
+        list(source(server).periods(SPOT_1M, ["BTCUSDT"], first, end))
+
+
+@pytest.mark.requirement("F2.1")
 def test_monthly_folders(server: Server) -> None:
     for month in ("2024-01", "2024-02", "2024-03"):
         server.put(f"data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-{month}.zip")

@@ -86,7 +86,7 @@ def continuous_asset(
         for part in maker.overtaken(made[-1]):
             context.log.info(f"{part.key} was made from another state: made anew")
             for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield _rewritten(store, market, table, Made(part.key, frame))
+                yield rewritten(store, market, table, Made(part.key, frame))
 
     return continuous
 
@@ -111,7 +111,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
         yield dg.Output(PartitionStream(_bars(store, market, bars, keys)))
         for made in _bars(store, market, bars, overtaken_bars(store, market, bars, max(keys))):
             context.log.info(f"{made.key} is older than its minutes: made anew")
-            yield _rewritten(store, market, bars.table, made)
+            yield rewritten(store, market, bars.table, made)
 
     return made_bars
 
@@ -130,6 +130,7 @@ def _about(part: MinutesPartition) -> dict[str, Any]:
     return {"filled_minutes": filled, "gaps": part.gaps.height, "untraded_symbols": part.untraded}
 
 
-def _rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
+def rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
+    """Write a gold partition that the run is not for, and record it."""
     _, metadata = store_partition(store, "gold", table, market.exchange, market.name, made)
     return dg.AssetMaterialization(asset_key("gold", market, table), partition=made.key, metadata=metadata)

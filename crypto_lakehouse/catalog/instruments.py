@@ -1,0 +1,232 @@
+"""What the name of a symbol says: assets, kind of contract, delivery, leverage; and filters by these facts.
+
+Here belong the tables of assets and the rules of names, as data with their sources. What the archive lists, and
+when, is in ``transforms/universe.py``; renames and relistings, which no name tells, are in ``listings.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from crypto_lakehouse.catalog.model import Market
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+
+# Assets that Binance has quoted pairs in: names in the archive's listing, and the quote assets in
+# https://github.com/BittyTax/BittyTax/blob/main/src/bittytax/conv/parsers/binance.py
+QUOTE_ASSETS: frozenset[str] = frozenset(
+    {
+        *("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "PAX", "USDS", "USDSOLD", "USD1", "USDE", "RLUSD", "U"),
+        *("UST", "DAI", "VAI", "BIDR", "BKRW", "BVND", "IDRT", "GYEN", "AEUR", "EURI"),
+        *("USD", "EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN"),
+        *("COP", "CZK", "IDR"),
+        *("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL", "XMR"),
+    }
+)
+_BY_LENGTH = tuple(sorted(QUOTE_ASSETS, key=lambda quote: (-len(quote), quote)))
+
+# Pairs in which the longest known quote is not the quote: ADAEUR is ADA in EUR, not AD in AEUR (same source).
+QUOTE_EXCEPTIONS: dict[str, str] = {
+    "ADAEUR": "EUR",
+    "ENAEUR": "EUR",
+    "GALAEUR": "EUR",
+    "LUNAEUR": "EUR",
+    "THETAEUR": "EUR",
+    "ARBIDR": "IDR",
+    "BNBIDR": "IDR",
+    "BNBUSD": "USD",
+}
+
+# Stable or fiat, as far as a pair of two such assets is a stable pair: the set of binance_datatool
+# (https://github.com/lostleaf/binance_datatool, branch legacy_main), and the stablecoins listed since.
+STABLE_ASSETS: frozenset[str] = frozenset(
+    {
+        *("BKRW", "USDC", "USDP", "TUSD", "BUSD", "FDUSD", "DAI", "EUR", "GBP", "USBP", "SUSD", "PAXG", "AEUR"),
+        *("USDS", "USDSB", "USDT"),
+        *("USD1", "USDE", "XUSD"),
+    }
+)
+
+# Assets that had leveraged tokens: Binance's own (UP, DOWN; 2020-05 to 2024-04, discontinued, so the list is
+# closed) and FTX's (BULL, BEAR; 2020). Any other name that ends so is a plain coin: JUP, SYRUP, SUP, PUP, UP, BULL.
+LEVERAGED_SUFFIXES: dict[str, frozenset[str]] = {
+    **dict.fromkeys(
+        ("UP", "DOWN"),
+        frozenset(
+            {
+                *("1INCH", "AAVE", "ADA", "BCH", "BNB", "BTC", "DOT", "EOS", "ETH", "FIL", "LINK", "LTC", "SUSHI"),
+                *("SXP", "TRX", "UNI", "XLM", "XRP", "XTZ", "YFI"),
+            }
+        ),
+    ),
+    **dict.fromkeys(("BULL", "BEAR"), frozenset({"BNB", "BTC", "EOS", "ETH", "XRP"})),
+}
+
+# ICPUSDT_SETTLED, BNXUSDTSETTLED, and AERGOUSDTSETTLEDSETTLED for one that was settled twice.
+# A date of delivery may stand before or behind.
+_SETTLED = re.compile(r"(.+?)(?:_?SETTLED[0-9]{0,2})+(_[0-9]{6})?")
+_DELIVERY = re.compile(r"[0-9]{6}")
+
+
+class ContractType(StrEnum):
+    """What is traded under a symbol; ``option`` symbols are underlyings and volatility indices."""
+
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+    DELIVERY = "delivery"
+    OPTION = "option"
+
+    @classmethod
+    def parse(cls, text: str) -> ContractType:
+        """From its name. Raises ValueError that says what there is."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise ValueError(f"no contract type {text!r}; there are {', '.join(cls)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolFacts:
+    """What the name of a symbol says.
+
+    ``base_asset`` and ``quote_asset`` are None where the quote is not known. ``delivery_date`` is the UTC day in
+    the name. ``settled_of`` is the name under which a settled contract was traded. ``contract_size`` is the USD
+    value of one contract in an inverse market, None elsewhere.
+    """
+
+    symbol: str
+    base_asset: str | None
+    quote_asset: str | None
+    contract_type: ContractType
+    delivery_date: date | None = None
+    is_settled: bool = False
+    settled_of: str | None = None
+    is_leveraged: bool = False
+    is_stable_pair: bool = False
+    contract_size: float | None = None
+
+
+def parse_symbol(market: Market, symbol: str) -> SymbolFacts:
+    """The facts in a symbol's name; never raises on a name that ``check_symbol`` lets through.
+
+    >>> from crypto_lakehouse.catalog.binance import SPOT, UM
+    >>> parse_symbol(SPOT, "BTCFDUSD").quote_asset
+    'FDUSD'
+    >>> parse_symbol(UM, "BTCUSDT_210326").delivery_date
+    datetime.date(2021, 3, 26)
+    """
+    match = _SETTLED.fullmatch(symbol)
+    name = traded_as = match[1] + (match[2] or "") if match else symbol
+    split, contract_type = _NAMES[market.exchange, market.name]
+    delivery = None
+    if contract_type is ContractType.PERPETUAL:
+        name, *suffixes = name.split("_")
+        delivery = _delivery_date(suffixes)
+    base, quote = split(name)
+    return SymbolFacts(
+        symbol=symbol,
+        base_asset=base,
+        quote_asset=quote,
+        contract_type=ContractType.DELIVERY if delivery else contract_type,
+        delivery_date=delivery,
+        is_settled=match is not None,
+        settled_of=traded_as if match else None,
+        is_leveraged=contract_type is ContractType.SPOT and _leveraged(base),
+        is_stable_pair=base in STABLE_ASSETS and quote in STABLE_ASSETS,
+        contract_size=None if market.contract_size_default is None else market.contract_size(name),
+    )
+
+
+def _split(pair: str) -> tuple[str | None, str | None]:
+    """Base and quote of a pair, by the longest quote that leaves a base."""
+    if quote := QUOTE_EXCEPTIONS.get(pair):
+        return pair.removesuffix(quote), quote
+    for quote in _BY_LENGTH:
+        if pair.endswith(quote) and pair != quote:
+            return pair.removesuffix(quote), quote
+    return None, None
+
+
+def _split_underlying(pair: str) -> tuple[str | None, str | None]:
+    """Base and quote of the underlying of an inverse contract: ``BTCUSD``."""
+    return (pair[:-3], "USD") if pair.endswith("USD") and len(pair) > 3 else (None, None)
+
+
+def _delivery_date(suffixes: list[str]) -> date | None:
+    """The day of the first suffix of the form YYMMDD that exists in the calendar."""
+    for text in suffixes:
+        if _DELIVERY.fullmatch(text):
+            try:
+                return date(2000 + int(text[:2]), int(text[2:4]), int(text[4:]))
+            except ValueError:
+                continue
+    return None
+
+
+def _leveraged(base: str | None) -> bool:
+    return base is not None and any(
+        base.endswith(suffix) and base.removesuffix(suffix) in assets for suffix, assets in LEVERAGED_SUFFIXES.items()
+    )
+
+
+# How the names of a market are split, and what is traded there; a future with a date in its name is a delivery.
+_NAMES: dict[tuple[str, str], tuple[Callable[[str], tuple[str | None, str | None]], ContractType]] = {
+    ("binance", "spot"): (_split, ContractType.SPOT),
+    ("binance", "um"): (_split, ContractType.PERPETUAL),
+    ("binance", "cm"): (_split_underlying, ContractType.PERPETUAL),
+    ("binance", "option"): (_split, ContractType.OPTION),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentFilter:
+    """Which symbols of a market are wanted, by what their names say.
+
+    ``quotes`` and ``contract_types`` that are empty let all through. Stable pairs and settled contracts are kept,
+    leveraged tokens left out, unless told otherwise. ``symbols`` are names, patterns and exclusions as settings
+    take them: a plain name in it is wanted whatever the rest of the filter says, an exclusion never is.
+    Raises ValueError for a quote that no pair has.
+    """
+
+    quotes: tuple[str, ...] = ()
+    contract_types: tuple[ContractType, ...] = ()
+    stable_pairs: bool = True
+    leveraged: bool = False
+    settled: bool = True
+    symbols: SymbolFilter = field(default_factory=SymbolFilter)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.quotes) - QUOTE_ASSETS):
+            known = ", ".join(sorted(QUOTE_ASSETS))
+            raise ValueError(f"no pairs are quoted in {', '.join(unknown)}; quotes are {known}")
+
+    def select(self, market: Market, symbols: Iterable[str]) -> list[str]:
+        """The wanted ones of ``symbols``, sorted.
+
+        >>> from crypto_lakehouse.catalog.binance import SPOT
+        >>> InstrumentFilter(quotes=("USDT",)).select(SPOT, ["BTCUSDT", "ETHBTC", "BTCUPUSDT", "JUPUSDT"])
+        ['BTCUSDT', 'JUPUSDT']
+        """
+        named = {name for name in self.symbols.wanted if "*" not in name}
+        return [
+            symbol
+            for symbol in self.symbols.select(symbols)
+            if symbol in named or self.passes(parse_symbol(market, symbol))
+        ]
+
+    def passes(self, facts: SymbolFacts) -> bool:
+        """Whether a symbol of these facts is wanted, names apart."""
+        return (
+            (not self.quotes or facts.quote_asset in self.quotes)
+            and (not self.contract_types or facts.contract_type in self.contract_types)
+            and (self.stable_pairs or not facts.is_stable_pair)
+            and (self.leveraged or not facts.is_leveraged)
+            and (self.settled or not facts.is_settled)
+        )
+
+    def unknown(self, available: Iterable[str]) -> list[str]:
+        """Names and patterns that match nothing in ``available``: to be reported, never dropped silently."""
+        return self.symbols.unknown(available)

@@ -1,0 +1,352 @@
+"""The commands of ``crypto-lakehouse archive``: what an archive has, zips on disk verified, and a made-up archive.
+
+Arguments, words and exit codes; the work is in ``pipeline/discover.py`` and ``archive``. Of the commands that stand in
+pipelines only data goes to stdout; see ``cli_pipe.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple
+from datetime import UTC, date, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.model import ArchiveSource
+from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, verify_zips
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli_common import day, explained, fail, load_settings
+from crypto_lakehouse.cli_pipe import STDIN, advance, bar, emit, field, input_lines, note, read_names
+from crypto_lakehouse.pipeline.discover import (
+    coverage,
+    file_url,
+    files_in_order,
+    find_feed,
+    in_order,
+    span,
+    split_known,
+)
+
+archive_app = typer.Typer(help="What an archive has, zips verified, and a made-up archive.", no_args_is_help=True)
+
+Market = Annotated[str, typer.Option(help="Market: spot, um, cm or option.")]
+Table = Annotated[str | None, typer.Option(help="Table of the lake: klines_1m, trades, funding_rates, ...")]
+Type = Annotated[
+    str | None, typer.Option("--type", help="Or type as the archive names it: klines, aggTrades, fundingRate, ...")
+]
+Interval = Annotated[str | None, typer.Option(help="Interval of that type, where it has one: 1m, 1h, 1mo, ...")]
+Quote = Annotated[str, typer.Option(metavar="LIST", help="Only these quote assets: USDT,USDC.")]
+Contract = Annotated[str, typer.Option(metavar="LIST", help="Only these: spot, perpetual, delivery, option.")]
+Stable = Annotated[bool, typer.Option("--stable/--no-stable", help="Pairs of two stable coins.")]
+Leveraged = Annotated[bool, typer.Option("--leveraged/--no-leveraged", help="Leveraged tokens (BTCUPUSDT).")]
+Settled = Annotated[bool, typer.Option("--settled/--no-settled", help="Settled contracts (ICPUSDT_SETTLED).")]
+Symbols = Annotated[
+    str, typer.Option(metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; names are taken whatever the filters say.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SYMBOL]...", help="Symbols instead of filters; '-', or a pipe: from standard input."),
+]
+First = Annotated[
+    date | None,
+    typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day; by default the oldest."),
+]
+Last = Annotated[
+    date | None,
+    typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive; by default the newest."),
+]
+Monthly = Annotated[bool, typer.Option("--monthly", help="The monthly files, of a type that has daily ones too.")]
+Exchange = Annotated[str, typer.Option(help="Exchange.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
+
+
+@archive_app.command("symbols")
+def archive_symbols(
+    market: Market,
+    table: Table = None,
+    archive_type: Type = None,
+    interval: Interval = None,
+    quote: Quote = "",
+    contract: Contract = "",
+    stable: Stable = True,
+    leveraged: Leveraged = False,
+    settled: Settled = True,
+    symbols: Symbols = "",
+    monthly: Monthly = False,
+    as_json: AsJson = False,
+    exchange: Exchange = "binance",
+) -> None:
+    """Print the symbols that the archive has, delisted ones included: one a line."""
+    found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
+    chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
+    with explained():
+        names, unknown = _select(source, found, chosen)
+        if as_json:
+            emit(json.dumps(asdict(parse_symbol(found.market, name)), default=str) for name in names)
+        else:
+            emit(names)
+    _end(found, unknown)
+
+
+@archive_app.command("dates")
+def archive_dates(
+    market: Market,
+    names: Names = None,
+    table: Table = None,
+    archive_type: Type = None,
+    interval: Interval = None,
+    quote: Quote = "",
+    contract: Contract = "",
+    stable: Stable = True,
+    leveraged: Leveraged = False,
+    settled: Settled = True,
+    symbols: Symbols = "",
+    first: First = None,
+    last: Last = None,
+    each: Annotated[bool, typer.Option("--list", help="Print symbol and date of every file instead.")] = False,
+    monthly: Monthly = False,
+    as_json: AsJson = False,
+    exchange: Exchange = "binance",
+) -> None:
+    """Print of each symbol, between tabs: first and last date, files, and dates missing between; '-' where none."""
+    found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
+    chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
+    begin, end = _span(found, first, last)
+    given, faults = read_names(names or (), chosen != InstrumentFilter())
+
+    def lines(wanted: Sequence[str]) -> Iterator[str]:
+        with bar("dates", len(wanted), shown=not sys.stdout.isatty()) as progress:
+            for symbol, periods in in_order(wanted, source.periods(found, wanted, begin, end)):
+                advance(progress, what=symbol)
+                if each and as_json:
+                    yield from (json.dumps({"symbol": symbol, "date": period}) for period in periods)
+                elif each:
+                    yield from (f"{symbol}\t{period}" for period in periods)
+                else:
+                    one = coverage(found.cadence, symbol, periods)
+                    yield (
+                        json.dumps(asdict(one))
+                        if as_json
+                        else "\t".join("-" if value is None else str(value) for value in astuple(one))
+                    )
+
+    with explained():
+        wanted, unknown = _select(source, found, chosen, given)
+        emit(lines(wanted))
+    _end(found, unknown, faults)
+
+
+@archive_app.command("files")
+def archive_files(
+    market: Market,
+    names: Names = None,
+    table: Table = None,
+    archive_type: Type = None,
+    interval: Interval = None,
+    quote: Quote = "",
+    contract: Contract = "",
+    stable: Stable = True,
+    leveraged: Leveraged = False,
+    settled: Settled = True,
+    symbols: Symbols = "",
+    first: First = None,
+    last: Last = None,
+    urls: Annotated[bool, typer.Option("--urls", help="Print the address of each file instead of its key.")] = False,
+    monthly: Monthly = False,
+    as_json: AsJson = False,
+    exchange: Exchange = "binance",
+) -> None:
+    """Print the key of each file in the archive, by symbol and date: one a line."""
+    found, source, base = _open(exchange, market, table, archive_type, interval, monthly)
+    chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
+    begin, end = _span(found, first, last)
+    given, faults = read_names(names or (), chosen != InstrumentFilter())
+
+    def lines(wanted: Sequence[str]) -> Iterator[str]:
+        with bar("files", len(wanted), shown=not sys.stdout.isatty()) as progress:
+            for number, files in files_in_order(source, found, wanted, begin, end):
+                advance(progress, number)
+                for file in files:
+                    url = file_url(base, file.key)
+                    if as_json:
+                        yield json.dumps({**asdict(file), "last_modified": file.last_modified.isoformat(), "url": url})
+                    else:
+                        yield url if urls else file.key
+
+    with explained():
+        wanted, unknown = _select(source, found, chosen, given)
+        emit(lines(wanted))
+    _end(found, unknown, faults)
+
+
+@archive_app.command("verify")
+def archive_verify(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of zips; '-': paths from standard input.")],
+    every: Annotated[bool, typer.Option("--all", help="Print good files too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check zips on disk against the CHECKSUM beside each, and as containers of one CSV; print the bad ones."""
+    root: Path | None = None
+    refused: list[Checked] = []
+    paths: Iterable[Path]
+    if folder == STDIN:
+        paths, total = (Path(os.fsdecode(line)) for line in input_lines()), None
+    else:
+        root = Path(folder)
+        try:
+            paths, refused = find_zips(root)
+        except NotADirectoryError as error:
+            fail(error, 2)
+        total = len(paths)
+    counts: Counter[str] = Counter()
+    bad = checked = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal bad, checked
+        # Where lines and bar would share a terminal, the lines wait for the end of the bar.
+        held: list[str] = []
+        hold = sys.stdout.isatty()
+        with bar("verify", total, shown=True) as progress:
+            for one in chain(refused, verify_zips(paths, root)):
+                checked += 1
+                bad += bool(one.findings)
+                counts.update(finding.status for finding in one.findings)
+                advance(progress, what=f"verify, {bad} bad")
+                for finding in one.findings or ([Finding(OK, "")] if every else ()):
+                    line = _verify_line(one.path, finding, as_json)
+                    if hold:
+                        held.append(line)
+                    else:
+                        yield line
+        yield from held
+
+    with explained():
+        emit(lines())
+    note(f"{checked} files checked, {bad} bad" + "".join(f", {counts[code]} {code}" for code in sorted(counts)))
+    if total == 0 and not refused:
+        fail(f"there is no zip file in {folder}", 1)
+    raise typer.Exit(1 if bad else 0)
+
+
+@archive_app.command("sample")
+def archive_sample(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
+    symbols: Annotated[int, typer.Option(min=1, max=1000, help="Coins in each market.")] = 10,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="UTC days.")] = 10,
+    start: Annotated[date, typer.Option(parser=day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+) -> None:
+    """Write a made-up archive in the layout of the real one."""
+    with explained():
+        from crypto_lakehouse.archive.sample import make_sample
+
+        made = make_sample(directory, symbols=symbols, days=days, start=start, seed=seed)
+    typer.echo(f"{made.files} files, {made.bytes} bytes, {made.first} to {made.end} (exclusive) in {directory}")
+
+
+@archive_app.command("serve")
+def archive_serve(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an archive.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")],
+) -> None:
+    """Serve an archive over HTTP until interrupted."""
+    ended = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ended.set())
+    with explained():
+        from crypto_lakehouse.archive.server import ArchiveServer
+
+        with ArchiveServer(directory, port) as server:
+            typer.echo(f"serving {directory}; use it with")
+            typer.echo(f"LAKEHOUSE_ARCHIVE_URL={server.url} LAKEHOUSE_ARCHIVE_LISTING_URL={server.listing_url}")
+            ended.wait()
+    typer.echo("ended")
+
+
+def _verify_line(path: Path, finding: Finding, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"path": str(path), "status": finding.status, "detail": finding.detail})
+    return "\t".join(field(text) for text in (finding.status, str(path), finding.detail) if text)
+
+
+def _open(
+    exchange: str, market: str, table: str | None, archive_type: str | None, interval: str | None, monthly: bool
+) -> tuple[Feed, ArchiveSource, str]:
+    """The feed, the archive that has it, and the address of its files."""
+    try:
+        found = find_feed(exchange, market, table=table, archive_type=archive_type, interval=interval, monthly=monthly)
+    except ValueError as error:
+        fail(error, 2)
+    settings = load_settings()
+    source = BinanceArchive(
+        settings.archive_url,
+        settings.archive_listing_url,
+        settings.concurrency,
+        settings.retries,
+        settings.stall_timeout,
+    )
+    return found, source, settings.archive_url
+
+
+def _filter(quote: str, contract: str, stable: bool, leveraged: bool, settled: bool, symbols: str) -> InstrumentFilter:
+    try:
+        return InstrumentFilter(
+            quotes=tuple(_parts(quote)),
+            contract_types=tuple(_contract_type(part) for part in _parts(contract)),
+            stable_pairs=stable,
+            leveraged=leveraged,
+            settled=settled,
+            symbols=SymbolFilter.parse(symbols),
+        )
+    except ValueError as error:
+        fail(error, 2)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _contract_type(text: str) -> ContractType:
+    if text not in list(ContractType):
+        raise ValueError(f"no contracts of type {text!r}; there are {', '.join(ContractType)}")
+    return ContractType(text)
+
+
+def _span(found: Feed, first: date | None, last: date | None) -> tuple[date, date]:
+    try:
+        return span(found.cadence, first, last, datetime.now(UTC).date())
+    except ValueError as error:
+        fail(error, 2)
+
+
+def _select(
+    source: ArchiveSource, found: Feed, chosen: InstrumentFilter, given: list[str] | None = None
+) -> tuple[list[str], list[str]]:
+    """The symbols to look at, and the names and patterns that the archive does not know."""
+    if given == []:
+        return [], []
+    available = source.symbols(found)
+    if given is not None:
+        return split_known(given, available)
+    return chosen.select(found.market, available), chosen.unknown(available)
+
+
+def _end(found: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None:
+    """Say what was not found or not understood; the exit code is 1 if there was any."""
+    for fault in faults:
+        note(f"error: {fault}")
+    for name in unknown:
+        note(f"error: no symbol with {found.cadence} files of {found.name} in the archive matches {name}")
+    raise typer.Exit(1 if unknown or faults else 0)

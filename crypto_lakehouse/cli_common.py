@@ -1,0 +1,62 @@
+"""What the modules of the command line share: arguments that several commands take, settings, errors as words.
+
+A command itself belongs in ``cli.py`` or ``cli_*.py``. Nothing here imports Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from crypto_lakehouse.catalog import parse_date
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.console import say
+from crypto_lakehouse.environment import Environment, SettingsError
+
+
+def day(text: str | date) -> date:
+    """A ``YYYY-MM-DD`` of the command line; anything else is wrong usage."""
+    try:
+        return text if isinstance(text, date) else parse_date(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def symbol_list(text: str) -> str:
+    """A list of names and patterns of the command line, as it is; a bad entry is wrong usage."""
+    try:
+        SymbolFilter.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def fail(error: Exception | str, code: int) -> NoReturn:
+    """Say the error on stderr and end with ``code``."""
+    say(Console(stderr=True), f"error: {error}")
+    raise typer.Exit(code)
+
+
+def load_settings() -> Environment:
+    """The settings; wrong ones are named and end the process with 2."""
+    try:
+        return Environment.load()
+    except SettingsError as error:
+        fail(error, 2)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What the archive, the lake or the disk refused, as words instead of a traceback; the exit code is 1."""
+    from crypto_lakehouse.archive.model import ArchiveError
+    from crypto_lakehouse.lake.store import LakeError
+
+    try:
+        yield
+    except (ArchiveError, LakeError, OSError) as error:
+        fail(error, 1)

@@ -1,0 +1,70 @@
+"""Gold assets of trade ids: continuity and missing ids, per market and table of trades.
+
+A run makes the partitions it is for and then the stored day behind them, if that had begun with other ids,
+so that what the lake holds never depends on the order in which days were made.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.partitions import MissingPartition
+from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out
+from crypto_lakehouse.orchestration.assets.gold import rewritten
+from crypto_lakehouse.orchestration.automation import when_inputs_are_new
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.partitions import partitions_of
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.trade_ids import IdsPartition, TradeIds, id_tables
+from crypto_lakehouse.schemas import schema_of
+
+
+def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+    """Both id tables of a feed of trades, which are always made together."""
+    market = feed.market
+    continuity, missing = id_tables(feed.table)
+    words = {
+        continuity: f"Ids of {feed.table} of {market.title} per symbol and day: first, last, missing, repeated.",
+        missing: f"Every range of ids that is missing in {feed.table} of {market.title}.",
+    }
+
+    @dg.multi_asset(
+        name=f"{feed.table}_ids_{feed.exchange}_{market.name}",
+        outs={
+            table: asset_out(
+                "gold", market, table, schema_of("gold", table), text, ["polars", "parquet"], when_inputs_are_new()
+            )
+            for table, text in words.items()
+        },
+        deps=[asset_key("silver", market, feed.table)],
+        partitions_def=partitions_of(feed.exchange, market.name, feed.cadence),
+        backfill_policy=policy,
+    )
+    def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        store = lake.store()
+        maker = TradeIds(store, feed)
+        made: list[IdsPartition] = []
+
+        def rows() -> Iterator[Made]:
+            try:
+                for part in maker.days(list(context.partition_keys)):
+                    made.append(part)
+                    yield Made(part.key, part.continuity, _about(part))
+            except MissingPartition as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+
+        yield dg.Output(PartitionStream(rows()), output_name=continuity)
+        yield dg.Output(PartitionStream(Made(part.key, part.missing) for part in made), output_name=missing)
+        for part in maker.overtaken(made):
+            context.log.info(f"{part.key} had begun with other ids of the day before: made anew")
+            # The continuity last: it tells the next run that the day is in line.
+            yield rewritten(store, market, missing, Made(part.key, part.missing))
+            yield rewritten(store, market, continuity, Made(part.key, part.continuity, _about(part)))
+
+    return trade_ids
+
+
+def _about(part: IdsPartition) -> dict[str, int]:
+    return {name: int(part.continuity[name].sum()) for name in ("missing_ids", "repeated_ids")}

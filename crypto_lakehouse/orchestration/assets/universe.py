@@ -1,0 +1,58 @@
+"""The gold asset ``instruments``: what is listed in a market, from its archive's listing alone."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from crypto_lakehouse.archive.model import ArchiveError
+from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.orchestration.assets.common import asset_arguments
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.pictures import instruments_markdown
+from crypto_lakehouse.orchestration.resources import ArchiveResource
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, instrument_partitions
+from crypto_lakehouse.schemas import schema_of
+
+
+def instruments_asset(market: Market, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+    """The instruments of a market. They need no other table: the newest partition answers for all days before it."""
+    arguments = asset_arguments(
+        "gold",
+        market,
+        INSTRUMENTS,
+        Cadence.DAILY,
+        schema_of("gold", INSTRUMENTS),
+        f"All instruments of {market.title} up to each day, as known on that day, delisted ones included.",
+        ["polars", "parquet"],
+        policy,
+    )
+
+    @dg.asset(**arguments, pool=f"{market.exchange}_archive")
+    def instruments(context: dg.AssetExecutionContext, archive: ArchiveResource) -> PartitionStream:
+        return PartitionStream(_made(archive, market, list(context.partition_keys)))
+
+    return instruments
+
+
+def _made(archive: ArchiveResource, market: Market, keys: list[str]) -> Iterator[Made]:
+    try:
+        for key, rows in instrument_partitions(archive.source(), market, keys):
+            yield Made(
+                key,
+                rows,
+                {
+                    "listed_instruments": int((rows["last_day"] == date.fromisoformat(key)).sum()),
+                    "relistings": int((rows["listing"] > 1).sum()),
+                    "renamed": rows["renamed_to"].count(),
+                    "contract_types": _counts(rows),
+                    "preview": dg.MetadataValue.md(instruments_markdown(rows)),
+                },
+            )
+    except ArchiveError as error:
+        raise dg.Failure(f"instruments of {market.exchange}/{market.name}: {error}") from error
+
+
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows["contract_type"].value_counts().sort("contract_type").iter_rows())

@@ -1,0 +1,54 @@
+"""Asset checks of trades: their ids, and the klines that they give. They work as those of ``checks.py`` do."""
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.checks import Finding, keys_to_check, result
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.gold import MINUTES
+from crypto_lakehouse.pipeline.trade_ids import TradeIds, check_klines, id_tables
+from crypto_lakehouse.transforms.trade_ids import id_findings
+
+
+def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
+    """Missing and repeated ids of the stored days, and days that began with other ids than the day before has."""
+    table, _ = id_tables(feed.table)
+
+    @dg.asset_check(
+        name="id_continuity",
+        asset=asset_key("gold", feed.market, table),
+        description="No id is missing or repeated; each day begins with the ids that the day before ends with.",
+    )
+    def id_continuity(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "gold", feed.market, table, feed.cadence)
+        ids = TradeIds(store, feed)
+        found: list[Finding] = []
+        for key in keys:
+            rows = read_partition(store, "gold", table, feed.exchange, feed.market.name, key)
+            found += [(key, symbol, what) for symbol, what in id_findings(rows)]
+            if ids.out_of_line(rows, key):
+                found.append((key, "", "began with other ids than the day before has: make both days again"))
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return id_continuity
+
+
+def klines_from_trades_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
+    """Klines rebuilt from the stored days against those of the exchange; after them, if a run makes both."""
+
+    @dg.asset_check(
+        name="klines_from_trades",
+        asset=asset_key("silver", feed.market, feed.table),
+        additional_deps=[asset_key("silver", feed.market, MINUTES)] if with_minutes else [],
+        description=f"One-minute klines rebuilt from the rows agree with silver.{MINUTES} where the lake has it.",
+    )
+    def klines_from_trades(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        found = [(key, symbol, what) for key in keys for symbol, what in check_klines(store, feed, key)]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return klines_from_trades

@@ -1,0 +1,47 @@
+"""Instruments of a market from its archive: one listing of all symbols, then the rows of any day.
+
+Here belongs which folder of the archive is asked. What instruments are is in ``transforms/universe.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+import polars as pl
+
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
+from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, parse_partition
+from crypto_lakehouse.lake.universe import INSTRUMENTS as INSTRUMENTS
+from crypto_lakehouse.transforms.universe import instruments, numbered_runs, runs_of
+
+# Every symbol has minutes, whatever other tables it has; and all symbols are asked for, not those of the settings.
+_LISTED = "klines_1m"
+
+
+def markets_with_instruments(feeds: Iterable[Feed]) -> list[Market]:
+    """The markets of those feeds that are klines: where these are made, instruments are."""
+    return [
+        MARKETS[place] for place in dict.fromkeys((f.exchange, f.market.name) for f in feeds if f.schema == "klines")
+    ]
+
+
+def instrument_partitions(
+    source: ArchiveSource, market: Market, keys: Sequence[str]
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The daily partitions ``keys`` of a market's instruments, from one listing of the market up to the last of them.
+
+    Raises ArchiveError where the archive cannot be listed, or lists nothing at all.
+    """
+    minutes = feed(market.exchange, market.name, _LISTED)
+    days = {key: parse_partition(key, Cadence.DAILY) for key in keys}
+    symbols = source.symbols(minutes)
+    if not symbols:
+        raise ArchiveError(
+            f"the archive lists no symbol for {minutes.name}: check LAKEHOUSE_ARCHIVE_LISTING_URL, then run again"
+        )
+    listed = source.periods(minutes, symbols, minutes.first_date, max(end for _, end in days.values()))
+    runs = {symbol: runs_of(map(date.fromisoformat, periods)) for symbol, periods in listed}
+    numbered = numbered_runs(market, runs)
+    for key, (day, _) in days.items():
+        yield key, instruments(market, numbered, day)

@@ -1,0 +1,190 @@
+"""Days of trade ids and of klines rebuilt from trades, from what silver holds, in bounded memory.
+
+Here belongs which stored rows a day's ids are told from, which later day must be made again, and which
+klines the rebuilt ones are compared with. What is told from rows is in ``transforms``; Dagster and writing
+are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
+from crypto_lakehouse.lake.partitions import partition_exists, read_partition, scan_partitions
+from crypto_lakehouse.lake.pieces import read_pieces
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.gold import MINUTES, lacking
+from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.transforms.compare import Finding, klines_against_trades
+from crypto_lakehouse.transforms.trade_ids import (
+    id_continuity,
+    id_summary,
+    later_ids,
+    merge_summaries,
+    missing_ranges,
+    no_ids,
+    repeated_ids,
+)
+from crypto_lakehouse.transforms.trade_klines import klines_from_trades, merge_klines
+
+# Silver tables whose rows are numbered without holes; each has these two gold tables.
+NUMBERED = ("agg_trades", "trades")
+_IDS = ("symbol", "trade_id", "time")
+_TRADED = (*_IDS, "price", "base_quantity", "quote_quantity", "contracts", "is_buyer_maker")
+# Rows that are worked on at once; more of them are no faster and take more memory.
+_BATCH_ROWS = 100_000
+_SINGLE_IDS = ("first_trade_id", "last_trade_id")
+
+
+def id_tables(table: str) -> tuple[str, str]:
+    """Names of the gold tables of a silver table: continuity, and the missing ids."""
+    return f"{table}_continuity", f"{table}_missing_ids"
+
+
+@dataclass(frozen=True, slots=True)
+class IdsPartition:
+    """One day of both gold tables, each in its schema."""
+
+    key: str
+    continuity: pl.DataFrame
+    missing: pl.DataFrame
+
+    @property
+    def last_ids(self) -> pl.DataFrame:
+        """What the day leaves to the next: symbol, last_id, last_time."""
+        return self.continuity.select(no_ids().columns)
+
+
+class TradeIds:
+    """Makes days of a feed's id tables from its silver rows of the day and the last ids of the day before.
+
+    ``batch_rows`` is how many rows are worked on at once; it changes no result.
+    """
+
+    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS) -> None:
+        self._store, self._feed, self._batch_rows = store, feed, batch_rows
+        self._place = (feed.table, feed.exchange, feed.market.name)
+        self._continuity = (id_tables(feed.table)[0], feed.exchange, feed.market.name)
+
+    def days(self, keys: Sequence[str]) -> Iterator[IdsPartition]:
+        """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
+        made: IdsPartition | None = None
+        for key in sorted(keys):
+            begins_with = made.last_ids if made is not None and made.key == _next(key, -1) else self._ids_before(key)
+            made = self._make(key, begins_with)
+            yield made
+
+    def overtaken(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
+        """Stored days right behind those ``made`` that had begun with other last ids than now, made anew.
+
+        So that no stored day depends on which of its neighbours was made first. It does not go on from
+        there: the last ids of a day do not depend on the days before it.
+        """
+        keys = {part.key for part in made}
+        for part in made:
+            behind = _next(part.key)
+            if behind not in keys and partition_exists(self._store, "silver", *self._place, behind):
+                stored = self._stored(behind)
+                if stored is not None and not _in_line(stored, part.last_ids):
+                    yield self._make(behind, part.last_ids)
+
+    def out_of_line(self, stored: pl.DataFrame, key: str) -> bool:
+        """Whether the ``stored`` continuity of a day began with other last ids than the stored day before has."""
+        before = self._stored(_next(key, -1))
+        return before is not None and not _in_line(stored, before.select(no_ids().columns))
+
+    def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
+        if not partition_exists(self._store, "silver", *self._place, key):
+            raise lacking("silver", self._feed.table, self._feed.market, key)
+        summaries, missing, repeated, reached = [], [], [], before
+        for rows in self._batches(key):
+            summaries.append(id_summary(rows))
+            missing.append(missing_ranges(rows, reached))
+            repeated.append(repeated_ids(rows, before))
+            reached = later_ids(reached, summaries[-1])
+        ranges = pl.concat(missing)
+        continuity = id_continuity(
+            merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
+        )
+        return IdsPartition(key, continuity, ranges)
+
+    def _batches(self, key: str) -> Iterator[pl.DataFrame]:
+        """Ids and times of a silver day in batches; the first one is empty, so that there is always one."""
+        yield _no_rows()
+        yield from _batches(self._store, self._feed, key, _IDS, self._batch_rows)
+
+    def _ids_before(self, key: str) -> pl.DataFrame:
+        before = _next(key, -1)
+        if not partition_exists(self._store, "silver", *self._place, before):
+            return no_ids()
+        return merge_summaries(id_summary(rows) for rows in self._batches(before)).select(no_ids().columns)
+
+    def _bronze_rows(self, key: str) -> pl.DataFrame | None:
+        if not partition_exists(self._store, "bronze", *self._place, key):
+            return None
+        rows = scan_partitions(self._store, "bronze", *self._place, [key])
+        return rows.group_by("symbol").len("len").collect(engine="streaming")
+
+    def _stored(self, key: str) -> pl.DataFrame | None:
+        if not partition_exists(self._store, "gold", *self._continuity, key):
+            return None
+        return read_partition(self._store, "gold", *self._continuity, key)
+
+
+def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS) -> list[Finding]:
+    """Findings (symbol, what): one-minute klines rebuilt from a stored day of trades, against silver.klines_1m.
+
+    Of symbols that both have on that day; none where silver has no klines of it. A symbol that one of them
+    lacks is told by the completeness of that table.
+    """
+    place = (feed.exchange, feed.market.name)
+    if not partition_exists(store, "silver", MINUTES, *place, key):
+        return []
+    klines = scan_partitions(store, "silver", MINUTES, *place, [key])
+    found: list[Finding] = []
+    for rebuilt in _rebuilt(store, feed, key, batch_rows):
+        symbols = rebuilt["symbol"].unique()
+        theirs = klines.filter(pl.col("symbol").is_in(symbols.implode())).select(KLINES.column_names).collect()
+        found += klines_against_trades(theirs, rebuilt.join(theirs, on="symbol", how="semi"))
+    return found
+
+
+def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:
+    """One-minute klines from a day of trades, the whole day of some symbols at once."""
+    columns = (*_TRADED, *_SINGLE_IDS) if feed.schema == "agg_trades" else _TRADED
+    unfinished: list[pl.DataFrame] = []
+    for rows in _batches(store, feed, key, columns, batch_rows):
+        klines = merge_klines([*unfinished, klines_from_trades(rows, INTERVALS["1m"], feed.market)])
+        # Rows come by symbol, so that only the last one's may go on in the next batch.
+        goes_on = pl.col("symbol") == rows["symbol"][-1]
+        unfinished = [klines.filter(goes_on)]
+        finished = klines.filter(~goes_on)
+        if finished.height:
+            yield finished
+    yield from unfinished
+
+
+def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Silver rows in order of symbol and id, at most ``batch_rows`` at once."""
+    place = ("silver", feed.table, feed.exchange, feed.market.name, key)
+    for piece in read_pieces(store, *place, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
+        yield from piece.iter_slices(batch_rows)
+
+
+def _no_rows() -> pl.DataFrame:
+    return pl.DataFrame(schema={"symbol": pl.String, "trade_id": pl.Int64, "time": pl.Datetime("us", "UTC")})
+
+
+def _in_line(stored: pl.DataFrame, before: pl.DataFrame) -> bool:
+    """Whether the symbols of a stored day began with the last ids ``before``."""
+    expected = stored.select("symbol").join(before, on="symbol", how="left", maintain_order="left")
+    return stored.select("symbol", last_id="before_id", last_time="before_time").equals(expected)
+
+
+def _next(key: str, days: int = 1) -> str:
+    return partition_key(parse_partition(key, Cadence.DAILY)[0] + timedelta(days=days), Cadence.DAILY)

@@ -1,0 +1,107 @@
+"""Bronze order book tables to silver: depth within bands, best bid and ask."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog.epochs import Topic, epochs_of
+from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
+from crypto_lakehouse.transforms.clean import (
+    TEXT_TIME,
+    Cleaned,
+    Rule,
+    canonical,
+    clean,
+    epoch_to_time,
+    text_to_time,
+    time_rules,
+    within,
+)
+
+
+def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
+    """Silver book depth of the partition [first, end), UTC days, from its bronze rows.
+
+    ``percentage`` must be a band of the epoch registry, on either side: one of any epoch, since the file of
+    the day on which they changed holds both sets. Where a band comes more than once at a time, the row with
+    the greatest depth is kept, then the greatest notional, then the last in the file.
+    """
+    bands = {float(edge) for epoch in epochs_of(feed, Topic.BANDS) for edge in epoch.value.split(",")}
+    amounts = [canonical("depth"), canonical("notional")]
+    return clean(
+        bronze,
+        feed,
+        BOOK_DEPTH,
+        columns={
+            "time": text_to_time(pl.col("timestamp")),
+            "percentage": pl.col("percentage"),
+            "depth": pl.col("depth"),
+            "notional": pl.col("notional"),
+        },
+        rules=[
+            *time_rules({"timestamp": canonical("time")}, first, end, TEXT_TIME),
+            Rule(
+                "unknown_band",
+                ~canonical("percentage").abs().is_in(sorted(bands)),
+                f"percentage is not {', '.join(f'{band:g}' for band in sorted(bands))} or one of these below 0",
+            ),
+            Rule("not_finite", ~pl.all_horizontal(e.is_finite() for e in amounts), "an amount is NaN or infinite"),
+            Rule("negative_depth", pl.any_horizontal(e < 0 for e in amounts), "depth or notional is negative"),
+        ],
+        prefer=amounts,
+        preferred="another row of this symbol, time and band has more depth, then more notional, or stands later",
+    )
+
+
+def clean_book_ticker(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
+    """Silver best bid and ask of the partition [first, end), UTC days, from its bronze rows.
+
+    A change belongs to the partition if either of its times does: the archive files some by the one and
+    some by the other, so one at midnight may stand in two partitions. A side without orders has amount and
+    price 0 and is kept; so is a book whose bid equals its ask. A bid above the ask is rejected. Where an
+    update_id comes more than once, the row with the latest event_time is kept, then the last in the file.
+    """
+    bid, ask = canonical("best_bid_price"), canonical("best_ask_price")
+    bids, asks = canonical("best_bid_quantity"), canonical("best_ask_quantity")
+    times = [canonical("transaction_time"), canonical("event_time")]
+    bad_time, _ = time_rules(dict(zip(("transaction_time", "event_time"), times, strict=True)), first, end)
+    return clean(
+        bronze,
+        feed,
+        BOOK_TICKER,
+        columns={
+            "update_id": pl.col("update_id"),
+            "transaction_time": epoch_to_time("transaction_time"),
+            "event_time": epoch_to_time("event_time"),
+            "best_bid_price": pl.col("best_bid_price"),
+            "best_bid_quantity": pl.col("best_bid_qty"),
+            "best_ask_price": pl.col("best_ask_price"),
+            "best_ask_quantity": pl.col("best_ask_qty"),
+        },
+        rules=[
+            bad_time,
+            Rule(
+                "outside_partition",
+                ~pl.any_horizontal(within(time, first, end) for time in times),
+                f"neither time is within [{first}, {end}) UTC, which the file is named for",
+            ),
+            Rule("negative_id", canonical("update_id") < 0, "update_id is negative"),
+            Rule(
+                "not_finite",
+                ~pl.all_horizontal(e.is_finite() for e in (bid, ask, bids, asks)),
+                "a price or amount is NaN or infinite",
+            ),
+            Rule("negative_quantity", (bids < 0) | (asks < 0), "an amount is negative"),
+            Rule(
+                "price_not_positive",
+                (bid < 0) | (ask < 0) | ((bid == 0) & (bids > 0)) | ((ask == 0) & (asks > 0)),
+                "a price is negative, or zero on a side that has orders",
+            ),
+            Rule("crossed_book", (bid > ask) & (ask > 0), "the best bid is above the best ask"),
+        ],
+        prefer=(canonical("event_time"),),
+        preferred="another row with this update_id has a later event_time, or as late and stands later in the file",
+    )

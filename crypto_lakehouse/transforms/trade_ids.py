@@ -1,0 +1,148 @@
+"""The ids of trades: which are there, which are missing, and which came on an earlier day.
+
+Here belongs what is told from ids and times of silver rows alone. A day may be taken in chunks: ``before``
+is then what the chunks before it leave (``later_ids``), parts of summaries are put together by
+``merge_summaries``, and the other results are those of the chunks one after the other. Which days are read,
+and how, is the pipeline's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY
+
+_TIME = pl.Datetime("us", "UTC")
+
+
+def no_ids() -> pl.DataFrame:
+    """Last ids where nothing is known of the time before: symbol, last_id, last_time; no rows."""
+    return pl.DataFrame(schema={"symbol": pl.String, "last_id": pl.Int64, "last_time": _TIME})
+
+
+def id_summary(rows: pl.DataFrame) -> pl.DataFrame:
+    """Per symbol of silver trades or agg_trades in any order: rows, first_id, last_id, first_time, last_time.
+
+    The times are those of the rows with the first and the last id.
+    """
+    at_first, at_last = pl.col("trade_id").arg_min(), pl.col("trade_id").arg_max()
+    return (
+        rows.group_by("symbol")
+        .agg(
+            rows=pl.len().cast(pl.Int64),
+            first_id=pl.col("trade_id").min(),
+            last_id=pl.col("trade_id").max(),
+            first_time=pl.col("time").get(at_first),
+            last_time=pl.col("time").get(at_last),
+        )
+        .sort("symbol")
+    )
+
+
+def merge_summaries(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The summary of all rows from those of its chunks; at least one, in any order."""
+    return (
+        pl.concat(parts)
+        .group_by("symbol")
+        .agg(
+            pl.col("rows").sum(),
+            pl.col("first_id").min(),
+            pl.col("last_id").max(),
+            pl.col("first_time").get(pl.col("first_id").arg_min()),
+            pl.col("last_time").get(pl.col("last_id").arg_max()),
+        )
+        .sort("symbol")
+    )
+
+
+def later_ids(before: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:
+    """Last ids after the rows of ``summary``: the greater of both sides; of equal ones, ``before``."""
+    both = pl.concat([before, summary.select(before.columns)])
+    greatest = both.sort("symbol", "last_id", descending=[False, True], maintain_order=True)
+    return greatest.unique("symbol", keep="first", maintain_order=True)
+
+
+def missing_ranges(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Ranges of ids that are missing among ``rows`` and between ``before`` and them (MISSING_IDS).
+
+    ``rows`` come in any order; of a chunk they hold every row between its first and its last id. Of a symbol
+    that is not in ``before`` nothing is missing before its first row. Up to ``last_id`` of ``before`` nothing
+    is missing either: those ids may be among the rows before.
+    """
+    known = (
+        rows.select("symbol", "trade_id", "time")
+        .sort("symbol", "trade_id")
+        .join(before, on="symbol", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("symbol") == pl.col("symbol").shift(1)).then(pl.col(name).shift(1)).alias(f"prior_{name}")
+            for name in ("trade_id", "time")
+        )
+    )
+    inner = (pl.col("prior_trade_id") > pl.col("last_id")).fill_null(pl.col("last_id").is_null())
+    behind = known.with_columns(
+        id_before=pl.when(inner).then("prior_trade_id").otherwise("last_id"),
+        time_before=pl.when(inner).then("prior_time").otherwise("last_time"),
+    ).filter(pl.col("trade_id") > pl.col("id_before") + 1)
+    return behind.select(
+        "symbol",
+        first_missing_id=pl.col("id_before") + 1,
+        last_missing_id=pl.col("trade_id") - 1,
+        missing_ids=pl.col("trade_id") - pl.col("id_before") - 1,
+        time_before="time_before",
+        time_after="time",
+    )
+
+
+def repeated_ids(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """Per symbol (symbol, repeated_ids) the rows whose id is not above ``last_id`` of the day ``before``.
+
+    Of a day in chunks the numbers of its chunks add up, if each is asked with the day before.
+    """
+    known = rows.select("symbol", "trade_id").join(before, on="symbol")
+    repeated = known.filter(pl.col("trade_id") <= pl.col("last_id"))
+    return repeated.group_by("symbol").agg(repeated_ids=pl.len().cast(pl.Int64)).sort("symbol")
+
+
+def id_continuity(
+    summary: pl.DataFrame,
+    missing: pl.DataFrame,
+    repeated: pl.DataFrame,
+    before: pl.DataFrame,
+    bronze_rows: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """One row per symbol of a day (ID_CONTINUITY), from what its rows gave.
+
+    ``repeated`` may have several rows per symbol, which add up; ``before`` is of the day before;
+    ``bronze_rows`` (symbol, len) counts the bronze rows of the day, None where bronze lacks it.
+    """
+    lost = missing.group_by("symbol").agg(pl.col("missing_ids").sum(), missing_ranges=pl.len().cast(pl.Int64))
+    counts = repeated.group_by("symbol").agg(pl.col("repeated_ids").sum())
+    in_bronze = summary.select("symbol", len=pl.lit(None, pl.Int64)) if bronze_rows is None else bronze_rows
+    joined = (
+        summary.join(lost, on="symbol", how="left")
+        .join(counts, on="symbol", how="left")
+        .join(in_bronze, on="symbol", how="left")
+        .join(before.rename({"last_id": "before_id", "last_time": "before_time"}), on="symbol", how="left")
+    )
+    return (
+        joined.with_columns(
+            pl.col("missing_ids", "missing_ranges", "repeated_ids").fill_null(0),
+            removed_rows=pl.col("len").cast(pl.Int64) - pl.col("rows"),
+        )
+        .select(ID_CONTINUITY.column_names)
+        .sort("symbol")
+    )
+
+
+def id_findings(continuity: pl.DataFrame) -> list[tuple[str, str]]:
+    """What the rows of one day (ID_CONTINUITY) tell of missing and repeated ids, as (symbol, what)."""
+    found = []
+    for row in continuity.sort("symbol").iter_rows(named=True):
+        if row["missing_ids"]:
+            found.append((row["symbol"], f"{row['missing_ids']} ids are missing in {row['missing_ranges']} ranges"))
+        if row["repeated_ids"]:
+            what = f"{row['repeated_ids']} ids are not above {row['before_id']}, the last one of the day before"
+            found.append((row["symbol"], what))
+    return found

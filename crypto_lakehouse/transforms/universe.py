@@ -1,0 +1,146 @@
+"""Instruments of a market from the days that its archive lists, as known on any day.
+
+Here belongs what one instrument is: where one listing of a name ends and the next begins, and who continues whom.
+What a name says is in ``catalog/instruments.py``, known relistings and renames are in ``catalog/listings.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import date, timedelta
+from itertools import pairwise
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Market
+from crypto_lakehouse.catalog.instruments import SymbolFacts, parse_symbol
+from crypto_lakehouse.catalog.listings import RELIST_HOLE_DAYS, RELISTINGS, RENAMES
+from crypto_lakehouse.schemas.instruments import INSTRUMENTS
+
+Run = tuple[date, date]
+_DAY = timedelta(days=1)
+_FACTS = [field.name for field in fields(SymbolFacts)]
+_TYPES = pl.DataFrame(INSTRUMENTS.arrow.empty_table()).schema
+_OF_SYMBOL = pl.Schema(
+    {**{name: _TYPES[name] for name in _FACTS}, "old_symbol": pl.String(), "new_symbol": pl.String()}
+)
+_NUMBERED = pl.Schema({**_OF_SYMBOL, **{name: _TYPES[name] for name in ("listing", "first_day", "last_day")}})
+
+
+def runs_of(days: Iterable[date]) -> list[Run]:
+    """Days, ascending, as runs without a hole: first and last day of each.
+
+    >>> runs_of([date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 5)])
+    [(datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)), (datetime.date(2024, 1, 5), datetime.date(2024, 1, 5))]
+    """
+    runs: list[Run] = []
+    for day in days:
+        if runs and runs[-1][1] + _DAY == day:
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+def numbered_runs(market: Market, runs: Mapping[str, Sequence[Run]]) -> pl.DataFrame:
+    """One row per run of a symbol's days, with the number of the listing it belongs to and what the name says.
+
+    ``runs`` are ascending, as ``runs_of`` gives them. Nothing in a row depends on later days.
+    """
+    rows = []
+    for symbol in sorted(runs):
+        facts = parse_symbol(market, symbol)
+        known = tuple(getattr(facts, name) for name in _FACTS)
+        others = _renamed(market, facts)
+        for number, (first, last) in _numbered(runs[symbol], _relistings(market, facts)):
+            rows.append((*known, *others, number, first, last))
+    return pl.DataFrame(rows, schema=_NUMBERED, orient="row")
+
+
+def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFrame:
+    """The rows of gold.instruments for the day ``on``, from ``numbered_runs``: nothing of later days is in them."""
+    known = (
+        numbered.filter(pl.col("first_day") <= on)
+        .with_columns(last_day=pl.min_horizontal("last_day", pl.lit(on)))
+        .group_by("symbol", "listing", maintain_order=True)
+        .agg(
+            *(pl.col(name).first() for name in _OF_SYMBOL if name != "symbol"),
+            pl.col("first_day").min(),
+            pl.col("last_day").max(),
+        )
+    )
+    begun = known.select("symbol", "first_day").group_by("symbol").agg(begun=pl.col("first_day").min())
+    old = begun.rename({"symbol": "old_symbol", "begun": "old_begun"})
+    new = begun.rename({"symbol": "new_symbol", "begun": "new_begun"})
+    place = f"{market.exchange}:{market.name}:"
+    following = pl.col("first_day").shift(-1).over("symbol")
+    # A name that is used again after the rename is another instrument, which the new name does not continue.
+    continued = (pl.col("first_day") < pl.col("new_begun")) & ~(following < pl.col("new_begun")).fill_null(False)
+    continues = (pl.col("listing") == 1) & (pl.col("old_begun") < pl.col("first_day"))
+    suffix = pl.when(pl.col("listing") > 1).then(pl.format(":{}", "listing")).otherwise(pl.lit(""))
+    return (
+        known.join(old, on="old_symbol", how="left", maintain_order="left")
+        .join(new, on="new_symbol", how="left", maintain_order="left")
+        .sort("symbol", "listing")
+        .with_columns(
+            instrument_id=pl.lit(place) + pl.col("symbol") + suffix,
+            renamed_from=pl.when(continues).then("old_symbol"),
+            renamed_to=pl.when(continued).then("new_symbol"),
+        )
+        .select(INSTRUMENTS.column_names)
+    )
+
+
+def known_on(rows: pl.DataFrame, on: date) -> pl.DataFrame:
+    """The rows of a later day's gold.instruments that were listed on ``on``, without what came to be known later."""
+    begun = rows.group_by("symbol").agg(pl.col("first_day").min())
+    there = begun.filter(pl.col("first_day") <= on)["symbol"]
+    return rows.filter(pl.lit(on).is_between("first_day", "last_day")).with_columns(
+        last_day=pl.lit(on),
+        renamed_to=pl.when(pl.col("renamed_to").is_in(there.implode())).then("renamed_to"),
+    )
+
+
+def _relistings(market: Market, facts: SymbolFacts) -> list[date]:
+    """Days on which the symbol became another instrument, ascending."""
+    if facts.is_settled:
+        # Renamed when it ended: the new instrument has the plain name.
+        return []
+    return sorted(
+        known.first_day
+        for known in RELISTINGS
+        if (known.exchange, known.market, known.base_asset) == (market.exchange, market.name, facts.base_asset)
+    )
+
+
+def _numbered(runs: Sequence[Run], relisted: Sequence[date]) -> list[tuple[int, Run]]:
+    """The runs, cut where another listing begins, each with its number."""
+    found: list[tuple[int, Run]] = []
+    number, before = 1, None
+    for run in runs:
+        for first, last in _cut(run, relisted):
+            if before is not None and (
+                (first - before).days > RELIST_HOLE_DAYS or any(before < day <= first for day in relisted)
+            ):
+                number += 1
+            found.append((number, (first, last)))
+            before = last
+    return found
+
+
+def _cut(run: Run, relisted: Sequence[date]) -> list[Run]:
+    first, last = run
+    edges = [first, *(day for day in relisted if first < day <= last), last + _DAY]
+    return [(begin, end - _DAY) for begin, end in pairwise(edges)]
+
+
+def _renamed(market: Market, facts: SymbolFacts) -> tuple[str | None, str | None]:
+    """The symbols that this one may continue, and that may continue it, by the names of the coins."""
+    old = new = None
+    base, rest = facts.base_asset or "", facts.symbol.removeprefix(facts.base_asset or "")
+    for known in RENAMES:
+        if (known.exchange, known.market) == (market.exchange, market.name):
+            old = known.old + rest if base == known.new else old
+            new = known.new + rest if base == known.old else new
+    return old, new
