@@ -66,19 +66,19 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     """low <= open, close <= high; takers never bought more than was traded; VWAP within [low, high].
 
     Volumes are rounded, so the price that they imply may leave [low, high] by one per cent; a wrong unit or
-    contract size is far beyond that.
+    contract size is far beyond that. Of tables without traded volumes the prices alone are looked at.
     """
-    del schema
-    implied = pl.col("quote_volume") / pl.col("base_volume")
-    bad = (
-        (pl.col("low") > pl.min_horizontal("open", "close"))
-        | (pl.col("high") < pl.max_horizontal("open", "close"))
-        | (pl.col("taker_buy_base_volume") > pl.col("base_volume") * (1 + 1e-12))
-        | (
-            (pl.col("base_volume") > _MEASURABLE)
-            & ((implied < 0.99 * pl.col("low")) | (implied > 1.01 * pl.col("high")))
+    bad = (pl.col("low") > pl.min_horizontal("open", "close")) | (pl.col("high") < pl.max_horizontal("open", "close"))
+    if "base_volume" in schema.column_names:
+        implied = pl.col("quote_volume") / pl.col("base_volume")
+        bad = (
+            bad
+            | (pl.col("taker_buy_base_volume") > pl.col("base_volume") * (1 + 1e-12))
+            | (
+                (pl.col("base_volume") > _MEASURABLE)
+                & ((implied < 0.99 * pl.col("low")) | (implied > 1.01 * pl.col("high")))
+            )
         )
-    )
     if "vwap" in rows.columns:
         bad = bad | (pl.col("vwap") < pl.col("low")) | (pl.col("vwap") > pl.col("high"))
     per_symbol = rows.filter(bad.fill_null(False)).group_by("symbol").len().sort("symbol")

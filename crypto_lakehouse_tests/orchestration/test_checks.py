@@ -14,7 +14,9 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.lake.ledger import read_state, record_files
 from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.orchestration.checks import check_prices
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
+from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 
 UM_1M = feed("binance", "um", "klines_1m")
@@ -54,6 +56,7 @@ def test_a_sound_lake_passes_all_checks(filled: Platform) -> None:
     assert set(results) == {
         ("bronze/klines_1m", "freshness"),
         ("bronze/klines_1m", "reconciliation"),
+        ("bronze/klines_1m", "epochs"),
         ("silver/klines_1m", "schema"),
         ("silver/klines_1m", "primary_key"),
         ("silver/klines_1m", "ohlc"),
@@ -140,6 +143,21 @@ def test_ohlc_of_bars_looks_at_the_vwap(filled: Platform) -> None:
     results = _check(filled)
     assert _failed(results) == {("gold/bars_1d", "ohlc"), ("gold/bars_1d", "sources")}
     assert f"| {DAYS[0]} | BTCUSDT |" in _table(results, "gold/bars_1d", "ohlc")
+
+
+@pytest.mark.requirement("F5.4")
+@pytest.mark.parametrize(("table", "market"), [("premium_klines_1m", "um"), ("option_summaries", "option")])
+def test_ohlc_of_tables_without_traded_volumes_looks_at_prices(table: str, market: str) -> None:
+    schema = silver_schema(feed("binance", market, table))
+    prices = {
+        "open": [1.0, -0.2, None],
+        "high": [2.0, -0.1, None],
+        "low": [1.0, -0.1, None],
+        "close": [1.5, -0.1, None],
+    }
+    # The second row's low lies above its open; the third has no prices, as of options that were not traded.
+    rows = pl.DataFrame({"symbol": ["A", "B", "C"], **prices})
+    assert check_prices(rows, schema) == [("B", "1 rows break the price or volume rules")]
 
 
 @pytest.mark.requirement("F5.4")

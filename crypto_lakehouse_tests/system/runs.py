@@ -28,12 +28,13 @@ Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class WatchedServer(ArchiveServer):
-    """An archive server that counts its requests for files, and asks ``fault`` for an answer first."""
+    """An archive server that counts its requests for files and listings, and asks ``fault`` for an answer first."""
 
     def __init__(self, directory: Path, fault: Fault | None = None) -> None:
         super().__init__(directory)
         self.fault = fault
         self.requests: list[str] = []
+        self.listings: list[str] = []
 
     def _app(self) -> web.Application:
         app = super()._app()
@@ -52,6 +53,8 @@ class WatchedServer(ArchiveServer):
                 answer = await self.fault(request) if self.fault else None
                 if answer is not None:
                     return answer
+            else:
+                self.listings.append(request.query_string)
             return await handler(request)
 
         return watch

@@ -72,6 +72,19 @@ def test_a_monthly_feed_covers_the_whole_of_its_first_month_and_an_ended_one_end
     assert not ended.covers(date(2020, 1, 3))
 
 
+@pytest.mark.requirement("F5.7")
+def test_the_span_of_a_feed_ends_with_it_or_today() -> None:
+    today = date(2024, 10, 14)
+    assert feed("binance", "um", "book_ticker").span(today) == (date(2023, 5, 16), date(2024, 3, 31))
+    # The last day of book_ticker on COIN-M is not over yet.
+    assert feed("binance", "cm", "book_ticker").span(today) == (date(2023, 5, 16), today)
+    assert feed("binance", "um", "klines_1m").span(today) == (date(2019, 9, 8), today)
+    assert feed("binance", "spot", "klines_1mo").span(today) == (date(2017, 8, 1), today)
+    ended = Feed(SPOT, "t", "klines", "klines", None, Cadence.MONTHLY, KLINES, date(2020, 1, 15), date(2020, 2, 29))
+    assert ended.span(today) == (date(2020, 1, 1), date(2020, 3, 1))
+    assert ended.span(date(2020, 2, 10)) == (date(2020, 1, 1), date(2020, 2, 10))
+
+
 def test_file_formats() -> None:
     assert KLINES.column_names == (
         "open_time",

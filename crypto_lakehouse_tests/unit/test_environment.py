@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.environment import Env, Environment, SettingsError
 
 SECRET = "hunter2secret"
@@ -40,6 +41,35 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
     assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
     assert settings.table_names == ["klines_1h", "funding_rates"]
     assert settings.concurrency == 8
+
+
+@pytest.mark.requirement("F1.3")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("klines_1?", ["klines_1s", "klines_1m", "klines_1h", "klines_1d", "klines_1w"]),
+        ("funding_rates,klines_1m", ["klines_1m", "funding_rates"]),
+        ("klines_1?, !klines_1[s], ", None),
+        ("klines_1?,!klines_1s,!*_1w", ["klines_1m", "klines_1h", "klines_1d"]),
+        ("book_*,book_depth", ["book_depth", "book_ticker"]),
+        ("!*klines*", None),
+    ],
+)
+def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected: list[str] | None) -> None:
+    monkeypatch.setenv("LAKEHOUSE_TABLES", text)
+    if "[" in text:
+        with pytest.raises(SettingsError, match=r"no table 'klines_1\[s\]'; there are klines_1s"):
+            Environment.load()
+    elif expected is None:
+        rest = {table for _, _, table in FEEDS if "klines" not in table}
+        assert set(Environment.load().table_names) == rest
+    else:
+        assert Environment.load().table_names == expected
+
+
+@pytest.mark.requirement("F1.3")
+def test_a_star_means_every_table_in_the_order_of_the_catalogue() -> None:
+    assert Environment.load(tables="*").table_names == list(dict.fromkeys(table for _, _, table in FEEDS))
 
 
 @pytest.mark.requirement("F1.1")
@@ -88,6 +118,10 @@ def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, 
         ("SYMBOLS", "BTC/USDT", "letters, digits"),
         ("TABLES", "klines_7m", "klines_1m"),
         ("TABLES", " ", "klines_1m"),
+        ("TABLES", "klines_1m,klins_*", "no table 'klins_*'; there are klines_1s, klines_1m"),
+        ("TABLES", "klines_1m,!klines_7m", "no table 'klines_7m'; there are"),
+        ("TABLES", "klines_1m,!klines_1?", "leaves no table"),
+        ("TABLES", "KLINES_1M", "no table 'KLINES_1M'"),
         ("LAKE_URI", " ", "s3://bucket/prefix"),
     ],
 )

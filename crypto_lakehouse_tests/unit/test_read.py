@@ -312,6 +312,17 @@ def test_status_lists_tables_that_are_there_and_bronze_that_the_ledger_alone_kno
             lake_status(store, unknown)
 
 
+@pytest.mark.requirement("F7.4", "F5.7")
+def test_dates_that_a_feed_does_not_cover_are_no_holes(tmp_path: Path) -> None:
+    empty = pl.DataFrame(schema_of("silver", "book_ticker").arrow.empty_table())
+    for market in ("um", "cm"):
+        for day in ("2024-03-29", "2024-04-02"):
+            put(empty, tmp_path / f"silver/book_ticker/exchange=binance/market={market}/date={day}/part-0.parquet")
+    holes = {one.market: one.holes for one in lake_status(LakeStore.open(str(tmp_path)))}
+    # On USD-M it ended with 2024-03-30, on COIN-M half a year later.
+    assert holes == {"um": ["2024-03-30"], "cm": ["2024-03-30", "2024-03-31", "2024-04-01"]}
+
+
 @pytest.mark.requirement("F6.4")
 def test_place_is_from_the_environment_and_shown(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_LAKE_URI", str(root))

@@ -1,0 +1,59 @@
+"""Previews of partitions: which value a table's line shows, and how it is sampled."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.orchestration.pictures import preview_markdown, sparkline
+from crypto_lakehouse.schemas import bronze_schema, silver_schema
+
+pytestmark = pytest.mark.requirement("F5.1")
+
+
+def _preview(rows: dict[str, Any]) -> list[str]:
+    frame = pl.DataFrame(rows)
+    return preview_markdown([frame], frame["symbol"].n_unique()).splitlines()
+
+
+def test_every_bronze_and_silver_table_has_a_value_to_show() -> None:
+    shown = {
+        "klines": ("close", "close"),
+        "agg_trades": ("price", "price"),
+        "trades": ("price", "price"),
+        "funding_rates": ("last_funding_rate", "funding_rate"),
+        "price_klines": ("close", "close"),
+        "open_interest": ("sum_open_interest", "open_interest"),
+        "book_depth": ("notional", "notional"),
+        "book_ticker": ("best_bid_price", "best_bid_price"),
+        "liquidations": ("price", "price"),
+        "volatility_index": ("index_value", "index_value"),
+        "option_summaries": ("mark_price", "mark_price"),
+    }
+    for entry in FEEDS.values():
+        for schema, value in zip((bronze_schema(entry), silver_schema(entry)), shown[entry.schema], strict=True):
+            row = {c.name: ["BTC"] if c.name == "symbol" else [1.0] for c in schema.columns}
+            head, _, line = _preview(row)
+            assert head == f"| symbol | rows | {value} | last |", entry.name
+            assert line == "| BTC | 1 | ▁ | 1.0 |"
+
+
+def test_a_book_shows_one_band_and_options_their_mark_prices() -> None:
+    book = {"symbol": ["A"] * 4, "percentage": [-1.0, 1.0, -1.0, 1.0], "notional": [9.0, 1.0, 9.0, 2.0]}
+    assert _preview(book)[2] == "| A | 4 | ▁█ | 2.0 |"
+    options = {"symbol": ["A"] * 2, "strike": [1.0, 1.0], "close": [None, None], "mark_price": [3.0, 4.0]}
+    assert _preview(options)[2] == "| A | 2 | ▁█ | 4.0 |"
+
+
+def test_long_runs_are_sampled_evenly_to_their_last_value() -> None:
+    values = [float(i) for i in range(1000)]
+    line = _preview({"symbol": ["A"] * 1000, "price": values})[2]
+    # 24 of 1000, the first and the last included: as the whole run sampled at once.
+    assert line == f"| A | 1,000 | {sparkline(values)} | 999.0 |"
+
+
+def test_blank_values_and_empty_partitions() -> None:
+    assert _preview({"symbol": ["A"], "price": pl.Series([None], dtype=pl.Float64)})[2] == "| A | 1 |  |  |"
+    assert preview_markdown([pl.DataFrame({"symbol": [], "price": []})], 0) == "This partition is empty."
+    assert _preview({"symbol": ["A"], "side": ["BUY"]})[2] == "| A | 1 |  |  |"
