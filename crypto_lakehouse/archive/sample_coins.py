@@ -7,7 +7,7 @@ modules of each archive type.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from crypto_lakehouse.catalog import Market
@@ -103,14 +103,11 @@ def special_coins(start: date) -> list[Coin]:
     delivery = _last_friday_of_next_quarter(start)
     until = (delivery - start).days + 1
 
-    def spot(
-        number: int, name: str, price: float, first: int | None = None, end: int | None = None, calm: float = 1.0
-    ) -> Coin:
-        symbols = {"spot": f"{name}USDT"}
-        return Coin(_SPECIAL_INDEX + number, name, price, 4, 1, first, end, symbols, volatility=calm)
+    def spot(number: int, name: str, price: float, first: int | None = None, end: int | None = None) -> Coin:
+        return Coin(_SPECIAL_INDEX + number, name, price, 4, 1, first, end, {"spot": f"{name}USDT"})
 
-    def future(number: int, name: str, price: float, end: int | None, symbols: Mapping[str, str]) -> Coin:
-        return Coin(_SPECIAL_INDEX + number, name, price, 4, 1, None, end, symbols)
+    def future(number: int, name: str, price: float, end: int | None, symbol: str) -> Coin:
+        return Coin(_SPECIAL_INDEX + number, name, price, 4, 1, None, end, {"um": symbol})
 
     return [
         spot(0, "LUNA", 72.0, end=RELISTED_GONE),
@@ -120,10 +117,10 @@ def special_coins(start: date) -> list[Coin]:
         spot(3, "BTCUP", 61.0),
         spot(4, "JUP", 0.84),
         spot(5, "SUP", 0.31),
-        spot(6, "USDC", 1.0, calm=0.01),
-        future(7, "ICP", 7.1, SETTLED_DAY, {"um": "ICPUSDT_SETTLED"}),
-        future(8, "BNX", 1.3, SETTLED_DAY, {"um": "BNXUSDTSETTLED"}),
-        future(9, "币安人生", 0.21, None, {"um": "币安人生USDT"}),
+        replace(spot(6, "USDC", 1.0), volatility=0.01),
+        future(7, "ICP", 7.1, SETTLED_DAY, "ICPUSDT_SETTLED"),
+        future(8, "BNX", 1.3, SETTLED_DAY, "BNXUSDTSETTLED"),
+        future(9, "币安人生", 0.21, None, "币安人生USDT"),
         Coin(
             _SPECIAL_INDEX + 10,
             "BTC",

@@ -12,9 +12,9 @@ side the deviations of the orders' prices from the mean, weighted by quantity, m
 
 An order has one or more fills, the trades, at one price and time. On linear markets quantities are in a
 fraction of the lot, so that any bar can be made so. COIN-M volume is in whole contracts and its base volume not
-linear in the price: there pairs stay so near to the mean, and the special orders are so small, that the sum is
-right to about 1e-8 of the volume; the trades' own base quantities, rounded as ``base_quantities`` does, add up
-exactly.
+linear in the price: there pairs stay near to the mean and special orders are one contract each, so that base
+volume computed from contracts and prices is right to about 1e-8 of a bar's (1e-5 at worst, in bars of very few
+contracts); the trades' own base quantities, rounded as ``base_quantities`` does, add up exactly.
 """
 
 from __future__ import annotations
