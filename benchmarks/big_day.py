@@ -1,0 +1,55 @@
+"""The memory of a big day: sample trades of one symbol through a real backfill; prints rows, seconds and the peak.
+
+``python benchmarks/big_day.py [TRADES]``, 20 million by default. The archive is made and served in other processes,
+so the peak is that of the backfill alone: Dagster, bronze, silver, the tables of ids and the checks.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DAY = "2024-12-27"
+_RUN = "from crypto_lakehouse.cli import app; app()"
+
+
+def main(trades: int) -> None:
+    """Make, serve and backfill in a temporary folder, and print one line."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sample = ["--tables", "trades", "--markets", "um", "--symbols", "1", "--days", "1", "--start", DAY]
+        _cli("archive", "sample", str(folder / "archive"), *sample, "--trades-per-day", str(trades))
+        serve = [sys.executable, "-c", _RUN, "archive", "serve", str(folder / "archive"), "--port", "0"]
+        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            server.stdout.readline()
+            settings = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
+            home = folder / "dagster"
+            home.mkdir()
+            (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+            settings |= {"LAKEHOUSE_TABLES": "trades", "LAKEHOUSE_LAKE_URI": str(folder / "lake")}
+            begun = time.perf_counter()
+            wish = ["--market", "um", "--table", "trades", "--from", DAY, "--to", DAY]
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-c", _RUN, "backfill", *wish],
+                {**os.environ, **settings, "DAGSTER_HOME": str(home)},
+            )
+            _, status, usage = os.wait4(pid, 0)
+            seconds = time.perf_counter() - begun
+            server.terminate()
+    if status:
+        sys.exit("the backfill failed")
+    print(f"{trades:,} trades: {seconds:.0f} s, peak {usage.ru_maxrss / 1024:,.0f} MiB")
+
+
+def _cli(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-c", _RUN, *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000_000)
