@@ -90,19 +90,17 @@ def emit(lines: Iterable[str]) -> None:
     out = typer.get_binary_stream("stdout")
     at_once = out.isatty()
     try:
-        for line in lines:
-            try:
+        try:
+            for line in lines:
                 out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
                 if at_once:
                     out.flush()
-            except BrokenPipeError:
-                raise typer.Exit(0) from None
-    finally:
-        try:
+        finally:
             out.flush()
-        except BrokenPipeError:
-            # Python flushes stdout once more at its end, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        # Python flushes stdout once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
 
 
 def note(text: str) -> None:
@@ -120,9 +118,8 @@ def bar(what: str, total: int | None, shown: bool) -> Iterator[Progress]:
     """A progress bar on stderr, if that is a terminal and ``shown``; ``advance(progress)`` moves it."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Rich would send what is written to stdout to its own console, which is stderr here.
     hidden = not (shown and console.is_terminal)
-    with Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False) as progress:
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
         progress.add_task(what, total=total)
         yield progress
 

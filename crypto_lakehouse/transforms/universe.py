@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, timedelta
+from functools import cache
 from itertools import pairwise
 
 import polars as pl
@@ -21,11 +22,7 @@ from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 Run = tuple[date, date]
 _DAY = timedelta(days=1)
 _FACTS = [field.name for field in fields(SymbolFacts)]
-_TYPES = pl.DataFrame(INSTRUMENTS.arrow.empty_table()).schema
-_OF_SYMBOL = pl.Schema(
-    {**{name: _TYPES[name] for name in _FACTS}, "old_symbol": pl.String(), "new_symbol": pl.String()}
-)
-_NUMBERED = pl.Schema({**_OF_SYMBOL, **{name: _TYPES[name] for name in ("listing", "first_day", "last_day")}})
+_OF_SYMBOL = (*_FACTS, "old_symbol", "new_symbol")
 
 
 def runs_of(days: Iterable[date]) -> list[Run]:
@@ -46,7 +43,7 @@ def runs_of(days: Iterable[date]) -> list[Run]:
 def numbered_runs(market: Market, runs: Mapping[str, Sequence[Run]]) -> pl.DataFrame:
     """One row per run of a symbol's days, with the number of the listing it belongs to and what the name says.
 
-    ``runs`` are ascending, as ``runs_of`` gives them. Nothing in a row depends on later days.
+    ``runs`` are ascending, as ``runs_of`` gives them. The number of a listing depends on earlier days only.
     """
     rows = []
     for symbol in sorted(runs):
@@ -55,7 +52,7 @@ def numbered_runs(market: Market, runs: Mapping[str, Sequence[Run]]) -> pl.DataF
         others = _renamed(market, facts)
         for number, (first, last) in _numbered(runs[symbol], _relistings(market, facts)):
             rows.append((*known, *others, number, first, last))
-    return pl.DataFrame(rows, schema=_NUMBERED, orient="row")
+    return pl.DataFrame(rows, schema=_numbered_types(), orient="row")
 
 
 def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFrame:
@@ -100,6 +97,14 @@ def known_on(rows: pl.DataFrame, on: date) -> pl.DataFrame:
         last_day=pl.lit(on),
         renamed_to=pl.when(pl.col("renamed_to").is_in(there.implode())).then("renamed_to"),
     )
+
+
+@cache
+def _numbered_types() -> pl.Schema:
+    # Not made at import: taking a schema over from pyarrow loads pandas.
+    types = pl.DataFrame(INSTRUMENTS.arrow.empty_table()).schema
+    names = ("listing", "first_day", "last_day")
+    return pl.Schema({name: types.get(name, pl.String()) for name in (*_OF_SYMBOL, *names)})
 
 
 def _relistings(market: Market, facts: SymbolFacts) -> list[date]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import MARKETS, Market, check_symbol
@@ -148,6 +148,7 @@ NAMES = st.one_of(
 ).filter(_valid)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(MARKETS.values(), key=lambda m: m.name)), NAMES)
 def test_every_valid_name_is_read(market: Market, name: str) -> None:
     facts = parse_symbol(market, name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
@@ -158,6 +158,7 @@ LISTINGS = st.dictionaries(st.sampled_from(["NANOUSDT", "XNOUSDT", "BTCUSDT", "L
 
 
 @pytest.mark.requirement("D10")
+@settings(deadline=None)
 @given(LISTINGS, st.integers(0, 30), st.integers(0, 5))
 def test_a_later_listing_changes_no_earlier_day(listed: dict[str, list[date]], at: int, more: int) -> None:
     on, later = FIRST + timedelta(days=at), FIRST + timedelta(days=at + more)
