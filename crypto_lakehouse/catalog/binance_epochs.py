@@ -125,8 +125,8 @@ _TIMES = (
         "off_grid",
         "Candles begin some seconds behind the minute.",
         _issues(14),
-        first="2017-12-04",
-        last="2017-12-17",
+        "2017-12-04",
+        "2017-12-17",
     ),
     *_facts(
         _SPOT,
@@ -241,7 +241,7 @@ _ROWS = (
         "No candles while trading stands still; the one before may close early, as on 2021-12-24 04h.",
         f"{_SEEN}, {_issues(77, 169)}",
     ),
-    *_facts(_OPTION, ("EOHSummary",), Topic.HOLES, "values", "Many blanks: contracts without trades or orders.", _SEEN),
+    *_facts(_OPTION, ("EOHSummary",), Topic.HOLES, "values", "Blanks: contracts not traded or quoted.", _SEEN),
 )
 
 _MEANINGS = (
