@@ -240,6 +240,10 @@ def archive_verify(
     raise typer.Exit(1 if bad else 0)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 @archive_app.command("sample")
 def archive_sample(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
@@ -247,12 +251,35 @@ def archive_sample(
     days: Annotated[int, typer.Option(min=1, max=3660, help="UTC days.")] = 10,
     start: Annotated[date, typer.Option(parser=day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    tables: Annotated[
+        str, typer.Option(metavar="LIST", help="Tables or patterns: trades,mark_klines_*; * is every type.")
+    ] = "klines_1m,klines_1h,funding_rates",
+    markets: Annotated[str, typer.Option(metavar="LIST", help="spot,um,cm,option; by default all.")] = "",
+    specials: Annotated[
+        bool, typer.Option("--specials", help="Add relisted, renamed, settled, delivery and leveraged symbols.")
+    ] = False,
+    trades_per_day: Annotated[
+        int | None, typer.Option(help="Trades of each symbol and day; by default as its volume suggests.")
+    ] = None,
 ) -> None:
     """Write a made-up archive in the layout of the real one."""
     with explained():
         from crypto_lakehouse.archive.sample import make_sample
 
-        made = make_sample(directory, symbols=symbols, days=days, start=start, seed=seed)
+        try:
+            made = make_sample(
+                directory,
+                symbols=symbols,
+                days=days,
+                start=start,
+                seed=seed,
+                tables=_names(tables),
+                markets=_names(markets),
+                specials=specials,
+                trades_per_day=trades_per_day,
+            )
+        except ValueError as error:
+            fail(error, 2)
     typer.echo(f"{made.files} files, {made.bytes} bytes, {made.first} to {made.end} (exclusive) in {directory}")
 
 

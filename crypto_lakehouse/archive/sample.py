@@ -1,30 +1,33 @@
 """The sample archive: a small, deterministic folder in the exact format of the Binance public archive.
 
-Here belong file names, CSV text, zips and checksums, with the differences between markets and the known
-quirks. The invented trading is in ``sample_bars.py``; ``server.py`` serves the folder over HTTP.
+Here belongs which files there are: which archive type is written by what, for which symbols and periods. The
+text of the files is made in ``sample_klines.py``, ``sample_trades.py``, ``sample_futures.py`` and
+``sample_options.py``; coins and their quirks are in ``sample_coins.py``. ``server.py`` serves the folder over
+HTTP.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-import numpy as np
+from crypto_lakehouse.archive import sample_futures, sample_klines, sample_options, sample_trades
+from crypto_lakehouse.archive.sample_bars import LEAST_TRADES, MINUTES, Bars
+from crypto_lakehouse.archive.sample_coins import Coin, coins, special_coins
+from crypto_lakehouse.archive.sample_days import CoinDay, Sample, walk
+from crypto_lakehouse.archive.sample_files import ArchiveFolder
+from crypto_lakehouse.archive.sample_format import file_key
+from crypto_lakehouse.catalog import Cadence, Feed, Market, feeds, partition_keys
+from crypto_lakehouse.catalog.binance import EXCHANGE, MARKETS
 
-from crypto_lakehouse.archive.sample_bars import Bars, Coin, Ints, coins, funding, log_path, minute_bars
-from crypto_lakehouse.catalog import Cadence, Market, partition_keys
-from crypto_lakehouse.catalog.binance import CM, SPOT, UM
-from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES
+DEFAULT_TABLES = ("klines_1m", "klines_1h", "funding_rates")
+TRADES_PER_DAY = (LEAST_TRADES * MINUTES, 40_000_000)
+"""Least and most trades a day that can be asked for."""
 
-MICROSECONDS_FROM = date(2025, 1, 1)
-MARKETS = (SPOT, UM, CM)
-_INTERVALS = {"1m": 1, "1h": 60}
-_ZIP_TIME = (2025, 1, 1, 0, 0, 0)
+File = tuple[str, Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,116 +43,136 @@ class SampleSummary:
 
 
 def make_sample(
-    directory: Path, symbols: int = 10, days: int = 10, start: date = date(2024, 12, 27), seed: int = 7
+    directory: Path,
+    symbols: int = 10,
+    days: int = 10,
+    start: date = date(2024, 12, 27),
+    seed: int = 7,
+    tables: Sequence[str] = DEFAULT_TABLES,
+    markets: Sequence[str] = (),
+    specials: bool = False,
+    trades_per_day: int | None = None,
 ) -> SampleSummary:
     """Write the archive of ``symbols`` coins in each market for ``days`` UTC days from ``start``.
 
-    The same arguments give the same bytes, and more symbols or days add to what fewer gave: files that
-    are there and equal are left untouched. Funding files cover whole months. Raises ValueError for
-    arguments below one (``seed`` below zero), OSError when the directory cannot be written.
+    ``tables`` are tables of the catalogue or patterns (``mark_klines_*``, ``*``), each written in the cadence
+    that the lake reads and for the days that its feed covers; ``markets`` are all by default. ``specials``
+    adds the symbols of ``special_coins``. ``trades_per_day`` sets the trades of each symbol and day (the
+    count of its klines too); files of trades of any size are made in little memory.
+
+    The same arguments give the same bytes (deflated files of trades and tickers: on the same processor), and
+    more symbols, days or tables add to what fewer gave: files that are there and equal are left untouched.
+    Only monthly klines (3d, 1w, 1mo) grow with the days. Funding files cover whole months. Trades,
+    aggregates and klines of a day agree, but for the quirks of ``sample_coins.py``.
+
+    Raises ValueError for arguments below one (``seed`` below zero), for tables and markets that are none and
+    for ``trades_per_day`` outside TRADES_PER_DAY; OSError when the directory cannot be written.
     """
     if symbols < 1 or days < 1 or seed < 0:
         raise ValueError(
             f"symbols={symbols}, days={days}, seed={seed}: use at least one symbol and one day, seed from 0"
         )
-    end = start + timedelta(days=days)
-    files = size = 0
-    for coin in coins(symbols):
-        for key, text in (*_klines(coin, days, start, seed), *_funding(coin, start, end, seed)):
-            for path, content in _archived(directory / key, text):
-                _write(path, content)
-                files, size = files + 1, size + len(content)
-    return SampleSummary(files, size, tuple(m.name for m in MARKETS), symbols, start, end)
+    if trades_per_day is not None and not TRADES_PER_DAY[0] <= trades_per_day <= TRADES_PER_DAY[1]:
+        raise ValueError(f"trades_per_day={trades_per_day}: use {TRADES_PER_DAY[0]} to {TRADES_PER_DAY[1]}")
+    chosen = _chosen(tables, markets)
+    sample, end = Sample(start, seed, trades_per_day), start + timedelta(days=days)
+    folder = ArchiveFolder(directory)
+    for coin in [*coins(symbols), *(special_coins(start) if specials else ())]:
+        for feed, (key, pieces) in _files(coin, chosen, sample, days):
+            folder.add(key, pieces, large=feed.file_format.large)
+    names = tuple(market.name for market in MARKETS if any(feed.market is market for feed in chosen))
+    return SampleSummary(folder.files, folder.bytes, names, symbols, start, end)
 
 
-def _klines(coin: Coin, days: int, start: date, seed: int) -> Iterator[tuple[str, str]]:
-    level = 0.0
-    for number in range(days):
-        day = start + timedelta(days=number)
-        path = log_path(seed, coin, number, start)
-        for market in MARKETS if coin.listed(number) else ():
-            bars = minute_bars(market, coin, number, start, seed, level, path)
-            for interval, minutes in _INTERVALS.items():
-                key = _key(market, "daily", "klines", coin.symbol(market), f"{day:%Y-%m-%d}", interval)
-                yield key, _klines_csv(market, day, bars if minutes == 1 else bars.resample(minutes), minutes)
-        level += float(path[-1])
-
-
-def _funding(coin: Coin, start: date, end: date, seed: int) -> Iterator[tuple[str, str]]:
-    for period in partition_keys(start, end, Cadence.MONTHLY):
-        for market in (UM, CM):
-            events = funding(market, coin, date.fromisoformat(f"{period}-01"), start, seed)
-            if events:
-                rows = (f"{time},{coin.funding_hours},{rate:.8f}\n" for time, rate in events)
-                text = ",".join(FUNDING_RATE.column_names) + "\n" + "".join(rows)
-                yield _key(market, "monthly", "fundingRate", coin.symbol(market), period), text
-
-
-def _key(market: Market, cadence: str, kind: str, symbol: str, period: str, interval: str = "") -> str:
-    folder = f"data/{market.archive_path}/{cadence}/{kind}/{symbol}/"
-    return folder + (f"{interval}/" if interval else "") + f"{symbol}-{interval or kind}-{period}.zip"
-
-
-def _klines_csv(market: Market, day: date, bars: Bars, minutes: int) -> str:
-    unit = 1_000_000 if market is SPOT and day >= MICROSECONDS_FROM else 1_000
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    opened = (midnight + bars.minute * 60) * unit
-    price, volume, quote = bars.price_decimals, bars.volume_decimals, bars.quote_decimals
-    columns = [
-        _integer(opened),
-        *(_decimal(prices, price, market) for prices in (bars.open, bars.high, bars.low, bars.close)),
-        _decimal(bars.volume, volume, market),
-        _integer(opened + minutes * 60 * unit - 1),
-        _decimal(bars.quote, quote, market),
-        _integer(bars.count),
-        _decimal(bars.taker, volume, market),
-        _decimal(bars.taker_quote, quote, market),
+def _chosen(tables: Sequence[str], markets: Sequence[str]) -> list[Feed]:
+    available = [feed for feed in feeds() if feed.exchange == EXCHANGE]
+    known = [market.name for market in MARKETS]
+    for name in markets:
+        if name not in known:
+            raise ValueError(f"no market {name!r}; there are {', '.join(known)}")
+    for pattern in tables:
+        if not any(fnmatchcase(feed.table, pattern) for feed in available):
+            raise ValueError(f"no table {pattern!r}; there are {', '.join(sorted({f.table for f in available}))}")
+    return [
+        feed
+        for feed in available
+        if feed.market.name in (markets or known) and any(fnmatchcase(feed.table, pattern) for pattern in tables)
     ]
-    row = ",".join(template for template, _ in columns) + ",0\n"
-    values = zip(*(part.tolist() for _, parts in columns for part in parts), strict=True)
-    return _header(market, day) + "".join([row % value for value in values])
 
 
-def _header(market: Market, day: date) -> str:
-    # Real USD-M files have the line or not, after the day they were made: a reader must look.
-    without = market is SPOT or (market is UM and day.toordinal() % 4 == 0)
-    return "" if without else ",".join(KLINES.column_names) + "\n"
+def _files(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Iterator[tuple[Feed, File]]:
+    """All files of one coin."""
+    markets = [market for market in MARKETS if any(feed.market is market for feed in chosen)]
+    longer = [feed for feed in chosen if feed.interval and feed.cadence is Cadence.MONTHLY]
+    traded: dict[tuple[str, str], list[tuple[date, Bars]]] = {}
+    for day in walk(coin, markets, sample, days):
+        for feed in chosen:
+            if feed.market is day.market and feed.cadence is Cadence.DAILY and feed.covers(day.date):
+                kind = _KINDS[feed.archive_type]
+                if symbol := kind.symbol(coin, feed.market):
+                    yield feed, (file_key(feed, symbol, day.date.isoformat()), kind.text(day, feed))
+        for archive_type in dict.fromkeys(feed.archive_type for feed in longer if feed.market is day.market):
+            whole = sample_klines.minutes_of(day, archive_type).resample(MINUTES)
+            traded.setdefault((day.market.name, archive_type), []).append((day.date, whole))
+    for feed in chosen:
+        if feed.cadence is Cadence.MONTHLY and (symbol := _symbol(feed, coin)):
+            if feed.interval:
+                found = sample_klines.monthly(feed, traded.get((feed.market.name, feed.archive_type), []))
+            else:
+                found = _funding(feed, coin, sample, days)
+            for month, pieces in found:
+                if feed.covers(date.fromisoformat(f"{month}-01")):
+                    yield feed, (file_key(feed, symbol, month), pieces)
 
 
-def _integer(values: Ints) -> tuple[str, tuple[Ints, ...]]:
-    return "%d", (values,)
+def _funding(feed: Feed, coin: Coin, sample: Sample, days: int) -> Iterator[File]:
+    for month in partition_keys(sample.start, sample.start + timedelta(days=days), feed.cadence):
+        first = date.fromisoformat(f"{month}-01")
+        if text := sample_futures.funding(feed, coin, first, sample):
+            yield month, iter((text,))
 
 
-def _decimal(values: Ints, decimals: int, market: Market) -> tuple[str, tuple[Ints, ...]]:
-    """Template and integers that print ``values`` / 10**``decimals``: eight decimals on spot."""
-    if market is SPOT:
-        values, decimals = values * 10 ** (8 - decimals), 8
-    if not decimals:
-        return _integer(values)
-    whole, fraction = np.divmod(values, 10**decimals)
-    return f"%d.%0{decimals}d", (whole, fraction)
+def _traded(coin: Coin, market: Market) -> str | None:
+    return coin.symbol(market)
 
 
-def _archived(path: Path, text: str) -> Iterator[tuple[Path, bytes]]:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        member = zipfile.ZipInfo(path.with_suffix(".csv").name, _ZIP_TIME)
-        member.create_system = 3
-        member.external_attr = 0o644 << 16
-        archive.writestr(member, text.encode(), zipfile.ZIP_DEFLATED, compresslevel=4)
-    content = buffer.getvalue()
-    digest = hashlib.sha256(content).hexdigest()
-    # A few real checksum files lack the newline.
-    newline = "" if digest.startswith("0") else "\n"
-    yield path, content
-    yield path.with_name(f"{path.name}.CHECKSUM"), f"{digest}  {path.name}{newline}".encode()
+def _perpetual(coin: Coin, market: Market) -> str | None:
+    return None if coin.delivery else coin.symbol(market)
 
 
-def _write(path: Path, content: bytes) -> None:
-    if path.is_file() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A server may be reading: a file appears whole, and its draft is hidden from listings by the dot.
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_bytes(content)
-    draft.replace(path)
+def _indexed(coin: Coin, market: Market) -> str | None:
+    """COIN-M names the index after the pair, which all contracts on it share."""
+    symbol = coin.symbol(market)
+    if symbol is None or not market.inverse:
+        return symbol
+    return None if coin.delivery else symbol.split("_", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How an archive type is written: the text of a day's file, and the symbol under which it lies."""
+
+    text: Callable[[CoinDay, Feed], Iterator[bytes]]
+    symbol: Callable[[Coin, Market], str | None] = _traded
+
+
+_KINDS = {
+    "klines": _Kind(sample_klines.daily),
+    "indexPriceKlines": _Kind(sample_klines.daily, _indexed),
+    "markPriceKlines": _Kind(sample_klines.daily),
+    "premiumIndexKlines": _Kind(sample_klines.daily, _perpetual),
+    "trades": _Kind(sample_trades.trades),
+    "aggTrades": _Kind(sample_trades.aggregates),
+    "metrics": _Kind(sample_futures.metrics),
+    "bookDepth": _Kind(sample_futures.book_depth),
+    "bookTicker": _Kind(sample_futures.book_ticker),
+    "liquidationSnapshot": _Kind(sample_futures.liquidations),
+    "BVOLIndex": _Kind(sample_options.volatility_index, sample_options.index_symbol),
+    "EOHSummary": _Kind(sample_options.summaries, sample_options.underlying),
+}
+
+
+def _symbol(feed: Feed, coin: Coin) -> str | None:
+    """Symbol of a monthly feed; only funding has no daily form."""
+    kind = _KINDS.get(feed.archive_type)
+    return kind.symbol(coin, feed.market) if kind else _perpetual(coin, feed.market)
