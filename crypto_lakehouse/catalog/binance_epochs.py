@@ -107,9 +107,7 @@ _TIMES = (
     *_facts(
         _CM, ("metrics",), Topic.LABEL, "period_start", "create_time is the begin of its five minutes.", _issues(491)
     ),
-    *_facts(
-        _FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms behind the hour, never before.", _SEEN
-    ),
+    *_facts(_FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms behind the hour.", _SEEN),
     *_facts(
         _FUTURES,
         ("fundingRate",),
@@ -368,9 +366,7 @@ _RELISTED = (
 
 _INSTRUMENTS = (
     *_facts(_CM, ("indexPriceKlines",), Topic.SYMBOLS, "pair", "Files are named by the pair: BTCUSD.", _LISTED),
-    *_facts(
-        _CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "There are perpetual contracts alone: _PERP.", _LISTED
-    ),
+    *_facts(_CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "Perpetual contracts alone: _PERP.", _LISTED),
     *_facts(
         _FUTURES,
         ("klines",),
