@@ -107,9 +107,7 @@ _TIMES = (
     *_facts(
         _CM, ("metrics",), Topic.LABEL, "period_start", "create_time is the begin of its five minutes.", _issues(491)
     ),
-    *_facts(
-        _FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms behind the hour, never before.", _SEEN
-    ),
+    *_facts(_FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms behind the hour.", _SEEN),
     *_facts(
         _FUTURES,
         ("fundingRate",),
@@ -125,8 +123,8 @@ _TIMES = (
         "off_grid",
         "Candles begin some seconds behind the minute.",
         _issues(14),
-        first="2017-12-04",
-        last="2017-12-17",
+        "2017-12-04",
+        "2017-12-17",
     ),
     *_facts(
         _SPOT,
@@ -241,7 +239,7 @@ _ROWS = (
         "No candles while trading stands still; the one before may close early, as on 2021-12-24 04h.",
         f"{_SEEN}, {_issues(77, 169)}",
     ),
-    *_facts(_OPTION, ("EOHSummary",), Topic.HOLES, "values", "Many blanks: contracts without trades or orders.", _SEEN),
+    *_facts(_OPTION, ("EOHSummary",), Topic.HOLES, "values", "Blanks: contracts not traded or quoted.", _SEEN),
 )
 
 _MEANINGS = (
@@ -368,9 +366,7 @@ _RELISTED = (
 
 _INSTRUMENTS = (
     *_facts(_CM, ("indexPriceKlines",), Topic.SYMBOLS, "pair", "Files are named by the pair: BTCUSD.", _LISTED),
-    *_facts(
-        _CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "There are perpetual contracts alone: _PERP.", _LISTED
-    ),
+    *_facts(_CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "Perpetual contracts alone: _PERP.", _LISTED),
     *_facts(
         _FUTURES,
         ("klines",),
