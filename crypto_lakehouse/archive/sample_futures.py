@@ -89,14 +89,16 @@ def book_depth(day: CoinDay, feed: Feed) -> Iterator[bytes]:
     random = day.random(_DEPTH)
     seconds = np.arange(0, _DAY, _DEPTH_SECONDS) + random.integers(0, 4, _DAY // _DEPTH_SECONDS)
     seconds = seconds[seconds >= day.first_minute * 60]
-    bands = [epoch_value(feed, Topic.BANDS, day.date + timedelta(days=n)) or "" for n in (-1, 0)]
+    before, bands = (epoch_value(feed, Topic.BANDS, day.date + timedelta(days=n)) or "" for n in (-1, 0))
+    noon = np.searchsorted(seconds, _DAY // 2) if before != bands else 0
     yield header(feed, day.date)
-    for edges, part in zip(bands, (seconds < _DAY // 2, seconds >= _DAY // 2), strict=True):
-        yield _depth_rows(day, edges if bands[0] != bands[1] else bands[1], seconds[part], random)
+    for edges, part in ((before, seconds[:noon]), (bands, seconds[noon:])):
+        if len(part):
+            yield _depth_rows(day, edges, part, random)
 
 
 def _depth_rows(day: CoinDay, bands: str, seconds: Ints, random: np.random.Generator) -> bytes:
-    edges = sorted((sign * float(edge) for sign in (-1, 1) for edge in bands.split(",")), key=lambda edge: edge)
+    edges = sorted(sign * float(edge) for sign in (-1, 1) for edge in bands.split(","))
     half = len(edges) // 2
     # Before there were parts of a percent, bands were written as whole numbers.
     words = [f"{edge:.2f}" if "." in bands else f"{edge:.0f}" for edge in edges]
@@ -113,7 +115,7 @@ def _depth_rows(day: CoinDay, bands: str, seconds: Ints, random: np.random.Gener
         notional, more = base_coin(depth, _contract_ticks(day), price[:, None]), BASE_DECIMALS
     else:
         notional, more = depth * price[:, None], decimals + day.coin.price_decimals
-    if day.date >= FROZEN_FROM and len(seconds):
+    if day.date >= FROZEN_FROM:
         depth[:, half], notional[:, half] = depth[0, half], notional[0, half]
     moment = np.repeat(seconds, 2 * half)
     return lines(
