@@ -249,6 +249,21 @@ def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> No
 
 
 @pytest.mark.requirement("F7.5")
+def test_a_sample_of_chosen_tables_and_markets(tmp_path: Path) -> None:
+    options = ("--symbols", "1", "--days", "1", "--tables", "trades,mark_klines_1d", "--markets", "um", "--specials")
+    made = run(tmp_path, "archive", "sample", "here", *options, "--trades-per-day", "10080")
+    assert made.returncode == 0, made.stderr
+    kinds = {path.relative_to(tmp_path / "here/data").parts[:4] for path in (tmp_path / "here").rglob("*.zip")}
+    assert kinds == {("futures", "um", "daily", kind) for kind in ("trades", "markPriceKlines")}
+    assert (tmp_path / "here/data/futures/um/daily/trades/ICPUSDT_SETTLED").is_dir()
+    for wrong, word in ((("--tables", "ticks"), "'ticks'"), (("--trades-per-day", "5"), "10080")):
+        refused = run(tmp_path, "archive", "sample", "there", *wrong)
+        assert refused.returncode == 2
+        assert word in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.requirement("F7.5")
 @pytest.mark.parametrize(
     ("command", "options"),
     [
@@ -257,7 +272,8 @@ def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> No
         (("config",), ()),
         (("status",), ("--table", "--json")),
         (("backfill",), ("--market", "--table", "--from", "--to", "inclusive", "--symbols", "--exchange")),
-        (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--seed")),
+        (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--seed", "--tables")),
+        (("archive", "sample"), ("--markets", "--specials", "--trades-per-day")),
         (("archive", "serve"), ("DIR", "--port")),
     ],
 )

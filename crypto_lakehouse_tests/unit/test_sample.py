@@ -177,7 +177,25 @@ def test_the_same_arguments_give_the_same_bytes_and_touch_nothing(tmp_path: Path
     assert changed.read_bytes() != before[changed.relative_to(second)][0]
 
 
+def test_the_default_sample_is_what_it_has_always_been(tmp_path: Path) -> None:
+    """A digest of names and texts; zips would differ between versions of zlib."""
+    make_sample(tmp_path, symbols=2, days=2, start=date(2024, 12, 31))
+    digest = hashlib.sha256()
+    for path in zips(tmp_path, "*"):
+        with zipfile.ZipFile(path) as archive:
+            digest.update(f"{path.relative_to(tmp_path)}\0".encode() + archive.read(archive.namelist()[0]))
+    assert digest.hexdigest() == "5e8001ff3c059f3d7106fe81606e47c74d5945126946fd464554e3e0d7af1cc5"
+
+
 def test_impossible_arguments_are_refused(tmp_path: Path) -> None:
     for symbols, days in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="at least one"):
             make_sample(tmp_path, symbols=symbols, days=days)
+    with pytest.raises(ValueError, match=r"no table 'ticks'; there are agg_trades, "):
+        make_sample(tmp_path, tables=("klines_1m", "ticks"))
+    with pytest.raises(ValueError, match="no market 'coin'; there are spot, um, cm, option"):
+        make_sample(tmp_path, markets=("coin",))
+    for trades in (0, 10_079, 40_000_001):
+        with pytest.raises(ValueError, match="use 10080 to 40000000"):
+            make_sample(tmp_path, trades_per_day=trades)
+    assert not list(tmp_path.iterdir())

@@ -38,7 +38,7 @@ Bar = dict[str, Decimal]
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("archive")
-    tables = ("klines_1m", "klines_1s", "trades", "agg_trades")
+    tables = ("klines_1m", "trades", "agg_trades")
     make_sample(root, symbols=3, days=2, start=date(2024, 12, 31), tables=tables, trades_per_day=TRADES)
     return root
 
@@ -102,27 +102,27 @@ def test_klines_are_what_trades_and_aggregates_add_up_to(sample: Path, market: s
         assert rebuilt == wanted
 
 
-def test_seconds_are_what_trades_add_up_to_and_add_up_to_minutes(sample: Path) -> None:
-    for day in DAYS:
-        seconds = klines(file_of(sample, "spot", "1s", "BTC", day))
-        assert len(seconds) == 86_400
-        singles = [
-            (milliseconds(r[4]), Decimal(r[1]), Decimal(r[2]), Decimal(r[3]), 1, r[5] == "True")
-            for r in rows(file_of(sample, "spot", "trades", "BTC", day))
-        ]
-        traded = {start: bar for start, bar in seconds.items() if bar["count"]}
-        assert built(singles, 1_000) == traded
-        close = None
-        for bar in seconds.values():
-            if not bar["count"]:
-                assert {bar[n] for n in PRICES} == {close}
-            close = bar["close"]
-        minutes: dict[int, Bar] = {}
-        for start, bar in seconds.items():
-            total = minutes.setdefault(start // 60_000 * 60_000, bar | dict.fromkeys(SUMS, Decimal()))
-            total |= {"high": max(total["high"], bar["high"]), "low": min(total["low"], bar["low"])}
-            total |= {"close": bar["close"]} | {name: total[name] + bar[name] for name in SUMS}
-        assert minutes == klines(file_of(sample, "spot", "1m", "BTC", day))
+def test_seconds_are_what_trades_add_up_to_and_add_up_to_minutes(tmp_path: Path) -> None:
+    tables = ("klines_1m", "klines_1s", "trades")
+    make_sample(tmp_path, 1, 1, date(2025, 1, 1), tables=tables, markets=("spot",), trades_per_day=TRADES)
+    seconds = klines(one(tmp_path, "**/*-1s-*"))
+    assert len(seconds) == 86_400
+    singles = [
+        (milliseconds(r[4]), Decimal(r[1]), Decimal(r[2]), Decimal(r[3]), 1, r[5] == "True")
+        for r in rows(one(tmp_path, "**/*-trades-*"))
+    ]
+    assert built(singles, 1_000) == {start: bar for start, bar in seconds.items() if bar["count"]}
+    close = None
+    for bar in seconds.values():
+        if not bar["count"]:
+            assert {bar[name] for name in PRICES} == {close}
+        close = bar["close"]
+    minutes: dict[int, Bar] = {}
+    for start, bar in seconds.items():
+        total = minutes.setdefault(start // 60_000 * 60_000, bar | dict.fromkeys(SUMS, Decimal()))
+        total |= {"high": max(total["high"], bar["high"]), "low": min(total["low"], bar["low"])}
+        total |= {"close": bar["close"]} | {name: total[name] + bar[name] for name in SUMS}
+    assert minutes == klines(one(tmp_path, "**/*-1m-*"))
 
 
 @pytest.mark.parametrize("market", FOLDERS)
