@@ -113,7 +113,7 @@ def backfill(
     except ValueError as error:
         fail(error, 2)
     if symbols and wish.assets[0].path[0] == "gold":
-        fail(f"{table} is made from silver, for all its symbols: leave out --symbols", 2)
+        fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
     spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
     with explained(), open_instance() as instance:
