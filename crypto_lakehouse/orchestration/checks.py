@@ -6,7 +6,7 @@ themselves come from the schemas, ``pipeline.reconcile``, ``pipeline.gold_checks
 ``transforms.epoch_checks``. What the epoch registry knows of a bad day stands beside a finding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -17,7 +17,7 @@ from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, par
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.partitions import list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
@@ -105,12 +105,20 @@ def _stored_check(
         keys = keys_to_check(context, store, layer, market, table, cadence)
         found: list[Finding] = []
         for key in keys:
-            # No key is in two pieces, so what is right in each piece is right in the whole.
-            for rows in read_pieces(store, layer, table, market.exchange, market.name, key, order=schema.id_column):
+            for rows in _in_pieces(store, (layer, table, market.exchange, market.name, key), schema):
                 found += [(key, symbol, what) for symbol, what in check(rows, schema)]
         return result(found, keys, dg.AssetCheckSeverity.ERROR)
 
     return stored
+
+
+def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: Schema) -> Iterator[pl.DataFrame]:
+    """A partition in pieces, none of which parts a key, so that what is right in each is right in the whole."""
+    pieces = read_pieces(store, *where, order=schema.id_column)
+    first = next(pieces, None)
+    # An empty partition has no piece, and columns all the same.
+    yield read_partition(store, *where) if first is None else first
+    yield from pieces
 
 
 def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:

@@ -86,6 +86,7 @@ def test_checks_run_within_the_run_that_makes_the_partitions(empty: Platform) ->
     [
         (lambda rows: rows.with_columns(pl.col("trade_count").cast(pl.Int32)), "| trade_count is Int32 |"),
         (lambda rows: rows.drop("contracts"), "| columns are "),
+        (lambda rows: rows.drop("contracts").clear(), "| columns are "),
         (
             lambda rows: rows.with_columns(pl.when(pl.col("symbol") != "BTCUSDT").then(pl.col("close")).alias("close")),
             "| BTCUSDT | close is null |",
