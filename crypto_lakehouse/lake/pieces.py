@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 
-PIECE_ROWS = 500_000
-"""About how many rows a piece has: some 200 MB of bronze trades while they are cleaned."""
+PIECE_ROWS = 200_000
+"""About how many rows a piece has: several copies of it are in memory while it is cleaned."""
 
 
 @dataclass(frozen=True, slots=True)
