@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo test lint format docs specs ui lock clean
+.PHONY: help demo test bench lint format docs specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -21,6 +21,9 @@ demo: $(READY)  ## Sample archive to gold bars through real Dagster runs, in ./d
 
 test: $(READY)  ## All tests; those that need an absent program are skipped with the reason
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+bench: $(READY)  ## All benchmarks against their goals and the kept figures; KEEP=--keep writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks $(KEEP)
 
 lint: $(READY)  ## Lint, format and type checks
 	$(BIN)/ruff check .

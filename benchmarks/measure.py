@@ -1,0 +1,63 @@
+"""How benchmarks measure: ways of doing one thing, run in turn, and the ratio of their medians against a goal.
+
+What is compared with what belongs to the modules that name it (``ingest.py``, ``bars.py``, ...); what is printed and
+kept is in ``report.py``.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One figure: ``value`` should be at least (``at_most``: at most) ``goal``.
+
+    ``name`` is unique and stays, since kept figures are found by it. ``unit`` is ``x`` for ratios, else as in ``MiB``.
+    ``detail`` tells the medians behind it, in words. ``guarded`` figures are compared with the kept ones.
+    """
+
+    name: str
+    value: float
+    goal: float
+    at_most: bool = False
+    unit: str = "x"
+    detail: str = ""
+    guarded: bool = field(default=True)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the goal is met."""
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_up: int = 1) -> dict[str, float]:
+    """Median wall seconds of each way. Every round runs all of them once, in turn, so that a machine that becomes
+    slower meanwhile is slower for all; ``warm_up`` rounds are not counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(warm_up + rounds):
+        for name, way in ways.items():
+            gc.collect()
+            begun = time.perf_counter()
+            way()
+            if number >= warm_up:
+                seconds[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def peak_mib(module: str, *arguments: str) -> float:
+    """Peak resident MiB of ``python -m module arguments`` in a process of its own, which must succeed."""
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"python -m {module} {' '.join(arguments)} ended with {process.returncode}")
+    return usage.ru_maxrss / 1024

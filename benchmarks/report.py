@@ -1,0 +1,84 @@
+"""What ``make bench`` prints and keeps: every figure with its goal, and what became worse than the kept ones.
+
+Measuring is in ``measure.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.measure import Result
+
+RATIOS = Path(__file__).with_name("ratios.json")
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+TOLERANCE = 0.25
+"""Share by which a figure may be worse than the kept one: medians of ratios differ by so much on a shared machine."""
+
+
+def kept_ratios() -> dict[str, float]:
+    """The figures of the last ``--keep``, by name; none where there is no file."""
+    return dict(json.loads(RATIOS.read_text())) if RATIOS.is_file() else {}
+
+
+def regressions(results: Sequence[Result], kept: Mapping[str, float]) -> list[str]:
+    """A line for every guarded figure that is worse than the kept one by more than ``TOLERANCE``.
+
+    >>> regressions([Result("a", 1.0, 2.0)], {"a": 2.0})
+    ['a: 1.00 x, was 2.00 x']
+    """
+    worse = []
+    for result in results:
+        before = kept.get(result.name)
+        if before is None or not result.guarded:
+            continue
+        limit = before * (1 + TOLERANCE) if result.at_most else before / (1 + TOLERANCE)
+        if result.value > limit if result.at_most else result.value < limit:
+            worse.append(f"{result.name}: {result.value:.2f} {result.unit}, was {before:.2f} {result.unit}")
+    return worse
+
+
+def line(result: Result) -> str:
+    """A row of the table of results."""
+    goal = f"{'at most' if result.at_most else 'at least'} {result.goal:g} {result.unit}"
+    verdict = "holds" if result.holds else "**missed**"
+    return f"| {result.name} | {result.value:.2f} {result.unit} | {goal} | {verdict} | {result.detail} |"
+
+
+def table(results: Sequence[Result]) -> str:
+    """All results as a Markdown table."""
+    head = "| what | measured | goal | | medians |\n|---|---|---|---|---|"
+    return "\n".join([head, *map(line, results)])
+
+
+def machine() -> str:
+    """What the figures were measured on: processors, memory, Python and the libraries that do the work."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("pyarrow", "polars", "numpy", "isal", "aiohttp"))
+    return (
+        f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()},"
+        f" Python {platform.python_version()}, {libraries}"
+    )
+
+
+def keep(results: Sequence[Result], command: str) -> None:
+    """Write ``RESULTS.md`` and ``ratios.json``; figures of other areas stay in the latter."""
+    kept = kept_ratios() | {result.name: round(result.value, 3) for result in results if result.guarded}
+    RATIOS.write_text(json.dumps(dict(sorted(kept.items())), indent=2) + "\n")
+    RESULTS.write_text(
+        f"# Results of the benchmarks\n\n`{command}` on {machine()}. Ratios of medians over interleaved runs; what each"
+        f" is, is told by the modules in `benchmarks/`.\n\n{table(results)}\n"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((text.split(":", 1)[1].strip() for text in lines if text.startswith("model name")), platform.machine())
