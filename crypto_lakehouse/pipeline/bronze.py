@@ -1,6 +1,6 @@
 """Archive files to bronze partitions, with a ledger row for every file and a quarantine row for every fault.
 
-Fetching is the archive's work, parsing that of ``transforms.parse``; here is only which files make a
+Fetching is the archive's work, reading the files that of ``reading.py``; here is only which files make a
 partition, and what is recorded of them.
 """
 
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
-from crypto_lakehouse.archive.unzip import LARGE_MAX_BYTES, MAX_BYTES, BadZip, verified_member
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_state
@@ -28,9 +28,9 @@ from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.account import Account, Counts
+from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.arrivals import Arrivals
-from crypto_lakehouse.schemas import bronze_schema
-from crypto_lakehouse.transforms.parse import UnusableFile, parse_blocks
+from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,13 @@ _TRANSIENT = {
     "checksum_mismatch",
 }
 
+# Batches of small files that are read at a time; more than cores gains nothing, and each holds some 30 MB.
+_READERS = 2
+_BATCH_FILES = 500
+# Frames that wait for the writer.
+_FRAMES_AHEAD = 2
 # Rows of small files are joined up to so many.
-_JOINED_ROWS = 100_000
+_JOINED_ROWS = 50_000
 
 
 @dataclass(slots=True)
@@ -92,17 +97,64 @@ class BronzeIngest:
                 for key in keys:
                     counts = Counts()
                     account = Account(self.feed, self.store, key, counts, self.now())
-                    yield BronzePartition(key, _joined(self._rows(todo[key], arrivals, account, states[key])), counts)
+                    made = _joined(self._rows(todo[key], arrivals, account, states[key]))
+                    with closing(ahead(made, _FRAMES_AHEAD)) as rows:
+                        yield BronzePartition(key, rows, counts)
 
     def _rows(
         self, files: Sequence[ArchiveFile], arrivals: Arrivals, account: Account, state: dict[str, Any]
     ) -> Iterator[pl.DataFrame]:
         """Rows of the partition, file by file in the order of the table; then the ledger is written."""
         vanished = {gone.file.key: gone for gone in _vanished(files, state)}
-        for file in sorted([*files, *(gone.file for gone in vanished.values())], key=_place):
-            yield from self._take(vanished.get(file.key) or arrivals.take(file), account, state)
-            arrivals.drop(file)
+        ordered = sorted([*files, *(gone.file for gone in vanished.values())], key=_place)
+        for batch in self._read(ordered, vanished, arrivals):
+            yield from self._settle(batch, account, state)
         account.close()
+
+    def _read(
+        self, files: Sequence[ArchiveFile], vanished: Mapping[str, RejectedFile], arrivals: Arrivals
+    ) -> Iterator[Iterable[Read]]:
+        """What comes of the files, batch by batch in their order; small ones in threads, some batches ahead."""
+        begun: deque[tuple[list[ArchiveFile], Future[list[Read]]]] = deque()
+
+        def settled(batch: list[ArchiveFile], results: Iterable[Read]) -> Iterator[Iterable[Read]]:
+            yield results
+            for file in batch:
+                arrivals.drop(file)
+
+        with ThreadPoolExecutor(_READERS, "lakehouse-read") as pool:
+            for batch in _batches(files, self.feed.file_format.large):
+                came = [vanished.get(file.key) or arrivals.take(file) for file in batch]
+                streamed = self.feed.file_format.large or came[0].file.size > JOINED_BYTES
+                if not streamed:
+                    begun.append((batch, pool.submit(read_together, self.feed, came)))
+                while begun and (streamed or len(begun) > _READERS):
+                    oldest, future = begun.popleft()
+                    yield from settled(oldest, future.result())
+                if streamed:
+                    yield from settled(batch, read_blocks(self.feed, came[0]))
+            for oldest, future in begun:
+                yield from settled(oldest, future.result())
+
+    def _settle(self, results: Iterable[Read], account: Account, state: dict[str, Any]) -> Iterator[pl.DataFrame]:
+        """Rows of a batch of files, which are kept and entered in the ledger behind them."""
+        used: dict[str, FetchedFile] = {}
+        rows, refused = Counter[str](), Counter[str]()
+        for result in results:
+            if isinstance(result, RejectedFile):
+                yield from self._reject(result, account, state)
+                continue
+            for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
+                key = file.file.key
+                used[key] = file
+                rows[key] += height
+                refused[key] += len(lines)
+                account.reject(file.file, file.sha256, lines)
+            yield result.rows
+        for key, file in used.items():
+            self.raw.put(key, file.sha256, file.path)
+            account.counts.files += 1
+            account.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
 
     def _list(self, keys: Sequence[str], states: dict[str, dict[str, Any]]) -> dict[str, list[ArchiveFile]]:
         if not keys:
@@ -120,36 +172,6 @@ class BronzeIngest:
             if file.period in listed and (file.symbol in wanted or file.symbol in known[file.period]):
                 listed[file.period].append(file)
         return listed
-
-    def _take(
-        self, result: FetchedFile | RejectedFile, account: Account, state: dict[str, Any]
-    ) -> Iterator[pl.DataFrame]:
-        file = result.file
-        if isinstance(result, FetchedFile):
-            file_format = self.feed.file_format
-            limit = LARGE_MAX_BYTES if file_format.large else MAX_BYTES
-            blocks = parse_blocks(verified_member(result.path, f"{Path(file.key).stem}.csv", limit), file_format)
-            try:
-                # What is wrong with a file as a whole shows before its first rows are given.
-                first = next(blocks)
-            except (BadZip, UnusableFile) as error:
-                result = RejectedFile(file, error.reason, error.detail, result.sha256)
-        if isinstance(result, RejectedFile):
-            yield from self._reject(result, account, state)
-            return
-        self.raw.put(file.key, result.sha256, result.path)
-        columns = bronze_schema(self.feed).column_names
-        rows = rejected = 0
-        for parsed in chain([first], blocks):
-            rows, rejected = rows + parsed.rows.height, rejected + len(parsed.rejected)
-            account.reject(file, result.sha256, parsed.rejected)
-            yield parsed.rows.with_columns(
-                pl.lit(file.symbol).alias("symbol"),
-                pl.lit(file.key).alias("source_key"),
-                pl.lit(result.sha256).alias("source_sha256"),
-            ).select(columns)
-        account.counts.files += 1
-        account.enter(file, "ingested", result.sha256, rows, rejected)
 
     def _reject(self, result: RejectedFile, account: Account, state: dict[str, Any]) -> Iterator[pl.DataFrame]:
         file = result.file
@@ -183,6 +205,20 @@ class BronzeIngest:
 def _place(file: ArchiveFile) -> tuple[str, str]:
     """Where the rows of a file stand in the table."""
     return file.symbol, file.key
+
+
+def _batches(files: Sequence[ArchiveFile], one_by_one: bool) -> Iterator[list[ArchiveFile]]:
+    """The files in their order: small ones together, others alone."""
+    batch: list[ArchiveFile] = []
+    size = 0
+    for file in files:
+        if batch and (one_by_one or size + file.size > JOINED_BYTES or len(batch) == _BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
 
 
 def _joined(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
