@@ -6,19 +6,22 @@ Where files lie and how they are published is in ``partitions.py`` and ``store.p
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse.schemas import Schema
 
 
 def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:
-    """The rows as exactly ``schema.arrow``, in primary key order.
+    """The rows as ``schema.arrow``, in primary key order; text that comes as an Arrow dictionary stays one.
 
     Raises ValueError on missing or unknown columns, on values that do not fit their type and, unless
     ``nulls_allowed``, on nulls in a column that must have none.
@@ -35,7 +38,7 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         if not (aware or pa.types.is_null(values.type)):
             raise ValueError(f"column {column.name} is {values.type}: it needs times with the time zone UTC")
         try:
-            values = values.cast(column.type)
+            values = values.cast(_TEXT_CODES if _is_coded(values, column.type) else column.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ValueError(
                 f"column {column.name} is {values.type} and does not fit {column.type}: {error}"
@@ -43,7 +46,20 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         if values.null_count and not (nulls_allowed or column.nullable):
             raise ValueError(f"column {column.name} has {values.null_count} nulls and must have none")
         arrays.append(values)
-    return _sorted(pa.Table.from_arrays(arrays, schema=schema.arrow), schema)
+    return _sorted(pa.Table.from_arrays(arrays, names=schema.column_names), schema)
+
+
+def symbol_runs(table: pa.Table) -> list[tuple[str, int]]:
+    """Symbols of rows that are in order of symbol, and how many rows each has."""
+    symbols = table["symbol"].unify_dictionaries().combine_chunks()
+    # Of no rows there may be no chunk, or one.
+    if not len(symbols):
+        return []
+    coded = pa.types.is_dictionary(symbols.type)
+    runs = pc.run_end_encode(symbols.indices if coded else symbols)
+    values = symbols.dictionary.take(runs.values) if coded else runs.values
+    ends = runs.run_ends.to_pylist()
+    return [(symbol, end - begin) for symbol, begin, end in zip(values.to_pylist(), [0, *ends[:-1]], ends, strict=True)]
 
 
 def encode(table: pa.Table, schema: Schema) -> bytes:
@@ -63,23 +79,12 @@ class GroupWriter:
     """
 
     def __init__(self, sink: Path | io.BytesIO, schema: Schema) -> None:
+        self._schema, self._sink = schema, sink
         self._limit = schema.row_group_rows
-        self._writer = pq.ParquetWriter(
-            sink,
-            schema.arrow,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[field.name for field in schema.arrow if pa.types.is_string(field.type)],
-            column_encoding={
-                field.name: "PLAIN" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
-                for field in schema.arrow
-                if pa.types.is_floating(field.type)
-                or pa.types.is_integer(field.type)
-                or pa.types.is_timestamp(field.type)
-            },
-            write_statistics=True,
-            store_schema=False,
-        )
+        self._writer: pq.ParquetWriter | None = None
+        # One group is encoded in a thread while the next is filled.
+        self._encoder = ThreadPoolExecutor(1, "lakehouse-encode")
+        self._encoded: Future[None] | None = None
         # Whole symbols that share the next group, and the rows so far of the symbol behind them.
         self._whole: list[pa.Table] = []
         self._open: list[pa.Table] = []
@@ -88,9 +93,8 @@ class GroupWriter:
 
     def write(self, table: pa.Table) -> None:
         """Take rows that follow those before."""
-        runs = pl.Series("symbol", table["symbol"]).rle().struct.unnest()
         begin = 0
-        for length, symbol in runs.iter_rows():
+        for symbol, length in symbol_runs(table):
             if symbol != self._symbol:
                 self._end_symbol()
                 self._symbol = symbol
@@ -103,12 +107,16 @@ class GroupWriter:
         self._end_symbol()
         self._flush(self._whole)
         self._whole = []
-        self._writer.close()
+        self._wait()
+        self._encoder.shutdown()
+        (self._writer or self._opened(self._schema.arrow)).close()
 
     def abandon(self) -> None:
         """Let go of a file that is of no use."""
+        self._encoder.shutdown()
         with suppress(OSError):
-            self._writer.close()
+            if self._writer:
+                self._writer.close()
 
     def _end_symbol(self) -> None:
         if self._in_parts:
@@ -133,9 +141,62 @@ class GroupWriter:
 
     def _flush(self, tables: list[pa.Table]) -> None:
         if tables:
-            # One chunk, because where chunks end would show in the pages.
-            rows = pa.concat_tables(tables).combine_chunks()
-            self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+            self._wait()
+            self._encoded = self._encoder.submit(self._encode, tables)
+
+    def _wait(self) -> None:
+        if self._encoded:
+            self._encoded.result()
+
+    def _encode(self, tables: list[pa.Table]) -> None:
+        # One chunk, because where chunks end would show in the pages.
+        rows = _joined(tables)
+        self._writer = self._writer or self._opened(rows.schema)
+        # Text is coded in all groups or in none, whatever it came as; the bytes are the same.
+        self._writer.write_table(rows.cast(self._writer.schema), row_group_size=max(rows.num_rows, 1))
+
+    def _opened(self, arrow: pa.Schema) -> pq.ParquetWriter:
+        columns = self._schema.arrow
+        return pq.ParquetWriter(
+            self._sink,
+            arrow,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[field.name for field in columns if pa.types.is_string(field.type)],
+            column_encoding={
+                field.name: "PLAIN" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
+                for field in columns
+                if pa.types.is_floating(field.type)
+                or pa.types.is_integer(field.type)
+                or pa.types.is_timestamp(field.type)
+            },
+            write_statistics=True,
+            store_schema=False,
+        )
+
+
+_TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
+
+
+def _is_coded(values: pa.ChunkedArray, wanted: pa.DataType) -> bool:
+    return pa.types.is_dictionary(values.type) and pa.types.is_string(wanted)
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows in one chunk; of the text in a dictionary only what is used, in the order in which it comes."""
+    if any(table.schema != tables[0].schema for table in tables):
+        plain = pa.schema([(f.name, pa.string() if f.type == _TEXT_CODES else f.type) for f in tables[0].schema])
+        tables = [table.cast(plain) for table in tables]
+    rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    for place, field in enumerate(rows.schema):
+        if field.type == _TEXT_CODES and rows.num_rows:
+            (coded,) = rows.column(place).chunks
+            used = pc.unique(coded.indices)
+            codes = pc.index_in(coded.indices, used)
+            rows = rows.set_column(
+                place, field, pa.DictionaryArray.from_arrays(codes, coded.dictionary.take(used.drop_null()))
+            )
+    return rows
 
 
 def _rows(tables: list[pa.Table]) -> int:
@@ -143,7 +204,7 @@ def _rows(tables: list[pa.Table]) -> int:
 
 
 def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
-    keys = pl.DataFrame(table.select(list(schema.primary_key)))
+    keys = pl.DataFrame({name: _comparable(table[name]) for name in schema.primary_key})
     behind, tied = pl.lit(False), pl.lit(True)
     for name in schema.primary_key:
         # A null orders first; comparing with one gives null, which counts as not sorted.
@@ -154,3 +215,12 @@ def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
         return table
     order = keys.select(pl.arg_sort_by(list(schema.primary_key), maintain_order=True)).to_series()
     return table.take(order.to_arrow())
+
+
+def _comparable(column: pa.ChunkedArray) -> pl.Series:
+    """The values, or in place of coded text numbers that are in the same order."""
+    if not pa.types.is_dictionary(column.type):
+        return pl.Series(column)
+    codes = column.unify_dictionaries().combine_chunks()
+    ranks = pc.rank(codes.dictionary, sort_keys="ascending", tiebreaker="dense")
+    return pl.Series(ranks.take(codes.indices))

@@ -16,13 +16,17 @@ from typing import Any, TypeAlias
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from crypto_lakehouse.lake.parquet import GroupWriter, conform
+from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
 
-Rows: TypeAlias = pl.DataFrame | pa.Table | Iterable[pl.DataFrame]
+Frame: TypeAlias = pl.DataFrame | pa.Table
+"""Rows together; text in Arrow tables may be dictionaries, which spares work where it repeats."""
+
+Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
 
 
@@ -63,7 +67,7 @@ def write_partition(
     """
     schema = slice_schema(layer, table, exchange, market)
     path = _path(layer, table, exchange, market, key)
-    frames: Iterable[pl.DataFrame | pa.Table] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
+    frames: Iterable[Frame] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
     seen = _Seen(schema)
     with store.publishing(path) as draft:
         with store.explained("write", path):
@@ -107,14 +111,13 @@ class _Seen:
             raise ValueError(f"rows of {begin} come after those of {self._end}; give frames in order of {self._key}")
         self._end = end
         self.rows += rows.num_rows
-        symbols = pl.Series(rows["symbol"]).unique(maintain_order=True)
-        self.symbols += len(symbols) - int(symbols[0] == self._symbol)
-        self._symbol = rows["symbol"][rows.num_rows - 1].as_py()
+        runs = symbol_runs(rows)
+        self.symbols += len(runs) - int(runs[0][0] == self._symbol)
+        self._symbol = runs[-1][0]
         if self._time is not None:
-            times = pl.Series(rows[self._time])
-            span: tuple[Any, Any] = (times.min(), times.max())
-            self.first = span[0] if self.first is None else min(self.first, span[0])
-            self.last = span[1] if self.last is None else max(self.last, span[1])
+            span = pc.min_max(rows[self._time]).as_py()
+            self.first = span["min"] if self.first is None else min(self.first, span["min"])
+            self.last = span["max"] if self.last is None else max(self.last, span["max"])
 
 
 def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:

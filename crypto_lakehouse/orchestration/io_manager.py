@@ -10,8 +10,9 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+import pyarrow as pa
 
-from crypto_lakehouse.lake.partitions import PartitionInfo, Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.partitions import Frame, PartitionInfo, Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
@@ -129,7 +130,7 @@ def store_partition(
     """Write one partition. What was written, and what Dagster shows of it: rows, bytes, symbols, min and max
     time, URI, a preview, and its own metadata.
     """
-    frames: Iterable[pl.DataFrame] = [made.rows] if isinstance(made.rows, pl.DataFrame) else made.rows
+    frames: Iterable[Frame] = [made.rows] if isinstance(made.rows, pl.DataFrame | pa.Table) else made.rows
     shown: list[pl.DataFrame] = []
     info = write_partition(store, layer, table, exchange, market, made.key, _watched(frames, shown))
     metadata = {
@@ -145,11 +146,12 @@ def store_partition(
     return info, metadata
 
 
-def _watched(frames: Iterable[pl.DataFrame], shown: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Frame]:
     """The frames, of which the first go to ``shown`` as well, until it has enough symbols for a preview."""
     symbols: set[str] = set()
     for frame in frames:
         if len(symbols) <= PREVIEW_SYMBOLS and sum(one.height for one in shown) < _PREVIEW_ROWS:
-            shown.append(frame)
-            symbols.update(frame["symbol"].unique())
+            rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
+            shown.append(rows.with_columns(pl.col("symbol").cast(pl.String)))
+            symbols.update(shown[-1]["symbol"].unique())
         yield frame

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
@@ -64,7 +65,7 @@ class BronzePartition:
     """
 
     key: str
-    rows: Iterator[pl.DataFrame]
+    rows: Iterator[pa.Table]
     counts: Counts
 
 
@@ -103,7 +104,7 @@ class BronzeIngest:
 
     def _rows(
         self, files: Sequence[ArchiveFile], arrivals: Arrivals, account: Account, state: dict[str, Any]
-    ) -> Iterator[pl.DataFrame]:
+    ) -> Iterator[pa.Table]:
         """Rows of the partition, file by file in the order of the table; then the ledger is written."""
         vanished = {gone.file.key: gone for gone in _vanished(files, state)}
         ordered = sorted([*files, *(gone.file for gone in vanished.values())], key=_place)
@@ -136,7 +137,7 @@ class BronzeIngest:
             for oldest, future in begun:
                 yield from settled(oldest, future.result())
 
-    def _settle(self, results: Iterable[Read], account: Account, state: dict[str, Any]) -> Iterator[pl.DataFrame]:
+    def _settle(self, results: Iterable[Read], account: Account, state: dict[str, Any]) -> Iterator[pa.Table]:
         """Rows of a batch of files, which are kept and entered in the ledger behind them."""
         used: dict[str, FetchedFile] = {}
         rows, refused = Counter[str](), Counter[str]()
@@ -173,7 +174,7 @@ class BronzeIngest:
                 listed[file.period].append(file)
         return listed
 
-    def _reject(self, result: RejectedFile, account: Account, state: dict[str, Any]) -> Iterator[pl.DataFrame]:
+    def _reject(self, result: RejectedFile, account: Account, state: dict[str, Any]) -> Iterator[pa.Table]:
         file = result.file
         account.reject_file(result)
         before = state.get(file.key)
@@ -182,7 +183,7 @@ class BronzeIngest:
             # and the ledger goes on to state those bytes, so that the new ones are asked for again.
             kept = 0
             for rows in self._rows_of(file, before["sha256"]):
-                kept += rows.height
+                kept += rows.num_rows
                 yield rows
             if kept:
                 account.counts.files += 1
@@ -191,7 +192,7 @@ class BronzeIngest:
         status = "failed" if result.reason in _TRANSIENT else "quarantined"
         account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
-    def _rows_of(self, file: ArchiveFile, sha256: str) -> Iterator[pl.DataFrame]:
+    def _rows_of(self, file: ArchiveFile, sha256: str) -> Iterator[pa.Table]:
         """What the stored partition has of these bytes, in order."""
         feed = self.feed
         where = ("bronze", feed.table, feed.exchange, feed.market.name, file.period)
@@ -199,7 +200,7 @@ class BronzeIngest:
             return
         order = "source_line" if feed.file_format.large else None
         for rows in read_pieces(self.store, *where, order=order, symbol=file.symbol):
-            yield rows.filter((pl.col("source_key") == file.key) & (pl.col("source_sha256") == sha256))
+            yield rows.filter((pl.col("source_key") == file.key) & (pl.col("source_sha256") == sha256)).to_arrow()
 
 
 def _place(file: ArchiveFile) -> tuple[str, str]:
@@ -221,16 +222,16 @@ def _batches(files: Sequence[ArchiveFile], one_by_one: bool) -> Iterator[list[Ar
         yield batch
 
 
-def _joined(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in fewer frames: small ones joined."""
-    held: list[pl.DataFrame] = []
-    for frame in frames:
-        held.append(frame)
-        if sum(one.height for one in held) >= _JOINED_ROWS:
-            yield pl.concat(held)
+def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer tables: small ones joined where their types are the same."""
+    held: list[pa.Table] = []
+    for table in tables:
+        if held and (table.schema != held[0].schema or sum(one.num_rows for one in held) >= _JOINED_ROWS):
+            yield pa.concat_tables(held)
             held = []
+        held.append(table)
     if held:
-        yield pl.concat(held)
+        yield pa.concat_tables(held)
 
 
 def _vanished(listed: Sequence[ArchiveFile], state: dict[str, Any]) -> list[RejectedFile]:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.archive.model import FetchedFile, RejectedFile
 from crypto_lakehouse.archive.unzip import LARGE_MAX_BYTES, MAX_BYTES, BadZip, read_member, verified_member
@@ -30,7 +31,7 @@ class Reading:
     """Rows (bronze schema) of files of use, file by file, and for each file how many and the lines refused."""
 
     files: list[FetchedFile]
-    rows: pl.DataFrame
+    rows: pa.Table
     heights: list[int]
     refused: list[list[RejectedRow]]
 
@@ -78,15 +79,20 @@ def _reading(feed: Feed, file: FetchedFile, parsed: ParsedRows) -> Reading:
     return Reading([file], _with_source(feed, parsed.rows, [file], heights), heights, [parsed.rejected])
 
 
-def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], heights: Sequence[int]) -> pl.DataFrame:
-    """The rows in the feed's bronze columns: with the symbol, key and sha256 of the file that each is from."""
-    sources = pl.DataFrame(
-        [(file.file.symbol, file.file.key, file.sha256) for file in files],
-        schema=dict.fromkeys(("symbol", "source_key", "source_sha256"), pl.String),
-        orient="row",
-    )
-    repeated = sources[np.repeat(np.arange(len(files)), heights)]
-    return rows.hstack(repeated).select(bronze_schema(feed).column_names)
+def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], heights: Sequence[int]) -> pa.Table:
+    """The rows in the feed's bronze columns: with the symbol, key and sha256 of the file that each is from.
+
+    These are Arrow dictionaries: as text they would be more than half of the bytes.
+    """
+    codes = pa.array(np.repeat(np.arange(len(files), dtype=np.int32), heights))
+    table = rows.to_arrow()
+    for name, values in (
+        ("symbol", [file.file.symbol for file in files]),
+        ("source_key", [file.file.key for file in files]),
+        ("source_sha256", [file.sha256 for file in files]),
+    ):
+        table = table.append_column(name, pa.DictionaryArray.from_arrays(codes, pa.array(values)))
+    return table.select(bronze_schema(feed).column_names)
 
 
 def _member(file: FetchedFile) -> str:

@@ -268,7 +268,7 @@ def _read(data: bytes, file_format: FileFormat, use_threads: bool, skip_rows: in
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
+    frame = pl.from_arrow(table, rechunk=False)
     assert isinstance(frame, pl.DataFrame)
     return frame
 
