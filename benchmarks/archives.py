@@ -110,8 +110,7 @@ class FolderArchive(ArchiveSource):
 
     def _fetched(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         path = self._folder / file.key
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
         stated = path.with_name(f"{path.name}.CHECKSUM").read_text().split()[0]
         if stated != found:
             return RejectedFile(file, "checksum_mismatch", f"states {stated}", found)

@@ -6,11 +6,11 @@ Where files lie and how they are published is in ``partitions.py`` and ``store.p
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -85,28 +85,27 @@ class GroupWriter:
         # One group is encoded in a thread while the next is filled.
         self._encoder = ThreadPoolExecutor(1, "lakehouse-encode")
         self._encoded: Future[None] | None = None
-        # Whole symbols that share the next group, and the rows so far of the symbol behind them.
-        self._whole: list[pa.Table] = []
-        self._open: list[pa.Table] = []
-        self._symbol: Any = None
+        # Rows that wait, in order: those of whole symbols that share the next group, then those of the symbol that
+        # is being written, then others of the table just given.
+        self._waiting: deque[pa.Table] = deque()
+        self._whole = self._open = 0
+        self._symbol: str | None = None
         self._in_parts = False
 
     def write(self, table: pa.Table) -> None:
         """Take rows that follow those before."""
-        begin = 0
+        self._waiting.append(table)
         for symbol, length in symbol_runs(table):
             if symbol != self._symbol:
                 self._end_symbol()
                 self._symbol = symbol
-            self._open.append(table.slice(begin, length))
-            begin += length
+            self._open += length
             self._spill()
 
     def close(self) -> None:
         """Write what is held and end the file."""
         self._end_symbol()
         self._flush(self._whole)
-        self._whole = []
         self._wait()
         self._encoder.shutdown()
         (self._writer or self._opened(self._schema.arrow)).close()
@@ -123,26 +122,33 @@ class GroupWriter:
             self._flush(self._open)
         else:
             self._whole += self._open
-        self._open, self._in_parts = [], False
+        self._open, self._in_parts = 0, False
 
     def _spill(self) -> None:
-        open_rows = _rows(self._open)
-        if self._whole and _rows(self._whole) + open_rows > self._limit:
+        if self._whole and self._whole + self._open > self._limit:
             self._flush(self._whole)
-            self._whole = []
-        if open_rows > self._limit:
+            self._whole = 0
+        while self._open > self._limit:
             self._in_parts = True
-            rows = pa.concat_tables(self._open)
-            done = 0
-            while rows.num_rows - done > self._limit:
-                self._flush([rows.slice(done, self._limit)])
-                done += self._limit
-            self._open = [rows.slice(done)]
+            self._flush(self._limit)
+            self._open -= self._limit
 
-    def _flush(self, tables: list[pa.Table]) -> None:
-        if tables:
+    def _flush(self, count: int) -> None:
+        if count:
             self._wait()
-            self._encoded = self._encoder.submit(self._encode, tables)
+            self._encoded = self._encoder.submit(self._encode, self._taken(count))
+
+    def _taken(self, count: int) -> list[pa.Table]:
+        """The first rows that wait."""
+        taken: list[pa.Table] = []
+        while count:
+            table = self._waiting.popleft()
+            if table.num_rows > count:
+                self._waiting.appendleft(table.slice(count))
+                table = table.slice(0, count)
+            taken.append(table)
+            count -= table.num_rows
+        return taken
 
     def _wait(self) -> None:
         if self._encoded:
@@ -152,8 +158,10 @@ class GroupWriter:
         # One chunk, because where chunks end would show in the pages.
         rows = _joined(tables)
         self._writer = self._writer or self._opened(rows.schema)
-        # Text is coded in all groups or in none, whatever it came as; the bytes are the same.
-        self._writer.write_table(rows.cast(self._writer.schema), row_group_size=max(rows.num_rows, 1))
+        if rows.schema != self._writer.schema:
+            # Text is coded in all groups or in none, whatever it came as; the bytes are the same.
+            rows = rows.cast(self._writer.schema)
+        self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
     def _opened(self, arrow: pa.Schema) -> pq.ParquetWriter:
         columns = self._schema.arrow
@@ -191,16 +199,10 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     for place, field in enumerate(rows.schema):
         if field.type == _TEXT_CODES and rows.num_rows:
             (coded,) = rows.column(place).chunks
-            used = pc.unique(coded.indices)
-            codes = pc.index_in(coded.indices, used)
-            rows = rows.set_column(
-                place, field, pa.DictionaryArray.from_arrays(codes, coded.dictionary.take(used.drop_null()))
-            )
+            used = coded.indices.dictionary_encode()
+            text = pa.DictionaryArray.from_arrays(used.indices, coded.dictionary.take(used.dictionary))
+            rows = rows.set_column(place, field, text)
     return rows
-
-
-def _rows(tables: list[pa.Table]) -> int:
-    return sum(table.num_rows for table in tables)
 
 
 def _sorted(table: pa.Table, schema: Schema) -> pa.Table:

@@ -152,6 +152,6 @@ def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Fra
     for frame in frames:
         if len(symbols) <= PREVIEW_SYMBOLS and sum(one.height for one in shown) < _PREVIEW_ROWS:
             rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
-            shown.append(rows.with_columns(pl.col("symbol").cast(pl.String)))
+            shown.append(rows.cast({pl.Categorical: pl.String}))
             symbols.update(shown[-1]["symbol"].unique())
         yield frame

@@ -127,12 +127,12 @@ def parse_joined(texts: Sequence[bytes], file_format: FileFormat) -> tuple[pl.Da
     # Without these every line that is not blank is one row, so that equal sums mean equal counts for each file.
     if b'"' in joined or b"\r" in joined:
         return None
-    table = _read(joined, file_format, use_threads=False)
-    if table is None or table.num_rows != sum(heights):
+    rows = _read_frame(joined, file_format)
+    if rows is None or rows.height != sum(heights):
         return None
     begins = np.cumsum(heights) - heights
-    lines = np.arange(table.num_rows) + np.repeat(np.array(first_lines) - begins, heights)
-    return _frame(table).with_columns(pl.Series("source_line", lines, pl.Int64)), heights
+    lines = np.arange(rows.height) + np.repeat(np.array(first_lines) - begins, heights)
+    return rows.with_columns(pl.Series("source_line", lines, pl.Int64)), heights
 
 
 def _usual_begin(text: bytes, file_format: FileFormat, headers: set[bytes]) -> int | None:
@@ -273,6 +273,22 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
+def _read_frame(data: bytes, file_format: FileFormat) -> pl.DataFrame | None:
+    """The lines by Polars, whose reader takes three quarters of the time of Arrow's; None where one does not fit.
+
+    Polars fills lines that are too short with nulls, so it cannot read formats with fields that may be blank.
+    """
+    if any(column.may_be_blank for column in file_format.columns):
+        table = _read(data, file_format, use_threads=False)
+        return None if table is None else _frame(table)
+    schema = {column.name: _POLARS[column.type] for column in file_format.columns}
+    try:
+        rows = pl.read_csv(data, has_header=False, schema=schema, quote_char=None)
+    except pl.exceptions.PolarsError:
+        return None
+    return None if any(column.null_count() for column in rows) else rows
+
+
 def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows:
     columns = file_format.columns
     values: list[list[int | float | str | None]] = []
@@ -313,7 +329,7 @@ def _convert(field: str, column: FileColumn) -> int | float | str | None:
         if column.type is FieldType.FLOAT64:
             return float(field)
         number = int(field) if field.lstrip("+-").isdigit() else float(field)
-        if number != int(number) or abs(number) > _INT64_MAX:
+        if number != int(number) or not -_INT64_MAX - 1 <= number <= _INT64_MAX:
             raise ValueError
         return int(number)
     except (ValueError, OverflowError):
