@@ -12,6 +12,7 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.clean import Cleaned
@@ -35,6 +36,9 @@ CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
     "option_summaries": clean_option_summaries,
 }
 
+# Cleaned frames that wait for the writer, so that reading and cleaning overlap with encoding.
+_FRAMES_AHEAD = 1
+
 
 @dataclass(slots=True)
 class SilverPartition:
@@ -55,7 +59,7 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime) -> S
     rows raises MissingPartition if there is no bronze partition.
     """
     part = SilverPartition(key, iter(()))
-    part.rows = _cleaned(feed, part, store, now)
+    part.rows = ahead(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
     return part
 
 
