@@ -1,0 +1,159 @@
+"""Zips to bronze and silver: against the legacy way, against the best single steps, and its stages against the whole.
+
+The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``. ``python -m benchmarks.ingest FOLDER DAYS``
+ingests days of an archive's folder, to measure the peak of its memory from outside.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
+
+from benchmarks.archives import KLINES, FolderArchive, cli, klines_archive
+from benchmarks.legacy_parse import parse_all
+from benchmarks.measure import Result, interleaved, peak_mib
+from benchmarks.steps import best_steps, polars_files
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.partitions import write_partition
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline.reading import Reading, read_together
+from crypto_lakehouse.pipeline.silver import silver_partition
+
+SYMBOLS, DAYS = 300, 2
+MANY_SYMBOLS = 2_000
+_LEGACY_FILES = 30
+_TOGETHER = 40
+_PLACE = ("klines_1m", "binance", "um")
+
+
+def run() -> Iterator[Result]:
+    """Ratios of rates, of the whole over its slowest stage, and peaks of memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        days = klines_archive(folder / "archive", SYMBOLS, DAYS)
+        yield from _rates(folder, days)
+        yield from _stages(folder, days)
+        yield from _peaks(folder)
+
+
+def ingest(source: ArchiveSource, lake: Path, days: Sequence[str], with_silver: bool) -> None:
+    """Bronze partitions of the days into a new lake, and silver ones of them."""
+    store, now = LakeStore.open(str(lake)), datetime.now(UTC)
+    raw = RawStore(store, "binance", keep=False)
+    bronze = BronzeIngest(KLINES, source, store, raw, SymbolFilter.parse("*"), lambda: now)
+    for part in bronze.partitions(days):
+        write_partition(store, "bronze", *_PLACE, part.key, part.rows)
+    if with_silver:
+        for day in days:
+            write_partition(store, "silver", *_PLACE, day, silver_partition(KLINES, day, store, now).rows)
+
+
+def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
+    source, numbers = FolderArchive(folder / "archive"), count()
+    zips = sorted(map(str, (folder / "archive").rglob("*.zip")))
+    batches = [zips[at : at + _TOGETHER] for at in range(0, len(zips), _TOGETHER)]
+    legacy = {Path(path).name: [path] for path in zips[:_LEGACY_FILES]}
+
+    def lake() -> Path:
+        return folder / f"lake-{next(numbers)}"
+
+    # Two busy cores are slower than twice one, so the best steps keep both of them busy too.
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        seconds = interleaved(
+            {
+                "legacy": lambda: parse_all(pool, legacy, lake()),
+                "polars": lambda: list(pool.map(polars_files, batches, [str(lake()) for _ in batches])),
+                "bronze": lambda: ingest(source, lake(), days, with_silver=False),
+                "both": lambda: ingest(source, lake(), days, with_silver=True),
+                "one output": lambda: list(pool.map(best_steps, batches, [1] * len(batches))),
+                "two outputs": lambda: list(pool.map(best_steps, batches, [2] * len(batches))),
+            },
+            rounds=3,
+        )
+    files = {name: (_LEGACY_FILES if name == "legacy" else len(zips)) / taken for name, taken in seconds.items()}
+    words = ", ".join(f"{name} {rate:,.0f}" for name, rate in files.items())
+    yield Result(
+        "ingest: bronze and silver over the legacy way", files["both"] / files["legacy"], 20, detail=f"files/s: {words}"
+    )
+    yield Result("ingest: bronze over the legacy way", files["bronze"] / files["legacy"], 25)
+    yield Result(
+        "ingest: bronze over Polars a file at a time, 2 processes, no checks", files["bronze"] / files["polars"], 1
+    )
+    yield Result("ingest: floor of bronze over bronze", files["one output"] / files["bronze"], 1.7, at_most=True)
+    yield Result("ingest: floor of both over both", files["two outputs"] / files["both"], 1.7, at_most=True)
+
+
+def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
+    numbers = count()
+    serve = [*cli("archive", "serve", str(folder / "archive"), "--port", "0")]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        urls = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
+        source = BinanceArchive(urls["LAKEHOUSE_ARCHIVE_URL"], urls["LAKEHOUSE_ARCHIVE_LISTING_URL"])
+        first, end = date.fromisoformat(days[0]), date.fromisoformat(days[-1]).replace(day=DAYS + 1)
+        files = source.files(KLINES, source.symbols(KLINES), first, end)
+        fetched = [
+            file for file in FolderArchive(folder / "archive").fetch(files, folder) if isinstance(file, FetchedFile)
+        ]
+        batches = [fetched[at : at + _TOGETHER] for at in range(0, len(fetched), _TOGETHER)]
+        read = [made for batch in batches for made in read_together(KLINES, batch) if isinstance(made, Reading)]
+
+        def fetch() -> None:
+            with tempfile.TemporaryDirectory() as name:
+                list(source.fetch(files, Path(name)))
+
+        def parse() -> None:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda batch: read_together(KLINES, batch), batches))
+
+        def write() -> None:
+            store = LakeStore.open(str(folder / f"written-{next(numbers)}"))
+            for day in days:
+                rows = (made.rows for made in read if made.files[0].file.period == day)
+                write_partition(store, "bronze", *_PLACE, day, rows)
+
+        seconds = interleaved(
+            {
+                "download": fetch,
+                "parse": parse,
+                "write": write,
+                "whole": lambda: ingest(source, folder / f"whole-{next(numbers)}", days, with_silver=False),
+            },
+            rounds=3,
+        )
+        server.terminate()
+    whole = seconds.pop("whole")
+    words = ", ".join(f"{name} {taken:.2f} s" for name, taken in seconds.items())
+    yield Result(
+        "ingest: the whole over its slowest stage alone",
+        whole / max(seconds.values()),
+        1.25,
+        at_most=True,
+        detail=f"whole {whole:.2f} s; alone: {words}",
+    )
+
+
+def _peaks(folder: Path) -> Iterator[Result]:
+    klines_archive(folder / "many", MANY_SYMBOLS, 2)
+    one, two = (peak_mib("benchmarks.ingest", str(folder / "many"), str(days)) for days in (1, 2))
+    yield Result(f"ingest: peak for a day of {MANY_SYMBOLS:,} symbols", one, 1024, at_most=True, unit="MiB")
+    yield Result("ingest: peak of two such days over one", two / one, 1.1, at_most=True, detail=f"{two:,.0f} MiB")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        archive = FolderArchive(Path(sys.argv[1]))
+        chosen = [f"2024-12-{day:02}" for day in range(1, int(sys.argv[2]) + 1)]
+        ingest(archive, Path(temporary) / "lake", chosen, with_silver=True)
