@@ -143,7 +143,7 @@ def _usual_begin(text: bytes, file_format: FileFormat, headers: set[bytes]) -> i
     if text[:end] in headers:
         return end
     try:
-        if text.startswith(_BOM) or not end:
+        if text.startswith(_BOM):
             return None
         if not _has_header(text, file_format):
             return 0
@@ -308,7 +308,7 @@ def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool, 
             rejected.append(RejectedRow(line, "column_count", detail, shown))
             continue
         try:
-            row = [_convert(field.strip(), column) for field, column in zip(fields, columns, strict=True)]
+            row = [_convert(field, column) for field, column in zip(fields, columns, strict=True)]
         except ValueError as error:
             rejected.append(RejectedRow(line, "not_a_number", str(error), shown))
             continue
@@ -321,6 +321,7 @@ def _convert(field: str, column: FileColumn) -> int | float | str | None:
     """One field; integers may be written ``493.0``. Raises ValueError that quotes the field."""
     if column.type is FieldType.STRING:
         return field
+    field = field.strip()
     if not field and column.may_be_blank:
         return None
     if "_" in field or not field:
