@@ -72,21 +72,24 @@ def _zip(name: str, deflated: bytes, crc: int, size: int) -> bytes:
 
 
 class FolderArchive(ArchiveSource):
-    """The archive in a folder of this machine: no network, but every sha256 is checked against its CHECKSUM."""
+    """One feed of the archive in a folder of this machine: no network, every sha256 checked against its CHECKSUM."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, feed: Feed = KLINES) -> None:
+        market, name = feed.market.archive_path, feed.archive_type
+        self._folder, self._place = folder, folder / "data" / market / feed.cadence.value / name
+        self._interval = feed.interval.name if feed.interval else ""
 
     def symbols(self, feed: Feed) -> list[str]:  # noqa: ARG002
         """Names of the symbols' folders."""
-        return sorted(path.name for path in (self._folder / _FOLDER).iterdir())
+        return sorted(path.name for path in self._place.iterdir())
 
     def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
         """The zips that are there."""
         found = []
         for key in partition_keys(first, end, feed.cadence):
             for symbol in symbols:
-                path = self._folder / _FOLDER / symbol / "1m" / f"{symbol}-1m-{key}.zip"
+                name = f"{symbol}-{self._interval or feed.archive_type}-{key}.zip"
+                path = self._place / symbol / self._interval / name
                 if path.is_file():
                     state = path.stat()
                     changed = datetime.fromtimestamp(state.st_mtime, UTC)

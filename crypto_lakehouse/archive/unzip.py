@@ -113,7 +113,7 @@ def iter_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> I
 
 
 def verified_member(
-    path: Path, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 64 * 1024**2
+    path: Path, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 16 * 1024**2
 ) -> Iterator[bytes]:
     """The bytes of the only member in chunks, the first of them only after the whole was found to be good.
 

@@ -7,6 +7,7 @@ them, is in ``bronze.py``; nothing here writes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,11 +20,15 @@ import pyarrow as pa
 from crypto_lakehouse.archive.model import FetchedFile, RejectedFile
 from crypto_lakehouse.archive.unzip import LARGE_MAX_BYTES, MAX_BYTES, BadZip, read_member, verified_member
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import ParsedRows, RejectedRow, UnusableFile, parse_blocks, parse_joined
 
 JOINED_BYTES = 2 * 1024**2
 """Zips of up to so many bytes are read together; a larger one is read in blocks."""
+
+# Pieces of a megabyte or less that are inflated while those before them are parsed.
+_CHUNKS_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,16 @@ def read_blocks(feed: Feed, file: FetchedFile | RejectedFile) -> Iterator[Read]:
         yield file
         return
     limit = LARGE_MAX_BYTES if feed.file_format.large else MAX_BYTES
-    blocks = parse_blocks(verified_member(file.path, _member(file), limit), feed.file_format)
-    try:
-        # What is wrong with a file as a whole shows before its first rows are given.
-        first = next(blocks)
-    except (BadZip, UnusableFile) as error:
-        yield RejectedFile(file.file, error.reason, error.detail, file.sha256)
-        return
-    for parsed in chain([first], blocks):
-        yield _reading(feed, file, parsed)
+    with closing(ahead(verified_member(file.path, _member(file), limit), _CHUNKS_AHEAD)) as chunks:
+        blocks = parse_blocks(chunks, feed.file_format)
+        try:
+            # What is wrong with a file as a whole shows before its first rows are given.
+            first = next(blocks)
+        except (BadZip, UnusableFile) as error:
+            yield RejectedFile(file.file, error.reason, error.detail, file.sha256)
+            return
+        for parsed in chain([first], blocks):
+            yield _reading(feed, file, parsed)
 
 
 def _reading(feed: Feed, file: FetchedFile, parsed: ParsedRows) -> Reading:
