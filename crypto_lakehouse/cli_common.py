@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from crypto_lakehouse.catalog import parse_date
+from crypto_lakehouse.catalog import Cadence, parse_date, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
 from crypto_lakehouse.environment import Environment, SettingsError
@@ -25,6 +25,15 @@ def day(text: str | date) -> date:
         return text if isinstance(text, date) else parse_date(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def month(text: str) -> str:
+    """A ``YYYY-MM`` of the command line; anything else is wrong usage."""
+    try:
+        parse_partition(text, Cadence.MONTHLY)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+    return text
 
 
 def symbol_list(text: str) -> str:

@@ -13,6 +13,7 @@ from crypto_lakehouse.catalog import Cadence, feeds
 from crypto_lakehouse.environment import Env, Environment
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
+from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
 from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
@@ -26,7 +27,7 @@ from crypto_lakehouse.orchestration.checks import (
     table_checks,
 )
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
-from crypto_lakehouse.orchestration.jobs import reconciliation_job, update_jobs, update_schedules
+from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_job, update_jobs, update_schedules
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
@@ -79,15 +80,24 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
             default_status=dg.DefaultSensorStatus.STOPPED,
         )
     )
+    compacted = [compacted_asset(feed, policy) for feed in active if feed.compacted]
+    if compacted:
+        sensors.append(
+            dg.AutomationConditionSensorDefinition(
+                "compaction_automation_sensor",
+                target=dg.AssetSelection.assets(*(asset.key for asset in compacted)),
+                default_status=dg.DefaultSensorStatus.STOPPED,
+            )
+        )
     prod = environment.env is Env.PROD
     status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets)
     reconcile = reconciliation_job()
     lake = resources.pop("lake", LakeResource.of(environment))
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *compacted],
         asset_checks=checks,
-        jobs=[*jobs, reconcile],
+        jobs=[*jobs, *compaction_jobs(compacted), reconcile],
         schedules=[
             *update_schedules(jobs, active, status),
             dg.ScheduleDefinition(

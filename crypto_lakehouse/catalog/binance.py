@@ -44,7 +44,8 @@ class _Type:
     """One folder name of the archive, in the markets that have it; one table, or one for each interval.
 
     The daily files are read where both exist: monthly ones have missed days and held wrong values where the
-    daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475).
+    daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475). Those of
+    ``compacted`` types are kept by month too; the daily ones of them, since monthly ones are already.
     """
 
     archive_type: str
@@ -56,6 +57,7 @@ class _Type:
     first_dates: Mapping[str, date] | None = None
     last_dates: Mapping[str, date] | None = None
     by_interval: bool = False
+    compacted: bool = False
 
     def feeds(self) -> Iterator[Feed]:
         for market, file_format in self.formats:
@@ -76,6 +78,7 @@ class _Type:
                     last_date=(self.last_dates or {}).get(market.name),
                     description=self.description.format(market=market.title, interval=name),
                     archived=archived,
+                    compacted=self.compacted and archived[0] is Cadence.DAILY,
                 )
 
 
@@ -92,6 +95,7 @@ _TYPES = (
         _BOTH,
         "{interval} klines of {market}, as the exchange publishes them.",
         by_interval=True,
+        compacted=True,
     ),
     _Type(
         "aggTrades",
@@ -126,6 +130,7 @@ _TYPES = (
         _BOTH,
         "{interval} klines of the index price of {market}.",
         by_interval=True,
+        compacted=True,
     ),
     _Type(
         "markPriceKlines",
@@ -135,6 +140,7 @@ _TYPES = (
         _BOTH,
         "{interval} klines of the mark price of {market}.",
         by_interval=True,
+        compacted=True,
     ),
     _Type(
         "premiumIndexKlines",
@@ -144,6 +150,7 @@ _TYPES = (
         _BOTH,
         "{interval} klines of the premium index of {market}, as a fraction of the index price.",
         by_interval=True,
+        compacted=True,
     ),
     _Type(
         "metrics",

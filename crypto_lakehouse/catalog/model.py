@@ -124,7 +124,8 @@ class Feed:
     ``table`` is the name in the lake (``klines_1m``); ``schema`` names the entry in
     ``crypto_lakehouse.schemas`` of its silver rows. ``first_date`` is the first UTC day with data,
     ``last_date`` the last one of a feed that has ended (None: it goes on). ``archived`` are all cadences
-    in which the archive has this type; ``cadence`` is the one that is read.
+    in which the archive has this type; ``cadence`` is the one that is read. ``compacted`` feeds have their
+    silver rows once more by month and symbol (``lake/compaction.py``).
     """
 
     market: Market
@@ -138,6 +139,7 @@ class Feed:
     last_date: date | None = None
     description: str = ""
     archived: tuple[Cadence, ...] = ()
+    compacted: bool = False
 
     @property
     def exchange(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
@@ -28,7 +28,9 @@ _LOGS = ("ledger", "quarantine")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file of a table; ``path`` is relative to the root of the lake, ``size`` is in bytes."""
+    """One Parquet file of a table; ``path`` is relative to the root of the lake, ``size`` is in bytes, ``modified``
+    is when it was written (UTC).
+    """
 
     path: str
     exchange: str
@@ -37,6 +39,7 @@ class Part:
     column: str
     key: str
     size: int
+    modified: datetime
 
     @property
     def days(self) -> tuple[date, date]:
@@ -99,7 +102,7 @@ def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> lis
     parts = []
     for file in store.list("/".join(filter(None, (layer, table, under)))):
         if match := _PART.fullmatch(file.path.removeprefix(f"{layer}/{table}/")):
-            parts.append(Part(path=file.path, size=file.size, **match.groupdict()))
+            parts.append(Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict()))
     return sorted(parts, key=lambda part: (part.key, part.exchange, part.market, part.path))
 
 

@@ -65,8 +65,13 @@ def write_partition(
     bytes, however they are cut. Raises ValueError if a frame does not fit the schema or its place or a name
     is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
     """
-    schema = slice_schema(layer, table, exchange, market)
-    path = _path(layer, table, exchange, market, key)
+    return write_rows(
+        store, _path(layer, table, exchange, market, key), slice_schema(layer, table, exchange, market), rows
+    )
+
+
+def write_rows(store: LakeStore, path: str, schema: Schema, rows: Rows) -> PartitionInfo:
+    """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
     frames: Iterable[Frame] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
     seen = _Seen(schema)
     with store.publishing(path) as draft:

@@ -12,6 +12,7 @@ from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.schemas import LAYERS
 
 PART = "part-0.parquet"
+COMPACTED = "compacted"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEY = re.compile(r"(?:^|/)(?:(date)|(month))=(\d{4}-\d{2}(?:-\d{2})?)(?:/|$)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +51,18 @@ def log_dir(layer: str, table: str, exchange: str, market: str, feed: str, caden
 def feed_dir(layer: str, table: str, exchange: str, market: str, feed: str) -> str:
     """Folder of the append-only objects of one feed. ``feed=`` since a column is named ``table``."""
     return f"{slice_dir(layer, table, exchange, market)}/feed={check_name(feed)}"
+
+
+def months_dir(layer: str, table: str, exchange: str, market: str) -> str:
+    """Folder of the month files of a table's slice: beside the layers, so that no listing or glob of one counts
+    their rows twice. Raises ValueError on unsafe names.
+    """
+    return f"{COMPACTED}/{slice_dir(layer, table, exchange, market)}"
+
+
+def month_dir(layer: str, table: str, exchange: str, market: str, month: str) -> str:
+    """Folder of the month files of one month. Raises ValueError on unsafe names and months."""
+    return f"{months_dir(layer, table, exchange, market)}/{_key_dir(Cadence.MONTHLY, month)}"
 
 
 def raw_path(exchange: str, key: str, sha256: str) -> str:

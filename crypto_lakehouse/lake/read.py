@@ -1,16 +1,16 @@
 """The public reader: ``Lakehouse``, by which notebooks, programs and other rooms read the lake.
 
 Here belongs what a reader says and gets: arguments, their checks, and the shape of results. Listings are
-in ``describe.py``, bars made on demand in ``bars.py``, DuckDB is in ``sql.py``, places and credentials are
-in ``store.py``. Nothing here writes, and nothing here may import Dagster; pandas and DuckDB are imported
-when they are used.
+in ``describe.py``, files and frames over them in ``scan.py``, bars made on demand in ``bars.py``, DuckDB
+is in ``sql.py``, places and credentials are in ``store.py``. Nothing here writes, and nothing here may
+import Dagster; pandas and DuckDB are imported when they are used.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,15 +22,13 @@ from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.describe import (
-    Part,
     check_markets,
     describe_frame,
-    list_parts,
     path_columns,
     split_table,
     tables_frame,
 )
-from crypto_lakehouse.lake.partitions import scan_hive
+from crypto_lakehouse.lake.scan import by_day, find_parts, scan_parts
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
 from crypto_lakehouse.schemas import Schema
@@ -93,6 +91,8 @@ class Lakehouse:
         result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for
         monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
         of the file.
+        Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
+        are there and up to date: the rows are the same. What is read are the files as they are at this call.
         A table with no data gives an empty frame with the right columns.
 
         Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed
@@ -100,6 +100,20 @@ class Lakehouse:
 
         >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
         """
+        return self._scan(table, exchange, market, symbols, start, end, columns, ordered=True)
+
+    def _scan(
+        self,
+        table: str,
+        exchange: str,
+        market: str | Sequence[str] | None,
+        symbols: str | Sequence[str] | None,
+        start: Time | None,
+        end: Time | None,
+        columns: Sequence[str] | None,
+        ordered: bool,
+    ) -> pl.LazyFrame:
+        """``scan``; unless ``ordered``, rows of several symbols of a month may come in order of symbol."""
         layer, name, schema = split_table(table)
         markets = check_markets(exchange, market)
         wanted = _check_symbols(symbols)
@@ -111,10 +125,9 @@ class Lakehouse:
         parts = [
             part
             for one in markets
-            for part in list_parts(self._store, layer, name, f"exchange={exchange}/market={one}")
-            if _overlaps(part, first, last, lag)
+            for part in find_parts(self._store, layer, name, exchange, one, first, last, lag, wanted is not None)
         ]
-        frame = self._scan_parts(parts, schema, from_path)
+        frame = scan_parts(self._store, schema, parts, from_path)
         if wanted is not None:
             frame = frame.filter(pl.col("symbol").is_in(wanted))
         if layer not in _BY_PARTITION and pa.types.is_timestamp(schema.arrow.field(schema.time_column).type):
@@ -123,7 +136,7 @@ class Lakehouse:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
             if last is not None:
                 frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
-        return frame.select(output)
+        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output)
 
     def read(
         self,
@@ -147,12 +160,11 @@ class Lakehouse:
         _check_format(format)
         layer, name, schema = split_table(table)
         output = _check_columns(table, schema, path_columns(layer, name), columns)
-        order = ["market", *schema.primary_key]
+        # Text is slow to sort by, and one market needs no order.
+        order = [*(["market"] if len(check_markets(exchange, market)) > 1 else []), *schema.primary_key]
         wanted = _check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
-        frame = self.scan(
-            table, exchange=exchange, market=market, symbols=wanted, start=start, end=end, columns=needed
-        ).collect()
+        frame = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False).collect()
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent:
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
@@ -282,14 +294,6 @@ class Lakehouse:
         layer, name, _ = split_table(table)
         return describe_frame(layer, name)
 
-    def _scan_parts(self, parts: list[Part], schema: Schema, from_path: Mapping[str, Any]) -> pl.LazyFrame:
-        frames = []
-        # The logs of daily and monthly feeds lie in one table; one scan takes one shape of path.
-        for column in sorted({part.column for part in parts}):
-            group = sorted((p for p in parts if p.column == column), key=lambda p: (p.key, p.market, p.path))
-            frames.append(scan_hive(self._store, schema, [part.path for part in group], from_path))
-        return pl.concat(frames) if frames else scan_hive(self._store, schema, [], from_path)
-
 
 def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
     if symbols is None:
@@ -347,8 +351,3 @@ def _utc(argument: str, value: Time | None) -> datetime | None:
     if isinstance(value, date):
         return datetime.combine(value, time.min, UTC)
     raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
-
-
-def _overlaps(part: Part, first: datetime | None, last: datetime | None, lag: timedelta) -> bool:
-    begin, stop = (datetime.combine(day, time.min, UTC) for day in part.days)
-    return (first is None or first < stop) and (last is None or begin - lag < last)

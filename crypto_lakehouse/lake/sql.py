@@ -1,6 +1,7 @@
 """SQL over the lake by DuckDB: ``layer.table`` names become views, and only those that a query uses.
 
-Here belongs what DuckDB needs to see the lake; it is imported when the first query is made.
+Here belongs what DuckDB needs to see the lake; it is imported when the first query is made. Queries read day files:
+a view does not know whether a query asks for a symbol or for a day, which would take all of a month file.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,13 @@ TEMP_PREFIX = ".tmp-"
 _COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,62}")
+# What Polars reads ahead by default suits disks: round trips of many objects should be under way together, and the
+# footer of a month file should come with the first. Polars takes this from the environment alone, at each query.
+_POLARS_ON_S3 = {
+    "POLARS_MAX_CONCURRENT_SCANS": "32",
+    "POLARS_NUM_READERS_PRE_INIT": "32",
+    "POLARS_CLOUD_FOOTER_READ_SIZE": "524288",
+}
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -60,6 +67,8 @@ class LakeStore:
     def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str = "us-east-1") -> LakeStore:
         """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing is read or made yet.
 
+        For S3, Polars is told in the environment to read ahead of round trips, where its settings there are not set.
+
         Raises LakeError where the URI or the endpoint cannot be used.
         """
         scheme, separator, rest = uri.partition("://")
@@ -78,6 +87,8 @@ class LakeStore:
             )
         if prefix:
             _checked(*prefix)
+        for name, value in _POLARS_ON_S3.items():
+            os.environ.setdefault(name, value)
         return cls(f"s3://{root}", root, _s3(s3_endpoint_url, s3_region), s3_endpoint_url, s3_region)
 
     def __repr__(self) -> str:
@@ -217,6 +228,21 @@ class LakeStore:
             ),
             key=lambda file: file.path,
         )
+
+    def now(self) -> datetime:
+        """The time (UTC) by the clock that ``list`` tells times by, cut as there; an object is written to learn it.
+
+        Raises LakeError like ``write_bytes_atomic``.
+        """
+        path = f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+        with self.explained("write", path):
+            try:
+                with self.filesystem.open_output_stream(self.path(path)) as stream:
+                    stream.write(b"now")
+                return self.filesystem.get_file_info(self.path(path)).mtime
+            finally:
+                with suppress(OSError):
+                    self.filesystem.delete_file(self.path(path))
 
     def delete(self, path: str) -> None:
         """Remove an object; one that does not exist is no error. Raises LakeError otherwise."""

@@ -27,6 +27,29 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
     return f"update_{exchange}_{market}_{cadence}"
 
 
+def compaction_job_name(exchange: str, market: str) -> str:
+    """Name of the job that makes the month files of a market: ``compact_binance_um``."""
+    return f"compact_{exchange}_{market}"
+
+
+def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """One job for each market that has assets of month files (``assets``)."""
+    markets: dict[tuple[str, str], list[dg.AssetKey]] = {}
+    for asset in assets:
+        _, exchange, market, _ = asset.key.path
+        markets.setdefault((exchange, market), []).append(asset.key)
+    return [
+        dg.define_asset_job(
+            compaction_job_name(*place),
+            selection=dg.AssetSelection.assets(*keys),
+            partitions_def=partitions_of(*place, Cadence.MONTHLY),
+            description=f"Complete months of silver tables of {' '.join(place)} once more, in order of symbol.",
+            executor_def=dg.in_process_executor,
+        )
+        for place, keys in markets.items()
+    ]
+
+
 def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
     """One job for each market and cadence that has assets: bronze, silver and gold in one run.
 

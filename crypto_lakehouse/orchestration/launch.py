@@ -15,12 +15,13 @@ from typing import cast
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, Market, feed, feeds, parse_partition, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, feeds, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
+from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.jobs import update_job_name
+from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
@@ -51,6 +52,8 @@ class Plan:
     @property
     def job(self) -> str:
         """Name of the job that makes the assets."""
+        if self.assets[0].path[0] == COMPACTED:
+            return compaction_job_name(self.market.exchange, self.market.name)
         return update_job_name(self.market.exchange, self.market.name, self.cadence)
 
     @property
@@ -134,6 +137,17 @@ def plan(
         tables += [("gold", name) for name, of in gold.items() if of.source == table]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
+
+
+def compaction_plan(feed: Feed, months: Sequence[str], environment: Environment) -> Plan:
+    """The month files of a feed to make. Raises ValueError where the feed has none, or is not made by the settings."""
+    if not feed.compacted:
+        raise ValueError(f"{feed.name} has no month files: they are made of daily klines of any kind")
+    if feed.table not in environment.table_names:
+        raise ValueError(
+            f"{feed.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(environment.table_names)})"
+        )
+    return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
 
 
 def gold_tables(environment: Environment) -> dict[str, GoldTable]:

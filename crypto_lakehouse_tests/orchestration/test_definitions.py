@@ -17,6 +17,7 @@ TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instr
 # Of two symbols on one day; minutes are 2880.
 ROWS = {"bars_1h": 48, "bars_1d": 2, "gaps": 0, "symbol_states": 2, "instruments": 2}
 GOLD = [f"gold/binance/{m}/{table}" for m in ("spot", "um", "cm") for table in TABLES]
+COMPACTED = [f"compacted/binance/{m}/klines_1m" for m in ("spot", "um", "cm")]
 FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer in ("bronze", "silver")]
 
 
@@ -27,20 +28,21 @@ def _specs(**settings: str) -> dict[str, dg.AssetSpec]:
 
 @pytest.mark.requirement("F5.1")
 def test_the_default_set_of_assets() -> None:
-    assert set(_specs()) == {*MINUTES, *GOLD, *FUNDING}
+    assert set(_specs()) == {*MINUTES, *GOLD, *FUNDING, *COMPACTED}
 
 
 @pytest.mark.requirement("F5.1")
 def test_every_asset_is_described() -> None:
     for name, spec in _specs().items():
         layer, exchange, market, table = spec.key.path
-        assert spec.group_name == layer
+        assert spec.group_name == ("silver" if layer == "compacted" else layer)
         assert spec.owners == ["team:market-data"]
         assert "parquet" in spec.kinds, name
         assert {"layer": layer, "exchange": exchange, "market": market, "table": table}.items() <= spec.tags.items()
         assert spec.description
         assert spec.code_version
-        schema = bronze_schema(feed(exchange, market, table)) if layer == "bronze" else schema_of(layer, table)
+        of = "silver" if layer == "compacted" else layer
+        schema = bronze_schema(feed(exchange, market, table)) if layer == "bronze" else schema_of(of, table)
         columns = spec.metadata["dagster/column_schema"].columns
         assert [c.name for c in columns] == schema.column_names
         for shown, column in zip(columns, schema.columns, strict=True):
@@ -57,6 +59,7 @@ def test_dependencies_go_from_bronze_over_silver_to_gold() -> None:
         above = {
             "bronze": [],
             "silver": [["bronze", exchange, market, table]],
+            "compacted": [["silver", exchange, market, table]],
             "gold": [["gold", exchange, market, "continuous_1m"]] if table.startswith("bars") else silver,
         }[layer]
         above = [] if table == "instruments" else above
@@ -68,10 +71,9 @@ def test_assets_of_a_market_and_cadence_share_one_partitions_object() -> None:
     specs = _specs(tables="klines_1m,klines_1h,funding_rates")
     for market in ("spot", "um", "cm"):
         mine = [s for s in specs.values() if s.key.path[2] == market]
-        daily = {id(s.partitions_def) for s in mine if s.key.path[3] != "funding_rates"}
-        monthly = {id(s.partitions_def) for s in mine if s.key.path[3] == "funding_rates"}
-        assert len(daily) == 1
-        assert len(monthly) == (0 if market == "spot" else 1)
+        by_month = [s for s in mine if s.key.path[3] == "funding_rates" or s.key.path[0] == "compacted"]
+        assert len({id(s.partitions_def) for s in mine if s not in by_month}) == 1
+        assert len({id(s.partitions_def) for s in by_month}) == 1
     for table, first in (("klines_1m", "2019-09-08"), ("funding_rates", "2019-09")):
         partitions = specs[f"bronze/binance/um/{table}"].partitions_def
         assert partitions is not None
@@ -88,6 +90,7 @@ def test_one_backfill_policy_of_31_partitions() -> None:
 def test_a_setting_switches_tables_on() -> None:
     more = set(_specs(tables="klines_1m,funding_rates,klines_1h"))
     hours = {f"{layer}/binance/{m}/klines_1h" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")}
+    hours |= {f"compacted/binance/{m}/klines_1h" for m in ("spot", "um", "cm")}
     assert more == set(_specs()) | hours
     assert set(_specs(tables="funding_rates")) == set(FUNDING)
     weeks = {f"{layer}/binance/{m}/klines_1w" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")}

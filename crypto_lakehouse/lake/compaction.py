@@ -1,0 +1,150 @@
+"""One month of a daily table made into a month file: the rows of its day files in order of symbol.
+
+Which months are to be compacted is decided in ``pipeline``, when a month file may be read in ``months.py``. Day
+files are only read here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from datetime import time as midnight
+from operator import itemgetter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.lake.months import month_of, month_path
+from crypto_lakehouse.lake.parquet import symbol_runs
+from crypto_lakehouse.lake.partitions import write_rows
+from crypto_lakehouse.lake.paths import PART, key_of, month_dir, slice_dir
+from crypto_lakehouse.lake.store import LakeError, LakeFile, LakeStore
+from crypto_lakehouse.schemas import Schema, slice_schema
+
+MONTH_ROWS = 44_640
+"""Rows of a row group of month files: a symbol's minutes of a month. Symbols of fewer rows share one."""
+
+_FRAME_ROWS = 100_000
+# Clocks of a storage's machines differ by less, and so do times that it rounds.
+_SETTLED = timedelta(seconds=2)
+_PATIENCE = timedelta(minutes=1)
+
+
+class MonthChanged(LakeError):
+    """Days of a month were written again while it was compacted, so what was made of them is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthInfo:
+    """A month file: the days, rows and bytes that it holds, where it is, and whether it was there already."""
+
+    month: str
+    days: int
+    rows: int
+    bytes: int
+    uri: str
+    kept: bool
+
+
+def compact_month(store: LakeStore, layer: str, table: str, exchange: str, market: str, month: str) -> MonthInfo:
+    """Make the month file of the day files that the month has now, and remove those made from others.
+
+    Where it is there already nothing is written. Memory holds a row group of each day, however many rows a month
+    has. Raises LakeError if there are no days, if the storage refuses or a row does not lie in its day, MonthChanged
+    if days were written meanwhile; in each case readers go on with the day files.
+    """
+    where = (layer, table, exchange, market)
+    days = _days(store, where, month)
+    path = month_path(*where, month, days)
+    kept = store.exists(path)
+    if not kept:
+        days = _settled(store, where, month)
+        path = month_path(*where, month, days)
+        _write(store, path, slice_schema(*where), days)
+    # Another compaction may have been overtaken by this one or have overtaken it: what is listed now decides.
+    current = month_path(*where, month, _days(store, where, month))
+    files = store.list(month_dir(*where, month))
+    for file in files:
+        if file.path != current:
+            store.delete(file.path)
+    if path != current:
+        raise MonthChanged(f"days of {month} in {store.uri}/{slice_dir(*where)} were written meanwhile: compact again")
+    with store.open_file(path) as source:
+        rows = pq.read_metadata(source).num_rows
+    size = next(file.size for file in files if file.path == path)
+    return MonthInfo(month, len(days), rows, size, store.polars_uri(path), kept)
+
+
+def _days(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[LakeFile]:
+    files = [file for file in store.list(slice_dir(*where)) if file.path.endswith(f"/{PART}")]
+    days = [file for file in files if month_of(key_of(file.path)) == month]
+    if not days:
+        raise LakeError(f"there are no days of {month} in {store.uri}/{slice_dir(*where)}: materialize them first")
+    return days
+
+
+def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[LakeFile]:
+    """The month's day files, once each that is written from now on gets another time of change than it has.
+
+    Without that, a day that is written twice within the grain of the storage's clock could keep its size and time,
+    and the month file that was made in between would pass for the second one's.
+    """
+    while True:
+        now = store.now()
+        days = _days(store, where, month)
+        wait = max(day.modified for day in days) + _SETTLED - now
+        if wait <= timedelta(0):
+            return days
+        if wait > _PATIENCE:
+            raise LakeError(f"day files of {month} in {store.uri}/{slice_dir(*where)} have times to come: wait {wait}")
+        time.sleep(wait.total_seconds())
+
+
+def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[LakeFile]) -> None:
+    with ExitStack() as stack:
+        try:
+            sources = [stack.enter_context(store.open_file(day.path)) for day in days]
+        except FileNotFoundError:
+            raise MonthChanged(f"a day went while {path} was made: compact again") from None
+        parquets = [pq.ParquetFile(source, pre_buffer=True) for source in sources]
+        runs = [_runs(store, parquet, schema, day.path) for parquet, day in zip(parquets, days, strict=True)]
+        # Days come in order, so rows of a symbol do; heapq keeps their order where symbols are equal.
+        merged = heapq.merge(*runs, key=itemgetter(0))
+        write_rows(store, path, replace(schema, row_group_rows=MONTH_ROWS), _frames(merged))
+
+
+def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, path: str) -> Iterator[tuple[str, pa.Table]]:
+    """(symbol, rows) of a day file, in its order."""
+    begin, end = (datetime.combine(day, midnight(), UTC) for day in parse_partition(key_of(path), Cadence.DAILY))
+    for number in range(parquet.num_row_groups):
+        with store.explained("read", path):
+            table = parquet.read_row_group(number)
+        if not table.num_rows:
+            continue
+        # Readers tell the day of a row by its time.
+        span = pc.min_max(table[schema.time_column]).as_py()
+        if not begin <= span["min"] <= span["max"] < end:
+            raise LakeError(
+                f"{path} holds rows of {span['min']} to {span['max']}: only rows of its day can be compacted"
+            )
+        at = 0
+        for symbol, length in symbol_runs(table):
+            yield symbol, table.slice(at, length)
+            at += length
+
+
+def _frames(runs: Iterator[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for _, table in runs:
+        held.append(table)
+        if sum(one.num_rows for one in held) >= _FRAME_ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)

@@ -1,0 +1,69 @@
+"""The files that hold what a reader asks for, and one lazy frame over them.
+
+What a reader says and gets is in ``read.py``, which month files stand for day files in ``months.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import polars as pl
+
+from crypto_lakehouse.lake.describe import Part, list_parts
+from crypto_lakehouse.lake.months import is_compacted, is_month_file, scan_months, with_months
+from crypto_lakehouse.lake.partitions import scan_hive
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import Schema
+
+
+def find_parts(
+    store: LakeStore,
+    layer: str,
+    table: str,
+    exchange: str,
+    market: str,
+    first: datetime | None,
+    last: datetime | None,
+    lag: timedelta,
+    by_month: bool,
+) -> list[Part]:
+    """Files of one market's partitions that overlap [first, last), or whose rows may begin ``lag`` before them.
+
+    ``by_month`` takes the month files there are and that are up to date, where they pay.
+    """
+    stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
+    asked = [part for part in stored if _overlaps(part, first, last, lag)]
+    if by_month and is_compacted(layer, table, exchange, market):
+        return with_months(store, layer, table, exchange, market, stored, asked)
+    return asked
+
+
+def scan_parts(store: LakeStore, schema: Schema, parts: Sequence[Part], from_path: Mapping[str, Any]) -> pl.LazyFrame:
+    """Lazy rows of the files in order of partition and market, then of the rows of the file."""
+    # The logs of daily and monthly feeds lie in one table; elsewhere months stand between days.
+    is_log = not from_path.keys() & {"date", "month"}
+    names = ("column", "key", "market", "path") if is_log else ("key", "market", "path")
+    frames = []
+    # One scan takes one shape of path.
+    for _, group in groupby(sorted(parts, key=attrgetter(*names)), key=attrgetter("column")):
+        run = list(group)
+        scan = scan_months if is_month_file(run[0]) else scan_hive
+        frames.append(scan(store, schema, [part.path for part in run], from_path))
+    return pl.concat(frames) if frames else scan_hive(store, schema, [], from_path)
+
+
+def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -> pl.LazyFrame:
+    """The rows of ``scan_parts`` in its order, also where those of a month file are in order of symbol."""
+    several = len({part.market for part in parts}) > 1
+    if not any(map(is_month_file, parts)) or not (several or len(set(symbols)) > 1):
+        return frame
+    return frame.sort(["date", "market"] if several else ["date"], maintain_order=True)
+
+
+def _overlaps(part: Part, first: datetime | None, last: datetime | None, lag: timedelta) -> bool:
+    begin, stop = (datetime.combine(day, time.min, UTC) for day in part.days)
+    return (first is None or first < stop) and (last is None or begin - lag < last)

