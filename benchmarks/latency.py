@@ -1,7 +1,7 @@
-"""A round trip where there is none: a TCP proxy in a process of its own that delays both ways and counts HTTP requests.
+"""A distance that a benchmark can set: a TCP proxy in a process of its own, which delays both ways and counts requests.
 
-The first bytes of a connection wait one round trip more, for the handshake. Bandwidth is not limited, packets are
-not lost. What is asked through it belongs to the modules that measure.
+``LatencyProxy`` stands between a client and a server of this machine. It knows of HTTP/1.1 only what a request line
+looks like, so it serves S3 and archive alike. What is asked of whom belongs to the benchmarks.
 """
 
 from __future__ import annotations
@@ -9,133 +9,139 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import re
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ctypes import c_int64
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable
+from multiprocessing.sharedctypes import Synchronized
+from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
-_REQUEST = re.compile(rb"(?:GET|HEAD|PUT|POST|DELETE) \S+ HTTP/1\.[01]\r\n")
+_CHUNK = 256 * 1024
+_QUEUED = 256
+_REQUEST = re.compile(rb" HTTP/1\.1\r\n")
+_CARRIED = len(b" HTTP/1.1\r\n") - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A running proxy: connect to ``port`` at 127.0.0.1."""
+class LatencyProxy:
+    """``http://`` server ``upstream`` as seen from a place whose round trips take ``round_trip`` seconds.
 
-    port: int
-    _counter: Any
+    Half of it passes on each way, whole round trips pass before a new connection is usable; bandwidth is not limited.
+    ``url`` is what clients use. ``requests`` and ``received`` count HTTP requests and bytes of the server's answers
+    since the last ``reset``.
 
-    @property
-    def url(self) -> str:
-        """``http://127.0.0.1:port``."""
-        return f"http://127.0.0.1:{self.port}"
+    >>> with LatencyProxy("http://127.0.0.1:8333", 0.030) as far:
+    ...     read_from(far.url)
+    ...     print(far.requests)
+    """
+
+    def __init__(self, upstream: str, round_trip: float) -> None:
+        parts = urlsplit(upstream)
+        if parts.scheme != "http" or parts.hostname is None or parts.port is None:
+            raise ValueError(f"{upstream!r} is not of the form http://host:port")
+        spawn = multiprocessing.get_context("spawn")
+        self._requests = spawn.Value("q", 0)
+        self._received = spawn.Value("q", 0)
+        self._port = spawn.Queue()
+        arguments = (parts.hostname, parts.port, round_trip / 2, self._port, self._requests, self._received)
+        self._process = spawn.Process(target=_serve, args=arguments, daemon=True)
+
+    def __enter__(self) -> LatencyProxy:
+        self._process.start()
+        self.url = f"http://127.0.0.1:{self._port.get(timeout=60)}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.join()
 
     @property
     def requests(self) -> int:
-        """HTTP requests that came by so far."""
-        return int(self._counter.value)
+        """HTTP requests that clients have sent."""
+        return int(self._requests.value)
+
+    @property
+    def received(self) -> int:
+        """Bytes that the server has answered, headers included."""
+        return int(self._received.value)
+
+    def reset(self) -> None:
+        """Count from zero again."""
+        for counter in (self._requests, self._received):
+            with counter.get_lock():
+                counter.value = 0
 
 
-@contextmanager
-def latency(port: int, round_trip_ms: float) -> Iterator[Proxy]:
-    """A proxy of ``127.0.0.1:port``, until the block ends."""
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value(c_int64, 0)
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(port, round_trip_ms / 1000, sender, counter), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        yield Proxy(receiver.recv(), counter)
-    finally:
-        process.terminate()
-        process.join()
+def _serve(
+    host: str, port: int, delay: float, told: Any, requests: Synchronized[int], received: Synchronized[int]
+) -> None:
+    asyncio.run(_listen(host, port, delay, told, requests, received))
 
 
-def _run(port: int, round_trip: float, sender: Connection, counter: Any) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Client(port, round_trip, counter), "127.0.0.1", 0, backlog=1024)
-        sender.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
-
-
-class _Delayed:
-    """Bytes on their way to ``transport``, in order; None is the end of the stream."""
-
-    def __init__(self, delay: float) -> None:
-        self.transport: asyncio.Transport | None = None
-        self._delay = delay
-        self._loop = asyncio.get_running_loop()
-        self._due: deque[tuple[float, bytes | None]] = deque()
-
-    def send(self, data: bytes | None, extra: float = 0.0) -> None:
-        when = self._loop.time() + self._delay + extra
-        if self._due:
-            when = max(when, self._due[-1][0])
-        self._due.append((when, data))
-        if len(self._due) == 1:
-            self._loop.call_at(when, self._deliver)
-
-    def _deliver(self) -> None:
-        while self._due and self._due[0][0] <= self._loop.time():
-            _, data = self._due.popleft()
-            if self.transport is None or self.transport.is_closing():
-                continue
-            if data is None:
-                self.transport.close()
-            else:
-                self.transport.write(data)
-        if self._due:
-            self._loop.call_at(self._due[0][0], self._deliver)
-
-
-class _Server(asyncio.Protocol):
-    """The far end of one connection: what comes from it goes back to the client."""
-
-    def __init__(self, back: _Delayed) -> None:
-        self._back = back
-
-    def data_received(self, data: bytes) -> None:
-        self._back.send(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._back.send(None)
-
-
-class _Client(asyncio.Protocol):
-    """The near end of one connection."""
-
-    def __init__(self, port: int, round_trip: float, counter: Any) -> None:
-        self._port, self._round_trip, self._counter = port, round_trip, counter
-        self._there, self._back = _Delayed(round_trip / 2), _Delayed(round_trip / 2)
-        self._handshake = round_trip
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._back.transport = transport
-        transport.pause_reading()
-        self._connecting = asyncio.ensure_future(self._connect(transport))
-
-    async def _connect(self, near: asyncio.Transport) -> None:
-        loop = asyncio.get_running_loop()
+async def _listen(
+    host: str, port: int, delay: float, told: Any, requests: Synchronized[int], received: Synchronized[int]
+) -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2 * delay)
         try:
-            far, _ = await loop.create_connection(lambda: _Server(self._back), "127.0.0.1", self._port)
+            far_reader, far_writer = await asyncio.open_connection(host, port, limit=_CHUNK)
         except OSError:
-            near.abort()
+            writer.close()
             return
-        self._there.transport = far
-        near.resume_reading()
+        tail = b""
 
-    def data_received(self, data: bytes) -> None:
-        # Only this process writes the counter.
-        self._counter.value += len(_REQUEST.findall(data))
-        self._there.send(data, self._handshake)
-        self._handshake = 0.0
+        def asked(data: bytes) -> None:
+            nonlocal tail
+            # A request line may be cut by the end of a chunk.
+            found = len(_REQUEST.findall(tail + data))
+            tail = data[-_CARRIED:]
+            with requests.get_lock():
+                requests.value += found
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._there.send(None)
+        def answered(data: bytes) -> None:
+            with received.get_lock():
+                received.value += len(data)
+
+        ways = (_pass_on(reader, far_writer, delay, asked), _pass_on(far_reader, writer, delay, answered))
+        await asyncio.gather(*ways, return_exceptions=True)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=_CHUNK, backlog=1024)
+    told.put(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float, seen: Callable[[bytes], None]
+) -> None:
+    """Each piece ``delay`` seconds after it came, however many are under way; an end is passed on like a piece."""
+    loop = asyncio.get_running_loop()
+    under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUED)
+
+    async def arrive() -> None:
+        while True:
+            due, data = await under_way.get()
+            await asyncio.sleep(due - loop.time())
+            if not data:
+                writer.close()
+                return
+            writer.write(data)
+            await writer.drain()
+
+    async def leave() -> None:
+        while True:
+            try:
+                data = await reader.read(_CHUNK)
+            except OSError:
+                data = b""
+            seen(data)
+            await under_way.put((loop.time() + delay, data))
+            if not data:
+                return
+
+    arriving, leaving = asyncio.ensure_future(arrive()), asyncio.ensure_future(leave())
+    try:
+        await arriving
+    finally:
+        # Where the other side is gone, nobody is left to read for.
+        leaving.cancel()
+        writer.close()

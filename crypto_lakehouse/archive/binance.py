@@ -48,7 +48,7 @@ class BinanceArchive(ArchiveSource):
         self,
         archive_url: str,
         listing_url: str,
-        concurrency: int = 32,
+        concurrency: int = 128,
         attempts: int = 5,
         timeout: float = 60.0,
     ) -> None:
