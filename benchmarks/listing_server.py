@@ -1,7 +1,7 @@
 """A bucket that is only listed: as many keys as one asks for, made while they are listed, in a process of its own.
 
-It has daily 1m klines of the markets that are asked for, each a zip and its CHECKSUM, by the rules of S3's ListObjects
-V1. Symbols came one after the other: the first has all days, the last the newest ones. It counts what it is asked.
+It has daily 1m klines of the markets that it is told, each a zip and its CHECKSUM, by the rules of S3's ListObjects V1.
+Symbols came one after the other and all are there until the end. It counts what it is asked.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-FIRST, END = date(2017, 8, 17), date(2026, 8, 17)
-"""The days of the longest symbol, [first, end)."""
+from crypto_lakehouse.catalog import Feed, feed
 
-_DAYS = [FIRST + timedelta(days=number) for number in range((END - FIRST).days)]
-_PERIODS = [f"{day:%Y-%m-%d}" for day in _DAYS]
-_PLACES = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
+FIRST, END = date(2017, 8, 17), date(2026, 8, 17)
+"""Nine years of days, [first, end)."""
+
+_PERIODS = [f"{FIRST + timedelta(days=number):%Y-%m-%d}" for number in range((END - FIRST).days)]
+_INDEX = {period: index for index, period in enumerate(_PERIODS)}
+_LONGEST = 1.5
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 
 
@@ -33,18 +35,29 @@ class Bucket:
     symbols: Mapping[str, int]
     keys: int
 
-    def days(self, number: int, count: int) -> int:
-        """Days that the symbol ``number`` of ``count`` has; falls evenly, so that the mean makes up ``keys``."""
-        mean = min(self.keys / (2 * sum(self.symbols.values())), len(_DAYS))
-        longest = min(2 * mean, len(_DAYS))
-        share = number / (count - 1) if count > 1 else 0.5
-        return max(1, round(longest + share * 2 * (mean - longest)))
+    def longest(self, market: str) -> int:
+        """Days of the first symbol of a market."""
+        return round(min(_LONGEST * self._mean, (END - feed_of(market).first_date).days))
+
+    def days(self, market: str, number: int) -> int:
+        """Days, up to the last one, that a symbol has: they fall evenly, around the same mean in all markets."""
+        last = self.symbols[market] - 1
+        longest = self.longest(market)
+        return max(1, round(longest - 2 * (longest - self._mean) * (number / last if last else 0.5)))
+
+    @property
+    def _mean(self) -> float:
+        return self.keys / (2 * sum(self.symbols.values()))
+
+    @property
+    def listed(self) -> int:
+        """Keys that there are, which rounding makes a little different from ``keys``."""
+        return 2 * sum(self.days(market, number) for market, count in self.symbols.items() for number in range(count))
 
     def answer(self, prefix: str, delimiter: str, marker: str, max_keys: int) -> str:
         """A page as XML; with a delimiter of a folder of symbols, without one of a symbol's files."""
-        market = next(name for name, place in _PLACES.items() if prefix.startswith(f"data/{place}/daily/klines/"))
-        folder = f"data/{_PLACES[market]}/daily/klines/"
-        count = self.symbols.get(market, 0)
+        market = next(name for name in self.symbols if prefix.startswith(_folder(name)))
+        folder, count = _folder(market), self.symbols[market]
         if delimiter:
             names = [f"{folder}{symbol(number)}/" for number in range(count)] if prefix == folder else []
             rest = [name for name in names if name > marker]
@@ -52,34 +65,38 @@ class Bucket:
             truncated = len(rest) > max_keys
             following = f"<NextMarker>{rest[max_keys - 1]}</NextMarker>" if truncated else ""
         else:
-            body, truncated = self._files(prefix, marker, max_keys, count)
+            body, truncated = self._files(market, prefix, marker, max_keys)
             following = ""
         return f"{_HEAD}<IsTruncated>{str(truncated).lower()}</IsTruncated>{following}{body}</ListBucketResult>"
 
-    def _files(self, prefix: str, marker: str, max_keys: int, count: int) -> tuple[str, bool]:
+    def _files(self, market: str, prefix: str, marker: str, max_keys: int) -> tuple[str, bool]:
         name = prefix.split("/")[-3]
         stem = f"{prefix}{name}-1m-"
-        begin = len(_DAYS) - self.days(int(name[1:-4]), count)
-        asked = marker.removeprefix(stem)[:10]
-        if asked in _INDEX:
-            begin = max(begin, _INDEX[asked])
+        begin = len(_PERIODS) - self.days(market, int(name[1:-4]))
         # A marker is a key that was listed, or the date that a listing begins with.
+        begin = max(begin, _INDEX.get(marker.removeprefix(stem)[:10], 0))
+        end = min(begin + max_keys // 2 + 2, len(_PERIODS))
         keys = [
-            (f"{stem}{period}.zip{end}", index)
-            for index, period in enumerate(_PERIODS[begin : begin + max_keys // 2 + 2], begin)
-            for end in ("", ".CHECKSUM")
+            (f"{stem}{_PERIODS[index]}.zip{suffix}", index)
+            for index in range(begin, end)
+            for suffix in ("", ".CHECKSUM")
         ]
         rest = [(key, index) for key, index in keys if key > marker]
-        last = begin + max_keys // 2 + 2 >= len(_PERIODS)
         body = "".join(
             f"<Contents><Key>{key}</Key><LastModified>{_PERIODS[index]}T09:30:00.000Z</LastModified>"
             f"<ETag>&quot;{index:032x}&quot;</ETag><Size>{57_000 + index}</Size></Contents>"
             for key, index in rest[:max_keys]
         )
-        return body, not last or len(rest) > max_keys
+        return body, end < len(_PERIODS) or len(rest) > max_keys
 
 
-_INDEX = {period: index for index, period in enumerate(_PERIODS)}
+def feed_of(market: str) -> Feed:
+    """The feed that the bucket has of a market."""
+    return feed("binance", market, "klines_1m")
+
+
+def _folder(market: str) -> str:
+    return f"data/{feed_of(market).market.archive_path}/daily/klines/"
 
 
 def symbol(number: int) -> str:
@@ -110,20 +127,24 @@ class ListingServer:
 def serve_listing(bucket: Bucket, delay: float = 0.0) -> Iterator[ListingServer]:
     """Serve until the block ends; every answer waits ``delay`` seconds."""
     context = multiprocessing.get_context("spawn")
-    requests, most = context.Value("q", 0), context.Value("q", 0)
+    counters = [context.Value("q", 0) for _ in range(2)]
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(bucket, delay, sender, requests, most), daemon=True)
+    process = context.Process(target=_run, args=(bucket, delay, sender, *counters), daemon=True)
     process.start()
     sender.close()
     try:
-        yield ListingServer(f"http://127.0.0.1:{receiver.recv()}/bucket", requests, most)
+        yield ListingServer(f"http://127.0.0.1:{receiver.recv()}/bucket", *counters)
     finally:
         process.terminate()
         process.join()
 
 
 def _run(
-    bucket: Bucket, delay: float, sender: Connection, requests: Synchronized[int], most: Synchronized[int]
+    bucket: Bucket,
+    delay: float,
+    sender: Connection,
+    requests: Synchronized[int],
+    most: Synchronized[int],
 ) -> None:
     waiting = 0
 
