@@ -48,7 +48,7 @@ class BinanceArchive(ArchiveSource):
         self,
         archive_url: str,
         listing_url: str,
-        concurrency: int = 32,
+        concurrency: int = 128,
         attempts: int = 5,
         timeout: float = 60.0,
     ) -> None:
@@ -69,7 +69,7 @@ class BinanceArchive(ArchiveSource):
             return [folder async for page in found for folder in page.prefixes]
 
         names = []
-        for folders in self._each([prefix], self._listed(one), self._listing_auth):
+        for folders in self._each([prefix], self._listed(one), self._listing_url, self._listing_auth):
             for folder in folders:
                 try:
                     names.append(check_symbol(folder.removeprefix(prefix).removesuffix("/")))
@@ -129,7 +129,7 @@ class BinanceArchive(ArchiveSource):
                         found.append(made(symbol, period, item))
             return symbol, found
 
-        return self._each(wanted, self._listed(one), self._listing_auth)
+        return self._each(wanted, self._listed(one), self._listing_url, self._listing_auth)
 
     def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify into ``directory``; results come as they arrive, one per file.
@@ -150,7 +150,7 @@ class BinanceArchive(ArchiveSource):
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
             return await Downloader(client, self._archive_url, directory).fetch(file)
 
-        return self._each(files, one, self._archive_auth)
+        return self._each(files, one, self._archive_url, self._archive_auth)
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""
@@ -176,9 +176,10 @@ class BinanceArchive(ArchiveSource):
         self,
         items: Iterable[Item],
         one: Callable[[HttpClient, Item], Awaitable[T]],
+        url: str,
         auth: aiohttp.BasicAuth | None,
     ) -> Iterator[T]:
-        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers."""
+        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers that ask ``url``."""
 
         async def main(emit: Callable[[T], None]) -> None:
             rest = iter(items)
@@ -187,7 +188,7 @@ class BinanceArchive(ArchiveSource):
                 for item in rest:
                     emit(await one(client, item))
 
-            async with HttpClient(self._concurrency, self._attempts, self._timeout, auth) as client:
+            async with HttpClient(url, self._concurrency, self._attempts, self._timeout, auth) as client:
                 workers = [asyncio.create_task(worker(client)) for _ in range(self._concurrency)]
                 try:
                     await asyncio.gather(*workers)

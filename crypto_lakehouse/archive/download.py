@@ -17,12 +17,14 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import stamina
 from yarl import URL
 
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
+from crypto_lakehouse.archive.part import Part
 
 MAX_RETRY_AFTER = 600.0
 """Seconds. A server that asks for a longer pause is not waited for: its requests fail at once."""
@@ -31,9 +33,7 @@ _PAUSES = (418, 429, 503)
 _RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
 _CHECKSUM_LIMIT = 4096
-_CHUNK = 256 * 1024
 # A CDN may hold a stale zip beside a new CHECKSUM, so one mismatch is not the last word.
 _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
@@ -81,6 +81,16 @@ def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
     return parts._replace(netloc=host).geturl(), auth
 
 
+def proxy_of(url: str) -> URL | None:
+    """The proxy for ``url`` by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; may hold credentials.
+
+    Asked once: aiohttp's own ``trust_env`` reads all of the environment and ``.netrc`` for every request, in a thread.
+    """
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    return URL(proxy) if proxy and not proxy_bypass(parts.netloc) else None
+
+
 def is_worth_retrying(error: Exception) -> bool:
     """Whether the same request may succeed later."""
     if isinstance(error, HttpError):
@@ -91,14 +101,18 @@ def is_worth_retrying(error: Exception) -> bool:
 
 
 class HttpClient:
-    """A connection pool with retries. ``timeout`` is in seconds, to connect and of silence while reading.
+    """A connection pool with retries for the host of ``url``, through the proxy that the environment names for it.
 
-    ``auth`` goes with every request; URLs must hold no credentials, because errors quote them.
-    A Retry-After holds back every request of the client, not only the one that got it.
+    ``timeout`` is in seconds, to connect and of silence while reading. ``auth`` goes with every request; URLs must
+    hold no credentials, because errors quote them. A Retry-After holds back every request of the client, not only
+    the one that got it.
     """
 
-    def __init__(self, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None) -> None:
+    def __init__(
+        self, url: str, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None
+    ) -> None:
         self._auth = auth
+        self._proxy = proxy_of(url)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
         self._concurrency = concurrency
         self._attempts = attempts
@@ -109,7 +123,7 @@ class HttpClient:
             connector=aiohttp.TCPConnector(limit=self._concurrency),
             timeout=self._timeout,
             auto_decompress=False,
-            trust_env=True,
+            proxy=self._proxy,
             headers={"Accept-Encoding": "identity"},
         )
         return self
@@ -230,14 +244,19 @@ class Downloader:
             stated = await self._stated_sha256(file, path.name, fresh)
             if path.is_file() and await asyncio.to_thread(_sha256, path) == stated:
                 return stated
-            part = path.with_name(f"{path.name}.part")
-            await self._download(file, part, fresh)
-            served = await asyncio.to_thread(_sha256, part)
+            part = Part(path)
+            if part.is_on_disk:
+                await asyncio.to_thread(part.load)
+            try:
+                await self._download(file, part, fresh)
+            except BaseException:
+                part.keep()
+                raise
+            served = part.sha256()
             if served == stated:
-                part.replace(path)
-                _etag_path(part).unlink(missing_ok=True)
+                part.publish()
                 return served
-            _discard(part)
+            part.discard()
         raise _RejectedError(
             "checksum_mismatch",
             f"{file.key}: the archive states sha256 {stated} and serves {served}; it may be republishing: "
@@ -276,56 +295,31 @@ class Downloader:
                             break
         return body
 
-    async def _download(self, file: ArchiveFile, part: Path, headers: Mapping[str, str]) -> None:
+    async def _download(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
         async for attempt in self.client.attempts():
             with attempt:
                 await self._download_once(file, part, headers)
 
-    async def _download_once(self, file: ArchiveFile, part: Path, headers: Mapping[str, str]) -> None:
+    async def _download_once(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
         """One try; what arrives stays in ``part``, and the next try goes on from there."""
-        offset, etag = _resumable(part)
+        offset, etag = (part.size, part.etag) if part.can_go_on else (0, "")
         if offset:
             headers = {**headers, "Range": f"bytes={offset}-", "If-Range": etag}
         async with self.client.request(self._url(file.key), headers, accept=(200, 206, 416)) as response:
-            whole = response.status == 200
-            if not whole and not (
+            if response.status == 200:
+                part.restart(response.headers.get("ETag", ""))
+            elif not (
                 response.status == 206
                 and response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
                 and response.headers.get("ETag", etag) == etag
             ):
-                _discard(part)
+                part.discard()
                 raise MalformedAnswerError(f"HTTP {response.status} does not continue the file at byte {offset}")
-            if whole:
-                _discard(part)
-                etag = response.headers.get("ETag", "")
-                # If-Range takes strong tags only; without one the part cannot be told from an older file's.
-                if _STRONG_ETAG.fullmatch(etag):
-                    _etag_path(part).write_text(etag)
-            with part.open("wb" if whole else "ab") as handle:
-                async for chunk in response.content.iter_chunked(_CHUNK):
-                    handle.write(chunk)
+            async for chunk in response.content.iter_any():
+                part.write(chunk)
 
     def _url(self, key: str) -> URL:
         return URL(f"{self.url.rstrip('/')}/{quote(key)}", encoded=True)
-
-
-def _etag_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.etag")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _etag_path(part).unlink(missing_ok=True)
-
-
-def _resumable(part: Path) -> tuple[int, str]:
-    """Size of the part and the ETag of the file that it is the beginning of; (0, "") to start anew."""
-    try:
-        size, etag = part.stat().st_size, _etag_path(part).read_text(errors="replace")
-    except FileNotFoundError:
-        return 0, ""
-    usable = size and _STRONG_ETAG.fullmatch(etag)
-    return (size, etag) if usable else (0, "")
 
 
 def _sha256(path: Path) -> str:

@@ -6,17 +6,21 @@ answer here. Deciding what to run is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
-from crypto_lakehouse.catalog import Feed, partition_keys
+from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_state
 from crypto_lakehouse.lake.store import LakeStore
+
+# Listed files that are held at once, some 60 MB.
+_FILES_AT_ONCE = 120_000
 
 
 class Problem(StrEnum):
@@ -72,12 +76,27 @@ def compare(
     """Differences of the wanted symbols' files of [first, end), UTC days.
 
     ``most_symbols`` asks an evenly spread part of the symbols only, which is what a sensor can afford.
-    Raises ArchiveError where the archive cannot be listed.
+    Holds the files of some dates at a time and the ledger's state of one. Raises ArchiveError where the archive cannot
+    be listed.
     """
     wanted = symbols.select(source.symbols(feed))
     if most_symbols is not None and len(wanted) > most_symbols:
         wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
-    files = source.files(feed, wanted, first, end)
-    keys = set(partition_keys(first, end, feed.cadence)) & {file.period for file in files}
-    states = {key: read_state(store, feed, key) for key in sorted(keys)}
-    return differences(files, states)
+    found: list[Difference] = []
+    for begin, stop in _slices(feed, len(wanted), first, end):
+        files = source.files(feed, wanted, begin, stop)
+        for period, some in groupby(files, key=lambda file: file.period):
+            found += differences(some, {period: read_state(store, feed, period)})
+    return found
+
+
+def _slices(feed: Feed, symbols: int, first: date, end: date) -> Iterator[tuple[date, date]]:
+    """[first, end) in stretches of whole periods with a bounded number of files: years of a whole market do not fit
+    in memory.
+    """
+    keys = partition_keys(first, end, feed.cadence)
+    periods = max(1, _FILES_AT_ONCE // max(1, symbols))
+    for start in range(0, len(keys), periods):
+        some = keys[start : start + periods]
+        begin, stop = parse_partition(some[0], feed.cadence)[0], parse_partition(some[-1], feed.cadence)[1]
+        yield max(begin, first), min(stop, end)

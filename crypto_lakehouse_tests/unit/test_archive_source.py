@@ -406,6 +406,12 @@ def test_a_write_that_fails_midway_is_not_a_reject(server: Server, tmp_path: Pat
     check_fetched(fetch_one(server, file, tmp_path), tmp_path)
 
 
+@pytest.mark.requirement("P4")
+def test_a_file_costs_two_requests(server: Server, tmp_path: Path) -> None:
+    check_fetched(fetch_one(server, server.put(KEY), tmp_path), tmp_path)
+    assert server.hits == {KEY: 1, f"{KEY}.CHECKSUM": 1}
+
+
 @pytest.mark.requirement("F2.2")
 def test_closing_the_iterator_stops_the_downloads(server: Server, tmp_path: Path) -> None:
     keys = [f"{FOLDER}/BTCUSDT-1m-2024-01-{day:02}.zip" for day in range(1, 29)]
@@ -451,6 +457,19 @@ def test_a_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Pa
     assert 0 < kept <= 300_000
     check_fetched(fetch_one(server, file, tmp_path), tmp_path)
     assert server.ranges == [f"bytes={kept}-"]
+
+
+@pytest.mark.requirement("F2.4")
+def test_a_small_file_goes_on_too(server: Server, tmp_path: Path) -> None:
+    file = server.put(KEY)
+    server.faults[KEY] = [stop_after(10_000)]
+    check_fetched(fetch_one(server, file, tmp_path), tmp_path)
+    assert server.ranges == ["bytes=10000-"]
+    (tmp_path / "BTCUSDT-1m-2024-01-01.zip").unlink()
+    server.faults[KEY] = [stop_after(10_000)]
+    assert rejected(server, file, tmp_path, attempts=1) == "connection_error"
+    check_fetched(fetch_one(server, file, tmp_path), tmp_path)
+    assert server.ranges == ["bytes=10000-"] * 2
 
 
 @pytest.mark.requirement("F2.4")
@@ -530,6 +549,31 @@ def test_credentials_of_a_url_are_sent_and_never_shown(
     texts += [str(HttpError(f"{url}/x", 404)), caplog.text]
     assert "skipped a folder" in caplog.text
     assert not [text for text in texts if "s3cr" in text or "bob" in text]
+
+
+@pytest.mark.requirement("F2.4")
+def test_the_proxy_of_the_environment_is_asked(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = server.put(KEY)
+    sent: set[str | None] = set()
+
+    async def note(request: web.Request) -> None:
+        sent.add(request.headers.get("Proxy-Authorization"))
+
+    server.faults[KEY] = [note, note]
+    monkeypatch.setenv("http_proxy", server.url.replace("http://", "http://bob:s3cr%40t@"))
+    away = BinanceArchive("http://archive.invalid", "http://archive.invalid/bucket", attempts=1)
+    (result,) = away.fetch([file], tmp_path)
+    check_fetched(result, tmp_path)
+    assert sent == {"Basic " + base64.b64encode(b"bob:s3cr@t").decode()}
+    (tmp_path / "BTCUSDT-1m-2024-01-01.zip").unlink()
+    monkeypatch.setenv("no_proxy", "archive.invalid")
+    (result,) = away.fetch([file], tmp_path)
+    assert isinstance(result, RejectedFile)
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", "http://bob:s3cr%40t@127.0.0.1:9")
+    (result,) = away.fetch([file], tmp_path)
+    assert isinstance(result, RejectedFile)
+    assert "s3cr" not in result.detail
 
 
 @pytest.mark.requirement("F2.4")

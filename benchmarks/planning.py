@@ -1,0 +1,133 @@
+"""Listing and planning at the size of a whole archive: the platform's own code against a synthetic bucket.
+
+Planned is a backfill of every date of three markets' 1m klines, in chunks as runs have them: symbols and files are
+listed over HTTP, the ledger is asked, and the files of each partition are put in order; none is fetched. All symbols
+are there whatever the number of keys, so that more keys are more dates. ``python -m benchmarks.planning 20000000``
+plans a bucket of so many keys and prints what it took; what the archive then costs is in ``extrapolate.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+
+from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
+from benchmarks.measure import Result
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.catalog import Feed, partition_keys
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.ledger import record_files
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline.reconcile import compare
+
+SYMBOLS = {"spot": 3_600, "um": 830, "cm": 270}
+_FEW, _MANY = 400_000, 800_000
+_SENTINELS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning took: ``keys`` listed in ``requests``, in ``seconds``, with ``peak_mib`` of memory.
+
+    ``again`` is the seconds for the newest chunk of spot once its files are in the ledger, ``look`` those of a sensor's
+    first look at spot, which asks for all dates of some symbols.
+    """
+
+    keys: int
+    requests: int
+    seconds: float
+    peak_mib: float
+    again: float
+    look: float
+
+
+def plan(keys: int) -> Planned:
+    """Plan a backfill of a bucket of so many keys."""
+    settings = Environment.load()
+    bucket = Bucket(SYMBOLS, keys)
+    with serve_listing(bucket) as server, tempfile.TemporaryDirectory() as folder:
+        store = LakeStore.open(folder)
+        source = BinanceArchive(server.url, server.url, settings.concurrency)
+        begun = time.perf_counter()
+        for market in SYMBOLS:
+            for chunk in _chunks(bucket, market, settings.max_partitions_per_run):
+                _plan(feed_of(market), source, store, chunk)
+        seconds = time.perf_counter() - begun
+        requests = server.requests
+        spot = feed_of("spot")
+        newest = list(_chunks(bucket, "spot", settings.max_partitions_per_run))[-1]
+        begun = time.perf_counter()
+        compare(spot, source, store, SymbolFilter(), *_range(bucket, "spot"), most_symbols=_SENTINELS)
+        look = time.perf_counter() - begun
+        _enter(spot, source, store, newest)
+        begun = time.perf_counter()
+        _plan(spot, source, store, newest)
+        return Planned(bucket.listed, requests, seconds, _peak_mib(), time.perf_counter() - begun, look)
+
+
+def _range(bucket: Bucket, market: str) -> tuple[date, date]:
+    return END - timedelta(days=bucket.longest(market)), END
+
+
+def _chunks(bucket: Bucket, market: str, size: int) -> Iterator[list[str]]:
+    """Partition keys of a market by runs."""
+    keys = partition_keys(*_range(bucket, market), feed_of(market).cadence)
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
+    """What a run does of these partitions before it fetches the first file."""
+    raw = RawStore(store, feed.exchange, keep=True)
+    ingest = BronzeIngest(feed, source, store, raw, SymbolFilter(), lambda: datetime.now(UTC))
+    next(ingest.partitions(keys))
+
+
+def _enter(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
+    """Enter all files of these partitions in the ledger, as if they had been ingested."""
+    first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+    files = source.files(feed, source.symbols(feed), first, last + timedelta(days=1))
+    state = {"sha256": "0" * 64, "rows": 1440, "rejected_rows": 0, "status": "ingested", "reason": None}
+    for key, some in groupby(files, key=lambda file: file.period):
+        record_files(store, feed, key, [{**asdict(file), **state, "detail": None} for file in some], datetime.now(UTC))
+
+
+def _peak_mib() -> float:
+    # Not ru_maxrss, which begins with that of the process that this one was made by.
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def _measured(keys: int) -> Planned:
+    command = [sys.executable, "-m", "benchmarks.planning", str(keys)]
+    return Planned(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+
+
+def run() -> Iterator[Result]:
+    """Time and memory for twice as many keys, and the peak of a whole market's chunk."""
+    few, many = _measured(_FEW), _measured(_MANY)
+    told = "; ".join(
+        f"{one.keys:,} keys in {one.requests:,} requests, {one.seconds:.0f} s, {one.peak_mib:.0f} MiB"
+        for one in (few, many)
+    )
+    ratio = (many.seconds / many.keys) / (few.seconds / few.keys)
+    yield Result("planning: time per key for twice as many keys", ratio, 1.25, at_most=True, detail=told)
+    ratio = many.peak_mib / few.peak_mib
+    yield Result("planning: peak memory for twice as many keys", ratio, 1.25, at_most=True, detail=told)
+    detail = f"{sum(SYMBOLS.values()):,} symbols; the newest chunk of spot again {many.again:.1f} s"
+    yield Result("planning: peak memory", many.peak_mib, 1024, at_most=True, unit="MiB", detail=detail)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(plan(int(sys.argv[1])))))

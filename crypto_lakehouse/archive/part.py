@@ -1,0 +1,107 @@
+"""A file that is on its way to disk: its bytes so far, their sha256, and the ETag of the file that they begin.
+
+Here belong the draft (``name.part``), what goes on with it after a break, and its publication under the final name.
+Asking for bytes is the work of ``download.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
+_HELD = 256 * 1024
+
+
+class Part:
+    """The draft of ``path``. Small files stay in memory until they are whole, so that they cost one write.
+
+    ``size`` bytes are there, of a file with the ETag ``etag``. All methods raise OSError where the folder refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(f"{path.name}.part")
+        self._etag_file = path.with_name(f"{path.name}.part.etag")
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._digest = hashlib.sha256()
+        self._on_disk = self._draft.exists()
+        self.size, self.etag = 0, ""
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there is something to load, or was when this was made."""
+        return self._on_disk
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the rest can be asked for: If-Range takes strong ETags only, and without one the bytes that are
+        there cannot be told from those of an older file.
+        """
+        return self.size > 0 and _STRONG_ETAG.fullmatch(self.etag) is not None
+
+    def load(self) -> None:
+        """Take up what an earlier run left on disk, where its ETag is known; reads all of it."""
+        try:
+            etag = self._etag_file.read_text(errors="replace")
+        except FileNotFoundError:
+            return
+        with self._draft.open("rb") as stream:
+            self._digest = hashlib.file_digest(stream, "sha256")
+            self.size, self.etag = stream.tell(), etag
+
+    def restart(self, etag: str) -> None:
+        """Begin anew with a file of this ETag; "" where it has none."""
+        self.discard()
+        self.etag = etag
+
+    def write(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        self._digest.update(chunk)
+        self._held.append(chunk)
+        self._held_size += len(chunk)
+        self.size += len(chunk)
+        if self._held_size >= _HELD:
+            self._flush()
+
+    def keep(self) -> None:
+        """Put on disk what is held, for a later run that can go on from there."""
+        if self._held and self.can_go_on:
+            self._flush()
+
+    def discard(self) -> None:
+        """Forget all of it, on disk too."""
+        if self._on_disk:
+            self._draft.unlink(missing_ok=True)
+            self._etag_file.unlink(missing_ok=True)
+        self._on_disk = False
+        self._held, self._held_size = [], 0
+        self._digest = hashlib.sha256()
+        self.size, self.etag = 0, ""
+
+    def sha256(self) -> str:
+        """Of all bytes so far, as lower-case hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def publish(self) -> None:
+        """Give the file its final name, at once and whole."""
+        kept = self._on_disk
+        if self._held or not kept:
+            self._append()
+        self._draft.replace(self._path)
+        if kept:
+            self._etag_file.unlink(missing_ok=True)
+        self._on_disk = False
+
+    def _flush(self) -> None:
+        if not self._on_disk and self.can_go_on:
+            self._etag_file.write_text(self.etag)
+        self._append()
+
+    def _append(self) -> None:
+        held, self._held, self._held_size = self._held, [], 0
+        with self._draft.open("ab" if self._on_disk else "wb") as handle:
+            self._on_disk = True
+            handle.write(b"".join(held))
