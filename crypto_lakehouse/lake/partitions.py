@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
 from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
@@ -34,21 +34,6 @@ class MissingPartition(LakeError):
     """A partition that was asked for does not exist. Says which and what to do next."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionInfo:
-    """What was written: rows, bytes, distinct symbols, the span of the time column (UTC), and where.
-
-    The span is None for an empty partition, and for bronze, whose times are still raw integers.
-    """
-
-    rows: int
-    bytes: int
-    symbols: int
-    min_time: datetime | None
-    max_time: datetime | None
-    uri: str
-
-
 def write_partition(
     store: LakeStore,
     layer: str,
@@ -57,12 +42,13 @@ def write_partition(
     market: str,
     key: str,
     rows: Rows,
+    origin: Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Replace one partition by ``rows``, sorted by primary key; no rows is a partition too.
 
     ``rows`` is one frame in any order, or an iterable of frames each of which comes, by primary key, after
     those before it: they are written as they come and never held together. The same rows give the same
-    bytes, however they are cut. Raises ValueError if a frame does not fit the schema or its place or a name
+    bytes, however they are cut. ``origin``, asked behind the last row, goes to the footer. Raises ValueError if a frame does not fit the schema or its place or a name
     is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
     """
     schema = slice_schema(layer, table, exchange, market)
@@ -81,8 +67,9 @@ def write_partition(
                     raise ValueError(f"cannot write {path}: {error}") from error
                 with store.explained("write", path):
                     writer.write(checked)
+            told = footer(origin(), seen.symbols, seen.first, seen.last) if origin else None
             with store.explained("write", path):
-                writer.close()
+                writer.close(told)
         except BaseException:
             writer.abandon()
             raise
