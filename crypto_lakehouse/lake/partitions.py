@@ -42,14 +42,15 @@ def write_partition(
     market: str,
     key: str,
     rows: Rows,
-    origin: Callable[[], Origin] | None = None,
+    origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Replace one partition by ``rows``, sorted by primary key; no rows is a partition too.
 
     ``rows`` is one frame in any order, or an iterable of frames each of which comes, by primary key, after
     those before it: they are written as they come and never held together. The same rows give the same
-    bytes, however they are cut. ``origin``, asked behind the last row, goes to the footer. Raises ValueError if a frame does not fit the schema or its place or a name
-    is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
+    bytes, however they are cut. ``origin`` goes to the footer; a function is asked behind the last row. Raises
+    ValueError if a frame does not fit the schema or its place or a name is unsafe, KeyError on an unknown table,
+    LakeError if the storage refuses; the old partition stays then.
     """
     schema = slice_schema(layer, table, exchange, market)
     path = _path(layer, table, exchange, market, key)
@@ -67,7 +68,8 @@ def write_partition(
                     raise ValueError(f"cannot write {path}: {error}") from error
                 with store.explained("write", path):
                     writer.write(checked)
-            told = footer(origin(), seen.symbols, seen.first, seen.last) if origin else None
+            known = origin() if callable(origin) else origin
+            told = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
                 writer.close(told)
         except BaseException:

@@ -45,14 +45,15 @@ def differences(files: Iterable[ArchiveFile], states: Mapping[str, Mapping[str, 
     found = []
     for file in files:
         row = states.get(file.period, {}).get(file.key)
-        problem = _problem(file, row)
+        problem = problem_of(file, row)
         if problem is not None:
             detail = (row and row["detail"]) or ""
             found.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
     return found
 
 
-def _problem(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
+def problem_of(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
+    """How a listed file differs from its ledger row, if it does."""
     if row is None:
         return Problem.NEW
     if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
