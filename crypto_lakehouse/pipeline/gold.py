@@ -77,7 +77,7 @@ class ContinuousMinutes:
         for key in sorted(keys):
             if not before or any(before < day < key for day in silver):
                 state = self._state_before(key)
-            made = self._make(key, state)
+            made = self._unchanged(key, state) or self._make(key, state)
             state, before = made.states, key
             yield made
 

@@ -34,6 +34,7 @@ from crypto_lakehouse.pipeline.gold import (
     bars_partition,
     overtaken_bars,
 )
+from crypto_lakehouse.pipeline.trade_ids import IdsPartition
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
 
@@ -79,18 +80,18 @@ def continuous_asset(
             try:
                 for part in maker.days(list(context.partition_keys)):
                     made.append(replace(part, rows=part.rows.clear()))
-                    yield _of_table(part, CONTINUOUS, part.rows)
+                    yield stored_or_made(part, CONTINUOUS, part.rows)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         # The first output is written while it is made; it is by far the largest.
         yield dg.Output(PartitionStream(rows()), output_name=CONTINUOUS)
-        yield dg.Output(PartitionStream(_of_table(part, GAPS, part.gaps) for part in made), output_name=GAPS)
-        yield dg.Output(PartitionStream(_of_table(part, STATES, part.states) for part in made), output_name=STATES)
+        yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
+        yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
         for part in maker.overtaken(made[-1]):
             context.log.info(f"{part.key} was made from another state: made anew")
             for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield rewritten(store, market, table, _made(part, table, frame))
+                yield rewritten(store, market, table, made_table(part, table, frame))
 
     return continuous
 
@@ -136,12 +137,14 @@ def _bars(
         yield Made(day.key, rows, origin=Origin(day.made_from, {"incomplete_bars": int(rows["complete"].not_().sum())}))
 
 
-def _of_table(part: MinutesPartition, table: str, rows: pl.DataFrame) -> Made | Unchanged:
+def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made | Unchanged:
+    """One table of a day: as it is stored, where nothing is new."""
     stored = part.unchanged.get(table)
-    return Unchanged(part.key, stored) if stored is not None else _made(part, table, rows)
+    return Unchanged(part.key, stored) if stored is not None else made_table(part, table, rows)
 
 
-def _made(part: MinutesPartition, table: str, rows: pl.DataFrame) -> Made:
+def made_table(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made:
+    """One table of a day, to be written."""
     return Made(part.key, rows, origin=part.origins[table])
 
 
