@@ -4,6 +4,7 @@ Where bytes lie and how they are published is the lake's business; here is only 
 partitions a run is for, metadata of each, and clear failures.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_mar
 from crypto_lakehouse.orchestration.resources import LakeResource
 
 _PREVIEW_ROWS = 200_000
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         missing = set(expected)
         store = self.lake.store()
         where = slice_of(context.asset_key)
+        told = time.monotonic()
         for number, made in enumerate(self._stream(expected, obj), start=1):
             if made.key not in missing:
                 raise dg.Failure(
@@ -90,8 +93,11 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 (info, metadata), how = store_partition(store, *where, made), ""
             missing.discard(made.key)
             context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
-            told = f"{info.rows:,} rows of {info.symbols} symbols{how}"
-            context.log.info(f"{made.key} ({number} of {len(expected)}): {told}")
+            # Each line of the log is a record of its own, which takes longer than a small partition.
+            if not missing or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                text = f"{info.rows:,} rows of {info.symbols} symbols{how}"
+                context.log.info(f"{made.key} ({number} of {len(expected)}): {text}")
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"

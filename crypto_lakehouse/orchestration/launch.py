@@ -26,9 +26,15 @@ from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, S
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-_NEW_HOME = (
-    "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
-)
+_NEW_HOME = """# Dagster's home, made because the working directory holds no dagster.yaml.
+storage:
+  custom:
+    module: crypto_lakehouse.orchestration.storage
+    class: StorageFromEnvironment
+    config: {}
+telemetry:
+  enabled: false
+"""
 
 
 @dataclass(frozen=True, slots=True)
