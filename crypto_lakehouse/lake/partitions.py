@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -28,6 +29,10 @@ Frame: TypeAlias = pl.DataFrame | pa.Table
 
 Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
+
+
+# As many objects are looked up in the time in which some thousands are listed.
+_LOOKED_UP, _ASKED_AT_ONCE = 100, 16
 
 
 class MissingPartition(LakeError):
@@ -136,6 +141,19 @@ def open_partition(
 def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> bool:
     """Whether the partition has been written (an empty one has)."""
     return store.exists(_path(layer, table, exchange, market, key))
+
+
+def find_keys(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
+) -> dict[str, datetime]:
+    """Those of ``keys`` that exist, each with its mtime (UTC): a few are looked up one by one, of many all listed."""
+    if len(keys) > _LOOKED_UP:
+        there = list_keys(store, layer, table, exchange, market)
+        return {key: there[key][1] for key in keys if key in there}
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        files = pool.map(store.find, paths)
+        return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
 
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import Frame
 from crypto_lakehouse.lake.pieces import read_pieces
@@ -99,7 +99,7 @@ class BronzeIngest:
         it, so that a run for a few symbols never takes others away. Raises ArchiveError where the
         archive cannot be listed or the disk is full; a single bad file never raises.
         """
-        states = {key: read_state(self.store, self.feed, key) for key in keys}
+        states = read_states(self.store, self.feed, keys)
         listed = self._list(
             [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])], states
         )

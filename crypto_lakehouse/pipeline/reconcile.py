@@ -15,7 +15,7 @@ from typing import Any
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.store import LakeStore
 
 
@@ -80,5 +80,4 @@ def compare(
         wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
     files = source.files(feed, wanted, first, end)
     keys = set(partition_keys(first, end, feed.cadence)) & {file.period for file in files}
-    states = {key: read_state(store, feed, key) for key in sorted(keys)}
-    return differences(files, states)
+    return differences(files, read_states(store, feed, sorted(keys)))
