@@ -98,6 +98,7 @@ def backfill(
         str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default the settings'.")
     ] = "",
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+    remake: Annotated[bool, typer.Option("--remake", help="Make them again even where nothing is new.")] = False,
 ) -> None:
     """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
     settings = load_settings()
@@ -118,12 +119,13 @@ def backfill(
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
     with explained(), open_instance() as instance:
         defs = build_defs(settings)
-        well = summarize(console, follow(console, run_chunks(wish, spans, defs, instance, symbols), len(wish.keys)))
+        outcomes = run_chunks(wish, spans, defs, instance, symbols, remake)
+        well = summarize(console, follow(console, outcomes, len(wish.keys)))
         store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
         if again := follow_up(wish, settings, store):
             say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
             spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
-            outcomes = run_chunks(again, spans, defs, instance, "")
+            outcomes = run_chunks(again, spans, defs, instance, "", remake)
             well = summarize(console, follow(console, outcomes, len(again.keys))) and well
     raise typer.Exit(0 if well else 1)
 

@@ -66,7 +66,15 @@ def latest(rows: pl.DataFrame) -> pl.DataFrame:
 
 def read_state(store: LakeStore, feed: Feed, key: str) -> dict[str, Row]:
     """Present state of the files of one partition: archive key to row."""
-    return {row["key"]: row for row in latest(read_ledger(store, feed, [key])).to_dicts()}
+    return read_states(store, feed, [key])[key]
+
+
+def read_states(store: LakeStore, feed: Feed, keys: Sequence[str]) -> dict[str, dict[str, Row]]:
+    """Present state of the files of each of the partitions ``keys``, in one read."""
+    states: dict[str, dict[str, Row]] = {key: {} for key in keys}
+    for row in latest(read_ledger(store, feed, keys)).iter_rows(named=True):
+        states[row["period"]][row["key"]] = row
+    return states
 
 
 def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.DataFrame:

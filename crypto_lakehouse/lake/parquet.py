@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -102,13 +102,15 @@ class GroupWriter:
             self._open += length
             self._spill()
 
-    def close(self) -> None:
-        """Write what is held and end the file."""
+    def close(self, footer: Mapping[bytes, bytes] | None = None) -> None:
+        """Write what is held and end the file; ``footer`` are keys and values for its metadata."""
         self._end_symbol()
         self._flush(self._whole)
         self._wait()
         self._encoder.shutdown()
-        (self._writer or self._opened(self._schema.arrow)).close()
+        writer = self._writer or self._opened(self._schema.arrow)
+        writer.add_key_value_metadata(dict(footer or {}))
+        writer.close()
 
     def abandon(self) -> None:
         """Let go of a file that is of no use."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
 from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
@@ -30,23 +31,12 @@ Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
 
 
+# As many objects are looked up in the time in which some thousands are listed.
+_LOOKED_UP, _ASKED_AT_ONCE = 100, 16
+
+
 class MissingPartition(LakeError):
     """A partition that was asked for does not exist. Says which and what to do next."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionInfo:
-    """What was written: rows, bytes, distinct symbols, the span of the time column (UTC), and where.
-
-    The span is None for an empty partition, and for bronze, whose times are still raw integers.
-    """
-
-    rows: int
-    bytes: int
-    symbols: int
-    min_time: datetime | None
-    max_time: datetime | None
-    uri: str
 
 
 def write_partition(
@@ -57,20 +47,27 @@ def write_partition(
     market: str,
     key: str,
     rows: Rows,
+    origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Replace one partition by ``rows``, sorted by primary key; no rows is a partition too.
 
     ``rows`` is one frame in any order, or an iterable of frames each of which comes, by primary key, after
     those before it: they are written as they come and never held together. The same rows give the same
-    bytes, however they are cut. Raises ValueError if a frame does not fit the schema or its place or a name
-    is unsafe, KeyError on an unknown table, LakeError if the storage refuses; the old partition stays then.
+    bytes, however they are cut. ``origin`` goes to the footer; a function is asked behind the last row. Raises
+    ValueError if a frame does not fit the schema or its place or a name is unsafe, KeyError on an unknown table,
+    LakeError if the storage refuses; the old partition stays then.
     """
-    return write_rows(
-        store, _path(layer, table, exchange, market, key), slice_schema(layer, table, exchange, market), rows
-    )
+    path = _path(layer, table, exchange, market, key)
+    return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, origin)
 
 
-def write_rows(store: LakeStore, path: str, schema: Schema, rows: Rows) -> PartitionInfo:
+def write_rows(
+    store: LakeStore,
+    path: str,
+    schema: Schema,
+    rows: Rows,
+    origin: Origin | Callable[[], Origin] | None = None,
+) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
     frames: Iterable[Frame] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
     seen = _Seen(schema)
@@ -86,8 +83,10 @@ def write_rows(store: LakeStore, path: str, schema: Schema, rows: Rows) -> Parti
                     raise ValueError(f"cannot write {path}: {error}") from error
                 with store.explained("write", path):
                     writer.write(checked)
+            known = origin() if callable(origin) else origin
+            told = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
-                writer.close()
+                writer.close(told)
         except BaseException:
             writer.abandon()
             raise
@@ -152,6 +151,19 @@ def open_partition(
 def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> bool:
     """Whether the partition has been written (an empty one has)."""
     return store.exists(_path(layer, table, exchange, market, key))
+
+
+def find_keys(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
+) -> dict[str, datetime]:
+    """Those of ``keys`` that exist, each with its mtime (UTC): a few are looked up one by one, of many all listed."""
+    if len(keys) > _LOOKED_UP:
+        there = list_keys(store, layer, table, exchange, market)
+        return {key: there[key][1] for key in keys if key in there}
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        files = pool.map(store.find, paths)
+        return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
 
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:

@@ -38,8 +38,8 @@ class RawStore:
         try:
             if not self.store.is_local:
                 self.store.fetch_to(path, found)
-            with self.store.explained("read", path), found.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            with self.store.explained("read", path):
+                digest = _sha256(found)
         except FileNotFoundError:
             return None
         return found if digest == sha256 else None
@@ -47,9 +47,22 @@ class RawStore:
     def put(self, key: str, sha256: str, path: Path) -> None:
         """Keep the file at ``path``, whose sha256 the caller has verified; other versions stay.
 
-        Raises ValueError on an unsafe key or hash, LakeError if the storage refuses.
+        What is kept already is not written again. Raises ValueError on an unsafe key or hash, LakeError if the
+        storage refuses.
         """
         target = raw_path(self.exchange, key, sha256)
-        if self.keep and not (self.store.is_local and path.resolve() == Path(self.store.path(target)).resolve()):
+        if self.keep and not self._is_kept(target, sha256, path):
             with self.store.publishing(target) as draft, self.store.explained("write", target):
                 shutil.copyfile(path, draft)
+
+    def _is_kept(self, target: str, sha256: str, path: Path) -> bool:
+        there = self.store.find(target)
+        if there is None or there.size != path.stat().st_size:
+            return False
+        # S3 checks its objects itself; a file of this machine is read sooner than it is written.
+        return not self.store.is_local or _sha256(Path(self.store.path(target))) == sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -124,11 +124,15 @@ class LakeStore:
 
     def exists(self, path: str) -> bool:
         """Whether there is an object at ``path``. Raises LakeError if the storage cannot be asked."""
+        return self.find(path) is not None
+
+    def find(self, path: str) -> LakeFile | None:
+        """The object at ``path``, None if there is none. Raises LakeError if the storage cannot be asked."""
         with self.explained("look up", path):
-            kind = self.filesystem.get_file_info(self.path(path)).type
-            if kind == fs.FileType.NotFound:
+            info = self.filesystem.get_file_info(self.path(path))
+            if info.type == fs.FileType.NotFound:
                 self._check_bucket()
-            return kind == fs.FileType.File
+            return LakeFile(path, info.size, info.mtime) if info.type == fs.FileType.File else None
 
     def read_bytes(self, path: str) -> bytes:
         """All bytes of an object. Raises FileNotFoundError if there is none, LakeError otherwise."""

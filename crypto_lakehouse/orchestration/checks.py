@@ -48,10 +48,12 @@ def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     expected = pl.from_arrow(schema.arrow.empty_table())
     assert isinstance(expected, pl.DataFrame)
     for column in schema.columns:
-        if rows.schema[column.name] != expected.schema[column.name]:
-            found.append(("", f"{column.name} is {rows.schema[column.name]}"))
-        nulls = rows.filter(pl.col(column.name).is_null()) if not column.nullable else rows.clear()
-        found += [(symbol, f"{column.name} is null") for symbol in nulls["symbol"].unique().sort()]
+        values = rows[column.name]
+        if values.dtype != expected.schema[column.name]:
+            found.append(("", f"{column.name} is {values.dtype}"))
+        if values.null_count() and not column.nullable:
+            symbols = rows.filter(values.is_null())["symbol"].unique().sort()
+            found += [(symbol, f"{column.name} is null") for symbol in symbols]
     return found
 
 

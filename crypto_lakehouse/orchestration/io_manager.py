@@ -4,6 +4,7 @@ Where bytes lie and how they are published is the lake's business; here is only 
 partitions a run is for, metadata of each, and clear failures.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,34 +13,46 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.lake.partitions import Frame, PartitionInfo, Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
+from crypto_lakehouse.lake.partitions import Frame, Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
 
 _PREVIEW_ROWS = 200_000
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """One partition as an asset made it: its key, its rows, and metadata beyond what the rows tell.
 
-    ``rows`` may be frames that are made while they are written; then ``metadata`` may be a function, which is
-    asked behind them.
+    ``rows`` may be frames that are made while they are written; then ``metadata`` and ``origin`` may be
+    functions, which are asked behind them. The facts of the origin are metadata as well.
     """
 
     key: str
     rows: Rows
     metadata: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
+    origin: Origin | Callable[[], Origin] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """One partition that is stored as an asset would make it, with metadata beyond what its footer tells."""
+
+    key: str
+    stored: StoredPartition
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class PartitionStream:
-    """An iterator of ``Made``, wrapped because Dagster would iterate a bare generator itself."""
+    """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself."""
 
-    def __init__(self, made: Iterable[Made]) -> None:
+    def __init__(self, made: Iterable[Made | Unchanged]) -> None:
         self._made = made
 
-    def __iter__(self) -> Iterator[Made]:
+    def __iter__(self) -> Iterator[Made | Unchanged]:
         return iter(self._made)
 
 
@@ -54,7 +67,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
     Takes a ``PartitionStream``, a mapping of partition key to frame, or one frame where the run is for
     one partition. Refuses keys that the run is not for, and keys of the run that did not come. Each
-    partition gets its own metadata: rows, bytes, symbols, min and max time, URI and a preview.
+    partition gets its own metadata: rows, bytes, symbols, min and max time, URI, and a preview where it was written
+    or a flag ``unchanged`` where it was not.
     """
 
     lake: dg.ResourceDependency[LakeResource]
@@ -65,6 +79,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         missing = set(expected)
         store = self.lake.store()
         where = slice_of(context.asset_key)
+        told = time.monotonic()
         for number, made in enumerate(self._stream(expected, obj), start=1):
             if made.key not in missing:
                 raise dg.Failure(
@@ -72,10 +87,17 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                     " or which came already; nothing was written for it",
                     allow_retries=False,
                 )
-            info, metadata = store_partition(store, *where, made)
+            if isinstance(made, Unchanged):
+                info, metadata, how = made.stored.info, _unchanged(made), ", unchanged"
+            else:
+                (info, metadata), how = store_partition(store, *where, made), ""
             missing.discard(made.key)
             context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
-            context.log.info(f"{made.key} ({number} of {len(expected)}): {info.rows:,} rows of {info.symbols} symbols")
+            # Each line of the log is a record of its own, which takes longer than a small partition.
+            if not missing or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                text = f"{info.rows:,} rows of {info.symbols} symbols{how}"
+                context.log.info(f"{made.key} ({number} of {len(expected)}): {text}")
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"
@@ -84,7 +106,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             )
 
     @staticmethod
-    def _stream(expected: list[str], obj: Any) -> Iterable[Made]:
+    def _stream(expected: list[str], obj: Any) -> Iterable[Made | Unchanged]:
         if isinstance(obj, PartitionStream):
             return obj
         if isinstance(obj, Mapping):
@@ -132,18 +154,31 @@ def store_partition(
     """
     frames: Iterable[Frame] = [made.rows] if isinstance(made.rows, pl.DataFrame | pa.Table) else made.rows
     shown: list[pl.DataFrame] = []
-    info = write_partition(store, layer, table, exchange, market, made.key, _watched(frames, shown))
+    info = write_partition(store, layer, table, exchange, market, made.key, _watched(frames, shown), made.origin)
+    origin = made.origin() if callable(made.origin) else made.origin
     metadata = {
+        **_described(info),
+        "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
+        **(origin.facts if origin else {}),
+        **(made.metadata() if callable(made.metadata) else made.metadata),
+    }
+    return info, metadata
+
+
+def _unchanged(made: Unchanged) -> dict[str, Any]:
+    stored = made.stored
+    return {**_described(stored.info), "unchanged": True, **stored.origin.facts, **made.metadata}
+
+
+def _described(info: PartitionInfo) -> dict[str, Any]:
+    return {
         "dagster/partition_row_count": info.rows,
         "bytes": info.bytes,
         "symbols": info.symbols,
         "min_time": info.min_time.isoformat() if info.min_time else "none",
         "max_time": info.max_time.isoformat() if info.max_time else "none",
         "uri": dg.MetadataValue.path(info.uri),
-        "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
-        **(made.metadata() if callable(made.metadata) else made.metadata),
     }
-    return info, metadata
 
 
 def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Frame]:

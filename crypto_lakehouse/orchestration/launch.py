@@ -20,16 +20,22 @@ from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-_NEW_HOME = (
-    "# Dagster's home, made because the working directory holds no dagster.yaml.\ntelemetry:\n  enabled: false\n"
-)
+_NEW_HOME = """# Dagster's home, made because the working directory holds no dagster.yaml.
+storage:
+  custom:
+    module: crypto_lakehouse.orchestration.storage
+    class: StorageFromEnvironment
+    config: {}
+telemetry:
+  enabled: false
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +199,17 @@ def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:
 
 
 def run_chunks(
-    wish: Plan, spans: Sequence[Sequence[str]], defs: dg.Definitions, instance: dg.DagsterInstance, symbols: str
+    wish: Plan,
+    spans: Sequence[Sequence[str]],
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    symbols: str,
+    remake: bool = False,
 ) -> Iterator[Outcome]:
     """Run the spans one after the other, in this process; a failed one does not keep the others from running.
 
-    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings.
+    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``remake``
+    partitions are made again even where nothing is new.
     """
     job = defs.resolve_job_def(wish.job)
     # The console would tell every event of Dagster; the records have them all.
@@ -205,12 +217,13 @@ def run_chunks(
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
+    more_tags = {REMAKE_TAG: "true"} if remake else {}
     for span in spans:
         outcome = Outcome(wish.name, span[0], span[-1], len(span))
         try:
             result = job.execute_in_process(
                 instance=instance,
-                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1]},
+                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], **more_tags},
                 asset_selection=list(wish.assets),
                 run_config=config,
                 raise_on_error=False,

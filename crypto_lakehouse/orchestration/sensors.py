@@ -7,14 +7,15 @@ Stateless: what is there comes from the archive's listing, the lake and Dagster'
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeAlias
 
 import dagster as dg
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import list_keys
+from crypto_lakehouse.lake.ledger import read_state, read_states
+from crypto_lakehouse.lake.partitions import find_keys
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.io_manager import slice_of
@@ -22,6 +23,9 @@ from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
+
+# Partitions that Dagster knows as materialized, of each asset of a feed.
+Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]
 
 FEED_TAG = "lakehouse/feed"
 _PARTITION_TAG = "dagster/partition"
@@ -50,19 +54,23 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
     def sensor(
         context: dg.SensorEvaluationContext, lake: LakeResource, archive: ArchiveResource
     ) -> dg.SensorResult | dg.SkipReason:
-        made = _materialized(context.instance, feed)
+        recorded = {key: context.instance.get_materialized_partitions(key) for key in keys}
+        made = _materialized(recorded, feed)
         first, end = _window(feed, made)
         source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source()
         store = lake.store()
         try:
-            if _is_finished(context.instance, store, feed, keys, made):
+            if _is_finished(recorded, store, feed, made):
                 return dg.SkipReason(f"{feed.name} has ended on {feed.last_date}, and all of it is made")
             found = compare(feed, source, store, environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
             changed = _changed(found, feed)
-            for key in _half_made(context.instance, store, feed, keys, first, end) - changed.keys():
+            for key in _half_made(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
         except (ArchiveError, LakeError) as error:
             return dg.SkipReason(f"{feed.name}: {error}")
+        nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
+        if not changed:
+            return dg.SkipReason(nothing)
         runs = _runs(context.instance, feed)
         busy = _busy(context.instance, feed, keys, job)
         wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts)
@@ -71,8 +79,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         checks = _checks(context, keys, job)
         requests = [_request(feed, keys, checks, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
         if not requests:
-            text = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
-            return dg.SkipReason(text + (f"; given up: {', '.join(given_up)}" if given_up else ""))
+            return dg.SkipReason(nothing + (f"; given up: {', '.join(given_up)}" if given_up else ""))
         return dg.SensorResult(run_requests=requests)
 
     return sensor
@@ -91,12 +98,9 @@ def month_ranges(keys: Sequence[str], feed: Feed) -> Iterator[list[str]]:
         yield span
 
 
-def _materialized(instance: dg.DagsterInstance, feed: Feed) -> set[str]:
+def _materialized(recorded: Recorded, feed: Feed) -> set[str]:
     """Keys that both bronze and silver have."""
-    bronze, silver = (
-        instance.get_materialized_partitions(asset_key(layer, feed.market, feed.table))
-        for layer in ("bronze", "silver")
-    )
+    bronze, silver = (recorded[asset_key(layer, feed.market, feed.table)] for layer in ("bronze", "silver"))
     return bronze & silver
 
 
@@ -112,9 +116,7 @@ def _window(feed: Feed, made: set[str]) -> tuple[date, date]:
     return max(min(starts), max(starts) - _LOOK_BACK), end
 
 
-def _is_finished(
-    instance: dg.DagsterInstance, store: LakeStore, feed: Feed, keys: Sequence[dg.AssetKey], made: set[str]
-) -> bool:
+def _is_finished(recorded: Recorded, store: LakeStore, feed: Feed, made: set[str]) -> bool:
     """Whether a feed has ended and all of its window is made and well: nothing is left to ask the archive for."""
     if feed.last_date is None or feed.last_date >= datetime.now(UTC).date():
         return False
@@ -122,8 +124,10 @@ def _is_finished(
     window = partition_keys(first, end, feed.cadence)
     return (
         made.issuperset(window)
-        and not any(row["status"] == "failed" for key in window for row in read_state(store, feed, key).values())
-        and not _half_made(instance, store, feed, keys, first, end)
+        and not any(
+            row["status"] == "failed" for state in read_states(store, feed, window).values() for row in state.values()
+        )
+        and not _half_made(recorded, store, feed, first, end)
     )
 
 
@@ -153,21 +157,18 @@ def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey],
     return busy
 
 
-def _half_made(
-    instance: dg.DagsterInstance, store: LakeStore, feed: Feed, keys: Sequence[dg.AssetKey], first: date, end: date
-) -> set[str]:
+def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> set[str]:
     """Partitions of [first, end) that bronze has, and that a table behind it lacks or has from older rows.
 
     A table lacks what is not in the lake, and what Dagster knows of bronze and not of the table.
     """
-    there = {key: {part: at for part, (_, at) in list_keys(store, *slice_of(key)).items()} for key in keys}
-    recorded = {key: instance.get_materialized_partitions(key) for key in keys}
     bronze, silver = (asset_key(layer, feed.market, feed.table) for layer in ("bronze", "silver"))
     window = {
         part for part in partition_keys(first, end, feed.cadence) if parse_partition(part, feed.cadence)[1] <= end
     }
+    there = {key: find_keys(store, *slice_of(key), sorted(window)) for key in recorded}
     found: set[str] = set()
-    for key in set(keys) - {bronze}:
+    for key in recorded.keys() - {bronze}:
         source = bronze if key == silver else silver
         for part in window & (there[bronze].keys() | recorded[bronze]):
             made, since = there[key].get(part), there[source].get(part)

@@ -14,14 +14,16 @@ from typing import Any
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from crypto_lakehouse.orchestration.sqlite_storage import SqliteStorage
 
 _POSTGRES = "DAGSTER_POSTGRES_"
 
 
 def _folder() -> Path:
-    folder = Path(os.environ["DAGSTER_HOME"]).resolve() / ".dagster"
+    home = Path(os.environ["DAGSTER_HOME"]).resolve()
+    folder = home if home.name == ".dagster" else home / ".dagster"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -38,8 +40,10 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
         """The storage. Raises ValueError that names the variables where PostgreSQL is half configured."""
         del config_value
+        # Without it Dagster writes every event of a batch by itself.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
         if not os.environ.get(f"{_POSTGRES}HOST"):
-            return DagsterSqliteStorage(str(_folder()), inst_data)
+            return SqliteStorage(_folder(), inst_data)
         from dagster_postgres import DagsterPostgresStorage
 
         missing = [n for n in ("USER", "PASSWORD", "DB") if not os.environ.get(f"{_POSTGRES}{n}")]

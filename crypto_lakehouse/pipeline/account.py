@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import polars as pl
+
 from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.lake.ledger import record_files
-from crypto_lakehouse.lake.quarantine import record_rejected
+from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.parse import RejectedRow
 
@@ -51,12 +53,14 @@ class Counts:
 
 
 class Account:
-    """What is recorded of one partition: its ledger rows, its rejects, and the counts."""
+    """What is recorded of one partition: its rejects, the counts, and its ledger rows, which are ``entries``."""
 
     def __init__(self, feed: Feed, store: LakeStore, key: str, counts: Counts, now: datetime) -> None:
         self.counts = counts
-        self._feed, self._store, self._key, self._now = feed, store, key, now
-        self._ledger: list[dict[str, Any]] = []
+        self.key = key
+        self._feed, self._store, self._now = feed, store, now
+        self.entries: list[dict[str, Any]] = []
+        self._left: set[str] = set()
         self._rejected: list[dict[str, Any]] = []
 
     def enter(
@@ -70,7 +74,7 @@ class Account:
         detail: str | None = None,
     ) -> None:
         """A ledger row of a file."""
-        self._ledger.append(
+        self.entries.append(
             {
                 "table": self._feed.table,
                 "key": file.key,
@@ -92,7 +96,19 @@ class Account:
 
     def keep(self, row: dict[str, Any]) -> None:
         """The ledger row of a file stays what it is."""
-        self._ledger.append({name: row[name] for name in _LEDGER_COLUMNS})
+        self.entries.append({name: row[name] for name in _LEDGER_COLUMNS})
+
+    def leave(self, row: dict[str, Any]) -> None:
+        """A file that is as it was: its ledger row stays, and what was refused of it is counted again."""
+        self.keep(row)
+        if row["status"] == "ingested":
+            self.counts.files += 1
+            self.counts.quarantined_rows += row["rejected_rows"]
+            if row["rejected_rows"]:
+                self._left.add(row["sha256"])
+        else:
+            self.counts.quarantined_files += 1
+            self._count(row["reason"])
 
     def reject_file(self, result: RejectedFile) -> None:
         """A quarantine row of a whole file."""
@@ -107,15 +123,24 @@ class Account:
 
     def close(self) -> None:
         """Write what is left."""
-        if not self._ledger:
+        if not self.entries:
             self._no_file()
         self._write_rejected()
-        record_files(self._store, self._feed, self._key, self._ledger, self._now)
+        record_files(self._store, self._feed, self.key, self.entries, self._now)
+        self.count()
+
+    def count(self) -> None:
+        """Make the counts whole, where nothing is to be written."""
+        if self._left:
+            known = read_rejected(self._store, self._feed, [self.key])
+            of_these = pl.col("source_sha256").is_in(self._left) & pl.col("source_line").is_not_null()
+            for reason in known.filter(of_these & (pl.col("layer") == "bronze"))["reason"]:
+                self._count(reason)
         self.counts.reasons = dict(sorted(self.counts.reasons.items()))
 
     def _no_file(self) -> None:
         """The fact that nothing was listed for a partition, so that an empty partition has a reason."""
-        feed, key = self._feed, self._key
+        feed, key = self._feed, self.key
         first, _ = parse_partition(key, feed.cadence)
         covered = feed.covers(first)
         file = ArchiveFile(f"{feed.name}/{key}", "", key, 0, "", datetime.fromtimestamp(0, self._now.tzinfo))
@@ -129,7 +154,7 @@ class Account:
     def _rejection(
         self, file: ArchiveFile, reason: str, detail: str, sha256: str | None, line: int | None, raw: str | None
     ) -> None:
-        self.counts.reasons[reason] = self.counts.reasons.get(reason, 0) + 1
+        self._count(reason)
         self._rejected.append(
             {
                 "table": self._feed.table,
@@ -147,6 +172,9 @@ class Account:
         if len(self._rejected) >= _REJECTED_AT_ONCE:
             self._write_rejected()
 
+    def _count(self, reason: str) -> None:
+        self.counts.reasons[reason] = self.counts.reasons.get(reason, 0) + 1
+
     def _write_rejected(self) -> None:
-        record_rejected(self._store, self._feed, self._key, self._rejected, self._now)
+        record_rejected(self._store, self._feed, self.key, self._rejected, self._now)
         self._rejected = []

@@ -14,17 +14,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import partition_exists
+from crypto_lakehouse.lake.ledger import read_states
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.partitions import Frame
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
@@ -32,6 +34,8 @@ from crypto_lakehouse.pipeline.account import Account, Counts
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.arrivals import Arrivals
 from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
+from crypto_lakehouse.pipeline.stored_rows import StoredRows
+from crypto_lakehouse.pipeline.unchanged import bronze_made_from, nothing_new, settled_files
 
 log = logging.getLogger(__name__)
 
@@ -61,17 +65,24 @@ _JOINED_ROWS = 50_000
 class BronzePartition:
     """One partition: its rows in the feed's bronze schema, in order, and what happened on the way.
 
-    ``rows`` are made while they are taken, once, and have to be taken to the end; ``counts`` is right then.
+    ``rows`` are made while they are taken, once, and have to be taken to the end; ``counts`` and ``origin()`` are
+    right then. Where nothing is new, ``unchanged`` is what is stored, ``rows`` are its own, and none need be taken.
     """
 
     key: str
-    rows: Iterator[pa.Table]
+    rows: Iterator[Frame]
     counts: Counts
+    origin: Callable[[], Origin]
+    unchanged: StoredPartition | None = None
 
 
 @dataclass(slots=True)
 class BronzeIngest:
-    """Makes bronze partitions of one feed. ``now`` is asked once per partition, for ledger and quarantine."""
+    """Makes bronze partitions of one feed. ``now`` is asked once per partition, for ledger and quarantine.
+
+    Files that are in a stored partition as the archive lists them now are neither had nor parsed again, unless
+    ``remake``.
+    """
 
     feed: Feed
     source: ArchiveSource
@@ -79,6 +90,7 @@ class BronzeIngest:
     raw: RawStore
     symbols: SymbolFilter
     now: Callable[[], datetime]
+    remake: bool = False
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
         """Yield every partition of ``keys``, in their order; take the rows of one before the next.
@@ -87,29 +99,59 @@ class BronzeIngest:
         it, so that a run for a few symbols never takes others away. Raises ArchiveError where the
         archive cannot be listed or the disk is full; a single bad file never raises.
         """
-        states = {key: read_state(self.store, self.feed, key) for key in keys}
+        states = read_states(self.store, self.feed, keys)
         listed = self._list(
             [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])], states
         )
         todo = {key: sorted(listed.get(key, []), key=_place) for key in keys}
+        stored = {key: None if self.remake else stored_partition(self.store, *self._place, key) for key in keys}
+        settled = {key: settled_files(self.feed, todo[key], states[key], stored[key]) for key in keys}
         with tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder:
-            wanted = [(file, states[key].get(file.key)) for key in keys for file in todo[key]]
+            wanted = [
+                (file, states[key].get(file.key))
+                for key in keys
+                for file in todo[key]
+                if file.key not in (settled[key] or ())
+            ]
             with closing(Arrivals(self.source, self.raw, Path(folder), wanted)) as arrivals:
                 for key in keys:
-                    counts = Counts()
-                    account = Account(self.feed, self.store, key, counts, self.now())
-                    made = _joined(self._rows(todo[key], arrivals, account, states[key]))
+                    account = Account(self.feed, self.store, key, Counts(), self.now())
+                    origin = partial(_origin, self.feed, account)
+                    if nothing_new(todo[key], states[key], settled[key]):
+                        for file in todo[key]:
+                            account.leave(states[key][file.key])
+                        account.count()
+                        there = read_pieces(self.store, *self._place, key)
+                        yield BronzePartition(key, there, account.counts, origin, stored[key])
+                        continue
+                    made = _joined(self._rows(todo[key], arrivals, account, states[key], settled[key] or set()))
                     with closing(ahead(made, _FRAMES_AHEAD)) as rows:
-                        yield BronzePartition(key, rows, counts)
+                        yield BronzePartition(key, rows, account.counts, origin)
+
+    @property
+    def _place(self) -> tuple[str, str, str, str]:
+        return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
 
     def _rows(
-        self, files: Sequence[ArchiveFile], arrivals: Arrivals, account: Account, state: dict[str, Any]
+        self,
+        files: Sequence[ArchiveFile],
+        arrivals: Arrivals,
+        account: Account,
+        state: dict[str, Any],
+        settled: set[str],
     ) -> Iterator[pa.Table]:
         """Rows of the partition, file by file in the order of the table; then the ledger is written."""
         vanished = {gone.file.key: gone for gone in _vanished(files, state)}
         ordered = sorted([*files, *(gone.file for gone in vanished.values())], key=_place)
-        for batch in self._read(ordered, vanished, arrivals):
-            yield from self._settle(batch, account, state)
+        with closing(StoredRows(self.store, self.feed, account.key)) as stored:
+            for is_there, some in groupby(ordered, key=lambda file: file.key in settled):
+                if is_there:
+                    for file in some:
+                        account.leave(state[file.key])
+                        yield from stored.take(file, state[file.key]["sha256"])
+                    continue
+                for batch in self._read(list(some), vanished, arrivals):
+                    yield from self._settle(batch, account, state, stored)
         account.close()
 
     def _read(
@@ -137,13 +179,15 @@ class BronzeIngest:
             for oldest, future in begun:
                 yield from settled(oldest, future.result())
 
-    def _settle(self, results: Iterable[Read], account: Account, state: dict[str, Any]) -> Iterator[pa.Table]:
+    def _settle(
+        self, results: Iterable[Read], account: Account, state: dict[str, Any], stored: StoredRows
+    ) -> Iterator[pa.Table]:
         """Rows of a batch of files, which are kept and entered in the ledger behind them."""
         used: dict[str, FetchedFile] = {}
         rows, refused = Counter[str](), Counter[str]()
         for result in results:
             if isinstance(result, RejectedFile):
-                yield from self._reject(result, account, state)
+                yield from _reject(result, account, state, stored)
                 continue
             for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
                 key = file.file.key
@@ -174,33 +218,28 @@ class BronzeIngest:
                 listed[file.period].append(file)
         return listed
 
-    def _reject(self, result: RejectedFile, account: Account, state: dict[str, Any]) -> Iterator[pa.Table]:
-        file = result.file
-        account.reject_file(result)
-        before = state.get(file.key)
-        if before is not None and before["status"] == "ingested":
-            # Good rows are never replaced by none: what the partition already has of the file stays,
-            # and the ledger goes on to state those bytes, so that the new ones are asked for again.
-            kept = 0
-            for rows in self._rows_of(file, before["sha256"]):
-                kept += rows.num_rows
-                yield rows
-            if kept:
-                account.counts.files += 1
-                account.keep(before)
-                return
-        status = "failed" if result.reason in _TRANSIENT else "quarantined"
-        account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
-    def _rows_of(self, file: ArchiveFile, sha256: str) -> Iterator[pa.Table]:
-        """What the stored partition has of these bytes, in order."""
-        feed = self.feed
-        where = ("bronze", feed.table, feed.exchange, feed.market.name, file.period)
-        if not partition_exists(self.store, *where):
+def _reject(result: RejectedFile, account: Account, state: dict[str, Any], stored: StoredRows) -> Iterator[pa.Table]:
+    file = result.file
+    account.reject_file(result)
+    before = state.get(file.key)
+    if before is not None and before["status"] == "ingested":
+        # Good rows are never replaced by none: what the partition already has of the file stays,
+        # and the ledger goes on to state those bytes, so that the new ones are asked for again.
+        kept = 0
+        for rows in stored.take(file, before["sha256"]):
+            kept += rows.num_rows
+            yield rows
+        if kept:
+            account.counts.files += 1
+            account.keep(before)
             return
-        order = "source_line" if feed.file_format.large else None
-        for rows in read_pieces(self.store, *where, order=order, symbol=file.symbol):
-            yield rows.filter((pl.col("source_key") == file.key) & (pl.col("source_sha256") == sha256)).to_arrow()
+    status = "failed" if result.reason in _TRANSIENT else "quarantined"
+    account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
+
+
+def _origin(feed: Feed, account: Account) -> Origin:
+    return Origin(bronze_made_from(feed, account.entries))
 
 
 def _place(file: ArchiveFile) -> tuple[str, str]:

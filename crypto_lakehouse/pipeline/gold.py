@@ -7,8 +7,8 @@ anew. How rows are made is in ``transforms``; Dagster and writing are not here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
@@ -16,6 +16,7 @@ import polars as pl
 from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars
 from crypto_lakehouse.lake.bars import closing_lag
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import (
     MissingPartition,
     list_keys,
@@ -24,6 +25,7 @@ from crypto_lakehouse.lake.partitions import (
     scan_partitions,
 )
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.continuous import SYMBOL_STATES
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
@@ -31,19 +33,23 @@ from crypto_lakehouse.transforms.bars import earliest_open, time_bars
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, next_state, no_state
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
-CONTINUOUS, GAPS, STATES = "continuous_1m", "gaps", "symbol_states"
+CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
 
 @dataclass(frozen=True, slots=True)
 class MinutesPartition:
-    """One day of ``continuous_1m``, ``gaps`` and ``symbol_states``, each in its schema."""
+    """One day of ``continuous_1m``, ``gaps`` and ``symbol_states``, each in its schema, and their origins by table.
+
+    Where nothing is new, ``unchanged`` is what is stored of each table, and only ``states`` has its rows.
+    """
 
     key: str
     rows: pl.DataFrame
     gaps: pl.DataFrame
     states: pl.DataFrame
-    untraded: list[str]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    unchanged: Mapping[str, StoredPartition] = field(default_factory=dict)
 
 
 def fingerprint(state: pl.DataFrame) -> str:
@@ -56,11 +62,12 @@ class ContinuousMinutes:
     """Makes days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
 
     The state that a day begins with is what all silver days before it leave, whether their gold was made
-    or not; stored states only spare reading those days again.
+    or not; stored states only spare reading those days again. A day that is stored as it would be made is left as
+    it is, unless ``remake``.
     """
 
-    def __init__(self, store: LakeStore, market: Market, rule: GapRule) -> None:
-        self._store, self._market, self._rule = store, market, rule
+    def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
+        self._store, self._market, self._rule, self._remake = store, market, rule, remake
         self._place = (market.exchange, market.name)
 
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
@@ -70,7 +77,7 @@ class ContinuousMinutes:
         for key in sorted(keys):
             if not before or any(before < day < key for day in silver):
                 state = self._state_before(key)
-            made = self._make(key, state)
+            made = self._unchanged(key, state) or self._make(key, state)
             state, before = made.states, key
             yield made
 
@@ -106,6 +113,34 @@ class ContinuousMinutes:
             before = key
         return found
 
+    def _unchanged(self, key: str, state: pl.DataFrame) -> MinutesPartition | None:
+        """The day as it is stored, if it is as it would be made from this state."""
+        if self._remake:
+            return None
+        expected, inputs = self._made_from(key, state), self._inputs(key)
+        stored = {}
+        for table, origin in expected.items():
+            found = stored_partition(self._store, "gold", table, *self._place, key)
+            if found is None or not is_current(found, origin, inputs):
+                return None
+            stored[table] = found
+        states = read_partition(self._store, "gold", STATES, *self._place, key)
+        origins = {table: one.origin for table, one in stored.items()}
+        return MinutesPartition(key, _empty(CONTINUOUS), _empty(GAPS), states, origins, stored)
+
+    def _made_from(self, key: str, state: pl.DataFrame) -> dict[str, str]:
+        """The fingerprint of each table's partition, made from this state."""
+        inputs = [repr(self._rule), fingerprint(state), *map(made_from, self._inputs(key))]
+        return {table: sources_fingerprint("gold", schema_of("gold", table), inputs) for table in TABLES}
+
+    def _inputs(self, key: str) -> list[StoredPartition | None]:
+        """The day's silver minutes and, if they are there, its funding rates."""
+        month = _month(key)
+        inputs = [stored_partition(self._store, "silver", MINUTES, *self._place, key)]
+        if partition_exists(self._store, "silver", FUNDING, *self._place, month):
+            inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
+        return inputs
+
     def _make(self, key: str, state: pl.DataFrame) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
@@ -118,7 +153,16 @@ class ContinuousMinutes:
             inverse=self._market.inverse,
         )
         states = made.state.with_columns(prior=pl.lit(fingerprint(state))).select(SYMBOL_STATES.column_names)
-        return MinutesPartition(key, made.rows, made.gaps, states, made.untraded)
+        facts = {
+            "filled_minutes": int(made.rows["is_filled"].sum()),
+            "gaps": made.gaps.height,
+            "untraded_symbols": made.untraded,
+        }
+        origins = {
+            table: Origin(sources, facts if table == CONTINUOUS else {})
+            for table, sources in self._made_from(key, state).items()
+        }
+        return MinutesPartition(key, made.rows, made.gaps, states, origins)
 
     def _state_before(self, key: str) -> pl.DataFrame:
         silver = {k: at for k, at in self._silver().items() if k < key}
@@ -142,7 +186,7 @@ class ContinuousMinutes:
         return read_partition(self._store, "gold", STATES, *self._place, key).select(no_state().columns)
 
     def _funding(self, key: str) -> pl.DataFrame | None:
-        month = partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
+        month = _month(key)
         if not partition_exists(self._store, "silver", FUNDING, *self._place, month):
             return None
         return read_partition(self._store, "silver", FUNDING, *self._place, month)
@@ -167,6 +211,32 @@ def bars_partition(store: LakeStore, market: Market, bars: Bars, key: str) -> pl
     return activity_bars(_minutes(store, place, month_begin(first), key), bars, first, end)
 
 
+@dataclass(frozen=True, slots=True)
+class BarsDay:
+    """A day of bars: the fingerprint of what it would be made from, and what is stored if it was made from that."""
+
+    key: str
+    made_from: str
+    unchanged: StoredPartition | None
+
+
+def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[BarsDay]:
+    """The days ``keys`` beside all stored continuous minutes that can be in their bars."""
+    place, back, schema = (market.exchange, market.name), closing_lag(bars), schema_of("gold", bars.table)
+    there = list_keys(store, "gold", CONTINUOUS, *place)
+    minutes: dict[str, StoredPartition | None] = {}
+    for key in keys:
+        day = date.fromisoformat(key)
+        days = [k for k in partition_keys(day - back, day + timedelta(days=1), Cadence.DAILY) if k in there]
+        for one in days:
+            if one not in minutes:
+                minutes[one] = stored_partition(store, "gold", CONTINUOUS, *place, one)
+        inputs = [minutes[one] for one in days]
+        expected = sources_fingerprint("gold", schema, [bars.name, *map(made_from, inputs)])
+        stored = stored_partition(store, "gold", bars.table, *place, key)
+        yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
+
+
 def overtaken_bars(store: LakeStore, market: Market, bars: Bars, after: str) -> list[str]:
     """Stored partitions after ``after`` that are older than a day of continuous minutes they are made from."""
     place = (market.exchange, market.name)
@@ -185,6 +255,10 @@ def day_span(key: str) -> tuple[datetime, datetime]:
     """[first, end) of a daily partition, UTC."""
     first, end = parse_partition(key, Cadence.DAILY)
     return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _month(key: str) -> str:
+    return partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
 
 
 def _prior(states: pl.DataFrame) -> str:

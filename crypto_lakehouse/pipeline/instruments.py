@@ -5,6 +5,7 @@ Here belongs which folder of the archive is asked. What instruments are is in ``
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
@@ -13,6 +14,8 @@ import polars as pl
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
 from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, parse_partition
 from crypto_lakehouse.lake.universe import INSTRUMENTS as INSTRUMENTS
+from crypto_lakehouse.pipeline.unchanged import sources_fingerprint
+from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.universe import instruments, numbered_runs, runs_of
 
 # Every symbol has minutes, whatever other tables it has; and all symbols are asked for, not those of the settings.
@@ -45,3 +48,9 @@ def instrument_partitions(
     numbered = numbered_runs(market, runs)
     for key, (day, _) in days.items():
         yield key, instruments(market, numbered, day)
+
+
+def instruments_made_from(rows: pl.DataFrame) -> str:
+    """The fingerprint of a partition. A listing has no content but what is told of it, so it is that of the rows."""
+    digest = hashlib.sha256(rows.write_csv().encode()).hexdigest()
+    return sources_fingerprint("gold", schema_of("gold", INSTRUMENTS), [digest])

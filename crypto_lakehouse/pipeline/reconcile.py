@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from itertools import groupby
 from typing import Any
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_state
+from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.store import LakeStore
 
 # Listed files that are held at once, some 60 MB.
@@ -49,14 +48,15 @@ def differences(files: Iterable[ArchiveFile], states: Mapping[str, Mapping[str, 
     found = []
     for file in files:
         row = states.get(file.period, {}).get(file.key)
-        problem = _problem(file, row)
+        problem = problem_of(file, row)
         if problem is not None:
             detail = (row and row["detail"]) or ""
             found.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
     return found
 
 
-def _problem(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
+def problem_of(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
+    """How a listed file differs from its ledger row, if it does."""
     if row is None:
         return Problem.NEW
     if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
@@ -85,8 +85,7 @@ def compare(
     found: list[Difference] = []
     for begin, stop in _slices(feed, len(wanted), first, end):
         files = source.files(feed, wanted, begin, stop)
-        for period, some in groupby(files, key=lambda file: file.period):
-            found += differences(some, {period: read_state(store, feed, period)})
+        found += differences(files, read_states(store, feed, sorted({file.period for file in files})))
     return found
 
 

@@ -9,10 +9,12 @@ from datetime import date, datetime
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.ahead import ahead
+from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.clean import Cleaned
@@ -44,22 +46,40 @@ _FRAMES_AHEAD = 1
 class SilverPartition:
     """One partition in the feed's silver schema, and how many bronze rows were refused, by reason.
 
-    ``rows`` are frames in order, made while they are taken, once; ``reasons`` is known at their end.
+    ``rows`` are frames in order, made while they are taken, once; ``reasons`` and ``origin()`` are right at their
+    end. Where nothing is new, ``unchanged`` is what is stored, ``rows`` are its own, and none need be taken.
     """
 
     key: str
-    rows: Iterator[pl.DataFrame]
+    made_from: str
+    rows: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
     reasons: dict[str, int] = field(default_factory=dict)
+    unchanged: StoredPartition | None = None
+
+    def origin(self) -> Origin:
+        """What it was made from, with what was refused as ``quarantined_rows`` and ``quarantine_reasons``."""
+        if self.unchanged is not None:
+            return self.unchanged.origin
+        facts = {"quarantined_rows": sum(self.reasons.values()), "quarantine_reasons": self.reasons}
+        return Origin(self.made_from, facts)
 
 
-def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime) -> SilverPartition:
+def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, remake: bool = False) -> SilverPartition:
     """Clean one stored bronze partition; what it refuses goes to the quarantine with its reason.
 
     It is cleaned in pieces of whole symbols, and of whole primary keys where a symbol is large. Taking the
-    rows raises MissingPartition if there is no bronze partition.
+    rows raises MissingPartition if there is no bronze partition. One that is stored as it would be made is left as
+    it is, unless ``remake``.
     """
-    part = SilverPartition(key, iter(()))
-    part.rows = ahead(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
+    where = (feed.table, feed.exchange, feed.market.name, key)
+    bronze = stored_partition(store, "bronze", *where)
+    part = SilverPartition(key, sources_fingerprint("silver", silver_schema(feed), [made_from(bronze)]))
+    stored = None if remake else stored_partition(store, "silver", *where)
+    if is_current(stored, part.made_from, [bronze]):
+        part.unchanged = stored
+        part.rows = read_pieces(store, "silver", *where, order=silver_schema(feed).id_column)
+    else:
+        part.rows = ahead(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
     return part
 
 

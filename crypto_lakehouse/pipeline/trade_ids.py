@@ -7,18 +7,20 @@ are not here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import polars as pl
 
 from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import partition_exists, read_partition, scan_partitions
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import MINUTES, lacking
-from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
+from crypto_lakehouse.schemas import schema_of, silver_schema
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.compare import Finding, klines_against_trades
 from crypto_lakehouse.transforms.trade_ids import (
@@ -48,11 +50,16 @@ def id_tables(table: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class IdsPartition:
-    """One day of both gold tables, each in its schema."""
+    """One day of both gold tables, each in its schema, and their origins by table.
+
+    Where nothing is new, ``unchanged`` is what is stored of each table, and only ``continuity`` has its rows.
+    """
 
     key: str
     continuity: pl.DataFrame
     missing: pl.DataFrame
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    unchanged: Mapping[str, StoredPartition] = field(default_factory=dict)
 
     @property
     def last_ids(self) -> pl.DataFrame:
@@ -63,11 +70,12 @@ class IdsPartition:
 class TradeIds:
     """Makes days of a feed's id tables from its silver rows of the day and the last ids of the day before.
 
-    ``batch_rows`` is how many rows are worked on at once; it changes no result.
+    ``batch_rows`` is how many rows are worked on at once; it changes no result. A day that is stored as it would be
+    made is left as it is, unless ``remake``.
     """
 
-    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS) -> None:
-        self._store, self._feed, self._batch_rows = store, feed, batch_rows
+    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, remake: bool = False) -> None:
+        self._store, self._feed, self._batch_rows, self._remake = store, feed, batch_rows, remake
         self._place = (feed.table, feed.exchange, feed.market.name)
         self._continuity = (id_tables(feed.table)[0], feed.exchange, feed.market.name)
 
@@ -76,7 +84,7 @@ class TradeIds:
         made: IdsPartition | None = None
         for key in sorted(keys):
             begins_with = made.last_ids if made is not None and made.key == _next(key, -1) else self._ids_before(key)
-            made = self._make(key, begins_with)
+            made = self._unchanged(key, begins_with) or self._make(key, begins_with)
             yield made
 
     def overtaken(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
@@ -98,6 +106,39 @@ class TradeIds:
         before = self._stored(_next(key, -1))
         return before is not None and not _in_line(stored, before.select(no_ids().columns))
 
+    def _unchanged(self, key: str, before: pl.DataFrame) -> IdsPartition | None:
+        """The day as it is stored, if it is as it would be made behind these last ids."""
+        there = {} if self._remake else self._current(key)
+        rows = self._stored(key) if there else None
+        if rows is None or not _in_line(rows, before):
+            return None
+        origins = {table: one.origin for table, one in there.items()}
+        return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), origins, there)
+
+    def _current(self, key: str) -> dict[str, StoredPartition]:
+        """What is stored of both tables if it was made from the day's present silver; else nothing."""
+        found = {}
+        inputs = self._inputs(key)
+        for table, expected in self._made_from(inputs).items():
+            stored = stored_partition(self._store, "gold", table, self._feed.exchange, self._feed.market.name, key)
+            if stored is None or not is_current(stored, expected, inputs):
+                return {}
+            found[table] = stored
+        return found
+
+    def _inputs(self, key: str) -> list[StoredPartition | None]:
+        """The day's silver and, if it is there, its bronze."""
+        layers = ["silver"] + ["bronze"] * partition_exists(self._store, "bronze", *self._place, key)
+        return [stored_partition(self._store, layer, *self._place, key) for layer in layers]
+
+    def _made_from(self, inputs: Sequence[StoredPartition | None]) -> dict[str, str]:
+        """The fingerprint of each table's partition. The ids of the day before stand in its rows."""
+        sources = [made_from(one) for one in inputs]
+        return {
+            table: sources_fingerprint("gold", schema_of("gold", table), sources)
+            for table in id_tables(self._feed.table)
+        }
+
     def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
         if not partition_exists(self._store, "silver", *self._place, key):
             raise lacking("silver", self._feed.table, self._feed.market, key)
@@ -111,7 +152,10 @@ class TradeIds:
         continuity = id_continuity(
             merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
         )
-        return IdsPartition(key, continuity, ranges)
+        facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "repeated_ids")}
+        sources = self._made_from(self._inputs(key))
+        origins = {name: Origin(sources[name], told) for name, told in zip(sources, (facts, {}), strict=True)}
+        return IdsPartition(key, continuity, ranges, origins)
 
     def _batches(self, key: str) -> Iterator[pl.DataFrame]:
         """Ids and times of a silver day in batches; the first one is empty, so that there is always one."""
@@ -122,6 +166,8 @@ class TradeIds:
         before = _next(key, -1)
         if not partition_exists(self._store, "silver", *self._place, before):
             return no_ids()
+        if not self._remake and self._current(before) and (stored := self._stored(before)) is not None:
+            return stored.select(no_ids().columns)
         return merge_summaries(id_summary(rows) for rows in self._batches(before)).select(no_ids().columns)
 
     def _bronze_rows(self, key: str) -> pl.DataFrame | None:

@@ -4,14 +4,17 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg2  # type: ignore[import-untyped]
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 import crypto_lakehouse
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
 PASSWORD = "runs-test-secret"
@@ -117,3 +120,61 @@ def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypat
     finally:
         connection.close()
     assert not list(home.rglob("*.db"))
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]), backfill_policy=dg.BackfillPolicy.single_run())
+def parts(context: dg.AssetExecutionContext) -> None:
+    for key in context.partition_keys:
+        context.add_asset_metadata({"key": key}, partition_key=key)
+
+
+def _materialize() -> list[tuple[str, str | None, Any]]:
+    """Planned and made partitions of one range run as an instance that was opened anew has them."""
+    tags = {RANGE_START_TAG: "a", RANGE_END_TAG: "c"}
+    with dg.DagsterInstance.get() as instance:
+        assert dg.materialize([parts], instance=instance, tags=tags, raise_on_error=False).success
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_materialized_partitions(parts.key) == {"a", "b", "c"}
+        records = instance.fetch_materializations(parts.key, limit=10, ascending=True).records
+        planned = instance.get_event_records(
+            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, asset_key=parts.key)
+        )
+        run = instance.all_logs(records[0].run_id)
+    made = [(record.asset_materialization, record.partition_key) for record in records]
+    assert len(planned) == len(made) == 3
+    assert [e.dagster_event_type for e in run].count(dg.DagsterEventType.ASSET_MATERIALIZATION) == 3
+    return sorted((one.asset_key.to_user_string(), key, one.metadata["key"].value) for one, key in made if one)
+
+
+@pytest.mark.requirement("T8", "P6")
+def test_events_in_batches_are_those_that_dagster_writes_one_by_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    original = SqliteEventLogStorage.store_event_batch
+
+    def counted(self: SqliteEventLogStorage, events: Sequence[dg.EventLogEntry]) -> None:
+        batches.append(len(events))
+        original(self, events)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event_batch", counted)
+    at_once = _materialize()
+    assert batches == [3, 3]
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    assert _materialize() == at_once == [("parts", key, key) for key in "abc"]
+
+
+def test_a_batch_that_fails_leaves_nothing_and_its_events_are_written_one_by_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, left = SqliteEventLogStorage.store_event, [1]
+
+    def failing(self: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
+        original(self, event)
+        if event.is_dagster_event and event.get_dagster_event().is_step_materialization and left:
+            left.pop()
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(SqliteEventLogStorage, "store_event", failing)
+    assert _materialize() == [("parts", key, key) for key in "abc"]
+    assert not left

@@ -13,8 +13,8 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.environment import Environment, RawRetention
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeError
-from crypto_lakehouse.orchestration.assets.common import asset_arguments
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.account import Counts
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
@@ -54,15 +54,19 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
             raw=RawStore(store, feed.exchange, keep=environment.raw_retention is RawRetention.KEEP),
             symbols=SymbolFilter.parse(config.symbols or environment.symbols),
             now=lambda: datetime.now(UTC),
+            remake=is_remade(context),
         )
         return PartitionStream(_made(ingest, list(context.partition_keys), context))
 
     return bronze
 
 
-def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionContext) -> Iterator[Made]:
+def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionContext) -> Iterator[Made | Unchanged]:
     for part in _explained(ingest, ingest.partitions(keys)):
-        yield Made(part.key, _explained(ingest, part.rows), partial(_about, part.counts))
+        if part.unchanged is not None:
+            yield Unchanged(part.key, part.unchanged, _about(part.counts))
+        else:
+            yield Made(part.key, _explained(ingest, part.rows), partial(_about, part.counts), part.origin)
         if part.counts.reasons:
             context.log.warning(f"{ingest.feed.name} {part.key}: quarantined {part.counts.reasons}")
 

@@ -10,13 +10,19 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.orchestration.partitions import partitions_of
+from crypto_lakehouse.pipeline.unchanged import CODE_VERSIONS
 from crypto_lakehouse.schemas import Schema
 
 OWNERS = ["team:market-data"]
 IO_MANAGER_KEY = "lake_io_manager"
 
-# Part of every asset's code version: raise a layer's number when its rows change for the same sources.
-CODE_VERSIONS = {"bronze": "1", "silver": "1", "gold": "2", "compacted": "1"}
+REMAKE_TAG = "lakehouse/remake"
+"""A run with this tag (any value) makes its partitions again even where nothing is new."""
+
+
+def is_remade(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run makes its partitions again whatever is stored."""
+    return REMAKE_TAG in context.run.tags
 
 
 def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:

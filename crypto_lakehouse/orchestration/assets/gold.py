@@ -5,18 +5,21 @@ holds never depends on the order in which days were made.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.origin import Origin
 from crypto_lakehouse.lake.partitions import MissingPartition
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_remade
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, store_partition
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold import (
@@ -27,9 +30,11 @@ from crypto_lakehouse.pipeline.gold import (
     STATES,
     ContinuousMinutes,
     MinutesPartition,
+    bars_days,
     bars_partition,
     overtaken_bars,
 )
+from crypto_lakehouse.pipeline.trade_ids import IdsPartition
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
 
@@ -68,25 +73,25 @@ def continuous_asset(
     )
     def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = ContinuousMinutes(store, market, gap_rule(environment))
+        maker = ContinuousMinutes(store, market, gap_rule(environment), is_remade(context))
         made: list[MinutesPartition] = []
 
-        def rows() -> Iterator[Made]:
+        def rows() -> Iterator[Made | Unchanged]:
             try:
                 for part in maker.days(list(context.partition_keys)):
-                    made.append(MinutesPartition(part.key, part.rows.clear(), part.gaps, part.states, part.untraded))
-                    yield Made(part.key, part.rows, _about(part))
+                    made.append(replace(part, rows=part.rows.clear()))
+                    yield stored_or_made(part, CONTINUOUS, part.rows)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         # The first output is written while it is made; it is by far the largest.
         yield dg.Output(PartitionStream(rows()), output_name=CONTINUOUS)
-        yield dg.Output(PartitionStream(Made(part.key, part.gaps) for part in made), output_name=GAPS)
-        yield dg.Output(PartitionStream(Made(part.key, part.states) for part in made), output_name=STATES)
+        yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
+        yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
         for part in maker.overtaken(made[-1]):
             context.log.info(f"{part.key} was made from another state: made anew")
             for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield rewritten(store, market, table, Made(part.key, frame))
+                yield rewritten(store, market, table, made_table(part, table, frame))
 
     return continuous
 
@@ -108,26 +113,39 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
     def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
-        yield dg.Output(PartitionStream(_bars(store, market, bars, keys)))
-        for made in _bars(store, market, bars, overtaken_bars(store, market, bars, max(keys))):
+        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_remade(context))))
+        overtaken = overtaken_bars(store, market, bars, max(keys))
+        for made in _bars(store, market, bars, overtaken, remake=True):
+            assert isinstance(made, Made)
             context.log.info(f"{made.key} is older than its minutes: made anew")
             yield rewritten(store, market, bars.table, made)
 
     return made_bars
 
 
-def _bars(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[Made]:
-    for key in keys:
+def _bars(
+    store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], remake: bool
+) -> Iterator[Made | Unchanged]:
+    for day in bars_days(store, market, bars, keys):
+        if day.unchanged is not None and not remake:
+            yield Unchanged(day.key, day.unchanged)
+            continue
         try:
-            rows = bars_partition(store, market, bars, key)
+            rows = bars_partition(store, market, bars, day.key)
         except MissingPartition as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        yield Made(key, rows, {"incomplete_bars": rows["complete"].not_().sum()})
+        yield Made(day.key, rows, origin=Origin(day.made_from, {"incomplete_bars": int(rows["complete"].not_().sum())}))
 
 
-def _about(part: MinutesPartition) -> dict[str, Any]:
-    filled = int(part.rows["is_filled"].sum())
-    return {"filled_minutes": filled, "gaps": part.gaps.height, "untraded_symbols": part.untraded}
+def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made | Unchanged:
+    """One table of a day: as it is stored, where nothing is new."""
+    stored = part.unchanged.get(table)
+    return Unchanged(part.key, stored) if stored is not None else made_table(part, table, rows)
+
+
+def made_table(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made:
+    """One table of a day, to be written."""
+    return Made(part.key, rows, origin=part.origins[table])
 
 
 def rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:

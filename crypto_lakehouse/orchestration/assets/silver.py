@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
-from typing import Any
 
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, require_partitions
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_remade
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.silver import SilverPartition, silver_partition
+from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.schemas import silver_schema
 
 
@@ -35,16 +33,15 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         store = lake.store()
         require_partitions(store, bronze, list(context.partition_keys))
 
-        def made(key: str) -> Iterator[Made]:
-            part = silver_partition(feed, key, store, datetime.now(UTC))
-            yield Made(key, part.rows, partial(_about, part))
+        def made(key: str) -> Iterator[Made | Unchanged]:
+            part = silver_partition(feed, key, store, datetime.now(UTC), is_remade(context))
+            if part.unchanged is not None:
+                yield Unchanged(key, part.unchanged)
+            else:
+                yield Made(key, part.rows, origin=part.origin)
             if part.reasons:
                 context.log.warning(f"{feed.name} {key}: refused {part.reasons}")
 
         return PartitionStream(chain.from_iterable(made(key) for key in context.partition_keys))
 
     return silver
-
-
-def _about(part: SilverPartition) -> dict[str, Any]:
-    return {"quarantined_rows": sum(part.reasons.values()), "quarantine_reasons": part.reasons}

@@ -11,10 +11,10 @@ import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.partitions import MissingPartition
-from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out
-from crypto_lakehouse.orchestration.assets.gold import rewritten
+from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out, is_remade
+from crypto_lakehouse.orchestration.assets.gold import made_table, rewritten, stored_or_made
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.trade_ids import IdsPartition, TradeIds, id_tables
@@ -44,27 +44,25 @@ def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
     )
     def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = TradeIds(store, feed)
+        maker = TradeIds(store, feed, remake=is_remade(context))
         made: list[IdsPartition] = []
 
-        def rows() -> Iterator[Made]:
+        def rows() -> Iterator[Made | Unchanged]:
             try:
                 for part in maker.days(list(context.partition_keys)):
                     made.append(part)
-                    yield Made(part.key, part.continuity, _about(part))
+                    yield stored_or_made(part, continuity, part.continuity)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         yield dg.Output(PartitionStream(rows()), output_name=continuity)
-        yield dg.Output(PartitionStream(Made(part.key, part.missing) for part in made), output_name=missing)
+        yield dg.Output(
+            PartitionStream(stored_or_made(part, missing, part.missing) for part in made), output_name=missing
+        )
         for part in maker.overtaken(made):
             context.log.info(f"{part.key} had begun with other ids of the day before: made anew")
             # The continuity last: it tells the next run that the day is in line.
-            yield rewritten(store, market, missing, Made(part.key, part.missing))
-            yield rewritten(store, market, continuity, Made(part.key, part.continuity, _about(part)))
+            yield rewritten(store, market, missing, made_table(part, missing, part.missing))
+            yield rewritten(store, market, continuity, made_table(part, continuity, part.continuity))
 
     return trade_ids
-
-
-def _about(part: IdsPartition) -> dict[str, int]:
-    return {name: int(part.continuity[name].sum()) for name in ("missing_ids", "repeated_ids")}

@@ -8,11 +8,14 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Market
-from crypto_lakehouse.orchestration.assets.common import asset_arguments
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream
+from crypto_lakehouse.lake.origin import Origin, stored_partition
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.pictures import instruments_markdown
-from crypto_lakehouse.orchestration.resources import ArchiveResource
-from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, instrument_partitions
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, instrument_partitions, instruments_made_from
+from crypto_lakehouse.pipeline.unchanged import is_current
 from crypto_lakehouse.schemas import schema_of
 
 
@@ -30,26 +33,30 @@ def instruments_asset(market: Market, policy: dg.BackfillPolicy) -> dg.AssetsDef
     )
 
     @dg.asset(**arguments, pool=f"{market.exchange}_archive")
-    def instruments(context: dg.AssetExecutionContext, archive: ArchiveResource) -> PartitionStream:
-        return PartitionStream(_made(archive, market, list(context.partition_keys)))
+    def instruments(context: dg.AssetExecutionContext, lake: LakeResource, archive: ArchiveResource) -> PartitionStream:
+        return PartitionStream(_made(lake.store(), archive, market, list(context.partition_keys), is_remade(context)))
 
     return instruments
 
 
-def _made(archive: ArchiveResource, market: Market, keys: list[str]) -> Iterator[Made]:
+def _made(
+    store: LakeStore, archive: ArchiveResource, market: Market, keys: list[str], remake: bool
+) -> Iterator[Made | Unchanged]:
     try:
         for key, rows in instrument_partitions(archive.source(), market, keys):
-            yield Made(
-                key,
-                rows,
-                {
-                    "listed_instruments": int((rows["last_day"] == date.fromisoformat(key)).sum()),
-                    "relistings": int((rows["listing"] > 1).sum()),
-                    "renamed": rows["renamed_to"].count(),
-                    "contract_types": _counts(rows),
-                    "preview": dg.MetadataValue.md(instruments_markdown(rows)),
-                },
-            )
+            facts = {
+                "listed_instruments": int((rows["last_day"] == date.fromisoformat(key)).sum()),
+                "relistings": int((rows["listing"] > 1).sum()),
+                "renamed": rows["renamed_to"].count(),
+                "contract_types": _counts(rows),
+            }
+            shown = {"preview": dg.MetadataValue.md(instruments_markdown(rows))}
+            origin = Origin(instruments_made_from(rows), facts)
+            stored = stored_partition(store, "gold", INSTRUMENTS, market.exchange, market.name, key)
+            if stored is not None and is_current(stored, origin.made_from, []) and not remake:
+                yield Unchanged(key, stored, shown)
+            else:
+                yield Made(key, rows, shown, origin)
     except ArchiveError as error:
         raise dg.Failure(f"instruments of {market.exchange}/{market.name}: {error}") from error
 

@@ -1,0 +1,91 @@
+"""What is made again where nothing is new, and where one file of 400 is: files had, bytes written, and time.
+
+Two days of 400 symbols, zips to bars, from a folder and without the raw layer, so that each file that is parsed is
+counted as it is had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.archives import FolderArchive, klines_archive
+from benchmarks.chain import make_chain
+from benchmarks.measure import Result
+from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFile
+from crypto_lakehouse.lake.store import LakeStore
+
+_SYMBOLS, _DAYS = 400, 2
+_ROUNDS = 3
+
+
+class _Counted(FolderArchive):
+    """Counts the files that are had."""
+
+    had = 0
+
+    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
+        self.had += len(files)
+        return super().fetch(files, directory)
+
+
+def run() -> Iterator[Result]:
+    """Of a second run and of one after a replaced file, in lakes that first runs made."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = klines_archive(folder / "archive", _SYMBOLS, _DAYS)
+        source = _Counted(folder / "archive")
+        seconds: dict[str, list[float]] = {"first": [], "again": [], "replaced": []}
+        for number in range(_ROUNDS):
+            lake = folder / "lake"
+            shutil.rmtree(lake, ignore_errors=True)
+            seconds["first"].append(_timed(source, lake, keys))
+            before = _written(lake)
+            source.had = 0
+            seconds["again"].append(_timed(source, lake, keys))
+            had_again, bytes_again = source.had, _bytes(_written(lake) - before)
+            _replace(folder / "archive", keys[0], neighbour=number + 1)
+            source.had = 0
+            seconds["replaced"].append(_timed(source, lake, keys))
+            had_replaced = source.had
+        first, again, replaced = (sorted(seconds[name])[_ROUNDS // 2] for name in seconds)
+    what = f"{_SYMBOLS} symbols, {_DAYS} days, zips to bars"
+    yield Result("incremental: files had by a second run", had_again, 0, True, "files", what)
+    yield Result("incremental: bytes written by a second run", bytes_again, 0, True, "bytes", what)
+    yield Result(f"incremental: files had after one of {_SYMBOLS} was replaced", had_replaced, 1, True, "files", what)
+    detail = f"{again:.2f} s, first {first:.2f} s"
+    yield Result("incremental: a second run over the first", again / first, 0.1, True, detail=detail)
+    detail = f"{replaced:.2f} s, first {first:.2f} s"
+    yield Result(
+        "incremental: a run after one replaced file over the first", replaced / first, 0.6, True, detail=detail
+    )
+
+
+def _timed(source: FolderArchive, lake: Path, keys: Sequence[str]) -> float:
+    begun = time.perf_counter()
+    make_chain(source, LakeStore.open(str(lake)), keys, keep_raw=False)
+    return time.perf_counter() - begun
+
+
+def _written(lake: Path) -> set[tuple[Path, int, int]]:
+    """Every file of the lake, its bytes, and what changes when it is written."""
+    return {(path, path.stat().st_size, path.stat().st_mtime_ns) for path in lake.rglob("*") if path.is_file()}
+
+
+def _bytes(files: set[tuple[Path, int, int]]) -> int:
+    return sum(size for _, size, _ in files)
+
+
+def _replace(archive: Path, key: str, neighbour: int) -> None:
+    """Give the middle symbol of a day the file of another one."""
+    symbols = sorted((archive / "data/futures/um/daily/klines").iterdir())
+    mine, other = (symbols[_SYMBOLS // 2 + n] / "1m" for n in (0, neighbour))
+    name, stem = f"{mine.parent.name}-1m-{key}", f"{other.parent.name}-1m-{key}"
+    # The members' names have the same length, so that one can stand for the other in a zip.
+    data = (other / f"{stem}.zip").read_bytes().replace(stem.encode(), name.encode())
+    (mine / f"{name}.zip").write_bytes(data)
+    (mine / f"{name}.zip.CHECKSUM").write_text(f"{hashlib.sha256(data).hexdigest()}  {name}.zip\n")

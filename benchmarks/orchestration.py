@@ -1,0 +1,173 @@
+"""What Dagster adds: to a partition in a range run, to the start of a process, and to a sensor that finds nothing.
+
+The run is that of ``crypto-lakehouse backfill``, with all its checks and SQLite records, on an archive of three
+symbols, so that work inside the partitions is small; taken off are the same functions called one after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+from benchmarks.archives import cli
+from benchmarks.chain import BARS, KLINES, make_chain
+from benchmarks.measure import Result, interleaved
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.catalog import Feed, feeds, partition_keys
+from crypto_lakehouse.definitions import build_defs
+from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunks
+
+_FIRST, _LAST = date(2024, 12, 1), date(2024, 12, 31)
+_DAYS = 31
+_DATES = 3_400
+# Tables of 48 feeds, of which 40 are recorded.
+_FORTY = "klines_*,funding_rates"
+_LOAD = (
+    "from crypto_lakehouse.definitions import defs; defs.get_repository_def().load_all_definitions();"
+    "print(len(list(defs.assets)))"
+)
+
+
+def run() -> Iterator[Result]:
+    """A range run, loading, and an idle tick."""
+    with tempfile.TemporaryDirectory() as name:
+        yield _range_run(Path(name))
+    yield from _loads()
+    with tempfile.TemporaryDirectory() as name:
+        yield _idle_tick(Path(name))
+
+
+def _range_run(folder: Path) -> Result:
+    wish = ["--tables", "klines_1m", "--markets", "um", "--symbols", "3", "--days", str(_DAYS)]
+    subprocess.run(
+        cli("archive", "sample", str(folder / "archive"), *wish, "--start", f"{_FIRST}"), check=True, stdout=sys.stderr
+    )
+    with served(folder / "archive") as urls:
+        took = interleaved(
+            {
+                "run": lambda: backfill(urls, Path(tempfile.mkdtemp(dir=folder))),
+                "functions": lambda: _functions(urls, Path(tempfile.mkdtemp(dir=folder))),
+            },
+            rounds=3,
+        )
+    added = (took["run"] - took["functions"]) / _DAYS
+    detail = f"{took['run']:.2f} s a run of {_DAYS} days and 7 tables, its functions alone {took['functions']:.2f} s"
+    return Result("orchestration: added to a partition in a range run", added, 0.25, True, "s", detail)
+
+
+def backfill(
+    urls: dict[str, str], folder: Path, first: date = _FIRST, last: date = _LAST, tables: str = KLINES.table
+) -> Environment:
+    """``crypto-lakehouse backfill`` of the days in one run, in this process, with a lake and records of its own."""
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    os.environ.pop("DAGSTER_HOME", None)
+    settings = Environment.load(lake_uri=str(folder / "lake"), tables=tables, bars=BARS, **urls)
+    wish = plan("binance", "um", KLINES.table, first, last, settings, datetime.now(UTC).date())
+    with chdir(folder), open_instance() as instance:
+        (outcome,) = run_chunks(wish, [wish.keys], build_defs(settings), instance, "")
+    assert not outcome.error, outcome.error
+    return settings
+
+
+def _functions(urls: dict[str, str], folder: Path) -> None:
+    keys = [f"{_FIRST.replace(day=day)}" for day in range(1, _DAYS + 1)]
+    source = BinanceArchive(urls["archive_url"], urls["archive_listing_url"])
+    make_chain(source, LakeStore.open(str(folder / "lake")), keys)
+
+
+def _loads() -> Iterator[Result]:
+    for what, tables in (("of the default tables", ""), ("of every table", "*")):
+        environment = {**os.environ, "LAKEHOUSE_TABLES": tables}
+        command = [sys.executable, "-W", "ignore", "-c", _LOAD]
+        counted = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+        load = partial(subprocess.run, command, env=environment, check=True, capture_output=True)
+        took = interleaved({"load": load}, 3)
+        detail = f"a new process with all jobs resolved, {counted} assets"
+        yield Result(f"orchestration: definitions {what}", took["load"], 5, True, "s", detail)
+
+
+@contextmanager
+def served(archive: Path) -> Iterator[dict[str, str]]:
+    """Settings for an archive that another process serves."""
+    with subprocess.Popen(
+        cli("archive", "serve", str(archive), "--port", "0"), stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        told = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
+        try:
+            yield {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in told.items()}
+        finally:
+            server.terminate()
+
+
+def _idle_tick(folder: Path) -> Result:
+    """The sensor of a feed that is up to date, beside 39 others, all of 3,400 dates.
+
+    The newest 31 dates are of a real run of 50 symbols. The older ones of the feed and those of the other feeds have
+    the same partitions in the lake and the same rows in Dagster's index, but for their names.
+    """
+    last = datetime.now(UTC).date() - timedelta(days=1)
+    first = last - timedelta(days=_DAYS - 1)
+    wish = ["--tables", "klines_1m", "--markets", "um", "--symbols", "50", "--days", f"{_DAYS}", "--start", f"{first}"]
+    subprocess.run(cli("archive", "sample", str(folder / "archive"), *wish), check=True, stdout=sys.stderr)
+    with served(folder / "archive") as urls:
+        environment = backfill(urls, folder, first, last, tables=_FORTY)
+        active = feeds(environment.table_names)[:40]
+        older = partition_keys(last - timedelta(days=_DATES - 1), first, KLINES.cadence)
+        _lengthen(folder, f"{first}", older, active)
+        defs = build_defs(environment)
+        repository = defs.get_repository_def()
+        sensor = repository.get_sensor_def("binance_um_klines_1m_sensor")
+        resources = {name: (defs.resources or {})[name] for name in ("lake", "archive")}
+        told: list[str] = []
+
+        def tick() -> None:
+            with dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources) as context:
+                told.append(sensor.evaluate_tick(context).skip_message or "requests")
+
+        with chdir(folder), open_instance() as instance:
+            assert len(instance.get_materialized_partitions(asset_key("silver", KLINES.market, KLINES.table))) == _DATES
+            took = interleaved({"tick": tick}, rounds=7)["tick"]
+        assert all("nothing new" in text for text in told), told
+    detail = f"{len(active)} feeds of {_DATES:,} dates, 50 symbols asked, 7 tables of the feed"
+    return Result("orchestration: an idle sensor tick", took, 0.5, True, "s", detail)
+
+
+def _lengthen(folder: Path, key: str, older: Sequence[str], active: Sequence[Feed]) -> None:
+    """Give every table of the lake, and Dagster's index, the dates ``older`` as they have ``key``."""
+    for pattern in ("*/klines_1m", "gold/*"):
+        for part in (folder / "lake").glob(f"{pattern}/*/*/date={key}/*.parquet"):
+            for one in older:
+                place = part.parent.with_name(f"date={one}")
+                place.mkdir()
+                os.link(part, place / part.name)
+    columns = "run_id, dagster_event_type, timestamp, step_key"
+    copied = f"INSERT INTO event_logs ({columns}, asset_key, partition, event) SELECT {columns}"
+    made = "FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+    mine = {layer: asset_key(layer, KLINES.market, KLINES.table).to_string() for layer in ("bronze", "silver")}
+    with closing(sqlite3.connect(folder / ".dagster" / "history" / "runs" / "index.db")) as index, index:
+        for one in older:
+            what = f"{copied}, asset_key, ?, replace(event, ?, ?) {made} AND partition = ?"
+            index.execute(what, (one, key, one, key))
+        for feed in active:
+            for layer in mine if feed != KLINES else ():
+                # No tick reads the text of another feed's events.
+                what = f"{copied}, ?, partition, '' {made} AND asset_key = ?"
+                index.execute(what, (asset_key(layer, feed.market, feed.table).to_string(), mine[layer]))

@@ -1,0 +1,95 @@
+"""What a stored partition was made from, kept in its Parquet footer and read back without its rows.
+
+Here belong the footer's form and reading it. What a partition is made from, and whether it has to be made again,
+is the pipeline's matter (``pipeline/unchanged.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crypto_lakehouse.lake.paths import partition_path
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import cadence_of
+
+_KEY = b"crypto_lakehouse"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """What a partition holds: rows, bytes, distinct symbols, the span of the time column (UTC), and where it is.
+
+    The span is None for an empty partition, and for bronze, whose times are still raw integers.
+    """
+
+    rows: int
+    bytes: int
+    symbols: int
+    min_time: datetime | None
+    max_time: datetime | None
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """``made_from``, a fingerprint of sources and code, and ``facts`` about the rows: names and JSON values.
+
+    Both follow from sources and code alone, since they are bytes of the partition. An empty fingerprint means that
+    the sources are not known.
+    """
+
+    made_from: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPartition:
+    """A partition of the lake as its footer tells of it; ``modified`` is when it was written (UTC)."""
+
+    info: PartitionInfo
+    origin: Origin
+    modified: datetime
+
+
+def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: datetime | None) -> Mapping[bytes, bytes]:
+    """Key and value for a Parquet footer."""
+    told = {
+        "made_from": origin.made_from,
+        "facts": dict(origin.facts),
+        "symbols": symbols,
+        "min_time": min_time.isoformat() if min_time else None,
+        "max_time": max_time.isoformat() if max_time else None,
+    }
+    return {_KEY: json.dumps(told, sort_keys=True).encode()}
+
+
+def stored_partition(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
+) -> StoredPartition | None:
+    """What the footer of a partition tells; None where there is none, where it is damaged, and where its writer
+    did not say what it was made from. Raises LakeError if the storage cannot be asked.
+    """
+    path = partition_path(layer, table, exchange, market, cadence_of(layer, table), key)
+    file = store.find(path)
+    if file is None:
+        return None
+    try:
+        with store.open_file(path) as source:
+            metadata = pq.read_metadata(source)
+    except (pa.ArrowInvalid, OSError):
+        # Gone meanwhile, cut short or overwritten: as good as none, since it is made again then.
+        return None
+    text = (metadata.metadata or {}).get(_KEY)
+    if text is None:
+        return None
+    told = json.loads(text)
+    first, last = (datetime.fromisoformat(told[name]) if told[name] else None for name in ("min_time", "max_time"))
+    info = PartitionInfo(metadata.num_rows, file.size, told["symbols"], first, last, store.polars_uri(path))
+    return StoredPartition(info, Origin(told["made_from"], told["facts"]), file.modified)

@@ -1,0 +1,47 @@
+"""The rows that a stored bronze partition already has, file by file in its order, so that they are not made again.
+
+Which files these are is told by ``unchanged.py``; what becomes of the rows, by ``bronze.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.archive.model import ArchiveFile
+from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.partitions import partition_exists
+from crypto_lakehouse.lake.pieces import read_pieces
+from crypto_lakehouse.lake.store import LakeStore
+
+
+class StoredRows:
+    """Rows of a stored partition, read once and as far as they are asked for; none where it does not exist."""
+
+    def __init__(self, store: LakeStore, feed: Feed, key: str) -> None:
+        self._files = _by_file(store, feed, key)
+        self._ahead: pl.DataFrame | None = None
+
+    def take(self, file: ArchiveFile, sha256: str) -> Iterator[pa.Table]:
+        """What was made of these bytes of a file, in order; files are asked for in the order of the table."""
+        while (rows := self._ahead if self._ahead is not None else next(self._files, None)) is not None:
+            place = (rows["symbol"][0], rows["source_key"][0])
+            self._ahead = rows if place > (file.symbol, file.key) else None
+            if self._ahead is not None:
+                return
+            if place == (file.symbol, file.key) and rows["source_sha256"][0] == sha256:
+                yield rows.to_arrow()
+
+    def close(self) -> None:
+        """Let go of the partition."""
+        self._files.close()
+
+
+def _by_file(store: LakeStore, feed: Feed, key: str) -> Generator[pl.DataFrame]:
+    where = ("bronze", feed.table, feed.exchange, feed.market.name, key)
+    if not partition_exists(store, *where):
+        return
+    for piece in read_pieces(store, *where, order="source_line" if feed.file_format.large else None):
+        yield from piece.partition_by("symbol", "source_key", "source_sha256", maintain_order=True)
