@@ -6,6 +6,7 @@ What is measured with it is in ``orchestration.py`` and ``incremental.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 
 from crypto_lakehouse.archive.model import ArchiveSource
@@ -17,7 +18,8 @@ from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES, ContinuousMinutes, bars_days, bars_partition
+from crypto_lakehouse.pipeline.day_bars import DayBars
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES, ContinuousMinutes, bars_days
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.transforms.continuous import GapRule
 
@@ -42,8 +44,9 @@ def make_chain(source: ArchiveSource, store: LakeStore, keys: Sequence[str], kee
             if table not in day.unchanged:
                 write_partition(store, "gold", table, *_PLACE, day.key, rows, day.origins[table])
     for bars in parse_bars_list(BARS):
-        for one in bars_days(store, KLINES.market, bars, keys):
-            if one.unchanged is None:
-                made = bars_partition(store, KLINES.market, bars, one.key)
+        days = [day for day in bars_days(store, KLINES.market, bars, keys) if day.unchanged is None]
+        with closing(DayBars(store, KLINES.market, [bars], [day.key for day in days])) as maker:
+            for one in days:
+                made = maker.make(one.key)[bars.table]
                 facts = {"incomplete_bars": int(made["complete"].not_().sum())}
                 write_partition(store, "gold", bars.table, *_PLACE, one.key, made, Origin(one.made_from, facts))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
 from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
-from crypto_lakehouse.catalog.bars import Bars, TimeBars
+from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.lake.bars import closing_lag
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import (
@@ -25,15 +26,18 @@ from crypto_lakehouse.lake.partitions import (
     scan_partitions,
 )
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.minutes import Minutes
+from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.continuous import SYMBOL_STATES
-from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
-from crypto_lakehouse.transforms.bars import earliest_open, time_bars
+from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, next_state, no_state
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
+# What continuous minutes are made from.
+_COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
 
@@ -72,14 +76,19 @@ class ContinuousMinutes:
 
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
         """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
-        silver = self._silver()
+        silver, ordered = self._silver(), sorted(keys)
         state, before = no_state(), ""
-        for key in sorted(keys):
-            if not before or any(before < day < key for day in silver):
-                state = self._state_before(key)
-            made = self._unchanged(key, state) or self._make(key, state)
-            state, before = made.states, key
-            yield made
+        with closing(self._minutes()) as minutes:
+            for place, key in enumerate(ordered):
+                if not before or any(before < day < key for day in silver):
+                    state = self._state_before(key)
+                made = self._unchanged(key, state)
+                if made is None:
+                    # Where a day has to be made, the next ones mostly have to as well.
+                    minutes.begin(day for day in ordered[place : place + 1 + THREADS] if day in silver)
+                    made = self._make(key, state, minutes)
+                state, before = made.states, key
+                yield made
 
     def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
         """Stored days after ``last`` that were made from another state than now, made anew.
@@ -89,16 +98,17 @@ class ContinuousMinutes:
         """
         silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
         state, before = last.states, last.key
-        for key in sorted(k for k in stored if k > last.key and k in silver):
-            state = self._roll(state, [day for day in sorted(silver) if before < day < key])
-            there = read_partition(self._store, "gold", STATES, *self._place, key)
-            if _prior(there) == fingerprint(state):
-                state = there
-            else:
-                made = self._make(key, state)
-                state = made.states
-                yield made
-            before = key
+        with closing(self._minutes()) as minutes:
+            for key in sorted(k for k in stored if k > last.key and k in silver):
+                state = self._roll(state, [day for day in sorted(silver) if before < day < key])
+                there = read_partition(self._store, "gold", STATES, *self._place, key)
+                if _prior(there) == fingerprint(state):
+                    state = there
+                else:
+                    made = self._make(key, state, minutes)
+                    state = made.states
+                    yield made
+                before = key
 
     def out_of_line(self, keys: Sequence[str]) -> list[str]:
         """Those of the stored days ``keys`` that were made from another state than they would begin with now."""
@@ -141,11 +151,11 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
         made = continuous_minutes(
-            read_partition(self._store, "silver", MINUTES, *self._place, key),
+            minutes.take(key),
             self._funding(key),
             state.select(no_state().columns),
             day_span(key),
@@ -179,6 +189,9 @@ class ContinuousMinutes:
             state = next_state(rows, state, self._rule)
         return state
 
+    def _minutes(self) -> Minutes:
+        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS)
+
     def _silver(self) -> dict[str, datetime]:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
 
@@ -190,25 +203,6 @@ class ContinuousMinutes:
         if not partition_exists(self._store, "silver", FUNDING, *self._place, month):
             return None
         return read_partition(self._store, "silver", FUNDING, *self._place, month)
-
-
-def bars_partition(store: LakeStore, market: Market, bars: Bars, key: str) -> pl.DataFrame:
-    """The bars that close on the day ``key``, from that day's continuous minutes and those before it.
-
-    Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
-    itself was never made.
-    """
-    first, end = day_span(key)
-    place = (market.exchange, market.name)
-    if not partition_exists(store, "gold", CONTINUOUS, *place, key):
-        raise lacking("gold", CONTINUOUS, market, key)
-    if isinstance(bars, TimeBars):
-        offsets = [offset for offset in bars.offsets if _closes(bars, offset, first, end)]
-        if not offsets:
-            return _empty(bars.table)
-        begin = earliest_open(bars.interval, offsets, first)
-        return time_bars(_minutes(store, place, begin, key), bars.interval, offsets, first, end)
-    return activity_bars(_minutes(store, place, month_begin(first), key), bars, first, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,19 +267,5 @@ def lacking(layer: str, table: str, market: Market, key: str) -> MissingPartitio
     )
 
 
-def _closes(bars: TimeBars, offset: timedelta, first: datetime, end: datetime) -> bool:
-    return earliest_open(bars.interval, [offset], first) != earliest_open(bars.interval, [offset], end)
-
-
-def _minutes(store: LakeStore, place: tuple[str, str], begin: datetime, key: str) -> pl.DataFrame:
-    there = list_keys(store, "gold", CONTINUOUS, *place)
-    wanted = partition_keys(begin.date(), parse_partition(key, Cadence.DAILY)[1], Cadence.DAILY)
-    keys: Sequence[str] = [k for k in wanted if k in there]
-    rows = scan_partitions(store, "gold", CONTINUOUS, *place, keys)
-    return rows.filter(pl.col("open_time") >= begin).drop("date").collect()
-
-
 def _empty(table: str) -> pl.DataFrame:
-    empty = pl.from_arrow(schema_of("gold", table).arrow.empty_table())
-    assert isinstance(empty, pl.DataFrame)
-    return empty
+    return pl.DataFrame(schema_of("gold", table).arrow.empty_table())

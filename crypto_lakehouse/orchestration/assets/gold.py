@@ -5,6 +5,7 @@ holds never depends on the order in which days were made.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.day_bars import DayBars
 from crypto_lakehouse.pipeline.gold import (
     CONTINUOUS,
     FUNDING,
@@ -31,7 +33,6 @@ from crypto_lakehouse.pipeline.gold import (
     ContinuousMinutes,
     MinutesPartition,
     bars_days,
-    bars_partition,
     overtaken_bars,
 )
 from crypto_lakehouse.pipeline.trade_ids import IdsPartition
@@ -126,15 +127,18 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
 def _bars(
     store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], remake: bool
 ) -> Iterator[Made | Unchanged]:
-    for day in bars_days(store, market, bars, keys):
-        if day.unchanged is not None and not remake:
-            yield Unchanged(day.key, day.unchanged)
-            continue
-        try:
-            rows = bars_partition(store, market, bars, day.key)
-        except MissingPartition as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
-        yield Made(day.key, rows, origin=Origin(day.made_from, {"incomplete_bars": int(rows["complete"].not_().sum())}))
+    days = list(bars_days(store, market, bars, keys))
+    with closing(DayBars(store, market, [bars], [day.key for day in days if remake or not day.unchanged])) as maker:
+        for day in days:
+            if day.unchanged is not None and not remake:
+                yield Unchanged(day.key, day.unchanged)
+                continue
+            try:
+                rows = maker.make(day.key)[bars.table]
+            except MissingPartition as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            facts = {"incomplete_bars": int(rows["complete"].not_().sum())}
+            yield Made(day.key, rows, origin=Origin(day.made_from, facts))
 
 
 def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made | Unchanged:

@@ -1,0 +1,124 @@
+"""Klines of many symbols and days for benchmarks of the gold layer: a lake's silver, and the legacy way's folders.
+
+Random but realistic: prices walk in ticks, volumes are skewed, some minutes are quiet or missing, and a few symbols
+pause for days. What is measured with them is in ``bars.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.legacy_bars import KLINE_COLUMNS
+from crypto_lakehouse.catalog import FEEDS, Cadence, partition_keys
+from crypto_lakehouse.lake.partitions import scan_partitions, write_partition
+from crypto_lakehouse.lake.store import LakeStore
+
+MARKET = FEEDS["binance", "um", "klines_1m"].market
+FIRST = date(2024, 11, 1)
+_PLACE = (MARKET.exchange, MARKET.name)
+_MINUTES = 1440
+_PAUSE = range(9, 13)  # days on which every fiftieth symbol is not traded
+_MISSING = 0.002  # share of minutes that have no row
+_SYMBOLS_AT_ONCE = 20
+
+
+def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
+    """silver.klines_1m and silver.funding_rates of um; gives the days' keys."""
+    random = np.random.default_rng(7)
+    keys = partition_keys(FIRST, FIRST + timedelta(days=days), Cadence.DAILY)
+    prices = np.exp(random.normal(0, 3, symbols))
+    for number, key in enumerate(keys):
+        write_partition(store, "silver", "klines_1m", *_PLACE, key, _day(random, key, prices, number in _PAUSE))
+    months = sorted({key[:7] for key in keys})
+    for month in months:
+        events = _funding(random, symbols, [key for key in keys if key.startswith(month)])
+        write_partition(store, "silver", "funding_rates", *_PLACE, month, events)
+    return keys
+
+
+def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) -> None:
+    """The same rows as the legacy way has them: a Parquet of klines and one of funding rates per symbol."""
+    klines.mkdir(parents=True)
+    funding.mkdir(parents=True)
+    rows = scan_partitions(store, "silver", "klines_1m", *_PLACE, keys)
+    rates = scan_partitions(store, "silver", "funding_rates", *_PLACE, sorted({key[:7] for key in keys}))
+    events = rates.select("symbol", candle_begin_time="funding_hour", funding_rate="funding_rate").collect()
+    symbols = events["symbol"].unique().sort()
+    for begin in range(0, len(symbols), _SYMBOLS_AT_ONCE):
+        some = symbols[begin : begin + _SYMBOLS_AT_ONCE]
+        # Whole ranges, not sets, so that row groups of other symbols are not read.
+        chosen = rows.filter(pl.col("symbol").is_between(pl.lit(some[0]), pl.lit(some[-1]))).collect()
+        for (symbol,), part in chosen.partition_by("symbol", as_dict=True).items():
+            part.sort("open_time").select(*KLINE_COLUMNS).rename(KLINE_COLUMNS).write_parquet(
+                klines / f"{symbol}.parquet"
+            )
+    for (symbol,), part in events.partition_by("symbol", as_dict=True, include_key=False).items():
+        part.write_parquet(funding / f"{symbol}.parquet")
+
+
+def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool) -> pl.DataFrame:
+    """A day of all symbols; ``prices`` are those at its begin, and at its end afterwards."""
+    shape = (len(prices), _MINUTES)
+    tick = 10.0 ** np.floor(np.log10(prices) - 4)[:, None]
+
+    def ticks(values: np.ndarray) -> np.ndarray:
+        # Divided by a whole number where the tick is a fraction, as a parser rounds what is written with decimals.
+        steps = np.maximum(np.round(values / tick), 1)
+        return np.where(tick < 1, steps / np.round(1 / tick), steps * np.round(tick))
+
+    close = ticks(prices[:, None] * np.exp(np.cumsum(random.normal(0, 5e-4, shape), axis=1)))
+    opened = np.concatenate([ticks(prices[:, None]), close[:, :-1]], axis=1)
+    prices[:] = close[:, -1]
+    spread = np.abs(random.normal(0, 3e-4, (2, *shape)))
+    trades = random.poisson(random.lognormal(3, 1.2, shape))
+    quiet = trades == 0
+    opened[quiet] = close[quiet]
+    high = np.where(quiet, close, ticks(np.maximum(opened, close) * (1 + spread[0])))
+    low = np.where(quiet, close, ticks(np.minimum(opened, close) * (1 - spread[1])))
+    base = np.round(trades * random.lognormal(0, 1, shape) / prices[:, None] * 100, 3) + 0.001 * ~quiet
+    share = random.random(shape)
+    there = random.random(shape) > _MISSING
+    if pause:
+        there[7::50] = False
+    values = {
+        "open": opened,
+        "high": high,
+        "low": low,
+        "close": close,
+        "base_volume": base,
+        "quote_volume": np.round(base * (opened + close) / 2, 5),
+        "trade_count": trades,
+        "taker_buy_base_volume": np.round(base * share, 3),
+        "taker_buy_quote_volume": np.round(base * share * close, 5),
+    }
+    place, minute = np.nonzero(there)
+    times = np.datetime64(key, "us") + minute * np.timedelta64(1, "m").astype("timedelta64[us]")
+    return pl.DataFrame(
+        {
+            "symbol": _symbols(len(prices)).gather(place),
+            "open_time": pl.Series(times).dt.replace_time_zone("UTC"),
+            "close_time": pl.Series(times + np.timedelta64(59_999_000, "us")).dt.replace_time_zone("UTC"),
+            **{name: matrix[there] for name, matrix in values.items()},
+        }
+    ).with_columns(contracts=pl.lit(None, pl.Int64), source=pl.lit("archive_daily"))
+
+
+def _symbols(count: int) -> pl.Series:
+    return pl.Series("symbol", [f"S{place:04}USDT" for place in range(count)])
+
+
+def _funding(random: np.random.Generator, symbols: int, keys: list[str]) -> pl.DataFrame:
+    hours = [datetime.fromisoformat(key).replace(tzinfo=UTC) + timedelta(hours=h) for key in keys for h in (0, 8, 16)]
+    times = pl.Series("funding_hour", hours, pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame(_symbols(symbols)).join(pl.DataFrame(times), how="cross")
+    return rows.with_columns(
+        funding_time=pl.col("funding_hour") + pl.duration(milliseconds=3),
+        interval_hours=pl.lit(8, pl.Int64),
+        funding_rate=pl.Series(np.round(random.normal(1e-4, 1e-4, rows.height), 8)),
+        mark_price=pl.lit(None, pl.Float64),
+        source=pl.lit("archive_monthly"),
+    )

@@ -1,0 +1,40 @@
+"""The same work on many things in a few threads, results in order, in bounded memory.
+
+Here belong the threads. What is read, made or written in them is told by the modules that use them; one thread that
+works ahead of another is in ``ahead.py``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+THREADS = 2
+"""Days that are worked on at once: each of them keeps a core busy with decoding or encoding."""
+
+
+def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
+    """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken.
+
+    What ``work`` raises is raised where its result would have been taken; items behind it are not begun then.
+
+    >>> list(side_by_side(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    with ThreadPoolExecutor(threads, "lakehouse-side") as pool:
+        begun: deque[Future[B]] = deque()
+        try:
+            for item in items:
+                if len(begun) == threads:
+                    yield begun.popleft().result()
+                begun.append(pool.submit(work, item))
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
