@@ -18,6 +18,7 @@ from crypto_lakehouse.lake.partitions import Frame, Rows, list_keys, scan_partit
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.side_by_side import side_by_side
 
 _PREVIEW_ROWS = 200_000
 _SECONDS_BETWEEN_LINES = 5.0
@@ -47,10 +48,13 @@ class Unchanged:
 
 
 class PartitionStream:
-    """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself."""
+    """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself.
 
-    def __init__(self, made: Iterable[Made | Unchanged]) -> None:
-        self._made = made
+    ``at_once`` of them are written side by side: more than one only where rows are frames, not made while written.
+    """
+
+    def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1) -> None:
+        self._made, self.at_once = made, at_once
 
     def __iter__(self) -> Iterator[Made | Unchanged]:
         return iter(self._made)
@@ -80,24 +84,32 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         store = self.lake.store()
         where = slice_of(context.asset_key)
         told = time.monotonic()
-        for number, made in enumerate(self._stream(expected, obj), start=1):
-            if made.key not in missing:
-                raise dg.Failure(
-                    f"{context.asset_key.to_user_string()} gave partition {made.key}, which this run is not for"
-                    " or which came already; nothing was written for it",
-                    allow_retries=False,
-                )
+        stream = self._stream(expected, obj)
+
+        def awaited() -> Iterator[Made | Unchanged]:
+            for made in stream:
+                if made.key not in missing:
+                    raise dg.Failure(
+                        f"{context.asset_key.to_user_string()} gave partition {made.key}, which this run is not for"
+                        " or which came already; nothing was written for it",
+                        allow_retries=False,
+                    )
+                missing.discard(made.key)
+                yield made
+
+        def stored(made: Made | Unchanged) -> tuple[str, PartitionInfo, dict[str, Any], str]:
             if isinstance(made, Unchanged):
-                info, metadata, how = made.stored.info, _unchanged(made), ", unchanged"
-            else:
-                (info, metadata), how = store_partition(store, *where, made), ""
-            missing.discard(made.key)
-            context.step_context.add_asset_metadata(metadata, context.asset_key, made.key)
+                return made.key, made.stored.info, _unchanged(made), ", unchanged"
+            return made.key, *store_partition(store, *where, made), ""
+
+        done = side_by_side(stored, awaited(), stream.at_once)
+        for number, (key, info, metadata, how) in enumerate(done, start=1):
+            context.step_context.add_asset_metadata(metadata, context.asset_key, key)
             # Each line of the log is a record of its own, which takes longer than a small partition.
-            if not missing or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            if number == len(expected) or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
                 told = time.monotonic()
                 text = f"{info.rows:,} rows of {info.symbols} symbols{how}"
-                context.log.info(f"{made.key} ({number} of {len(expected)}): {text}")
+                context.log.info(f"{key} ({number} of {len(expected)}): {text}")
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"
@@ -106,13 +118,13 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             )
 
     @staticmethod
-    def _stream(expected: list[str], obj: Any) -> Iterable[Made | Unchanged]:
+    def _stream(expected: list[str], obj: Any) -> PartitionStream:
         if isinstance(obj, PartitionStream):
             return obj
         if isinstance(obj, Mapping):
-            return (Made(key, rows) for key, rows in obj.items())
+            return PartitionStream(Made(key, rows) for key, rows in obj.items())
         if isinstance(obj, pl.DataFrame) and len(expected) == 1:
-            return (Made(expected[0], obj),)
+            return PartitionStream([Made(expected[0], obj)])
         raise dg.Failure(
             f"cannot store a {type(obj).__name__} for {len(expected)} partitions: return a PartitionStream,"
             " a mapping of partition key to frame, or one frame for one partition",

@@ -19,13 +19,17 @@ THREADS = 2
 
 
 def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
-    """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken.
+    """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken. With one thread
+    each is done before the next one is asked for, in the caller's own.
 
     What ``work`` raises is raised where its result would have been taken; items behind it are not begun then.
 
     >>> list(side_by_side(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
+    if threads == 1:
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(threads, "lakehouse-side") as pool:
         begun: deque[Future[B]] = deque()
         try:
