@@ -51,20 +51,20 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
     for feed in active:
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
-        checks += table_checks("silver", feed.market, feed.table, feed.cadence)
+        checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed), *archive_checks(feed, environment)]
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
             made.append(continuous_asset(feed.market, with_funding, environment, policy))
             made += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
             for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
-                checks += table_checks("gold", feed.market, table, Cadence.DAILY)
+                checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
             checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
             checks.append(carry_check(feed.market, gap_rule(environment)))
         if feed.table in NUMBERED:
             made.append(trade_ids_asset(feed, policy))
             for table in id_tables(feed.table):
-                checks += table_checks("gold", feed.market, table, feed.cadence)
+                checks.append(table_checks("gold", feed.market, table, feed.cadence))
             with_minutes = any(f.table == MINUTES and f.market is feed.market for f in active)
             checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
         assets += made
@@ -72,7 +72,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
     # No feed of the sensors: the newest partition answers for all days, and the daily schedule makes it.
     for market in markets_with_instruments(active):
         assets.append(instruments_asset(market, policy))
-        checks += table_checks("gold", market, INSTRUMENTS, Cadence.DAILY)
+        checks.append(table_checks("gold", market, INSTRUMENTS, Cadence.DAILY))
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",

@@ -90,13 +90,27 @@ class Folder:
                 break
             if name.endswith("/"):
                 page.common_prefixes.append(name)
-            elif (opened := self.open(name)) is not None:
-                with opened.handle:
-                    page.contents.append(Entry(name, opened.size, opened.modified, opened.etag))
+            elif (entry := self._entry(name)) is not None:
+                page.contents.append(entry)
             else:
                 continue
             page.last = name
         return page
+
+    def _entry(self, key: str) -> Entry | None:
+        """The entry of a key of ``_names``, which goes through no link; only a file that changed is opened."""
+        try:
+            state = (self.root / key).stat()
+        except OSError:
+            return None
+        known = self._etags.get(key)
+        if known is not None and known[:2] == (state.st_mtime_ns, state.st_size):
+            return Entry(key, state.st_size, state.st_mtime, known[2])
+        opened = self.open(key)
+        if opened is None:
+            return None
+        with opened.handle:
+            return Entry(key, opened.size, opened.modified, opened.etag)
 
     def _names(self, base: str, prefix: str, marker: str, fold: bool) -> Iterator[str]:
         """Keys after ``marker`` in byte order; with ``fold``, folders below the prefix as ``name/``."""

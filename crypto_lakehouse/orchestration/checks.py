@@ -87,31 +87,33 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     return [(symbol, f"{n} rows break the price or volume rules") for symbol, n in per_symbol.iter_rows()]
 
 
-def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> list[dg.AssetChecksDefinition]:
-    """Checks of what is stored: schema, primary key and, for tables with prices, the price rules."""
-    schema = schema_of(layer, table)
+def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg.AssetChecksDefinition:
+    """Checks of what is stored: schema, primary key and, for tables with prices, the price rules; in one reading."""
+    schema, asset = schema_of(layer, table), asset_key(layer, market, table)
     checks: dict[str, RowCheck] = {"schema": check_schema, "primary_key": check_primary_key}
     if "high" in schema.column_names:
         checks["ohlc"] = check_prices
-    return [_stored_check(name, layer, market, table, cadence, check) for name, check in checks.items()]
 
-
-def _stored_check(
-    name: str, layer: str, market: Market, table: str, cadence: Cadence, check: RowCheck
-) -> dg.AssetChecksDefinition:
-    schema = schema_of(layer, table)
-
-    @dg.asset_check(name=name, asset=asset_key(layer, market, table), description=(check.__doc__ or "").split("\n")[0])
-    def stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+    @dg.multi_asset_check(
+        name=f"{asset.to_python_identifier()}_rows",
+        specs=[
+            dg.AssetCheckSpec(name, asset=asset, description=(check.__doc__ or "").split("\n")[0])
+            for name, check in checks.items()
+        ],
+        can_subset=True,
+    )
+    def rows_stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         store = lake.store()
         keys = keys_to_check(context, store, layer, market, table, cadence)
-        found: list[Finding] = []
+        found: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
         for key in keys:
             for rows in _in_pieces(store, (layer, table, market.exchange, market.name, key), schema):
-                found += [(key, symbol, what) for symbol, what in check(rows, schema)]
-        return result(found, keys, dg.AssetCheckSeverity.ERROR)
+                for name, findings in found.items():
+                    findings += [(key, symbol, what) for symbol, what in checks[name](rows, schema)]
+        for name, findings in found.items():
+            yield result(findings, keys, dg.AssetCheckSeverity.ERROR, dg.AssetCheckKey(asset, name))
 
-    return stored
+    return rows_stored
 
 
 def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: Schema) -> Iterator[pl.DataFrame]:
@@ -287,8 +289,10 @@ def keys_to_check(
     return sorted(set(keys) & set(stored))
 
 
-def result(found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    """Result with a table of the findings, the first ones shown, all counted."""
+def result(
+    found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity, check: dg.AssetCheckKey | None = None
+) -> dg.AssetCheckResult:
+    """Result with a table of the findings, the first ones shown, all counted; of ``check``, if a step has several."""
     lines = ["| partition | symbol | finding |", "|---|---|---|"]
     lines += [f"| {key} | {symbol} | {str(what).replace('|', '/')} |" for key, symbol, what in found[:_SHOWN]]
     more = f"\n\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -302,7 +306,14 @@ def result(found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverit
         failing = sorted({key for key, _, _ in found})
         metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
     text = f"{len(found)} findings" if found else "no findings"
-    return dg.AssetCheckResult(passed=not found, severity=severity, metadata=metadata, description=text)
+    return dg.AssetCheckResult(
+        passed=not found,
+        asset_key=check and check.asset_key,
+        check_name=check and check.name,
+        severity=severity,
+        metadata=metadata,
+        description=text,
+    )
 
 
 def _made_keys(store: LakeStore, feed: Feed) -> list[str]:

@@ -1,7 +1,8 @@
-"""Dagster's own SQLite storage, with batches of events written in one transaction.
+"""Dagster's own SQLite storage, that opens its databases less often.
 
-A range run plans and records an event for every partition of every table, in batches; Dagster's SQLite storage opens,
-commits and closes two databases three times for each of them, which takes longer than making a small partition.
+A range run plans and records an event for every partition of every table, in batches. Dagster's SQLite storage opens,
+commits and closes two databases for each event, with a new engine that has no statement prepared yet, which takes
+longer than making a small partition.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from dagster import EventLogEntry
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy.engine import Connection
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import NullPool
+
+# Databases whose engines are kept: each run has one, and there is one more for all.
+_ENGINES = 8
 
 
 class SqliteStorage(DagsterSqliteStorage):
@@ -23,18 +31,19 @@ class SqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, folder: Path, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(str(folder), inst_data)
-        self._event_log_storage = _BatchedEvents(str(folder / "history" / "runs"))
+        self._event_log_storage = _Events(str(folder / "history" / "runs"))
 
 
-class _BatchedEvents(SqliteEventLogStorage):
-    """Dagster's event log: within a batch, each database is opened once and committed at the end."""
+class _Events(SqliteEventLogStorage):
+    """Dagster's event log: engines are kept, and within a batch each database is opened and committed once."""
 
     def __init__(self, base_dir: str) -> None:
+        self._engine = lru_cache(_ENGINES)(self._new_engine)
+        self._batch: ExitStack | None = None
+        self._open: dict[str, Connection] = {}
         super().__init__(base_dir)
         # A batch holds it while each event takes it again.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
-        self._batch: ExitStack | None = None
-        self._open: dict[str, Connection] = {}
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events one by one; all of them or, after an error, none."""
@@ -49,10 +58,18 @@ class _BatchedEvents(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
+            if shard not in self._initialized_dbs:
+                # Makes the database where it is not there.
+                with super()._connect(shard):
+                    pass
             if self._batch is None:
-                with super()._connect(shard) as connection:
+                with self._engine(shard).begin() as connection:
                     yield connection
                 return
             if shard not in self._open:
-                self._open[shard] = self._batch.enter_context(super()._connect(shard))
+                self._open[shard] = self._batch.enter_context(self._engine(shard).begin())
             yield self._open[shard]
+
+    def _new_engine(self, shard: str) -> Engine:
+        url, timeout = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        return create_engine(url, poolclass=NullPool, connect_args=timeout)
