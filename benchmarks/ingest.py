@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
@@ -97,7 +98,8 @@ def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
 def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
     numbers = count()
     serve = [*cli("archive", "serve", str(folder / "archive"), "--port", "0")]
-    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server, ExitStack() as end:
+        end.callback(server.terminate)
         assert server.stdout is not None
         server.stdout.readline()
         urls = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
@@ -107,7 +109,8 @@ def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
         fetched = [
             file for file in FolderArchive(folder / "archive").fetch(files, folder) if isinstance(file, FetchedFile)
         ]
-        batches = [fetched[at : at + _TOGETHER] for at in range(0, len(fetched), _TOGETHER)]
+        of_days = [[file for file in fetched if file.file.period == day] for day in days]
+        batches = [day[at : at + _TOGETHER] for day in of_days for at in range(0, len(day), _TOGETHER)]
         read = [made for batch in batches for made in read_together(KLINES, batch) if isinstance(made, Reading)]
 
         def fetch() -> None:
@@ -133,7 +136,6 @@ def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
             },
             rounds=3,
         )
-        server.terminate()
     whole = seconds.pop("whole")
     words = ", ".join(f"{name} {taken:.2f} s" for name, taken in seconds.items())
     yield Result(

@@ -17,6 +17,8 @@ from benchmarks.measure import Result
 RATIOS = Path(__file__).with_name("ratios.json")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
+_HEAD = "| what | measured | goal | | medians |"
+
 TOLERANCE = 0.25
 """Share by which a figure may be worse than the kept one: medians of ratios differ by so much on a shared machine."""
 
@@ -50,12 +52,6 @@ def line(result: Result) -> str:
     return f"| {result.name} | {result.value:.2f} {result.unit} | {goal} | {verdict} | {result.detail} |"
 
 
-def table(results: Sequence[Result]) -> str:
-    """All results as a Markdown table."""
-    head = "| what | measured | goal | | medians |\n|---|---|---|---|---|"
-    return "\n".join([head, *map(line, results)])
-
-
 def machine() -> str:
     """What the figures were measured on: processors, memory, Python and the libraries that do the work."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
@@ -66,13 +62,17 @@ def machine() -> str:
     )
 
 
-def keep(results: Sequence[Result], command: str) -> None:
-    """Write ``RESULTS.md`` and ``ratios.json``; figures of other areas stay in the latter."""
+def keep(results: Sequence[Result]) -> None:
+    """Write ``RESULTS.md`` and ``ratios.json``; figures that were not measured now stay in both."""
     kept = kept_ratios() | {result.name: round(result.value, 3) for result in results if result.guarded}
     RATIOS.write_text(json.dumps(dict(sorted(kept.items())), indent=2) + "\n")
+    before = RESULTS.read_text().splitlines() if RESULTS.is_file() else []
+    rows = {text.split(" | ")[0]: text for text in before if text.startswith("| ") and text != _HEAD}
+    rows |= {line(result).split(" | ")[0]: line(result) for result in results}
     RESULTS.write_text(
-        f"# Results of the benchmarks\n\n`{command}` on {machine()}. Ratios of medians over interleaved runs; what each"
-        f" is, is told by the modules in `benchmarks/`.\n\n{table(results)}\n"
+        f"# Results of the benchmarks\n\n`make bench KEEP=--keep` (or areas one by one: `python -m benchmarks ingest"
+        f" --keep`) on {machine()}. Ratios of medians over interleaved runs; what each is, is told by the modules in"
+        f" `benchmarks/`.\n\n" + "\n".join([_HEAD, "|---|---|---|---|---|", *rows.values()]) + "\n"
     )
 
 
