@@ -98,8 +98,8 @@ def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
 def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
     numbers = count()
     serve = [*cli("archive", "serve", str(folder / "archive"), "--port", "0")]
-    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server, ExitStack() as end:
-        end.callback(server.terminate)
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server, ExitStack() as ending:
+        ending.callback(server.terminate)
         assert server.stdout is not None
         server.stdout.readline()
         urls = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
