@@ -7,13 +7,15 @@ kept is in ``report.py``.
 from __future__ import annotations
 
 import gc
-import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,14 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_
 def peak_mib(module: str, *arguments: str) -> float:
     """Peak resident MiB of ``python -m module arguments`` in a process of its own, which must succeed."""
     process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # Not what wait() tells: to the kernel a new process begins with the peak of the one that started it.
+    peak = 0
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        with suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            peak = int(found[1]) if found else peak
+        time.sleep(0.01)
     if process.returncode:
         raise RuntimeError(f"python -m {module} {' '.join(arguments)} ended with {process.returncode}")
-    return usage.ru_maxrss / 1024
+    return peak / 1024
