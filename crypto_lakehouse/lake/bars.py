@@ -20,7 +20,8 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
-from crypto_lakehouse.transforms.bars import earliest_open, time_bars
+from crypto_lakehouse.transforms.bars import time_bars
+from crypto_lakehouse.transforms.windows import earliest_open
 
 CONTINUOUS = "continuous_1m"
 _DAY = timedelta(days=1)

@@ -20,7 +20,8 @@ from crypto_lakehouse.pipeline.minutes import Minutes
 from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
-from crypto_lakehouse.transforms.bars import earliest_open, time_bars_of_kinds
+from crypto_lakehouse.transforms.bars import time_bars_of_kinds
+from crypto_lakehouse.transforms.windows import earliest_open
 
 _DAY = timedelta(days=1)
 # A bar's VWAP is made of sums, not of the minutes' own.
@@ -79,8 +80,7 @@ class DayBars:
         days = partition_keys(opening.date(), _midnight(key).date() + _DAY, Cadence.DAILY)
         known = {day: rows for day, (since, rows) in self._kept.items() if since <= max(opening, _midnight(day))}
         wanted = [day for day in days if day in self._there]
-        self._minutes.begin([day for day in wanted if day not in known])
-        self._minutes.begin(self._next(key))
+        self._minutes.begin([*(day for day in wanted if day not in known), *self._next(key)])
         return {day: known[day] if day in known else self._minutes.take(day) for day in wanted}
 
     def _next(self, key: str) -> list[str]:

@@ -32,15 +32,13 @@ class Minutes:
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, keys: Iterable[str]) -> None:
-        """Begin to read these days, which will be taken."""
-        for key in keys:
-            if key not in self._begun:
-                self._begun[key] = self._pool.submit(self._read, key)
+        """Begin to read these days, which are going to be taken; forget others that were not."""
+        self._begun = {key: self._begun.get(key) or self._pool.submit(self._read, key) for key in keys}
 
     def take(self, key: str) -> pl.DataFrame:
         """The rows of a day, in order. Raises MissingPartition if it does not exist."""
-        self.begin([key])
-        return self._begun.pop(key).result()
+        begun = self._begun.pop(key, None)
+        return begun.result() if begun else self._read(key)
 
     def _read(self, key: str) -> pl.DataFrame:
         with open_partition(self._store, self._layer, self._table, *self._place, key) as source:

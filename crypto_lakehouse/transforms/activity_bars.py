@@ -12,10 +12,11 @@ import polars as pl
 
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
-from crypto_lakehouse.transforms.bars import bar_columns, bar_vwap
+from crypto_lakehouse.transforms.bars import bar_vwap
 
 _AMOUNTS = {"dollar": "quote_volume", "volume": "base_volume", "tick": "trade_count"}
 _SERIES = ("symbol", "month", "segment")
+_SUMS = ("base_volume", "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume")
 _LAST_OF_MINUTE = timedelta(minutes=1, microseconds=-1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -68,12 +69,29 @@ def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:
         numbered.group_by(*_SERIES, "number", maintain_order=True)
         .agg(
             pl.col("open_time").first(),
-            *bar_columns(),
+            *_of_minutes(),
             close_time=pl.col("open_time").last() + _LAST_OF_MINUTE,
             complete=pl.col("reached").last() > pl.col("number").last(),
         )
         .with_columns(vwap=bar_vwap())
     )
+
+
+def _of_minutes() -> list[pl.Expr]:
+    """What a bar says of its minutes, which must be in order of time."""
+    traded = pl.col("open_time").filter(~pl.col("is_filled"))
+    return [
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col(_SUMS).sum(),
+        pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()).alias("contracts"),
+        traded.first().alias("first_minute"),
+        traded.last().alias("last_minute"),
+        pl.len().cast(pl.Int64).alias("n_minutes"),
+        pl.col("is_filled").sum().cast(pl.Int64).alias("n_filled"),
+    ]
 
 
 def _rest_known_at() -> pl.Expr:

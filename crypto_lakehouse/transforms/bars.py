@@ -18,12 +18,9 @@ from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.transforms.minute_grid import Matrices, Reducer, Series, matrices
 from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array
-from crypto_lakehouse.transforms.windows import MINUTE, Windows, earliest_open, windows
-
-__all__ = ["bar_columns", "bar_vwap", "earliest_open", "time_bars"]
+from crypto_lakehouse.transforms.windows import MINUTE, Windows, windows
 
 _FLOAT_SUMS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
-_SUMS = (*_FLOAT_SUMS, "trade_count")
 # What is not known on every market: columns of bars, and how many of a bar's minutes lack it.
 _NOT_EVERYWHERE = (
     *("contracts", "unknown_contracts", "unknown_funding"),
@@ -80,23 +77,6 @@ def time_bars_of_kinds(
     return [_frame(series, parts) if parts else _no_bars() for parts in made]
 
 
-def bar_columns() -> list[pl.Expr]:
-    """What every kind of bar says of its minutes, which must be in order of time: to be aggregated by bar."""
-    traded = pl.col("open_time").filter(~pl.col("is_filled"))
-    return [
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col(_SUMS).sum(),
-        pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()).alias("contracts"),
-        traded.first().alias("first_minute"),
-        traded.last().alias("last_minute"),
-        pl.len().cast(pl.Int64).alias("n_minutes"),
-        pl.col("is_filled").sum().cast(pl.Int64).alias("n_filled"),
-    ]
-
-
 def bar_vwap() -> pl.Expr:
     """VWAP of a bar from its sums, held within [low, high] because they are rounded; null without volume."""
     vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
@@ -149,6 +129,9 @@ class _Columns:
 def _bars(columns: _Columns, part: Matrices, reducer: Reducer) -> dict[str, Array]:
     """Bars of some series, series by series, as arrays; times are minutes since 1970-01-01, -1 where there is none."""
     row = np.arange(part.length, dtype=np.int32)[:, None]
+    opening = np.concatenate([np.arange(grid.begin, grid.end, grid.length) for grid in reducer.grids])[:, None]
+    length = reducer.grids[0].length
+    shape = (len(opening), len(part.series))
 
     def of(name: str, absent: float | bool) -> Array:
         return part.of(name, columns[name], absent)
@@ -159,10 +142,14 @@ def _bars(columns: _Columns, part: Matrices, reducer: Reducer) -> dict[str, Arra
         return reducer.exact(np.add, flags, np.int64)
 
     def first(flags: Array) -> Array:
+        if flags.all():
+            return np.broadcast_to(opening - part.begin, shape)
         found = reducer.exact(np.minimum, np.where(flags, row, _NEVER))
         return np.where(found == _NEVER, -1, found)
 
     def last(flags: Array) -> Array:
+        if flags.all():
+            return np.broadcast_to(opening - part.begin + length - 1, shape)
         return reducer.exact(np.maximum, np.where(flags, row, np.int32(-1)))
 
     def at(matrix: Array, rows: Array) -> Array:
@@ -195,18 +182,14 @@ def _bars(columns: _Columns, part: Matrices, reducer: Reducer) -> dict[str, Arra
         made["funding_count"] = count(of("has_funding", False))
         made["unknown_funding"] = count(part.of("unknown funding_rate", columns.nulls("funding_rate"), False))
         summed["funding_sum"] = "funding_rate"
-    matrices_of = [of(name, 0.0) for name in summed.values()]
-    made |= zip(summed, reducer.sums(matrices_of, there), strict=True)
+    made |= zip(summed, reducer.sums([of(name, 0.0) for name in summed.values()], there), strict=True)
 
-    grids, shape = reducer.grids, made["n_minutes"].shape
-    of_window = {
-        "window": np.concatenate([np.arange(grid.begin, grid.end, grid.length) for grid in grids]),
-        "length": np.repeat([grid.length for grid in grids], [grid.count for grid in grids]),
-        "offset": np.repeat([grid.offset // MINUTE for grid in grids], [grid.count for grid in grids]),
-    }
-    made |= {name: np.broadcast_to(values[:, None], shape) for name, values in of_window.items()}
-    made["series"] = np.broadcast_to(part.series, shape)
+    made |= {"window": np.broadcast_to(opening, shape), "length": np.broadcast_to(length, shape)}
+    offsets = [np.full((grid.count, 1), grid.offset // MINUTE) for grid in reducer.grids]
+    made |= {"offset": np.broadcast_to(np.concatenate(offsets), shape), "series": np.broadcast_to(part.series, shape)}
     chosen = made["n_minutes"].T > 0
+    if chosen.all():
+        return {name: values.T.ravel() for name, values in made.items()}
     return {name: values.T[chosen] for name, values in made.items()}
 
 

@@ -19,7 +19,7 @@ from crypto_lakehouse.transforms.runs import (
     Flags,
     Floats,
     Ints,
-    in_order,
+    Ordered,
     minutes_of,
     run_begins,
     run_keys,
@@ -136,9 +136,10 @@ class _Last:
 class _Walk:
     """Traded minutes in order of symbol and time, each with the one before it. Times are minutes since 1970-01-01.
 
-    ``row`` is the place of each in ``candles``, which are in the same order.
-    ``symbol`` is the place in ``names``, which are all symbols in order. ``previous_time`` is -1 where there is none.
-    ``last`` is as of the end, ``seen`` each symbol's last candle (-1 without one).
+    ``row`` is the place of each in ``candles``, which are in the same order; ``symbol`` that of its symbol in
+    ``names``, which are all of them in order. ``previous_time`` is -1 where there is none; ``tier`` is 0 where no gap
+    ends. ``last`` is as of the end, ``seen`` each symbol's last candle (-1 without one), ``quiet`` the symbol and time
+    of candles without volume.
     """
 
     names: pl.Series
@@ -157,7 +158,8 @@ class _Walk:
 
 
 def _walk(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> _Walk:
-    ordered, begins = in_order(minutes)
+    order = Ordered.of(minutes)
+    ordered, times, begins = order.rows, order.minutes, order.begins
     candles = ordered["symbol"].gather(begins)
     names = pl.concat([candles, state["symbol"]]).unique().sort()
     last = _Last(np.full(len(names), -1), np.full(len(names), np.nan), np.zeros(len(names), np.int64))
@@ -167,7 +169,6 @@ def _walk(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> _Walk:
 
     run = names.search_sorted(candles).to_numpy().astype(np.int64)
     symbols = np.repeat(run, np.diff(begins, append=ordered.height))
-    times = minutes_of(ordered)
     seen = np.full(len(names), -1)
     seen[run] = times[np.append(begins[1:], ordered.height) - 1] if len(run) else -1
     is_traded = (ordered["base_volume"] > 0).to_numpy()
@@ -187,11 +188,8 @@ def _walk(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> _Walk:
     segment = last.segment[symbol] + gaps - np.repeat(gaps[heads] - (tier[heads] > 0), lengths)
 
     ends = heads + lengths - 1
-    last.time[symbol[ends]], last.close[symbol[ends]], last.segment[symbol[ends]] = (
-        time[ends],
-        close[ends],
-        segment[ends],
-    )
+    for of_symbols, of_minutes in ((last.time, time), (last.close, close), (last.segment, segment)):
+        of_symbols[symbol[ends]] = of_minutes[ends]
     return _Walk(
         names=names,
         candles=ordered,

@@ -19,9 +19,8 @@ from crypto_lakehouse.transforms.runs import (
     Flags,
     Floats,
     Ints,
-    in_order,
+    Ordered,
     keys_apart,
-    minutes_of,
     run_begins,
     run_keys,
 )
@@ -30,6 +29,8 @@ from crypto_lakehouse.transforms.windows import Windows
 # Minutes of a matrix: so many that those in use stay in a core's cache; more where windows are long, because too few
 # would be added up at once otherwise.
 _CELLS, _MOST_CELLS, _AT_ONCE = 1 << 17, 1 << 22, 1 << 10
+# Numbers that are added at once, for the same reason.
+_ADDED = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class Series:
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Series:
         """The series of rows in any order, each minute of a symbol once."""
-        rows, _ = in_order(rows)
-        segments, minutes = rows["segment"].to_numpy(), minutes_of(rows)
-        begins = run_begins(rows["symbol"].rle_id().to_numpy(), segments)
-        return cls(rows, rows["symbol"].gather(begins), segments[begins], minutes, keys_apart(minutes, begins))
+        ordered = Ordered.of(rows)
+        symbols, segments = ordered.rows["symbol"], ordered.rows["segment"].to_numpy()
+        begins = np.union1d(ordered.begins, run_begins(segments))
+        keys = keys_apart(ordered.minutes, begins)
+        return cls(ordered.rows, symbols.gather(begins), segments[begins], ordered.minutes, keys)
 
     @property
     def one_per_symbol(self) -> bool:
@@ -148,7 +150,7 @@ class Reducer:
     def sums(self, columns: Sequence[Floats], there: Flags) -> list[Floats]:
         """Sums of each matrix over the minutes that are ``there``, added minute by minute with Kahan's compensation.
 
-        So a sum does not depend on what is summed up beside it, and hardly on the order.
+        So a sum does not depend on which symbols, windows or days are worked on together.
         """
         values = self._by_minute(columns, np.float64)
         complete = there[: self._end].all()
@@ -171,22 +173,24 @@ def _kahan(values: Floats, gaps: Flags | None, used: Flags, at: int, count: int)
 
     Where there are ``gaps`` nothing is added; ``used`` minutes of a window are those that are not gaps in all.
     """
-    length, _, series = values.shape
-    total, lost = np.zeros((2, count, series))
-    term, raised = np.empty((2, count, series))
-    for minute in range(at, at + length):
-        window, place = divmod(minute, length)
-        if not used[place]:
-            continue
-        np.subtract(values[place, window : window + count], lost, out=term)
-        if gaps is not None:
-            absent = gaps[place, window : window + count]
-            before, held = total, lost.copy()
-        np.add(total, term, out=raised)
-        np.subtract(raised, total, out=lost)
-        lost -= term
-        total, raised = raised, total
-        if gaps is not None:
-            np.copyto(total, before, where=absent)
-            np.copyto(lost, held, where=absent)
-    return total
+    length, _, width = values.shape
+    minutes = [divmod(minute, length) for minute in range(at, at + length) if used[minute % length]]
+    made = np.empty((count, width))
+    some = max(1, _ADDED // width)
+    for begin in range(0, count, some):
+        end = min(begin + some, count)
+        total, lost = np.zeros((2, end - begin, width))
+        term, raised = np.empty((2, end - begin, width))
+        for window, minute in minutes:
+            np.subtract(values[minute, begin + window : end + window], lost, out=term)
+            np.add(total, term, out=raised)
+            if gaps is not None:
+                absent, held = gaps[minute, begin + window : end + window], lost.copy()
+                np.copyto(raised, total, where=absent)
+            np.subtract(raised, total, out=lost)
+            np.subtract(lost, term, out=lost)
+            if gaps is not None:
+                np.copyto(lost, held, where=absent)
+            total, raised = raised, total
+        made[begin:end] = total
+    return made

@@ -5,6 +5,7 @@ What is made of such rows is in ``continuous.py`` and ``minute_grid.py``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,24 @@ MINUTE_MICROSECONDS = 60_000_000
 _APART = 1 << 40
 
 
-def in_order(rows: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-    """The rows sorted by symbol and open_time, and the first row of each symbol. Sorts only where they are not."""
-    begins = run_begins(rows["symbol"].rle_id().to_numpy())
-    symbols = rows["symbol"].gather(begins)
-    ascending = (symbols[1:] > symbols[:-1]).all() and (np.diff(keys_apart(minutes_of(rows), begins)) >= 0).all()
-    return (rows, begins) if ascending else in_order(rows.sort("symbol", "open_time"))
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """``rows`` sorted by symbol and open_time; the minute of each, and the first row of each symbol."""
+
+    rows: pl.DataFrame
+    minutes: Ints
+    begins: Ints
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Ordered:
+        """The rows in order. Sorts only where they are not."""
+        minutes, begins = minutes_of(rows), run_begins(rows["symbol"].rle_id().to_numpy())
+        symbols = rows["symbol"].gather(begins)
+        behind = minutes[1:] < minutes[:-1]
+        behind[begins[1:] - 1] = False
+        if behind.any() or not (symbols[1:] > symbols[:-1]).all():
+            return cls.of(rows.sort("symbol", "open_time"))
+        return cls(rows, minutes, begins)
 
 
 def minutes_of(rows: pl.DataFrame, name: str = "open_time") -> Ints:
@@ -34,12 +47,10 @@ def minutes_of(rows: pl.DataFrame, name: str = "open_time") -> Ints:
     return rows[name].to_physical().to_numpy() // MINUTE_MICROSECONDS
 
 
-def run_begins(*keys: Array) -> Ints:
+def run_begins(keys: Array) -> Ints:
     """The first row of each run of equal keys; none of no rows."""
-    changed = np.ones(len(keys[0]), bool)
-    changed[1:] = False
-    for key in keys:
-        changed[1:] |= key[1:] != key[:-1]
+    changed = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=changed[1:])
     return np.flatnonzero(changed)
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import earliest_open, time_bars, time_bars_of_kinds
+from crypto_lakehouse.transforms.bars import time_bars, time_bars_of_kinds
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.windows import earliest_open
 from crypto_lakehouse_tests.unit.obvious_gold import obvious_bars, obvious_minutes
 from crypto_lakehouse_tests.unit.reference_gold import empty
 
