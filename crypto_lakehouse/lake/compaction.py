@@ -144,7 +144,7 @@ def _frames(runs: Iterator[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
     for _, table in runs:
         held.append(table)
         if sum(one.num_rows for one in held) >= _FRAME_ROWS:
-            yield pa.concat_tables(held)
+            yield pa.concat_tables(held, promote_options="default")
             held = []
     if held:
-        yield pa.concat_tables(held)
+        yield pa.concat_tables(held, promote_options="default")

@@ -31,7 +31,7 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         missing = sorted(set(schema.column_names) - set(table.column_names))
         unknown = sorted(set(table.column_names) - set(schema.column_names))
         raise ValueError(f"columns do not fit {schema.name}: missing {missing}, unknown or double {unknown}")
-    arrays = []
+    arrays, fields = [], []
     for column in schema.columns:
         values = table[column.name]
         aware = not pa.types.is_timestamp(column.type) or getattr(values.type, "tz", None) is not None
@@ -46,7 +46,8 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         if values.null_count and not (nulls_allowed or column.nullable):
             raise ValueError(f"column {column.name} has {values.null_count} nulls and must have none")
         arrays.append(values)
-    return _sorted(pa.Table.from_arrays(arrays, names=schema.column_names), schema)
+        fields.append(pa.field(column.name, values.type, nullable=nulls_allowed or column.nullable))
+    return _sorted(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), schema)
 
 
 def symbol_runs(table: pa.Table) -> list[tuple[str, int]]:
@@ -173,16 +174,23 @@ class GroupWriter:
             compression="zstd",
             compression_level=1,
             use_dictionary=[field.name for field in columns if pa.types.is_string(field.type)],
-            column_encoding={
-                field.name: "PLAIN" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
-                for field in columns
-                if pa.types.is_floating(field.type)
-                or pa.types.is_integer(field.type)
-                or pa.types.is_timestamp(field.type)
-            },
+            column_encoding={field.name: code for field in columns if (code := _encoding(field)) is not None},
             write_statistics=True,
             store_schema=False,
         )
+
+
+_CANDLE = ("open", "high", "low", "close")
+
+
+def _encoding(field: pa.Field) -> str | None:
+    """How a column's values are laid out before they are compressed; None for text and flags."""
+    if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type):
+        return "DELTA_BINARY_PACKED"
+    if pa.types.is_floating(field.type):
+        # A candle's prices are a few ticks that repeat as wholes; of other numbers only the high bytes repeat.
+        return "PLAIN" if field.name in _CANDLE else "BYTE_STREAM_SPLIT"
+    return None
 
 
 _TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
@@ -195,7 +203,7 @@ def _is_coded(values: pa.ChunkedArray, wanted: pa.DataType) -> bool:
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows in one chunk; of the text in a dictionary only what is used, in the order in which it comes."""
     if any(table.schema != tables[0].schema for table in tables):
-        plain = pa.schema([(f.name, pa.string() if f.type == _TEXT_CODES else f.type) for f in tables[0].schema])
+        plain = pa.schema([f.with_type(pa.string()) if f.type == _TEXT_CODES else f for f in tables[0].schema])
         tables = [table.cast(plain) for table in tables]
     rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     for place, field in enumerate(rows.schema):

@@ -53,7 +53,7 @@ class Schema:
     @property
     def arrow(self) -> pa.Schema:
         """The Arrow schema, in column order; strings are plain, times are ``timestamp[us, UTC]``."""
-        return pa.schema([pa.field(c.name, c.type, nullable=True) for c in self.columns])
+        return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
 
     @property
     def column_names(self) -> list[str]:
