@@ -1,7 +1,8 @@
 """Klines of many symbols and days for benchmarks of the gold layer: a lake's silver, and the legacy way's folders.
 
-Random but realistic: prices walk in ticks, volumes are skewed, some minutes are quiet or missing, and a few symbols
-pause for days. What is measured with them is in ``bars.py``.
+Random but realistic: prices of four digits walk in ticks, as those of most symbols do, volumes are skewed and in
+steps worth about a tenth to one unit of the quote asset, some minutes are quiet or missing, and a few symbols pause for
+days. So a row takes about as many bytes as one of real files. What is measured with them is in ``bars.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _MINUTES = 1440
 _PAUSE = range(9, 13)  # days on which every fiftieth symbol is not traded
 _MISSING = 0.002  # share of minutes that have no row
 _SYMBOLS_AT_ONCE = 20
+_DIGITS = 4  # of a price
 
 
 def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
@@ -63,12 +65,13 @@ def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) 
 def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool) -> pl.DataFrame:
     """A day of all symbols; ``prices`` are those at its begin, and at its end afterwards."""
     shape = (len(prices), _MINUTES)
-    tick = 10.0 ** np.floor(np.log10(prices) - 4)[:, None]
+    digits = np.floor(np.log10(prices))[:, None]
 
     def ticks(values: np.ndarray) -> np.ndarray:
-        # Divided by a whole number where the tick is a fraction, as a parser rounds what is written with decimals.
-        steps = np.maximum(np.round(values / tick), 1)
-        return np.where(tick < 1, steps / np.round(1 / tick), steps * np.round(tick))
+        return _steps(values, digits - _DIGITS + 1)
+
+    def lots(values: np.ndarray) -> np.ndarray:
+        return _steps(values, np.clip(-digits - 1, -3, 0))
 
     close = ticks(prices[:, None] * np.exp(np.cumsum(random.normal(0, 5e-4, shape), axis=1)))
     opened = np.concatenate([ticks(prices[:, None]), close[:, :-1]], axis=1)
@@ -79,8 +82,8 @@ def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool)
     opened[quiet] = close[quiet]
     high = np.where(quiet, close, ticks(np.maximum(opened, close) * (1 + spread[0])))
     low = np.where(quiet, close, ticks(np.minimum(opened, close) * (1 - spread[1])))
-    base = np.round(trades * random.lognormal(0, 1, shape) / prices[:, None] * 100, 3) + 0.001 * ~quiet
-    share = random.random(shape)
+    base = np.where(quiet, 0, lots(trades * random.lognormal(0, 1, shape) / prices[:, None] * 100))
+    taken = lots(base * random.random(shape))
     there = random.random(shape) > _MISSING
     if pause:
         there[7::50] = False
@@ -90,10 +93,10 @@ def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool)
         "low": low,
         "close": close,
         "base_volume": base,
-        "quote_volume": np.round(base * (opened + close) / 2, 5),
+        "quote_volume": np.round(base * (low + (high - low) * random.random(shape)), 5),
         "trade_count": trades,
-        "taker_buy_base_volume": np.round(base * share, 3),
-        "taker_buy_quote_volume": np.round(base * share * close, 5),
+        "taker_buy_base_volume": np.minimum(taken, base),
+        "taker_buy_quote_volume": np.round(np.minimum(taken, base) * close, 5),
     }
     place, minute = np.nonzero(there)
     times = np.datetime64(key, "us") + minute * np.timedelta64(1, "m").astype("timedelta64[us]")
@@ -105,6 +108,14 @@ def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool)
             **{name: matrix[there] for name, matrix in values.items()},
         }
     ).with_columns(contracts=pl.lit(None, pl.Int64), source=pl.lit("archive_daily"))
+
+
+def _steps(values: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """Values in whole steps of 10 ** exponent, one at least."""
+    step = 10.0**exponent
+    count = np.maximum(np.round(values / step), 1)
+    # Divided by a whole number where the step is a fraction, as a parser rounds what is written with decimals.
+    return np.where(step < 1, count / np.round(1 / step), count * np.round(step))
 
 
 def _symbols(count: int) -> pl.Series:

@@ -12,21 +12,23 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.model import BAR_ROWS
 
 
 def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:
-    """The rows as ``schema.arrow``, in primary key order; text that comes as an Arrow dictionary stays one.
+    """The rows as ``schema.arrow``, in primary key order; text that comes as an Arrow dictionary or in runs is one.
 
     Raises ValueError on missing or unknown columns, on values that do not fit their type and, unless
     ``nulls_allowed``, on nulls in a column that must have none.
     """
-    table = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
+    table = _table(frame) if isinstance(frame, pl.DataFrame) else frame
     if set(table.column_names) != set(schema.column_names) or table.num_columns != len(schema.columns):
         missing = sorted(set(schema.column_names) - set(table.column_names))
         unknown = sorted(set(table.column_names) - set(schema.column_names))
@@ -48,6 +50,39 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         arrays.append(values)
         fields.append(pa.field(column.name, values.type, nullable=nulls_allowed or column.nullable))
     return _sorted(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), schema)
+
+
+def _table(frame: pl.DataFrame) -> pa.Table:
+    """The rows in Arrow; text that comes in runs as a dictionary, which is written faster and into the same bytes."""
+    coded = {name: made for name, kind in frame.schema.items() if kind == pl.String and (made := _runs(frame[name]))}
+    table = frame.drop(coded).to_arrow()
+    for name, values in coded.items():
+        table = table.append_column(name, values)
+    return table.select(frame.columns)
+
+
+def _runs(text: pl.Series) -> pa.DictionaryArray | None:
+    """Text as a dictionary, None where it has nulls or its runs are short."""
+    if text.null_count():
+        return None
+    runs = text.rle().struct.unnest()
+    if runs.height * _LONG_RUN > len(text):
+        return None
+    coded = runs["value"].to_arrow().cast(pa.string()).dictionary_encode()
+    codes = np.repeat(coded.indices.to_numpy(), runs["len"].to_numpy())
+    return pa.DictionaryArray.from_arrays(pa.array(codes), coded.dictionary)
+
+
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """The rows as a frame of plain text, which is made faster from text that was read as a dictionary."""
+    columns = {}
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(values.type):
+            coded = values.unify_dictionaries().combine_chunks()
+            columns[name] = pl.Series(coded.dictionary).gather(pl.Series(coded.indices))
+        else:
+            columns[name] = pl.Series(values)
+    return pl.DataFrame(columns)
 
 
 def symbol_runs(table: pa.Table) -> list[tuple[str, int]]:
@@ -172,10 +207,14 @@ class GroupWriter:
             self._sink,
             arrow,
             compression="zstd",
-            compression_level=1,
+            # Real minutes take 2 per cent more bytes than at level 1, and a sixth less time to write and to read.
+            compression_level=-1,
             use_dictionary=[field.name for field in columns if pa.types.is_string(field.type)],
             column_encoding={field.name: code for field in columns if (code := _encoding(field)) is not None},
-            write_statistics=True,
+            # Nobody looks for numbers by row group: symbols, times and ids are what is looked for.
+            write_statistics=[field.name for field in columns if not pa.types.is_floating(field.type)],
+            # A column of a group at once; the bytes do not depend on it.
+            write_batch_size=BAR_ROWS,
             store_schema=False,
         )
 
@@ -194,6 +233,8 @@ def _encoding(field: pa.Field) -> str | None:
 
 
 _TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
+# Runs of as many rows are worth more than they cost.
+_LONG_RUN = 8
 
 
 def _is_coded(values: pa.ChunkedArray, wanted: pa.DataType) -> bool:
@@ -209,10 +250,22 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     for place, field in enumerate(rows.schema):
         if field.type == _TEXT_CODES and rows.num_rows:
             (coded,) = rows.column(place).chunks
-            used = coded.indices.dictionary_encode()
-            text = pa.DictionaryArray.from_arrays(used.indices, coded.dictionary.take(used.dictionary))
-            rows = rows.set_column(place, field, text)
+            rows = rows.set_column(place, field, _pruned(coded))
     return rows
+
+
+def _pruned(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same text; in the dictionary only what is used, in the order in which it comes."""
+    codes = coded.indices
+    if codes.null_count == 0:
+        numbers = codes.to_numpy()
+        begins = np.append(0, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+        if len(begins) * _LONG_RUN <= len(numbers):
+            used = codes.take(pa.array(begins)).dictionary_encode()
+            again = np.repeat(used.indices.to_numpy(), np.diff(begins, append=len(numbers)))
+            return pa.DictionaryArray.from_arrays(pa.array(again), coded.dictionary.take(used.dictionary))
+    used = codes.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(used.indices, coded.dictionary.take(used.dictionary))
 
 
 def _sorted(table: pa.Table, schema: Schema) -> pa.Table:

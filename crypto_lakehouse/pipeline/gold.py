@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.bars import closing_lag
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import (
     MissingPartition,
+    find_keys,
     list_keys,
     partition_exists,
     read_partition,
@@ -73,6 +74,8 @@ class ContinuousMinutes:
     def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
         self._store, self._market, self._rule, self._remake = store, market, rule, remake
         self._place = (market.exchange, market.name)
+        # The funding rates read last, because days of a month share them.
+        self._rates: tuple[str, datetime, pl.DataFrame] | None = None
 
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
         """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
@@ -200,9 +203,12 @@ class ContinuousMinutes:
 
     def _funding(self, key: str) -> pl.DataFrame | None:
         month = _month(key)
-        if not partition_exists(self._store, "silver", FUNDING, *self._place, month):
+        modified = find_keys(self._store, "silver", FUNDING, *self._place, [month]).get(month)
+        if modified is None:
             return None
-        return read_partition(self._store, "silver", FUNDING, *self._place, month)
+        if self._rates is None or self._rates[:2] != (month, modified):
+            self._rates = month, modified, read_partition(self._store, "silver", FUNDING, *self._place, month)
+        return self._rates[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import polars as pl
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.side_by_side import THREADS
@@ -43,7 +44,5 @@ class Minutes:
     def _read(self, key: str) -> pl.DataFrame:
         with open_partition(self._store, self._layer, self._table, *self._place, key) as source:
             # One thread a day takes less time in all than many threads a day.
-            table = pq.ParquetFile(source, pre_buffer=True).read(columns=self._columns, use_threads=False)
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        return frame
+            parquet = pq.ParquetFile(source, pre_buffer=True, read_dictionary=["symbol"])
+            return frame_of(parquet.read(columns=self._columns, use_threads=False))

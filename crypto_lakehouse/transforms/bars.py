@@ -1,23 +1,30 @@
 """Continuous minutes to bars of any interval on any offset grid.
 
-Here belongs what a bar says of its minutes. Where windows lie is in ``windows.py``, how minutes become matrices and
-these are summed up in ``minute_grid.py``.
+Here belongs what a bar says of its minutes. Where windows lie is in ``windows.py``, which rows are a bar's and how they
+are added up in ``bar_rows.py``.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
-from crypto_lakehouse.transforms.minute_grid import Matrices, Reducer, Series, matrices
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array
+from crypto_lakehouse.transforms.bar_rows import (
+    bar_rows,
+    counts,
+    first_set,
+    highest,
+    last_set,
+    lowest,
+    sparse_sum,
+    sums,
+)
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Ordered
 from crypto_lakehouse.transforms.windows import MINUTE, Windows, windows
 
 _FLOAT_SUMS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
@@ -26,9 +33,7 @@ _NOT_EVERYWHERE = (
     *("contracts", "unknown_contracts", "unknown_funding"),
     *("funding_rate", "funding_price", "funding_time", "funding_sum", "funding_count"),
 )
-_DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
-_NEVER = np.int32(np.iinfo(np.int32).max)
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
 
@@ -59,22 +64,8 @@ def time_bars_of_kinds(
     """``time_bars`` of several intervals and their offsets, which is faster than one by one."""
     if minutes.is_empty():
         return [_no_bars() for _ in kinds]
-    series = Series.of(minutes)
-    columns = _Columns(series.rows)
-    # What is made over the same time can be made of the same matrices.
-    together: dict[tuple[int, int, int], list[tuple[int, Reducer]]] = defaultdict(list)
-    for kind, (interval, offsets) in enumerate(kinds):
-        for grids in _blocks(minutes, interval, sorted(offsets), first, end):
-            reducer = Reducer(grids)
-            together[reducer.begin, reducer.end, reducer.at_once].append((kind, reducer))
-    made: list[list[dict[str, Array]]] = [[] for _ in kinds]
-    for place, reducers in together.items():
-        for part in matrices(series, *place):
-            for kind, reducer in reducers:
-                bars = _bars(columns, part, reducer)
-                if len(bars["series"]):
-                    made[kind].append(bars)
-    return [_frame(series, parts) if parts else _no_bars() for parts in made]
+    rows = _Rows(Ordered.of(minutes))
+    return [_bars(rows, interval, sorted(offsets), first, end) for interval, offsets in kinds]
 
 
 def bar_vwap() -> pl.Expr:
@@ -83,31 +74,13 @@ def bar_vwap() -> pl.Expr:
     return pl.when(pl.col("base_volume") > 0).then(vwap)
 
 
-def _blocks(
-    minutes: pl.DataFrame, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
-) -> Iterator[list[Windows]]:
-    """The windows that can hold a minute, by times that are worked on together: of about a day, or of one month."""
-    earliest, latest = minutes["open_time"].min(), minutes["open_time"].max()
-    assert isinstance(earliest, datetime)
-    assert isinstance(latest, datetime)
-    first, end = max(first, earliest), min(end, latest + (interval.length or timedelta(days=32)))
-    if interval.length is None:
-        for offset in offsets:
-            yield from ([window] for window in windows(interval, offset, first, end))
-        return
-    while first < end:
-        until = min(first + max(_DAY, interval.length), end)
-        if grids := [grid for offset in offsets for grid in windows(interval, offset, first, until)]:
-            yield grids
-        first = until
+class _Rows:
+    """Continuous minutes in order, their columns as arrays, and which of those that may be null are known at all."""
 
-
-class _Columns:
-    """Columns of continuous minutes as arrays, and which of those that may be null are known at all."""
-
-    def __init__(self, rows: pl.DataFrame) -> None:
-        self._rows = rows
-        self.present = np.ones(rows.height, bool)
+    def __init__(self, ordered: Ordered) -> None:
+        self.ordered = ordered
+        self._rows = rows = ordered.rows
+        self.segments = rows["segment"].to_numpy()
         self.has_contracts = rows["contracts"].null_count() < rows.height
         self.has_funding = rows["funding_rate"].null_count() < rows.height
         self._made: dict[str, Array] = {}
@@ -125,84 +98,86 @@ class _Columns:
         """Whether each value of a column is null."""
         return self._made.setdefault(f"{name} is null", self._rows[name].is_null().to_numpy())
 
+    @property
+    def traded(self) -> Array:
+        """Whether something was traded in each minute."""
+        return self._made.setdefault("traded", ~self["is_filled"])
 
-def _bars(columns: _Columns, part: Matrices, reducer: Reducer) -> dict[str, Array]:
-    """Bars of some series, series by series, as arrays; times are minutes since 1970-01-01, -1 where there is none."""
-    row = np.arange(part.length, dtype=np.int32)[:, None]
-    opening = np.concatenate([np.arange(grid.begin, grid.end, grid.length) for grid in reducer.grids])[:, None]
-    length = reducer.grids[0].length
-    shape = (len(opening), len(part.series))
+    @property
+    def paid(self) -> Array:
+        """Whether a funding rate was paid in each minute."""
+        return self._made.setdefault("paid", np.abs(self["funding_rate"]) > FUNDING_FLOOR)
 
-    def of(name: str, absent: float | bool) -> Array:
-        return part.of(name, columns[name], absent)
 
-    there, filled = part.of("", columns.present, False), of("is_filled", True)
+def _grids(
+    rows: _Rows, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
+) -> list[list[Windows]]:
+    """The windows of each offset, as far as there are minutes."""
+    times = rows.ordered.rows["open_time"]
+    earliest, latest = times.min(), times.max()
+    assert isinstance(earliest, datetime)
+    assert isinstance(latest, datetime)
+    first, end = max(first, earliest), min(end, latest + (interval.length or timedelta(days=32)))
+    return [list(windows(interval, offset, first, end)) for offset in offsets]
+
+
+def _bars(
+    rows: _Rows, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
+) -> pl.DataFrame:
+    minutes = rows.ordered.minutes
+    bars = bar_rows(minutes, rows.segments, rows.ordered.begins, _grids(rows, interval, offsets, first, end))
+    place = (bars.first, bars.stop)
+
+    def at(name: str, row: Array) -> Array:
+        return rows[name][np.maximum(row, 0)]
+
+    def time(row: Array) -> Array:
+        return np.where(row < 0, -1, minutes[np.maximum(row, 0)])
 
     def count(flags: Array) -> Array:
-        return reducer.exact(np.add, flags, np.int64)
+        return counts(flags, *place)
 
-    def first(flags: Array) -> Array:
-        if flags.all():
-            return np.broadcast_to(opening - part.begin, shape)
-        found = reducer.exact(np.minimum, np.where(flags, row, _NEVER))
-        return np.where(found == _NEVER, -1, found)
-
-    def last(flags: Array) -> Array:
-        if flags.all():
-            return np.broadcast_to(opening - part.begin + length - 1, shape)
-        return reducer.exact(np.maximum, np.where(flags, row, np.int32(-1)))
-
-    def at(matrix: Array, rows: Array) -> Array:
-        return np.take_along_axis(matrix, np.maximum(rows, 0), axis=0)
-
-    def minute(rows: Array) -> Array:
-        return np.where(rows < 0, -1, rows + np.int64(part.begin))
-
-    opens = of("open", 0.0)
+    base, quote, taker_base, taker_quote = (rows[name] for name in _FLOAT_SUMS)
     made = {
-        "open": at(opens, first(there)),
-        "high": reducer.exact(np.maximum, of("high", -np.inf)),
-        "low": reducer.exact(np.minimum, of("low", np.inf)),
-        "close": at(of("close", 0.0), last(there)),
-        "trade_count": count(of("trade_count", 0)),
-        "first_minute": minute(first(~filled)),
-        "last_minute": minute(last(~filled)),
-        "n_minutes": count(there),
-        "n_filled": count(there & filled),
-        "n_archive": count(of("in_archive", False)),
+        "segment": rows.segments[bars.first],
+        "offset": np.array([offset // MINUTE for offset in offsets], np.int64)[bars.grid],
+        "window": bars.window,
+        "length": bars.length,
+        "open": rows["open"][bars.first],
+        "high": highest(rows["high"], *place),
+        "low": lowest(rows["low"], *place),
+        "close": rows["close"][bars.stop - 1],
+        **dict(zip(_FLOAT_SUMS, sums(base, quote, taker_base, taker_quote, *place), strict=True)),
+        "trade_count": count(rows["trade_count"]),
+        "first_minute": time(first_set(rows.traded, *place)),
+        "last_minute": time(last_set(rows.traded, *place)),
+        "n_minutes": bars.stop - bars.first,
+        "n_filled": count(rows["is_filled"]),
+        "n_archive": count(rows["in_archive"]),
     }
-    summed = {name: name for name in _FLOAT_SUMS}
-    if columns.has_contracts:
-        made["contracts"] = count(of("contracts", 0))
-        made["unknown_contracts"] = count(part.of("unknown contracts", columns.nulls("contracts"), False))
-    if columns.has_funding:
-        rates = of("funding_rate", 0.0)
-        paid = first(np.abs(rates) > FUNDING_FLOOR)
-        made |= {"funding_rate": at(rates, paid), "funding_price": at(opens, paid), "funding_time": minute(paid)}
-        made["funding_count"] = count(of("has_funding", False))
-        made["unknown_funding"] = count(part.of("unknown funding_rate", columns.nulls("funding_rate"), False))
-        summed["funding_sum"] = "funding_rate"
-    made |= zip(summed, reducer.sums([of(name, 0.0) for name in summed.values()], there), strict=True)
-
-    made |= {"window": np.broadcast_to(opening, shape), "length": np.broadcast_to(length, shape)}
-    offsets = [np.full((grid.count, 1), grid.offset // MINUTE) for grid in reducer.grids]
-    made |= {"offset": np.broadcast_to(np.concatenate(offsets), shape), "series": np.broadcast_to(part.series, shape)}
-    chosen = made["n_minutes"].T > 0
-    if chosen.all():
-        return {name: values.T.ravel() for name, values in made.items()}
-    return {name: values.T[chosen] for name, values in made.items()}
+    if rows.has_contracts:
+        made |= {"contracts": count(rows["contracts"]), "unknown_contracts": count(rows.nulls("contracts"))}
+    if rows.has_funding:
+        paid = first_set(rows.paid, *place)
+        made |= {
+            "funding_rate": at("funding_rate", paid),
+            "funding_price": at("open", paid),
+            "funding_time": time(paid),
+            "funding_sum": sparse_sum(rows["funding_rate"], *place),
+            "funding_count": count(rows["has_funding"]),
+            "unknown_funding": count(rows.nulls("funding_rate")),
+        }
+    return _frame(rows.ordered.rows["symbol"].gather(bars.first), made)
 
 
-def _frame(series: Series, parts: list[dict[str, Array]]) -> pl.DataFrame:
-    """The bars of ``_bars``, some series and windows a part, in the schema and in order."""
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _frame(symbols: pl.Series, arrays: Mapping[str, Array]) -> pl.DataFrame:
+    """The arrays of ``_bars`` in the schema; times are minutes since 1970-01-01, -1 where there is none."""
     unknown = [pl.lit(None, pl.Int64).alias(name) for name in _NOT_EVERYWHERE if name not in arrays]
-    bars = pl.DataFrame(arrays).with_columns(unknown)
     paid, known = pl.col("funding_time") >= 0, pl.col("unknown_funding") == 0
-    made = (
-        bars.with_columns(
-            symbol=series.symbols.gather(bars["series"]),
-            segment=pl.Series(series.segments).gather(bars["series"]),
+    return (
+        pl.DataFrame({"symbol": symbols, **arrays})
+        .with_columns(unknown)
+        .with_columns(
             open_time=_time(pl.col("window")),
             close_time=_time(pl.col("window") + pl.col("length")) - _MICROSECOND,
             contracts=pl.when(pl.col("unknown_contracts") == 0).then("contracts"),
@@ -219,8 +194,6 @@ def _frame(series: Series, parts: list[dict[str, Array]]) -> pl.DataFrame:
         .select(BARS.column_names)
         .cast(_no_bars().schema)
     )
-    whole_series = all(before["series"][-1] < part["series"][0] for before, part in pairwise(parts))
-    return made if whole_series and series.one_per_symbol else made.sort(BARS.primary_key)
 
 
 def _time(minute: pl.Expr) -> pl.Expr:

@@ -1,6 +1,6 @@
 """Rows of one-minute tables in order of symbol and time, and where their runs begin.
 
-What is made of such rows is in ``continuous.py`` and ``minute_grid.py``.
+What is made of such rows is in ``continuous.py`` and ``bar_rows.py``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 MINUTE_MICROSECONDS = 60_000_000
-# More minutes than there are from 1970 on, but few enough for millions of runs in 64 bits.
-_APART = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +30,29 @@ class Ordered:
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Ordered:
-        """The rows in order. Sorts only where they are not."""
+        """The rows in order: as they are, or days one behind the other joined symbol by symbol, or else sorted."""
         minutes, begins = minutes_of(rows), run_begins(rows["symbol"].rle_id().to_numpy())
         symbols = rows["symbol"].gather(begins)
-        behind = minutes[1:] < minutes[:-1]
-        behind[begins[1:] - 1] = False
-        if behind.any() or not (symbols[1:] > symbols[:-1]).all():
+        if not _rises(minutes, begins):
             return cls.of(rows.sort("symbol", "open_time"))
-        return cls(rows, minutes, begins)
+        if (symbols[1:] > symbols[:-1]).all():
+            return cls(rows, minutes, begins)
+        runs = pl.DataFrame({"symbol": symbols, "minute": minutes[begins], "begin": begins})
+        runs = runs.with_columns(length=np.diff(begins, append=rows.height)).sort("symbol", "minute")
+        length = runs["length"].to_numpy()
+        at = np.cumsum(length) - length
+        order = np.arange(rows.height) + np.repeat(runs["begin"].to_numpy() - at, length)
+        minutes, begins = minutes[order], at[run_begins(runs["symbol"].rle_id().to_numpy())]
+        if not _rises(minutes, begins):
+            return cls.of(rows.sort("symbol", "open_time"))
+        return cls(rows[order], minutes, begins)
+
+
+def _rises(minutes: Ints, begins: Ints) -> bool:
+    """Whether minutes never fall within a run."""
+    behind = minutes[1:] < minutes[:-1]
+    behind[begins[1:] - 1] = False
+    return not behind.any()
 
 
 def minutes_of(rows: pl.DataFrame, name: str = "open_time") -> Ints:
@@ -52,13 +65,3 @@ def run_begins(keys: Array) -> Ints:
     changed = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=changed[1:])
     return np.flatnonzero(changed)
-
-
-def keys_apart(minutes: Ints, begins: Ints) -> Ints:
-    """Minutes such that those of a run are beyond all of the runs before it: sorted within runs, sorted as a whole."""
-    return minutes + np.repeat(run_keys(np.arange(len(begins)), 0), np.diff(begins, append=len(minutes)))
-
-
-def run_keys(run: Ints, minute: Ints | int) -> Ints:
-    """What ``keys_apart`` gives for a minute of a run."""
-    return run * _APART + minute

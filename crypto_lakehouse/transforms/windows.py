@@ -39,7 +39,7 @@ def windows(interval: Interval, offset: timedelta, first: datetime, end: datetim
         while (closes := _month_after(opens - offset) + offset) <= end:
             yield Windows(offset, minute_number(opens), (closes - opens) // MINUTE, 1)
             opens = closes
-    elif count := (end - opens) // interval.length:
+    elif (count := (end - opens) // interval.length) > 0:
         yield Windows(offset, minute_number(opens), interval.length // MINUTE, count)
 
 
