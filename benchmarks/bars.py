@@ -88,8 +88,7 @@ def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, pl.DataFr
         return
     keys = _keys(store, "gold", CONTINUOUS)
     with closing(DayBars(store, MARKET, _kinds(job), keys)) as maker:
-        for key in keys:
-            yield key, maker.make(key)
+        yield from zip(keys, maker.days(), strict=True)
 
 
 def _floor(store: LakeStore, job: str) -> Callable[[], None]:
@@ -100,7 +99,7 @@ def _floor(store: LakeStore, job: str) -> Callable[[], None]:
 
     def decode(key: str) -> None:
         with open_partition(store, layer, read, *_PLACE, key) as source:
-            pq.ParquetFile(source, pre_buffer=True).read(columns=columns, use_threads=False)
+            pq.ParquetFile(source, pre_buffer=True, read_dictionary=["symbol"]).read(columns=columns, use_threads=False)
 
     def run() -> None:
         for _ in side_by_side(decode, _keys(store, layer, read), _CORES):

@@ -46,7 +46,8 @@ def make_chain(source: ArchiveSource, store: LakeStore, keys: Sequence[str], kee
     for bars in parse_bars_list(BARS):
         days = [day for day in bars_days(store, KLINES.market, bars, keys) if day.unchanged is None]
         with closing(DayBars(store, KLINES.market, [bars], [day.key for day in days])) as maker:
+            days_made = maker.days()
             for one in days:
-                made = maker.make(one.key)[bars.table]
+                made = next(days_made)[bars.table]
                 facts = {"incomplete_bars": int(made["complete"].not_().sum())}
                 write_partition(store, "gold", bars.table, *_PLACE, one.key, made, Origin(one.made_from, facts))

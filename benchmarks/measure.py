@@ -7,6 +7,7 @@ kept is in ``report.py``.
 from __future__ import annotations
 
 import gc
+import os
 import re
 import statistics
 import subprocess
@@ -48,6 +49,8 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_
     for number in range(warm_up + rounds):
         for name, way in ways.items():
             gc.collect()
+            # So that nobody who syncs what he writes waits for what others have written before.
+            os.sync()
             begun = time.perf_counter()
             way()
             if number >= warm_up:

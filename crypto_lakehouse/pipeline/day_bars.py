@@ -6,7 +6,8 @@ days become outdated in ``gold.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -17,7 +18,7 @@ from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, day_span, lacking
 from crypto_lakehouse.pipeline.minutes import Minutes
-from crypto_lakehouse.pipeline.side_by_side import THREADS
+from crypto_lakehouse.pipeline.side_by_side import THREADS, side_by_side
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.bars import time_bars_of_kinds
@@ -26,6 +27,15 @@ from crypto_lakehouse.transforms.windows import earliest_open
 _DAY = timedelta(days=1)
 # A bar's VWAP is made of sums, not of the minutes' own.
 _COLUMNS = [name for name in schema_of("gold", CONTINUOUS).column_names if name != "vwap"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a day is made from: where each kind's minutes begin, and the days of minutes."""
+
+    key: str
+    begins: Mapping[Bars, datetime | None]
+    days: Mapping[str, pl.DataFrame]
 
 
 class DayBars:
@@ -47,17 +57,29 @@ class DayBars:
         """End the threads that read."""
         self._minutes.close()
 
+    def days(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """The bars of each of the days ``keys``, as ``make`` gives them; the next ones are made meanwhile."""
+        return side_by_side(self._made, map(self._inputs, self._keys))
+
     def make(self, key: str) -> dict[str, pl.DataFrame]:
         """The bars that close on a day, by table, from that day's continuous minutes and those before it.
 
         Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
         itself was never made.
         """
+        return self._made(self._inputs(key))
+
+    def _inputs(self, key: str) -> _Inputs:
         if key not in self._there:
             raise lacking("gold", CONTINUOUS, self._market, key)
-        first, end = day_span(key)
         begins = {bars: _opening(bars, key) for bars in self._kinds}
         days = self._days(key, begins)
+        self._keep(days, key)
+        return _Inputs(key, begins, days)
+
+    def _made(self, inputs: _Inputs) -> dict[str, pl.DataFrame]:
+        key, begins, days = inputs.key, inputs.begins, inputs.days
+        first, end = day_span(key)
         made = {bars.table: pl.DataFrame(schema_of("gold", bars.table).arrow.empty_table()) for bars in self._kinds}
         # Those that begin at the same time are made together.
         for begin in {begin for begin in begins.values() if begin is not None}:
@@ -69,7 +91,6 @@ class DayBars:
             made |= {
                 bars.table: activity_bars(rows, bars, first, end) for bars in same if isinstance(bars, ActivityBars)
             }
-        self._keep(days, key)
         return made
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, pl.DataFrame]:

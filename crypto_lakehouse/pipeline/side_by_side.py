@@ -22,7 +22,8 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
     """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken. With one thread
     each is done before the next one is asked for, in the caller's own.
 
-    What ``work`` raises is raised where its result would have been taken; items behind it are not begun then.
+    What ``work`` raises is raised where its result would have been taken; items behind it are not begun then. What
+    ``items`` raise comes behind the results of those before.
 
     >>> list(side_by_side(abs, [-1, 2, -3]))
     [1, 2, 3]
@@ -32,8 +33,16 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
         return
     with ThreadPoolExecutor(threads, "lakehouse-side") as pool:
         begun: deque[Future[B]] = deque()
+        source, failure = iter(items), None
         try:
-            for item in items:
+            while True:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
                 if len(begun) == threads:
                     yield begun.popleft().result()
                 begun.append(pool.submit(work, item))
@@ -42,3 +51,5 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
         finally:
             for future in begun:
                 future.cancel()
+        if failure is not None:
+            raise failure

@@ -21,7 +21,7 @@ from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
 from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
-from crypto_lakehouse.schemas.model import BAR_ROWS, EVENT_ROWS, INT, TEXT, Column, Schema
+from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, EVENT_CODEC, EVENT_ROWS, INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
@@ -76,6 +76,7 @@ def bronze_schema(feed: Feed) -> Schema:
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
         row_group_rows=EVENT_ROWS if feed.file_format.large else BAR_ROWS,
+        codec=EVENT_CODEC if feed.file_format.large else BAR_CODEC,
         id_column=feed.file_format.order_column if feed.file_format.large else None,
     )
 

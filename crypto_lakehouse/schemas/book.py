@@ -1,6 +1,6 @@
 """Silver tables of the order book: its depth within bands, and the best bid and ask."""
 
-from crypto_lakehouse.schemas.model import EVENT_ROWS, FLOAT, INT, TEXT, TIME, Column, Schema
+from crypto_lakehouse.schemas.model import EVENT_CODEC, EVENT_ROWS, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _SYMBOL = Column("symbol", TEXT, "name", "Symbol as the exchange writes it.")
 _SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
@@ -37,5 +37,6 @@ BOOK_TICKER = Schema(
     primary_key=("symbol", "update_id"),
     time_column="transaction_time",
     row_group_rows=EVENT_ROWS,
+    codec=EVENT_CODEC,
     id_column="update_id",
 )

@@ -1,6 +1,6 @@
 """Silver trades: single ones, and aggregates of the fills of one taker order at one price."""
 
-from crypto_lakehouse.schemas.model import EVENT_ROWS, FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
+from crypto_lakehouse.schemas.model import EVENT_CODEC, EVENT_ROWS, FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _HEAD = (
     Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
@@ -37,6 +37,7 @@ AGG_TRADES = Schema(
     primary_key=("symbol", "trade_id"),
     time_column="time",
     row_group_rows=EVENT_ROWS,
+    codec=EVENT_CODEC,
     id_column="trade_id",
 )
 
@@ -57,5 +58,6 @@ TRADES = Schema(
     primary_key=("symbol", "trade_id"),
     time_column="time",
     row_group_rows=EVENT_ROWS,
+    codec=EVENT_CODEC,
     id_column="trade_id",
 )

@@ -151,24 +151,36 @@ def lowest(values: Floats, first: Ints, stop: Ints) -> Floats:
 
 
 @compiled
-def first_set(flags: Flags, first: Ints, stop: Ints) -> Ints:
-    """The first row whose flag is set, -1 without one."""
+def first_unset(flags: Flags, first: Ints, stop: Ints) -> Ints:
+    """The first row whose flag is not set, -1 without one."""
     made = np.empty(len(first), np.int64)
     for bar in range(len(first)):
         row = first[bar]
-        while row < stop[bar] and not flags[row]:
+        while row < stop[bar] and flags[row]:
             row += 1
         made[bar] = row if row < stop[bar] else -1
     return made
 
 
 @compiled
-def last_set(flags: Flags, first: Ints, stop: Ints) -> Ints:
-    """The last row whose flag is set, -1 without one."""
+def last_unset(flags: Flags, first: Ints, stop: Ints) -> Ints:
+    """The last row whose flag is not set, -1 without one."""
     made = np.empty(len(first), np.int64)
     for bar in range(len(first)):
         row = stop[bar] - 1
-        while row >= first[bar] and not flags[row]:
+        while row >= first[bar] and flags[row]:
             row -= 1
         made[bar] = row if row >= first[bar] else -1
+    return made
+
+
+@compiled
+def first_beyond(values: Floats, floor: float, first: Ints, stop: Ints) -> Ints:
+    """The first row whose value is further from 0 than ``floor``, -1 without one."""
+    made = np.empty(len(first), np.int64)
+    for bar in range(len(first)):
+        row = first[bar]
+        while row < stop[bar] and abs(values[row]) <= floor:
+            row += 1
+        made[bar] = row if row < stop[bar] else -1
     return made

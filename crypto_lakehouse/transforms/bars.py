@@ -6,7 +6,7 @@ are added up in ``bar_rows.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,25 +15,21 @@ import polars as pl
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.transforms.bar_rows import (
+    BarRows,
     bar_rows,
     counts,
-    first_set,
+    first_beyond,
+    first_unset,
     highest,
-    last_set,
+    last_unset,
     lowest,
     sparse_sum,
     sums,
 )
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Ordered
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints, Ordered
 from crypto_lakehouse.transforms.windows import MINUTE, Windows, windows
 
-_FLOAT_SUMS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
-# What is not known on every market: columns of bars, and how many of a bar's minutes lack it.
-_NOT_EVERYWHERE = (
-    *("contracts", "unknown_contracts", "unknown_funding"),
-    *("funding_rate", "funding_price", "funding_time", "funding_sum", "funding_count"),
-)
-_MICROSECOND = timedelta(microseconds=1)
+_FUNDING = ("funding_rate", "funding_price", "funding_time", "funding_sum", "funding_count")
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
 
@@ -80,10 +76,11 @@ class _Rows:
     def __init__(self, ordered: Ordered) -> None:
         self.ordered = ordered
         self._rows = rows = ordered.rows
-        self.segments = rows["segment"].to_numpy()
+        self.segments = ordered.values(rows["segment"])
         self.has_contracts = rows["contracts"].null_count() < rows.height
         self.has_funding = rows["funding_rate"].null_count() < rows.height
         self._made: dict[str, Array] = {}
+        self._nulls: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
         """A column; nulls are 0."""
@@ -91,22 +88,14 @@ class _Rows:
             column = self._rows[name]
             if column.null_count():
                 column = column.fill_null(False if column.dtype == pl.Boolean else 0)
-            self._made[name] = column.to_numpy()
+            self._made[name] = self.ordered.values(column)
         return self._made[name]
 
     def nulls(self, name: str) -> Array:
         """Whether each value of a column is null."""
-        return self._made.setdefault(f"{name} is null", self._rows[name].is_null().to_numpy())
-
-    @property
-    def traded(self) -> Array:
-        """Whether something was traded in each minute."""
-        return self._made.setdefault("traded", ~self["is_filled"])
-
-    @property
-    def paid(self) -> Array:
-        """Whether a funding rate was paid in each minute."""
-        return self._made.setdefault("paid", np.abs(self["funding_rate"]) > FUNDING_FLOOR)
+        if name not in self._nulls:
+            self._nulls[name] = self.ordered.values(self._rows[name].is_null())
+        return self._nulls[name]
 
 
 def _grids(
@@ -124,81 +113,77 @@ def _grids(
 def _bars(
     rows: _Rows, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> pl.DataFrame:
-    minutes = rows.ordered.minutes
-    bars = bar_rows(minutes, rows.segments, rows.ordered.begins, _grids(rows, interval, offsets, first, end))
+    minutes, begins = rows.ordered.minutes, rows.ordered.begins
+    bars = bar_rows(minutes, rows.segments, begins, _grids(rows, interval, offsets, first, end))
     place = (bars.first, bars.stop)
+    high, low = highest(rows["high"], *place), lowest(rows["low"], *place)
+    amounts = (rows["base_volume"], rows["quote_volume"], rows["taker_buy_base_volume"], rows["taker_buy_quote_volume"])
+    base, quote, taker_base, taker_quote = sums(*amounts, *place)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vwap = np.clip(quote / base, low, high)
 
-    def at(name: str, row: Array) -> Array:
-        return rows[name][np.maximum(row, 0)]
+    def minute(row: Array) -> pl.Series:
+        return _where(row >= 0, _times(minutes[np.maximum(row, 0)]))
 
-    def time(row: Array) -> Array:
-        return np.where(row < 0, -1, minutes[np.maximum(row, 0)])
-
-    def count(flags: Array) -> Array:
-        return counts(flags, *place)
-
-    base, quote, taker_base, taker_quote = (rows[name] for name in _FLOAT_SUMS)
     made = {
+        "symbol": rows.ordered.symbols(bars.first),
         "segment": rows.segments[bars.first],
         "offset": np.array([offset // MINUTE for offset in offsets], np.int64)[bars.grid],
-        "window": bars.window,
-        "length": bars.length,
+        "open_time": _times(bars.window),
+        "close_time": _times(bars.window + bars.length, less=1),
         "open": rows["open"][bars.first],
-        "high": highest(rows["high"], *place),
-        "low": lowest(rows["low"], *place),
+        "high": high,
+        "low": low,
         "close": rows["close"][bars.stop - 1],
-        **dict(zip(_FLOAT_SUMS, sums(base, quote, taker_base, taker_quote, *place), strict=True)),
-        "trade_count": count(rows["trade_count"]),
-        "first_minute": time(first_set(rows.traded, *place)),
-        "last_minute": time(last_set(rows.traded, *place)),
+        "base_volume": base,
+        "quote_volume": quote,
+        "trade_count": counts(rows["trade_count"], *place),
+        "taker_buy_base_volume": taker_base,
+        "taker_buy_quote_volume": taker_quote,
+        "contracts": _contracts(rows, bars),
+        "vwap": _where(base > 0, pl.Series(vwap)),
+        "first_minute": minute(first_unset(rows["is_filled"], *place)),
+        "last_minute": minute(last_unset(rows["is_filled"], *place)),
         "n_minutes": bars.stop - bars.first,
-        "n_filled": count(rows["is_filled"]),
-        "n_archive": count(rows["in_archive"]),
+        "n_filled": counts(rows["is_filled"], *place),
+        "complete": counts(rows["in_archive"], *place) == bars.length,
+        **_funding(rows, bars, minute),
     }
-    if rows.has_contracts:
-        made |= {"contracts": count(rows["contracts"]), "unknown_contracts": count(rows.nulls("contracts"))}
-    if rows.has_funding:
-        paid = first_set(rows.paid, *place)
-        made |= {
-            "funding_rate": at("funding_rate", paid),
-            "funding_price": at("open", paid),
-            "funding_time": time(paid),
-            "funding_sum": sparse_sum(rows["funding_rate"], *place),
-            "funding_count": count(rows["has_funding"]),
-            "unknown_funding": count(rows.nulls("funding_rate")),
-        }
-    return _frame(rows.ordered.rows["symbol"].gather(bars.first), made)
+    return pl.DataFrame(made)
 
 
-def _frame(symbols: pl.Series, arrays: Mapping[str, Array]) -> pl.DataFrame:
-    """The arrays of ``_bars`` in the schema; times are minutes since 1970-01-01, -1 where there is none."""
-    unknown = [pl.lit(None, pl.Int64).alias(name) for name in _NOT_EVERYWHERE if name not in arrays]
-    paid, known = pl.col("funding_time") >= 0, pl.col("unknown_funding") == 0
-    return (
-        pl.DataFrame({"symbol": symbols, **arrays})
-        .with_columns(unknown)
-        .with_columns(
-            open_time=_time(pl.col("window")),
-            close_time=_time(pl.col("window") + pl.col("length")) - _MICROSECOND,
-            contracts=pl.when(pl.col("unknown_contracts") == 0).then("contracts"),
-            vwap=bar_vwap(),
-            first_minute=_time(pl.col("first_minute")),
-            last_minute=_time(pl.col("last_minute")),
-            complete=pl.col("n_archive") == pl.col("length"),
-            funding_rate=pl.when(paid).then("funding_rate"),
-            funding_price=pl.when(paid).then("funding_price"),
-            funding_time=_time(pl.col("funding_time")),
-            funding_sum=pl.when(known).then("funding_sum"),
-            funding_count=pl.when(known).then("funding_count"),
-        )
-        .select(BARS.column_names)
-        .cast(_no_bars().schema)
-    )
+def _contracts(rows: _Rows, bars: BarRows) -> pl.Series:
+    if not rows.has_contracts:
+        return pl.repeat(None, len(bars.first), dtype=pl.Int64, eager=True)
+    unknown = counts(rows.nulls("contracts"), bars.first, bars.stop)
+    return _where(unknown == 0, pl.Series(counts(rows["contracts"], bars.first, bars.stop)))
 
 
-def _time(minute: pl.Expr) -> pl.Expr:
-    """Minutes since 1970-01-01 as a time; null below 0."""
-    return pl.when(minute >= 0).then(minute * MINUTE_MICROSECONDS).cast(pl.Datetime("us", "UTC"))
+def _funding(rows: _Rows, bars: BarRows, minute: Callable[[Array], pl.Series]) -> dict[str, pl.Series]:
+    place = (bars.first, bars.stop)
+    if not rows.has_funding:
+        empty = _no_bars().select(_FUNDING)
+        return {name: pl.repeat(None, len(bars.first), dtype=empty.schema[name], eager=True) for name in _FUNDING}
+    paid = first_beyond(rows["funding_rate"], FUNDING_FLOOR, *place)
+    is_paid, at = paid >= 0, np.maximum(paid, 0)
+    is_known = counts(rows.nulls("funding_rate"), *place) == 0
+    return {
+        "funding_rate": _where(is_paid, pl.Series(rows["funding_rate"][at])),
+        "funding_price": _where(is_paid, pl.Series(rows["open"][at])),
+        "funding_time": minute(paid),
+        "funding_sum": _where(is_known, pl.Series(sparse_sum(rows["funding_rate"], *place))),
+        "funding_count": _where(is_known, pl.Series(counts(rows["has_funding"], *place))),
+    }
+
+
+def _where(known: Flags, values: pl.Series) -> pl.Series:
+    """The values, null where they are not known."""
+    return values if known.all() else values.set(pl.Series(~known), None)
+
+
+def _times(minutes: Ints, less: int = 0) -> pl.Series:
+    """Minutes since 1970-01-01, ``less`` microseconds, as times."""
+    return pl.Series(minutes * MINUTE_MICROSECONDS - less).cast(pl.Datetime("us", "UTC"))
 
 
 def _no_bars() -> pl.DataFrame:

@@ -140,8 +140,8 @@ class _Series:
     def of(cls, minutes: pl.DataFrame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
-        rows = ordered.rows
-        having = rows["symbol"].gather(ordered.begins)
+        rows = ordered.frame()
+        having = ordered.symbols(ordered.begins)
         names = pl.concat([having, state["symbol"]]).unique().sort()
         begins, stops = np.zeros((2, len(names)), np.int64)
         run = names.search_sorted(having).to_numpy()

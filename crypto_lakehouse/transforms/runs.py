@@ -22,21 +22,25 @@ MINUTE_MICROSECONDS = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """``rows`` sorted by symbol and open_time; the minute of each, and the first row of each symbol."""
+    """The order of rows by symbol and open_time: the row at each place, None where they are in order as they are.
+
+    ``minutes`` are those of the rows in order, ``begins`` the first place of each symbol.
+    """
 
     rows: pl.DataFrame
+    order: Ints | None
     minutes: Ints
     begins: Ints
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Ordered:
-        """The rows in order: as they are, or days one behind the other joined symbol by symbol, or else sorted."""
+        """The order of rows, which are not sorted where they are in order, or days one behind the other."""
         minutes, begins = minutes_of(rows), run_begins(rows["symbol"].rle_id().to_numpy())
         symbols = rows["symbol"].gather(begins)
         if not _rises(minutes, begins):
             return cls.of(rows.sort("symbol", "open_time"))
         if (symbols[1:] > symbols[:-1]).all():
-            return cls(rows, minutes, begins)
+            return cls(rows, None, minutes, begins)
         runs = pl.DataFrame({"symbol": symbols, "minute": minutes[begins], "begin": begins})
         runs = runs.with_columns(length=np.diff(begins, append=rows.height)).sort("symbol", "minute")
         length = runs["length"].to_numpy()
@@ -45,7 +49,20 @@ class Ordered:
         minutes, begins = minutes[order], at[run_begins(runs["symbol"].rle_id().to_numpy())]
         if not _rises(minutes, begins):
             return cls.of(rows.sort("symbol", "open_time"))
-        return cls(rows[order], minutes, begins)
+        return cls(rows, order, minutes, begins)
+
+    def frame(self) -> pl.DataFrame:
+        """The rows in order."""
+        return self.rows if self.order is None else self.rows[self.order]
+
+    def values(self, column: pl.Series) -> Array:
+        """A column of the rows, or one like it, in order."""
+        values = column.to_numpy()
+        return values if self.order is None else values[self.order]
+
+    def symbols(self, places: Ints) -> pl.Series:
+        """The symbols of the rows at these places."""
+        return self.rows["symbol"].gather(places if self.order is None else self.order[places])
 
 
 def _rises(minutes: Ints, begins: Ints) -> bool:
