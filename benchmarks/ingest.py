@@ -29,9 +29,10 @@ from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
 from crypto_lakehouse.pipeline.reading import Reading, read_together
+from crypto_lakehouse.pipeline.side_by_side import side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
 
-SYMBOLS, DAYS = 300, 2
+SYMBOLS, DAYS = 300, 4
 MANY_SYMBOLS = 2_000
 _LEGACY_FILES = 30
 _TOGETHER = 40
@@ -55,9 +56,12 @@ def ingest(source: ArchiveSource, lake: Path, days: Sequence[str], with_silver: 
     bronze = BronzeIngest(KLINES, source, store, raw, SymbolFilter.parse("*"), lambda: now)
     for part in bronze.partitions(days):
         write_partition(store, "bronze", *_PLACE, part.key, part.rows)
-    if with_silver:
-        for day in days:
-            write_partition(store, "silver", *_PLACE, day, silver_partition(KLINES, day, store, now).rows)
+
+    def silver(day: str) -> None:
+        write_partition(store, "silver", *_PLACE, day, silver_partition(KLINES, day, store, now).rows)
+
+    for _ in side_by_side(silver, days if with_silver else []):
+        pass
 
 
 def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -268,21 +269,31 @@ def _pruned(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
-    keys = pl.DataFrame({name: _comparable(table[name]) for name in schema.primary_key})
-    behind, tied = pl.lit(False), pl.lit(True)
-    for name in schema.primary_key:
-        # A null orders first; comparing with one gives null, which counts as not sorted.
-        now, before = pl.col(name), pl.col(name).shift(1)
-        behind |= tied & (now < before)
-        tied &= now == before
-    if not keys.select(behind.fill_null(True).slice(1).any()).item():
+    keys = [_comparable(table[name]).alias(name) for name in schema.primary_key]
+    if _in_order(keys):
         return table
-    order = keys.select(pl.arg_sort_by(list(schema.primary_key), maintain_order=True)).to_series()
+    # Nulls come first.
+    order = pl.DataFrame(keys).select(pl.arg_sort_by(list(schema.primary_key), maintain_order=True)).to_series()
     return table.take(order.to_arrow())
 
 
+def _in_order(keys: Sequence[pl.Series]) -> bool:
+    """Whether no row is less than the one before it; with nulls it counts as not known."""
+    if any(key.null_count() for key in keys):
+        return False
+    behind: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
+    tied = ~behind
+    for key in keys:
+        values = key.to_physical().to_numpy()
+        behind |= tied & (values[1:] < values[:-1])
+        tied &= values[1:] == values[:-1]
+    return not behind.any()
+
+
 def _comparable(column: pa.ChunkedArray) -> pl.Series:
-    """The values, or in place of coded text numbers that are in the same order."""
+    """The values, or in place of text numbers that are in the same order."""
+    if pa.types.is_string(column.type):
+        column = column.dictionary_encode()
     if not pa.types.is_dictionary(column.type):
         return pl.Series(column)
     codes = column.unify_dictionaries().combine_chunks()

@@ -14,8 +14,11 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import slice_schema
+from crypto_lakehouse.schemas.model import TEXT
 
 PIECE_ROWS = 200_000
 """About how many rows a piece has: several copies of it are in memory while it is cleaned."""
@@ -52,7 +55,8 @@ def read_pieces(
     Raises MissingPartition if the partition does not exist.
     """
     with open_partition(store, layer, table, exchange, market, key) as source:
-        parquet = pq.ParquetFile(source)
+        text = [column.name for column in slice_schema(layer, table, exchange, market).columns if column.type == TEXT]
+        parquet = pq.ParquetFile(source, read_dictionary=text)
         groups = [
             group
             for group in _groups(parquet, order)
@@ -148,6 +152,4 @@ def _by_ranges(
 
 
 def _read(parquet: pq.ParquetFile, numbers: Sequence[int], columns: Sequence[str] | None) -> pl.DataFrame:
-    frame = pl.from_arrow(parquet.read_row_groups(numbers, columns=columns))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return frame_of(parquet.read_row_groups(numbers, columns=columns))

@@ -50,7 +50,7 @@ class Unchanged:
 class PartitionStream:
     """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself.
 
-    ``at_once`` of them are written side by side: more than one only where rows are frames, not made while written.
+    ``at_once`` of them are written side by side: more than one only where rows of one are made without those of others.
     """
 
     def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1) -> None:
@@ -105,6 +105,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         done = side_by_side(stored, awaited(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
             context.step_context.add_asset_metadata(metadata, context.asset_key, key)
+            if not how and (reasons := metadata.get("quarantine_reasons")):
+                context.log.warning(f"{key}: refused {reasons}")
             # Each line of the log is a record of its own, which takes longer than a small partition.
             if number == len(expected) or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
                 told = time.monotonic()

@@ -56,19 +56,17 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
             now=lambda: datetime.now(UTC),
             remake=is_remade(context),
         )
-        return PartitionStream(_made(ingest, list(context.partition_keys), context))
+        return PartitionStream(_made(ingest, list(context.partition_keys)))
 
     return bronze
 
 
-def _made(ingest: BronzeIngest, keys: list[str], context: dg.AssetExecutionContext) -> Iterator[Made | Unchanged]:
+def _made(ingest: BronzeIngest, keys: list[str]) -> Iterator[Made | Unchanged]:
     for part in _explained(ingest, ingest.partitions(keys)):
         if part.unchanged is not None:
             yield Unchanged(part.key, part.unchanged, _about(part.counts))
         else:
             yield Made(part.key, _explained(ingest, part.rows), partial(_about, part.counts), part.origin)
-        if part.counts.reasons:
-            context.log.warning(f"{ingest.feed.name} {part.key}: quarantined {part.counts.reasons}")
 
 
 def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:

@@ -1,8 +1,6 @@
 """Silver assets: one per feed, the bronze rows made canonical, validated and unique."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import chain
 
 import dagster as dg
 
@@ -10,6 +8,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_remade
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.schemas import silver_schema
 
@@ -33,15 +32,14 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         store = lake.store()
         require_partitions(store, bronze, list(context.partition_keys))
 
-        def made(key: str) -> Iterator[Made | Unchanged]:
+        def made(key: str) -> Made | Unchanged:
             part = silver_partition(feed, key, store, datetime.now(UTC), is_remade(context))
             if part.unchanged is not None:
-                yield Unchanged(key, part.unchanged)
-            else:
-                yield Made(key, part.rows, origin=part.origin)
-            if part.reasons:
-                context.log.warning(f"{feed.name} {key}: refused {part.reasons}")
+                return Unchanged(key, part.unchanged)
+            return Made(key, part.rows, origin=part.origin)
 
-        return PartitionStream(chain.from_iterable(made(key) for key in context.partition_keys))
+        # Two days of large files would need twice the memory of one.
+        at_once = 1 if feed.file_format.large else THREADS
+        return PartitionStream(map(made, context.partition_keys), at_once)
 
     return silver
