@@ -35,11 +35,16 @@ def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
     prices = np.exp(random.normal(0, 3, symbols))
     for number, key in enumerate(keys):
         write_partition(store, "silver", "klines_1m", *_PLACE, key, _day(random, key, prices, number in _PAUSE))
-    months = sorted({key[:7] for key in keys})
-    for month in months:
+    make_funding(store, symbols, keys)
+    return keys
+
+
+def make_funding(store: LakeStore, symbols: int, keys: list[str]) -> None:
+    """silver.funding_rates of um: three events a day of each symbol."""
+    random = np.random.default_rng(8)
+    for month in sorted({key[:7] for key in keys}):
         events = _funding(random, symbols, [key for key in keys if key.startswith(month)])
         write_partition(store, "silver", "funding_rates", *_PLACE, month, events)
-    return keys
 
 
 def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) -> None:
@@ -58,8 +63,13 @@ def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) 
             part.sort("open_time").select(*KLINE_COLUMNS).rename(KLINE_COLUMNS).write_parquet(
                 klines / f"{symbol}.parquet"
             )
+    write_funding(events, funding, ".parquet")
+
+
+def write_funding(events: pl.DataFrame, folder: Path, ending: str = "") -> None:
+    """A Parquet of funding rates per symbol, as the legacy way has them."""
     for (symbol,), part in events.partition_by("symbol", as_dict=True, include_key=False).items():
-        part.write_parquet(funding / f"{symbol}.parquet")
+        part.write_parquet(folder / f"{symbol}{ending}")
 
 
 def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool) -> pl.DataFrame:

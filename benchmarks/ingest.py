@@ -16,8 +16,10 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from benchmarks.archives import KLINES, FolderArchive, cli, klines_archive
+from benchmarks.latency import LatencyProxy
 from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
@@ -36,6 +38,8 @@ SYMBOLS, DAYS = 300, 4
 MANY_SYMBOLS = 2_000
 _LEGACY_FILES = 30
 _TOGETHER = 40
+# The archive beside us, whose server then needs the same cores, and far away.
+_ROUND_TRIPS = (0, 100)
 _PLACE = ("klines_1m", "binance", "um")
 
 
@@ -100,62 +104,73 @@ def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
 
 
 def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
-    numbers = count()
     serve = [*cli("archive", "serve", str(folder / "archive"), "--port", "0")]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server, ExitStack() as ending:
         ending.callback(server.terminate)
         assert server.stdout is not None
         server.stdout.readline()
         urls = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
-        source = BinanceArchive(urls["LAKEHOUSE_ARCHIVE_URL"], urls["LAKEHOUSE_ARCHIVE_LISTING_URL"])
-        first, end = date.fromisoformat(days[0]), date.fromisoformat(days[-1]).replace(day=DAYS + 1)
-        files = source.files(KLINES, source.symbols(KLINES), first, end)
-        fetched = [
-            file for file in FolderArchive(folder / "archive").fetch(files, folder) if isinstance(file, FetchedFile)
-        ]
-        of_days = [[file for file in fetched if file.file.period == day] for day in days]
-        batches = [day[at : at + _TOGETHER] for day in of_days for at in range(0, len(day), _TOGETHER)]
-        read = [made for batch in batches for made in read_together(KLINES, batch) if isinstance(made, Reading)]
+        near = [urls["LAKEHOUSE_ARCHIVE_URL"], urls["LAKEHOUSE_ARCHIVE_LISTING_URL"]]
+        for milliseconds in _ROUND_TRIPS:
+            with ExitStack() as distance:
+                files, listing = (_behind(distance, url, milliseconds) for url in near)
+                yield _overlap(folder, days, BinanceArchive(files, listing), milliseconds)
 
-        def fetch() -> None:
-            with tempfile.TemporaryDirectory() as name:
-                list(source.fetch(files, Path(name)))
 
-        def parse() -> None:
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda batch: read_together(KLINES, batch), batches))
+def _behind(distance: ExitStack, url: str, milliseconds: int) -> str:
+    """The URL as seen from so far away."""
+    if not milliseconds:
+        return url
+    parts = urlsplit(url)
+    proxy = distance.enter_context(LatencyProxy(f"{parts.scheme}://{parts.netloc}", milliseconds / 1000))
+    return proxy.url + parts.path
 
-        def write() -> None:
-            store = LakeStore.open(str(folder / f"written-{next(numbers)}"))
-            for day in days:
-                rows = (made.rows for made in read if made.files[0].file.period == day)
-                write_partition(store, "bronze", *_PLACE, day, rows)
 
-        seconds = interleaved(
-            {
-                "download": fetch,
-                "parse": parse,
-                "write": write,
-                "whole": lambda: ingest(source, folder / f"whole-{next(numbers)}", days, with_silver=False),
-            },
-            rounds=3,
-        )
-    whole = seconds.pop("whole")
-    words = ", ".join(f"{name} {taken:.2f} s" for name, taken in seconds.items())
-    yield Result(
-        "ingest: the whole over its slowest stage alone",
-        whole / max(seconds.values()),
+def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, milliseconds: int) -> Result:
+    numbers = count()
+    first, end = date.fromisoformat(days[0]), date.fromisoformat(days[-1]).replace(day=DAYS + 1)
+    files = source.files(KLINES, source.symbols(KLINES), first, end)
+    fetched = [file for file in FolderArchive(folder / "archive").fetch(files, folder) if isinstance(file, FetchedFile)]
+    of_days = [[file for file in fetched if file.file.period == day] for day in days]
+    batches = [day[at : at + _TOGETHER] for day in of_days for at in range(0, len(day), _TOGETHER)]
+    read = [made for batch in batches for made in read_together(KLINES, batch) if isinstance(made, Reading)]
+
+    def fetch() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            list(source.fetch(source.files(KLINES, source.symbols(KLINES), first, end), Path(name)))
+
+    def parse() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda batch: read_together(KLINES, batch), batches))
+
+    def write() -> None:
+        store = LakeStore.open(str(folder / f"written-{milliseconds}-{next(numbers)}"))
+        for day in days:
+            rows = (made.rows for made in read if made.files[0].file.period == day)
+            write_partition(store, "bronze", *_PLACE, day, rows)
+
+    def whole() -> None:
+        ingest(source, folder / f"whole-{milliseconds}-{next(numbers)}", days, with_silver=False)
+
+    seconds = interleaved({"download": fetch, "parse": parse, "write": write, "whole": whole}, rounds=3)
+    taken = seconds.pop("whole")
+    words = ", ".join(f"{name} {alone:.2f} s" for name, alone in seconds.items())
+    return Result(
+        f"ingest: the whole over its slowest stage alone, round trips of {milliseconds} ms",
+        taken / max(seconds.values()),
         1.25,
         at_most=True,
-        detail=f"whole {whole:.2f} s; alone: {words}",
+        detail=f"{len(files)} files; whole {taken:.2f} s; alone: {words}",
     )
 
 
 def _peaks(folder: Path) -> Iterator[Result]:
-    klines_archive(folder / "many", MANY_SYMBOLS, 2)
-    one, two = (peak_mib("benchmarks.ingest", str(folder / "many"), str(days)) for days in (1, 2))
+    klines_archive(folder / "many", MANY_SYMBOLS, 4)
+    # Two days of silver are made side by side, so that four are compared with two.
+    one, two, four = (peak_mib("benchmarks.ingest", str(folder / "many"), str(days)) for days in (1, 2, 4))
     yield Result(f"ingest: peak for a day of {MANY_SYMBOLS:,} symbols", one, 1024, at_most=True, unit="MiB")
-    yield Result("ingest: peak of two such days over one", two / one, 1.1, at_most=True, detail=f"{two:,.0f} MiB")
+    yield Result("ingest: peak of two such days", two, 1024, at_most=True, unit="MiB")
+    yield Result("ingest: peak of four such days over two", four / two, 1.1, at_most=True, detail=f"{four:,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from zipfile import ZipFile
 
 import polars as pl
 
+from benchmarks.legacy_bars import KLINE_COLUMNS
+
 _KEPT = {
     "open_time": pl.Int64,
     "open": pl.Float64,
@@ -41,6 +43,7 @@ def parse_symbol(zips: list[str], target: str) -> int:
         in_us = pl.col("open_time").max() >= 10**15
         time = pl.when(in_us).then(pl.from_epoch("open_time", "us")).otherwise(pl.from_epoch("open_time", "ms"))
         rows = rows.with_columns(time.dt.replace_time_zone("UTC").dt.cast_time_unit("ms").alias("open_time"))
+        rows = rows.rename(dict(zip(_KEPT, KLINE_COLUMNS.values(), strict=True)))
         rows.collect().write_parquet(folder / f"{Path(name).stem}.parquet")
     return len(zips)
 
