@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -347,3 +348,21 @@ def test_daily_klines_alone_have_month_files() -> None:
     assert compacted == {"klines_1m", "klines_1d", "mark_klines_5m"}
     # Monthly tables need none; trades are written once.
     assert not any(feed("binance", "um", one).compacted for one in ("klines_1w", "trades", "funding_rates"))
+
+
+def test_days_in_an_older_layout_become_months_with_newer_ones(store: LakeStore) -> None:
+    path = store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[4]))
+    old = pq.read_table(path, partitioning=None)
+    rows = pl.DataFrame(old)
+    # As day files once were: zstd, no dictionaries of prices, and no column that says that it has no nulls.
+    nullable = pa.schema([field.with_nullable(True) for field in old.schema])
+    pq.write_table(old.cast(nullable), path, compression="zstd", use_dictionary=["symbol"], store_schema=False)
+    age(store, FEBRUARY[4])
+    assert rows.height
+    assert read_partition(store, *UM, FEBRUARY[4]).equals(rows)
+    february(store)
+    lake = Lakehouse(store.uri)
+    assert uses_months(lake, symbols=["BTCUSDT"])
+    there = lake.scan(**{**READ, "symbols": ["BTCUSDT"]}).collect()
+    days = [read_partition(store, *UM, key).filter(pl.col("symbol") == "BTCUSDT") for key in FEBRUARY]
+    assert there.select(rows.columns).equals(pl.concat(days))

@@ -1,0 +1,43 @@
+"""Compiled loops do what the same Python does, wherever they come from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crypto_lakehouse.transforms.compiled import compiled
+
+
+def ratios(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    made = np.empty(len(values))
+    for row in range(len(values)):
+        made[row] = values[row] / by[row]
+    return made
+
+
+@pytest.mark.requirement("D9")
+def test_division_by_zero_is_that_of_ieee_754() -> None:
+    made = compiled(ratios)(np.array([1.0, -1.0, 0.0, 1.0]), np.array([0.0, 0.0, 0.0, 3.0]))
+    assert made[0] == np.inf
+    assert made[1] == -np.inf
+    assert np.isnan(made[2])
+    assert made[3] == 1 / 3
+
+
+@pytest.mark.requirement("D9")
+def test_sums_are_added_in_the_order_that_is_written() -> None:
+    def added(values: np.ndarray) -> float:
+        total = 0.0
+        for value in values:
+            total += value
+        return total
+
+    values = np.random.default_rng(1).lognormal(0, 20, 999)
+    assert compiled(added)(values) == added(values)
+
+
+def test_code_that_cannot_be_kept_on_disk_is_compiled_all_the_same() -> None:
+    names: dict[str, object] = {}
+    # Numba finds no file to keep it beside.
+    exec("def twice(number):\n    return 2 * number", names)
+    assert compiled(names["twice"])(21) == 42  # type: ignore[arg-type]
