@@ -57,11 +57,11 @@ class Table:
 
 TABLES = (
     # Bytes: real files of FILUSDT and NEARUSDT (um) in August 2023. Rate: 352 files a second on two cores.
-    Table("klines_1m", 1440, 32, 29.7, 29.3, 176 * 1440),
+    Table("klines_1m", 1440, 32, 29.2, 28.8, 176 * 1440),
     # Bytes: a real file of BTCUSD_PERP (cm). Rows a symbol and day are assumed, from the ids of the largest pairs.
-    Table("agg_trades", 20_000, 12.6, 5.0, 12.9, 1_000_000),
+    Table("agg_trades", 20_000, 12.6, 4.6, 13.3, 1_000_000),
     # Bytes are assumed to be those of aggregates.
-    Table("trades", 35_000, 12.6, 5.0, 12.9, 1_000_000),
+    Table("trades", 35_000, 12.6, 4.6, 13.3, 1_000_000),
 )
 
 

@@ -79,7 +79,7 @@ def _silver(rows: pa.Table, symbols: pa.DictionaryArray) -> pa.Table:
 
 def _encoded(table: pa.Table, schema: object) -> int:
     sink = io.BytesIO()
-    writer = GroupWriter(sink, schema)  # type: ignore[arg-type]
+    writer = GroupWriter(sink, schema, ahead=False)  # type: ignore[arg-type]
     writer.write(table)
     writer.close()
     return sink.getbuffer().nbytes

@@ -102,7 +102,7 @@ def symbol_runs(table: pa.Table) -> list[tuple[str, int]]:
 def encode(table: pa.Table, schema: Schema) -> bytes:
     """The table as Parquet bytes in the lake's layout; row groups do not split a symbol that fits one."""
     sink = io.BytesIO()
-    writer = GroupWriter(sink, schema)
+    writer = GroupWriter(sink, schema, ahead=False)
     writer.write(table)
     writer.close()
     return sink.getvalue()
@@ -112,15 +112,15 @@ class GroupWriter:
     """Rows in order of symbol to Parquet, in row groups of at most ``schema.row_group_rows``.
 
     A group holds whole symbols, or a part of one symbol that is larger than a group. Where groups end
-    depends on the rows alone, not on the tables in which they came.
+    depends on the rows alone, not on the tables in which they came. With ``ahead`` a group is encoded in a thread
+    of its own while the next is filled, which pays where rows are made meanwhile.
     """
 
-    def __init__(self, sink: Path | io.BytesIO, schema: Schema) -> None:
+    def __init__(self, sink: Path | io.BytesIO, schema: Schema, ahead: bool) -> None:
         self._schema, self._sink = schema, sink
         self._limit = schema.row_group_rows
         self._writer: pq.ParquetWriter | None = None
-        # One group is encoded in a thread while the next is filled.
-        self._encoder = ThreadPoolExecutor(1, "lakehouse-encode")
+        self._encoder = ThreadPoolExecutor(1, "lakehouse-encode") if ahead else None
         self._encoded: Future[None] | None = None
         # Rows that wait, in order: those of whole symbols that share the next group, then those of the symbol that
         # is being written, then others of the table just given.
@@ -143,15 +143,15 @@ class GroupWriter:
         """Write what is held and end the file; ``footer`` are keys and values for its metadata."""
         self._end_symbol()
         self._flush(self._whole)
-        self._wait()
-        self._encoder.shutdown()
+        self._end()
         writer = self._writer or self._opened(self._schema.arrow)
         writer.add_key_value_metadata(dict(footer or {}))
         writer.close()
 
     def abandon(self) -> None:
         """Let go of a file that is of no use."""
-        self._encoder.shutdown()
+        if self._encoder:
+            self._encoder.shutdown()
         with suppress(OSError):
             if self._writer:
                 self._writer.close()
@@ -173,9 +173,13 @@ class GroupWriter:
             self._open -= self._limit
 
     def _flush(self, count: int) -> None:
-        if count:
-            self._wait()
-            self._encoded = self._encoder.submit(self._encode, self._taken(count))
+        if not count:
+            return
+        if self._encoder is None:
+            self._encode(self._taken(count))
+            return
+        self._wait()
+        self._encoded = self._encoder.submit(self._encode, self._taken(count))
 
     def _taken(self, count: int) -> list[pa.Table]:
         """The first rows that wait."""
@@ -192,6 +196,11 @@ class GroupWriter:
     def _wait(self) -> None:
         if self._encoded:
             self._encoded.result()
+
+    def _end(self) -> None:
+        self._wait()
+        if self._encoder:
+            self._encoder.shutdown()
 
     def _encode(self, tables: list[pa.Table]) -> None:
         # One chunk, because where chunks end would show in the pages.

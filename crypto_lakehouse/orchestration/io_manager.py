@@ -166,9 +166,14 @@ def store_partition(
     """Write one partition. What was written, and what Dagster shows of it: rows, bytes, symbols, min and max
     time, URI, a preview, and its own metadata.
     """
-    frames: Iterable[Frame] = [made.rows] if isinstance(made.rows, pl.DataFrame | pa.Table) else made.rows
     shown: list[pl.DataFrame] = []
-    info = write_partition(store, layer, table, exchange, market, made.key, _watched(frames, shown), made.origin)
+    rows = made.rows
+    if isinstance(rows, pl.DataFrame | pa.Table):
+        # Whole frames are given as such, since they are written with one thread less.
+        list(_watched([rows], shown))
+    else:
+        rows = _watched(rows, shown)
+    info = write_partition(store, layer, table, exchange, market, made.key, rows, made.origin)
     origin = made.origin() if callable(made.origin) else made.origin
     metadata = {
         **_described(info),

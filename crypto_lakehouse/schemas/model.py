@@ -19,9 +19,9 @@ FLAG = pa.bool_()
 BAR_ROWS = 14_400
 # Rows of a row group in tables of events, of which one symbol alone may have millions a day.
 EVENT_ROWS = 100_000
-# Minutes and bars are read again and again, and decode three times faster for a twentieth more bytes than with zstd.
+# Minutes and bars are read again and again, and decode in two fifths of the time for a tenth more bytes than with zstd.
 BAR_CODEC = "lz4"
-# Events take the most room and are read seldom; lz4 would take two fifths more.
+# Events take the most room and are read seldom; lz4 would take nearly half as much again (benchmarks/layout.py).
 EVENT_CODEC = "zstd"
 
 

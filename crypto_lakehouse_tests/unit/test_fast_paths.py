@@ -179,14 +179,14 @@ def test_coded_text_gives_the_bytes_of_plain_text_however_it_is_cut(data: st.Dat
     kinds = data.draw(st.lists(st.sampled_from([plain, coded]), min_size=len(cuts), max_size=len(cuts)))
     frames = [kind.slice(a, b - a) for kind, a, b in zip(kinds, cuts, cuts[1:], strict=False)]
     limit = data.draw(st.sampled_from([7, 40, 10_000]))
-    assert parquet(frames, limit) == parquet([plain], limit)
+    assert parquet(frames, limit, data.draw(st.booleans())) == parquet([plain], limit, data.draw(st.booleans()))
     assert [n for frame in [coded] for _, n in symbol_runs(frame)] == heights
 
 
-def parquet(tables: list[pa.Table], limit: int) -> bytes:
+def parquet(tables: list[pa.Table], limit: int, ahead: bool) -> bytes:
     schema = replace(bronze_schema(FUNDING), row_group_rows=limit)
     sink = io.BytesIO()
-    writer = GroupWriter(sink, schema)
+    writer = GroupWriter(sink, schema, ahead)
     for table in tables:
         writer.write(conform(table, schema, nulls_allowed=False))
     writer.close()
