@@ -34,7 +34,8 @@ from crypto_lakehouse.pipeline.reading import Reading, read_together
 from crypto_lakehouse.pipeline.side_by_side import side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
 
-SYMBOLS, DAYS = 300, 4
+# About what a day of um has.
+SYMBOLS, DAYS = 600, 2
 MANY_SYMBOLS = 2_000
 _LEGACY_FILES = 30
 _TOGETHER = 40
