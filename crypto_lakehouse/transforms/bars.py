@@ -80,7 +80,6 @@ class _Rows:
         self.has_contracts = rows["contracts"].null_count() < rows.height
         self.has_funding = rows["funding_rate"].null_count() < rows.height
         self._made: dict[str, Array] = {}
-        self._nulls: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
         """A column; nulls are 0."""
@@ -91,11 +90,12 @@ class _Rows:
             self._made[name] = self.ordered.values(column)
         return self._made[name]
 
-    def nulls(self, name: str) -> Array:
-        """Whether each value of a column is null."""
-        if name not in self._nulls:
-            self._nulls[name] = self.ordered.values(self._rows[name].is_null())
-        return self._nulls[name]
+    def known(self, name: str, bars: BarRows) -> Flags:
+        """Of each bar, whether the column has no null in it."""
+        column = self._rows[name]
+        if not column.null_count():
+            return np.ones(len(bars.first), bool)
+        return counts(self.ordered.values(column.is_null()), bars.first, bars.stop) == 0
 
 
 def _grids(
@@ -155,8 +155,7 @@ def _bars(
 def _contracts(rows: _Rows, bars: BarRows) -> pl.Series:
     if not rows.has_contracts:
         return pl.repeat(None, len(bars.first), dtype=pl.Int64, eager=True)
-    unknown = counts(rows.nulls("contracts"), bars.first, bars.stop)
-    return _where(unknown == 0, pl.Series(counts(rows["contracts"], bars.first, bars.stop)))
+    return _where(rows.known("contracts", bars), pl.Series(counts(rows["contracts"], bars.first, bars.stop)))
 
 
 def _funding(rows: _Rows, bars: BarRows, minute: Callable[[Array], pl.Series]) -> dict[str, pl.Series]:
@@ -166,7 +165,7 @@ def _funding(rows: _Rows, bars: BarRows, minute: Callable[[Array], pl.Series]) -
         return {name: pl.repeat(None, len(bars.first), dtype=empty.schema[name], eager=True) for name in _FUNDING}
     paid = first_beyond(rows["funding_rate"], FUNDING_FLOOR, *place)
     is_paid, at = paid >= 0, np.maximum(paid, 0)
-    is_known = counts(rows.nulls("funding_rate"), *place) == 0
+    is_known = rows.known("funding_rate", bars)
     return {
         "funding_rate": _where(is_paid, pl.Series(rows["funding_rate"][at])),
         "funding_price": _where(is_paid, pl.Series(rows["open"][at])),
