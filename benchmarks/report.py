@@ -55,7 +55,9 @@ def line(result: Result) -> str:
 def machine() -> str:
     """What the figures were measured on: processors, memory, Python and the libraries that do the work."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("pyarrow", "polars", "numpy", "isal", "aiohttp"))
+    libraries = ", ".join(
+        f"{name} {version(name)}" for name in ("pyarrow", "polars", "numpy", "numba", "isal", "aiohttp")
+    )
     return (
         f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()},"
         f" Python {platform.python_version()}, {libraries}"
@@ -63,17 +65,24 @@ def machine() -> str:
 
 
 def keep(results: Sequence[Result]) -> None:
-    """Write ``RESULTS.md`` and ``ratios.json``; figures that were not measured now stay in both."""
-    kept = kept_ratios() | {result.name: round(result.value, 3) for result in results if result.guarded}
+    """Write ``RESULTS.md`` and ``ratios.json``; figures of what was not measured now stay in both, those that are no
+    longer measured go.
+    """
+    measured = {_subject(result.name) for result in results}
+    kept = {name: value for name, value in kept_ratios().items() if _subject(name) not in measured}
+    kept |= {result.name: round(result.value, 3) for result in results if result.guarded}
     RATIOS.write_text(json.dumps(dict(sorted(kept.items())), indent=2) + "\n")
     before = RESULTS.read_text().splitlines() if RESULTS.is_file() else []
-    rows = {text.split(" | ")[0]: text for text in before if text.startswith("| ") and text != _HEAD}
-    rows |= {line(result).split(" | ")[0]: line(result) for result in results}
+    stay = [text for text in before if text.startswith("| ") and text != _HEAD and _subject(text[2:]) not in measured]
     RESULTS.write_text(
         f"# Results of the benchmarks\n\n`make bench KEEP=--keep` (or areas one by one: `python -m benchmarks ingest"
         f" --keep`) on {machine()}. Ratios of medians over interleaved runs; what each is, is told by the modules in"
-        f" `benchmarks/`.\n\n" + "\n".join([_HEAD, "|---|---|---|---|---|", *rows.values()]) + "\n"
+        f" `benchmarks/`.\n\n" + "\n".join([_HEAD, "|---|---|---|---|---|", *stay, *map(line, results)]) + "\n"
     )
+
+
+def _subject(name: str) -> str:
+    return name.split(":", 1)[0]
 
 
 def _processor() -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import report
 from benchmarks.measure import Result, interleaved
-from benchmarks.report import kept_ratios, line, regressions
+from benchmarks.report import keep, kept_ratios, line, regressions
 
 pytestmark = pytest.mark.requirement("P8")
 
@@ -38,3 +41,15 @@ def test_ways_are_run_in_turn() -> None:
 
 def test_kept_figures_can_be_read() -> None:
     assert all(isinstance(value, float | int) for value in kept_ratios().values())
+
+
+def test_what_was_not_measured_stays_and_what_is_no_longer_measured_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "RATIOS", tmp_path / "ratios.json")
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    keep([Result("bars: old name", 2.0, 1.0), Result("bars: 1h", 2.0, 1.0), Result("trades: read", 3.0, 1.0)])
+    keep([Result("bars: 1h", 4.0, 1.0)])
+    assert kept_ratios() == {"bars: 1h": 4.0, "trades: read": 3.0}
+    rows = [text.split(" |")[0] for text in (tmp_path / "RESULTS.md").read_text().splitlines() if ": " in text]
+    assert rows[1:] == ["| trades: read", "| bars: 1h"]
