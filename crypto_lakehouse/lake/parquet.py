@@ -268,11 +268,12 @@ def _pruned(coded: pa.DictionaryArray) -> pa.DictionaryArray:
     codes = coded.indices
     if codes.null_count == 0:
         numbers = codes.to_numpy()
-        begins = np.append(0, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
-        if len(begins) * _LONG_RUN <= len(numbers):
-            used = codes.take(pa.array(begins)).dictionary_encode()
-            again = np.repeat(used.indices.to_numpy(), np.diff(begins, append=len(numbers)))
-            return pa.DictionaryArray.from_arrays(pa.array(again), coded.dictionary.take(used.dictionary))
+        steps = np.diff(numbers)
+        # Mostly text comes in the order of its dictionary, of which a part is used then.
+        if not len(steps) or (steps.min() >= 0 and steps.max() <= 1):
+            first, last = int(numbers[0]), int(numbers[-1])
+            some = coded.dictionary.slice(first, last - first + 1)
+            return pa.DictionaryArray.from_arrays(pa.array(numbers - first), some)
     used = codes.dictionary_encode()
     return pa.DictionaryArray.from_arrays(used.indices, coded.dictionary.take(used.dictionary))
 
