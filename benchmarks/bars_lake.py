@@ -2,7 +2,7 @@
 
 Random but realistic: prices of four digits walk in ticks, as those of most symbols do, volumes are skewed and in
 steps worth about a tenth to one unit of the quote asset, some minutes are quiet or missing, and a few symbols pause for
-days. So a row takes about as many bytes as one of real files. What is measured with them is in ``bars.py``.
+days. What is measured with them is in ``bars.py``.
 """
 
 from __future__ import annotations

@@ -69,12 +69,12 @@ def write_rows(
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
-    whole = isinstance(rows, pl.DataFrame | pa.Table)
-    frames: Iterable[Frame] = [rows] if isinstance(rows, pl.DataFrame | pa.Table) else rows
+    # What is there as a whole is not made meanwhile, so that no thread need encode ahead.
+    frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
     seen = _Seen(schema)
     with store.publishing(path) as draft:
         with store.explained("write", path):
-            writer = GroupWriter(draft, schema, ahead=not whole)
+            writer = GroupWriter(draft, schema, ahead=ahead)
         try:
             for frame in frames:
                 try:

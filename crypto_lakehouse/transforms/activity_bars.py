@@ -12,7 +12,6 @@ import polars as pl
 
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
-from crypto_lakehouse.transforms.bars import bar_vwap
 
 _AMOUNTS = {"dollar": "quote_volume", "volume": "base_volume", "tick": "trade_count"}
 _SERIES = ("symbol", "month", "segment")
@@ -73,7 +72,7 @@ def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:
             close_time=pl.col("open_time").last() + _LAST_OF_MINUTE,
             complete=pl.col("reached").last() > pl.col("number").last(),
         )
-        .with_columns(vwap=bar_vwap())
+        .with_columns(vwap=_vwap())
     )
 
 
@@ -92,6 +91,12 @@ def _of_minutes() -> list[pl.Expr]:
         pl.len().cast(pl.Int64).alias("n_minutes"),
         pl.col("is_filled").sum().cast(pl.Int64).alias("n_filled"),
     ]
+
+
+def _vwap() -> pl.Expr:
+    """VWAP of a bar from its sums, held within [low, high] because they are rounded; null without volume."""
+    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
+    return pl.when(pl.col("base_volume") > 0).then(vwap)
 
 
 def _rest_known_at() -> pl.Expr:

@@ -127,27 +127,15 @@ def counts(values: Array, first: Ints, stop: Ints) -> Ints:
 
 
 @compiled
-def highest(values: Floats, first: Ints, stop: Ints) -> Floats:
-    """Greatest values."""
-    made = np.empty(len(first))
+def extremes(high: Floats, low: Floats, first: Ints, stop: Ints) -> tuple[Floats, Floats]:
+    """The greatest ``high`` and the least ``low``."""
+    highest, lowest = np.empty(len(first)), np.empty(len(first))
     for bar in range(len(first)):
-        best = values[first[bar]]
+        top, bottom = high[first[bar]], low[first[bar]]
         for row in range(first[bar] + 1, stop[bar]):
-            best = max(best, values[row])
-        made[bar] = best
-    return made
-
-
-@compiled
-def lowest(values: Floats, first: Ints, stop: Ints) -> Floats:
-    """Least values."""
-    made = np.empty(len(first))
-    for bar in range(len(first)):
-        best = values[first[bar]]
-        for row in range(first[bar] + 1, stop[bar]):
-            best = min(best, values[row])
-        made[bar] = best
-    return made
+            top, bottom = max(top, high[row]), min(bottom, low[row])
+        highest[bar], lowest[bar] = top, bottom
+    return highest, lowest
 
 
 @compiled

@@ -18,11 +18,10 @@ from crypto_lakehouse.transforms.bar_rows import (
     BarRows,
     bar_rows,
     counts,
+    extremes,
     first_beyond,
     first_unset,
-    highest,
     last_unset,
-    lowest,
     sparse_sum,
     sums,
 )
@@ -62,12 +61,6 @@ def time_bars_of_kinds(
         return [_no_bars() for _ in kinds]
     rows = _Rows(Ordered.of(minutes))
     return [_bars(rows, interval, sorted(offsets), first, end) for interval, offsets in kinds]
-
-
-def bar_vwap() -> pl.Expr:
-    """VWAP of a bar from its sums, held within [low, high] because they are rounded; null without volume."""
-    vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
-    return pl.when(pl.col("base_volume") > 0).then(vwap)
 
 
 class _Rows:
@@ -116,7 +109,7 @@ def _bars(
     minutes, begins = rows.ordered.minutes, rows.ordered.begins
     bars = bar_rows(minutes, rows.segments, begins, _grids(rows, interval, offsets, first, end))
     place = (bars.first, bars.stop)
-    high, low = highest(rows["high"], *place), lowest(rows["low"], *place)
+    high, low = extremes(rows["high"], rows["low"], *place)
     amounts = (rows["base_volume"], rows["quote_volume"], rows["taker_buy_base_volume"], rows["taker_buy_quote_volume"])
     base, quote, taker_base, taker_quote = sums(*amounts, *place)
     with np.errstate(divide="ignore", invalid="ignore"):
