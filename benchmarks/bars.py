@@ -99,7 +99,7 @@ def _floor(store: LakeStore, job: str) -> Callable[[], None]:
 
     def decode(key: str) -> None:
         with open_partition(store, layer, read, *_PLACE, key) as source:
-            pq.ParquetFile(source, pre_buffer=True, read_dictionary=["symbol"]).read(columns=columns, use_threads=False)
+            pq.ParquetFile(source, read_dictionary=["symbol"]).read(columns=columns, use_threads=False)
 
     def run() -> None:
         for _ in side_by_side(decode, _keys(store, layer, read), _CORES):

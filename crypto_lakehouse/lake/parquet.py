@@ -55,11 +55,12 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
 
 def _table(frame: pl.DataFrame) -> pa.Table:
     """The rows in Arrow; text that comes in runs as a dictionary, which is written faster and into the same bytes."""
-    coded = {name: made for name, kind in frame.schema.items() if kind == pl.String and (made := _runs(frame[name]))}
-    table = frame.drop(coded).to_arrow()
-    for name, values in coded.items():
-        table = table.append_column(name, values)
-    return table.select(frame.columns)
+    return pa.table({name: _arrow(frame[name]) for name in frame.columns})
+
+
+def _arrow(column: pl.Series) -> pa.Array:
+    coded = _runs(column) if column.dtype == pl.String else None
+    return column.to_arrow() if coded is None else coded
 
 
 def _runs(text: pl.Series) -> pa.DictionaryArray | None:
@@ -74,13 +75,15 @@ def _runs(text: pl.Series) -> pa.DictionaryArray | None:
     return pa.DictionaryArray.from_arrays(pa.array(codes), coded.dictionary)
 
 
-def frame_of(table: pa.Table) -> pl.DataFrame:
-    """The rows as a frame of plain text, which is made faster from text that was read as a dictionary."""
+def frame_of(table: pa.Table, coded: bool = False) -> pl.DataFrame:
+    """The rows as a frame, in one chunk. Text that was read as a dictionary becomes plain text, which is faster than
+    to read it as such, or where ``coded`` a categorical, which is faster still.
+    """
     columns = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(values.type):
-            coded = values.unify_dictionaries().combine_chunks()
-            columns[name] = pl.Series(coded.dictionary).gather(pl.Series(coded.indices))
+            codes = values.unify_dictionaries().combine_chunks()
+            columns[name] = pl.Series(codes) if coded else pl.Series(codes.dictionary).gather(pl.Series(codes.indices))
         else:
             columns[name] = pl.Series(values)
     return pl.DataFrame(columns)
@@ -279,33 +282,35 @@ def _pruned(coded: pa.DictionaryArray) -> pa.DictionaryArray:
 
 
 def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
-    keys = [_comparable(table[name]).alias(name) for name in schema.primary_key]
-    if _in_order(keys):
+    keys = {name: _comparable(table[name]) for name in schema.primary_key}
+    if _in_order(list(keys.values())):
         return table
     # Nulls come first.
-    order = pl.DataFrame(keys).select(pl.arg_sort_by(list(schema.primary_key), maintain_order=True)).to_series()
+    order = pl.DataFrame(keys).select(pl.arg_sort_by(list(keys), maintain_order=True)).to_series()
     return table.take(order.to_arrow())
 
 
-def _in_order(keys: Sequence[pl.Series]) -> bool:
+def _in_order(keys: Sequence[pa.Array]) -> bool:
     """Whether no row is less than the one before it; with nulls it counts as not known."""
-    if any(key.null_count() for key in keys):
+    if any(key.null_count for key in keys):
         return False
     behind: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
     tied = ~behind
     for key in keys:
-        values = key.to_physical().to_numpy()
+        values = key.to_numpy()
         behind |= tied & (values[1:] < values[:-1])
         tied &= values[1:] == values[:-1]
     return not behind.any()
 
 
-def _comparable(column: pa.ChunkedArray) -> pl.Series:
-    """The values, or in place of text numbers that are in the same order."""
+def _comparable(column: pa.ChunkedArray) -> pa.Array:
+    """The values as numbers; text as some that are in the same order."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
     if pa.types.is_string(column.type):
         column = column.dictionary_encode()
     if not pa.types.is_dictionary(column.type):
-        return pl.Series(column)
+        return column.combine_chunks()
     codes = column.unify_dictionaries().combine_chunks()
     ranks = pc.rank(codes.dictionary, sort_keys="ascending", tiebreaker="dense")
-    return pl.Series(ranks.take(codes.indices))
+    return ranks.take(codes.indices)

@@ -7,8 +7,8 @@ days become outdated in ``gold.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -21,12 +21,21 @@ from crypto_lakehouse.pipeline.minutes import Minutes
 from crypto_lakehouse.pipeline.side_by_side import THREADS, side_by_side
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
-from crypto_lakehouse.transforms.bars import time_bars_of_kinds
-from crypto_lakehouse.transforms.windows import earliest_open
+from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths
+from crypto_lakehouse.transforms.blocks import BlockTable
+from crypto_lakehouse.transforms.windows import earliest_open, minute_number
 
 _DAY = timedelta(days=1)
 # A bar's VWAP is made of sums, not of the minutes' own.
 _COLUMNS = [name for name in schema_of("gold", CONTINUOUS).column_names if name != "vwap"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A day of minutes: the blocks that bars of time are made of, by length, and the rows where others need them."""
+
+    blocks: Mapping[int, BlockTable]
+    rows: pl.DataFrame | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,27 @@ class _Inputs:
 
     key: str
     begins: Mapping[Bars, datetime | None]
-    days: Mapping[str, pl.DataFrame]
+    days: Mapping[str, _Day]
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Days put together, from a time on; several kinds that begin at the same time share it."""
+
+    days: Mapping[str, _Day]
+    made: dict[tuple[int, datetime], BlockTable] = field(default_factory=dict)
+
+    def blocks(self, length: int, begin: datetime) -> BlockTable:
+        if (length, begin) not in self.made:
+            tables = [day.blocks[length].since(minute_number(begin)) for day in self._since(begin)]
+            self.made[length, begin] = BlockTable.joined(tables)
+        return self.made[length, begin]
+
+    def rows(self, begin: datetime) -> pl.DataFrame:
+        return pl.concat(day.rows for day in self._since(begin) if day.rows is not None)
+
+    def _since(self, begin: datetime) -> list[_Day]:
+        return [day for key, day in self.days.items() if key >= _date(begin)]
 
 
 class DayBars:
@@ -49,9 +78,12 @@ class DayBars:
         self._market, self._kinds, self._keys = market, tuple(kinds), sorted(keys)
         place = (market.exchange, market.name)
         self._there = list_keys(store, "gold", CONTINUOUS, *place)
-        self._minutes = Minutes(store, "gold", CONTINUOUS, place, _COLUMNS)
-        # Minutes of earlier days, each from a time on.
-        self._kept: dict[str, tuple[datetime, pl.DataFrame]] = {}
+        times = [bars for bars in kinds if isinstance(bars, TimeBars)]
+        self._lengths = set().union(*(block_lengths(bars.interval, bars.offsets) for bars in times))
+        self._needs_rows = len(times) < len(kinds)
+        self._minutes = Minutes(store, "gold", CONTINUOUS, place, _COLUMNS, self._day)
+        # Earlier days that the next one needs as well.
+        self._kept: Mapping[str, _Day] = {}
 
     def close(self) -> None:
         """End the threads that read."""
@@ -77,47 +109,44 @@ class DayBars:
         self._keep(days, key)
         return _Inputs(key, begins, days)
 
+    def _day(self, rows: pl.DataFrame) -> _Day:
+        blocks = {length: BlockTable.of(rows, length) for length in self._lengths}
+        return _Day(blocks, rows if self._needs_rows else None)
+
     def _made(self, inputs: _Inputs) -> dict[str, pl.DataFrame]:
-        key, begins, days = inputs.key, inputs.begins, inputs.days
-        first, end = day_span(key)
-        made = {bars.table: pl.DataFrame(schema_of("gold", bars.table).arrow.empty_table()) for bars in self._kinds}
-        # Those that begin at the same time are made together.
-        for begin in {begin for begin in begins.values() if begin is not None}:
-            rows = pl.concat(_since(begin, day, rows) for day, rows in days.items() if day >= _day(begin))
-            same = [bars for bars in self._kinds if begins[bars] == begin]
-            times = [bars for bars in same if isinstance(bars, TimeBars)]
-            of_time = time_bars_of_kinds(rows, [(b.interval, _closing(b, key)) for b in times], first, end)
-            made |= {bars.table: frame for bars, frame in zip(times, of_time, strict=True)}
-            made |= {
-                bars.table: activity_bars(rows, bars, first, end) for bars in same if isinstance(bars, ActivityBars)
-            }
+        first, end = day_span(inputs.key)
+        made, joined = {}, _Joined(inputs.days)
+        for bars, begin in inputs.begins.items():
+            if begin is None:
+                made[bars.table] = pl.DataFrame(schema_of("gold", bars.table).arrow.empty_table())
+            elif isinstance(bars, TimeBars):
+                offsets = _closing(bars, inputs.key)
+                blocks = {length: joined.blocks(length, begin) for length in block_lengths(bars.interval, offsets)}
+                made[bars.table] = bars_of_blocks(blocks, bars.interval, offsets, first, end)
+            else:
+                made[bars.table] = activity_bars(joined.rows(begin), bars, first, end)
         return made
 
-    def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, pl.DataFrame]:
-        """Minutes of the days since the earliest begin, as far as they are needed and in the lake."""
+    def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:
+        """The days since the earliest begin, as far as they are needed and in the lake."""
         opening = min(filter(None, begins.values()), default=None)
         if opening is None:
             return {}
-        days = partition_keys(opening.date(), _midnight(key).date() + _DAY, Cadence.DAILY)
-        known = {day: rows for day, (since, rows) in self._kept.items() if since <= max(opening, _midnight(day))}
+        days = partition_keys(opening.date(), date.fromisoformat(key) + _DAY, Cadence.DAILY)
         wanted = [day for day in days if day in self._there]
-        self._minutes.begin([*(day for day in wanted if day not in known), *self._next(key)])
-        return {day: known[day] if day in known else self._minutes.take(day) for day in wanted}
+        self._minutes.begin([*(day for day in wanted if day not in self._kept), *self._next(key)])
+        return {day: self._kept[day] if day in self._kept else self._minutes.take(day) for day in wanted}
 
     def _next(self, key: str) -> list[str]:
         """The days behind ``key`` that are read meanwhile."""
         following = [day for day in self._keys if day > key and day in self._there][:THREADS]
         return [day for day in following if any(_opening(bars, day) for bars in self._kinds)]
 
-    def _keep(self, days: Mapping[str, pl.DataFrame], key: str) -> None:
+    def _keep(self, days: Mapping[str, _Day], key: str) -> None:
         following = next((day for day in self._keys if day > key), None)
         begins = [] if following is None else [_opening(bars, following) for bars in self._kinds]
         opening = min(filter(None, begins), default=None)
-        self._kept = {}
-        if opening is not None:
-            for day, rows in days.items():
-                if day >= _day(opening):
-                    self._kept[day] = (max(opening, _midnight(day)), _since(opening, day, rows))
+        self._kept = {} if opening is None else {d: day for d, day in days.items() if d >= _date(opening)}
 
 
 def _opening(bars: Bars, key: str) -> datetime | None:
@@ -139,13 +168,5 @@ def _closing(bars: TimeBars, key: str) -> list[timedelta]:
     ]
 
 
-def _since(begin: datetime, day: str, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows if begin <= _midnight(day) else rows.filter(pl.col("open_time") >= begin)
-
-
-def _midnight(day: str) -> datetime:
-    return day_span(day)[0]
-
-
-def _day(time: datetime) -> str:
+def _date(time: datetime) -> str:
     return time.date().isoformat()

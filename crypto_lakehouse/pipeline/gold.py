@@ -154,7 +154,7 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[pl.DataFrame]) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
         made = continuous_minutes(
@@ -192,8 +192,8 @@ class ContinuousMinutes:
             state = next_state(rows, state, self._rule)
         return state
 
-    def _minutes(self) -> Minutes:
-        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS)
+    def _minutes(self) -> Minutes[pl.DataFrame]:
+        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows: rows)
 
     def _silver(self) -> dict[str, datetime]:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}

@@ -1,12 +1,14 @@
-"""Days of minutes for the gold layer: only the columns that are needed, read in threads before they are asked for.
+"""Days of minutes for the gold layer: only the columns that are needed, read in threads before they are asked for, and
+made there into what is kept of them.
 
 What is made of them is in ``gold.py`` and ``day_bars.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -16,17 +18,25 @@ from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.side_by_side import THREADS
 
+Made = TypeVar("Made")
 
-class Minutes:
-    """Daily partitions of one table of a market. To be closed."""
+
+class Minutes(Generic[Made]):
+    """What ``make`` makes of daily partitions of one table of a market, whose symbols are categorical. To be closed."""
 
     def __init__(
-        self, store: LakeStore, layer: str, table: str, place: tuple[str, str], columns: Sequence[str]
+        self,
+        store: LakeStore,
+        layer: str,
+        table: str,
+        place: tuple[str, str],
+        columns: Sequence[str],
+        make: Callable[[pl.DataFrame], Made],
     ) -> None:
         self._store, self._layer, self._table, self._place = store, layer, table, place
-        self._columns = list(columns)
+        self._columns, self._make = list(columns), make
         self._pool = ThreadPoolExecutor(THREADS, "lakehouse-minutes")
-        self._begun: dict[str, Future[pl.DataFrame]] = {}
+        self._begun: dict[str, Future[Made]] = {}
 
     def close(self) -> None:
         """End the threads."""
@@ -36,13 +46,15 @@ class Minutes:
         """Begin to read these days, which are going to be taken; forget others that were not."""
         self._begun = {key: self._begun.get(key) or self._pool.submit(self._read, key) for key in keys}
 
-    def take(self, key: str) -> pl.DataFrame:
-        """The rows of a day, in order. Raises MissingPartition if it does not exist."""
+    def take(self, key: str) -> Made:
+        """What is made of a day's rows, which are in order. Raises MissingPartition if it does not exist."""
         begun = self._begun.pop(key, None)
         return begun.result() if begun else self._read(key)
 
-    def _read(self, key: str) -> pl.DataFrame:
+    def _read(self, key: str) -> Made:
         with open_partition(self._store, self._layer, self._table, *self._place, key) as source:
+            # Reading ahead is for round trips; from a disk it takes longer than reading.
+            parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread a day takes less time in all than many threads a day.
-            parquet = pq.ParquetFile(source, pre_buffer=True, read_dictionary=["symbol"])
-            return frame_of(parquet.read(columns=self._columns, use_threads=False))
+            rows = frame_of(parquet.read(columns=self._columns, use_threads=False), coded=True)
+        return self._make(rows)

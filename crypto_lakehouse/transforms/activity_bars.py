@@ -56,7 +56,8 @@ def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
     """Sorted minutes with ``number`` of their bar and ``reached``, the multiples reached at their end."""
     total = pl.col(_AMOUNTS[bars.activity]).cum_sum().over(_SERIES)
     return (
-        minutes.sort("symbol", "open_time")
+        minutes.cast({"symbol": pl.String})
+        .sort("symbol", "open_time")
         .with_columns(month=pl.col("open_time").dt.truncate("1mo"))
         .with_columns(reached=(total // bars.threshold).cast(pl.Int64))
         .with_columns(number=pl.col("reached").shift(1, fill_value=0).over(_SERIES))

@@ -1,36 +1,30 @@
 """Continuous minutes to bars of any interval on any offset grid.
 
-Here belongs what a bar says of its minutes. Where windows lie is in ``windows.py``, which rows are a bar's and how they
-are added up in ``bar_rows.py``.
+Here belongs what a bar tells of its minutes. Where windows lie is in ``windows.py``, which blocks of minutes are a
+bar's in ``bar_rows.py``, how they are added up in ``blocks.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
-from crypto_lakehouse.transforms.bar_rows import (
-    BarRows,
-    bar_rows,
-    counts,
-    extremes,
-    first_beyond,
-    first_unset,
-    last_unset,
-    sparse_sum,
-    sums,
-)
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints, Ordered
-from crypto_lakehouse.transforms.windows import MINUTE, Windows, windows
+from crypto_lakehouse.schemas.model import TIME
+from crypto_lakehouse.transforms.bar_rows import bar_rows
+from crypto_lakehouse.transforms.blocks import FUNDING_FLOOR, BlockTable
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints
+from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
 
-_FUNDING = ("funding_rate", "funding_price", "funding_time", "funding_sum", "funding_count")
-# Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
-FUNDING_FLOOR = 1e-6
+BLOCK = 5
+"""Minutes that are added up first where a window begins and ends on whole ones: offsets share them, and days of them
+are small.
+"""
 
 
 def time_bars(
@@ -46,136 +40,103 @@ def time_bars(
     are [w, w + interval) with w = offset modulo the interval, counted from 00:00 UTC of 1970-01-01; ``1w``
     begins on Monday and ``1mo`` on the first, as the exchange's do, plus the offset. No bar spans a
     gap: a window with minutes of two segments gives two rows. A window without any minute gives none.
-    Sums are added in order of time, with Kahan's compensation. VWAP = sum(quote_volume) / sum(base_volume), held
-    within [low, high] because both sums are rounded.
+
+    Sums are added in order of time, with Kahan's compensation: minute by minute, or where interval and offset are
+    whole multiples of BLOCK minutes, those of each BLOCK and then these. So a sum depends on the minutes in its window
+    alone. VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded.
     """
-    (bars,) = time_bars_of_kinds(minutes, [(interval, offsets)], first, end)
-    return bars
+    offsets = tuple(offsets)
+    blocks = {length: BlockTable.of(minutes, length) for length in block_lengths(interval, offsets)}
+    return bars_of_blocks(blocks, interval, offsets, first, end)
 
 
-def time_bars_of_kinds(
-    minutes: pl.DataFrame, kinds: Sequence[tuple[Interval, Iterable[timedelta]]], first: datetime, end: datetime
-) -> list[pl.DataFrame]:
-    """``time_bars`` of several intervals and their offsets, which is faster than one by one."""
-    if minutes.is_empty():
-        return [_no_bars() for _ in kinds]
-    rows = _Rows(Ordered.of(minutes))
-    return [_bars(rows, interval, sorted(offsets), first, end) for interval, offsets in kinds]
+def block_lengths(interval: Interval, offsets: Iterable[timedelta]) -> set[int]:
+    """The lengths of the blocks that bars on these offsets are made of, in minutes."""
+    return {_block_length(interval, offset) for offset in offsets}
 
 
-class _Rows:
-    """Continuous minutes in order, their columns as arrays, and which of those that may be null are known at all."""
+def bars_of_blocks(
+    blocks: Mapping[int, BlockTable], interval: Interval, offsets: Iterable[timedelta], first: datetime, end: datetime
+) -> pl.DataFrame:
+    """``time_bars`` from the blocks of minutes, by their length in minutes; others than those needed change nothing."""
+    by_length: dict[int, list[timedelta]] = {}
+    for offset in sorted(offsets):
+        by_length.setdefault(_block_length(interval, offset), []).append(offset)
+    made = [_bars(blocks[length], interval, same, first, end) for length, same in by_length.items()]
+    return made[0] if len(made) == 1 else pl.concat([_no_bars(), *made]).sort(BARS.primary_key)
 
-    def __init__(self, ordered: Ordered) -> None:
-        self.ordered = ordered
-        self._rows = rows = ordered.rows
-        self.segments = ordered.values(rows["segment"])
-        self.has_contracts = rows["contracts"].null_count() < rows.height
-        self.has_funding = rows["funding_rate"].null_count() < rows.height
-        self._made: dict[str, Array] = {}
 
-    def __getitem__(self, name: str) -> Array:
-        """A column; nulls are 0."""
-        if name not in self._made:
-            column = self._rows[name]
-            if column.null_count():
-                column = column.fill_null(False if column.dtype == pl.Boolean else 0)
-            self._made[name] = self.ordered.values(column)
-        return self._made[name]
-
-    def known(self, name: str, bars: BarRows) -> Flags:
-        """Of each bar, whether the column has no null in it."""
-        column = self._rows[name]
-        if not column.null_count():
-            return np.ones(len(bars.first), bool)
-        return counts(self.ordered.values(column.is_null()), bars.first, bars.stop) == 0
+def _block_length(interval: Interval, offset: timedelta) -> int:
+    # Months begin at midnight.
+    lengths = (offset, interval.length or timedelta(0))
+    return 1 if any(length % (BLOCK * MINUTE) for length in lengths) else BLOCK
 
 
 def _grids(
-    rows: _Rows, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
+    minutes: Ints, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> list[list[Windows]]:
     """The windows of each offset, as far as there are minutes."""
-    times = rows.ordered.rows["open_time"]
-    earliest, latest = times.min(), times.max()
-    assert isinstance(earliest, datetime)
-    assert isinstance(latest, datetime)
+    earliest, latest = (EPOCH + int(minute) * MINUTE for minute in (minutes.min(), minutes.max()))
     first, end = max(first, earliest), min(end, latest + (interval.length or timedelta(days=32)))
     return [list(windows(interval, offset, first, end)) for offset in offsets]
 
 
 def _bars(
-    rows: _Rows, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
+    table: BlockTable, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> pl.DataFrame:
-    minutes, begins = rows.ordered.minutes, rows.ordered.begins
-    bars = bar_rows(minutes, rows.segments, begins, _grids(rows, interval, offsets, first, end))
-    place = (bars.first, bars.stop)
-    high, low = extremes(rows["high"], rows["low"], *place)
-    amounts = (rows["base_volume"], rows["quote_volume"], rows["taker_buy_base_volume"], rows["taker_buy_quote_volume"])
-    base, quote, taker_base, taker_quote = sums(*amounts, *place)
+    if not len(table.blocks.minute):
+        return _no_bars()
+    rows = bar_rows(table.blocks, _grids(table.blocks.minute, interval, offsets, first, end))
+    bars = table.added_up(rows.first, rows.stop)
     with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = np.clip(quote / base, low, high)
-
-    def minute(row: Array) -> pl.Series:
-        return _where(row >= 0, _times(minutes[np.maximum(row, 0)]))
-
+        vwap = np.clip(bars.quote_volume / bars.base_volume, bars.low, bars.high)
+    traded, known = bars.n_filled < bars.n_minutes, ~np.isnan(bars.funding_sum)
+    paid = np.abs(bars.funding_rate) > FUNDING_FLOOR
     made = {
-        "symbol": rows.ordered.symbols(bars.first),
-        "segment": rows.segments[bars.first],
-        "offset": np.array([offset // MINUTE for offset in offsets], np.int64)[bars.grid],
-        "open_time": _times(bars.window),
-        "close_time": _times(bars.window + bars.length, less=1),
-        "open": rows["open"][bars.first],
-        "high": high,
-        "low": low,
-        "close": rows["close"][bars.stop - 1],
-        "base_volume": base,
-        "quote_volume": quote,
-        "trade_count": counts(rows["trade_count"], *place),
-        "taker_buy_base_volume": taker_base,
-        "taker_buy_quote_volume": taker_quote,
-        "contracts": _contracts(rows, bars),
-        "vwap": _where(base > 0, pl.Series(vwap)),
-        "first_minute": minute(first_unset(rows["is_filled"], *place)),
-        "last_minute": minute(last_unset(rows["is_filled"], *place)),
-        "n_minutes": bars.stop - bars.first,
-        "n_filled": counts(rows["is_filled"], *place),
-        "complete": counts(rows["in_archive"], *place) == bars.length,
-        **_funding(rows, bars, minute),
+        **{name: pa.array(getattr(bars, name)) for name in _AS_IN_BLOCKS},
+        "symbol": table.names.to_arrow().take(pa.array(bars.symbol)),
+        "offset": pa.array(np.array([offset // MINUTE for offset in offsets], np.int64)[rows.grid]),
+        "open_time": _times(rows.window),
+        "close_time": _times(rows.window + rows.length, less=1),
+        "contracts": _where(bars.contracts >= 0, bars.contracts),
+        "vwap": _where(bars.base_volume > 0, vwap),
+        "first_minute": _times(bars.first_minute, traded),
+        "last_minute": _times(bars.last_minute, traded),
+        "complete": pa.array(bars.n_archived == rows.length),
+        "funding_rate": _where(paid, bars.funding_rate),
+        "funding_price": _where(paid, bars.funding_price),
+        "funding_time": _times(bars.funding_time, paid),
+        "funding_sum": _where(known, bars.funding_sum),
+        "funding_count": _where(known, bars.funding_count),
     }
-    return pl.DataFrame(made)
+    return pl.DataFrame(pa.table({name: made[name] for name in BARS.column_names}))
 
 
-def _contracts(rows: _Rows, bars: BarRows) -> pl.Series:
-    if not rows.has_contracts:
-        return pl.repeat(None, len(bars.first), dtype=pl.Int64, eager=True)
-    return _where(rows.known("contracts", bars), pl.Series(counts(rows["contracts"], bars.first, bars.stop)))
+_AS_IN_BLOCKS = (
+    "segment",
+    "open",
+    "high",
+    "low",
+    "close",
+    "base_volume",
+    "quote_volume",
+    "trade_count",
+    "taker_buy_base_volume",
+    "taker_buy_quote_volume",
+    "n_minutes",
+    "n_filled",
+)
 
 
-def _funding(rows: _Rows, bars: BarRows, minute: Callable[[Array], pl.Series]) -> dict[str, pl.Series]:
-    place = (bars.first, bars.stop)
-    if not rows.has_funding:
-        empty = _no_bars().select(_FUNDING)
-        return {name: pl.repeat(None, len(bars.first), dtype=empty.schema[name], eager=True) for name in _FUNDING}
-    paid = first_beyond(rows["funding_rate"], FUNDING_FLOOR, *place)
-    is_paid, at = paid >= 0, np.maximum(paid, 0)
-    is_known = rows.known("funding_rate", bars)
-    return {
-        "funding_rate": _where(is_paid, pl.Series(rows["funding_rate"][at])),
-        "funding_price": _where(is_paid, pl.Series(rows["open"][at])),
-        "funding_time": minute(paid),
-        "funding_sum": _where(is_known, pl.Series(sparse_sum(rows["funding_rate"], *place))),
-        "funding_count": _where(is_known, pl.Series(counts(rows["has_funding"], *place))),
-    }
-
-
-def _where(known: Flags, values: pl.Series) -> pl.Series:
+def _where(known: Flags, values: Array) -> pa.Array:
     """The values, null where they are not known."""
-    return values if known.all() else values.set(pl.Series(~known), None)
+    return pa.array(values, mask=None if known.all() else ~known)
 
 
-def _times(minutes: Ints, less: int = 0) -> pl.Series:
-    """Minutes since 1970-01-01, ``less`` microseconds, as times."""
-    return pl.Series(minutes * MINUTE_MICROSECONDS - less).cast(pl.Datetime("us", "UTC"))
+def _times(minutes: Ints, known: Flags | None = None, less: int = 0) -> pa.Array:
+    """Minutes since 1970-01-01, ``less`` microseconds, as times, null where they are not known."""
+    values = minutes * MINUTE_MICROSECONDS - less
+    return (pa.array(values) if known is None else _where(known, values)).cast(TIME)
 
 
 def _no_bars() -> pl.DataFrame:

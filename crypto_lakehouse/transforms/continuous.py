@@ -140,8 +140,7 @@ class _Series:
     def of(cls, minutes: pl.DataFrame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
-        rows = ordered.frame()
-        having = ordered.symbols(ordered.begins)
+        rows, having = ordered.rows, ordered.names
         names = pl.concat([having, state["symbol"]]).unique().sort()
         begins, stops = np.zeros((2, len(names)), np.int64)
         run = names.search_sorted(having).to_numpy()
@@ -184,7 +183,7 @@ def _gaps(series: _Series, steps: Steps) -> pl.DataFrame:
         change = opened / before - 1
     return pl.DataFrame(
         {
-            "symbol": series.rows["symbol"].gather(found),
+            "symbol": series.rows["symbol"].gather(found).cast(pl.String),
             "gap_begin": _times(steps.previous_time[found]),
             "gap_end": _times(candles.time[found]),
             "silence": candles.time[found] - steps.previous_time[found],

@@ -1,6 +1,6 @@
 """Rows of one-minute tables in order of symbol and time, and where their runs begin.
 
-What is made of such rows is in ``continuous.py`` and ``bar_rows.py``.
+What is made of such rows is in ``continuous.py`` and ``blocks.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from crypto_lakehouse.transforms.compiled import compiled
+
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -22,54 +24,48 @@ MINUTE_MICROSECONDS = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The order of rows by symbol and open_time: the row at each place, None where they are in order as they are.
-
-    ``minutes`` are those of the rows in order, ``begins`` the first place of each symbol.
-    """
+    """Rows in order of symbol and open_time: their minutes, and the names and first rows of symbols."""
 
     rows: pl.DataFrame
-    order: Ints | None
     minutes: Ints
+    names: pl.Series
     begins: Ints
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Ordered:
-        """The order of rows, which are not sorted where they are in order, or days one behind the other."""
-        minutes, begins = minutes_of(rows), run_begins(rows["symbol"].rle_id().to_numpy())
-        symbols = rows["symbol"].gather(begins)
-        if not _rises(minutes, begins):
-            return cls.of(rows.sort("symbol", "open_time"))
-        if (symbols[1:] > symbols[:-1]).all():
-            return cls(rows, None, minutes, begins)
-        runs = pl.DataFrame({"symbol": symbols, "minute": minutes[begins], "begin": begins})
+        """The rows in order; they are not sorted where they are in order, or days one behind the other.
+
+        Symbols are text or categorical.
+        """
+        symbols = rows["symbol"]
+        keys = symbols.rle_id() if symbols.dtype == pl.String else symbols.to_physical()
+        minutes, begins, rises = _walk(keys.to_numpy(), rows["open_time"].to_physical().to_numpy())
+        names = symbols.gather(begins).cast(pl.String)
+        if not rises:
+            return cls.of(rows.sort(symbols.cast(pl.String), "open_time"))
+        if (names[1:] > names[:-1]).all():
+            return cls(rows, minutes, names, begins)
+        runs = pl.DataFrame({"symbol": names, "minute": minutes[begins], "begin": begins})
         runs = runs.with_columns(length=np.diff(begins, append=rows.height)).sort("symbol", "minute")
         length = runs["length"].to_numpy()
         at = np.cumsum(length) - length
         order = np.arange(rows.height) + np.repeat(runs["begin"].to_numpy() - at, length)
-        minutes, begins = minutes[order], at[run_begins(runs["symbol"].rle_id().to_numpy())]
-        if not _rises(minutes, begins):
-            return cls.of(rows.sort("symbol", "open_time"))
-        return cls(rows, order, minutes, begins)
-
-    def frame(self) -> pl.DataFrame:
-        """The rows in order."""
-        return self.rows if self.order is None else self.rows[self.order]
-
-    def values(self, column: pl.Series) -> Array:
-        """A column of the rows, or one like it, in order."""
-        values = column.to_numpy()
-        return values if self.order is None else values[self.order]
-
-    def symbols(self, places: Ints) -> pl.Series:
-        """The symbols of the rows at these places."""
-        return self.rows["symbol"].gather(places if self.order is None else self.order[places])
+        return cls.of(rows[order])
 
 
-def _rises(minutes: Ints, begins: Ints) -> bool:
-    """Whether minutes never fall within a run."""
-    behind = minutes[1:] < minutes[:-1]
-    behind[begins[1:] - 1] = False
-    return not behind.any()
+@compiled
+def _walk(keys: Array, times: Ints) -> tuple[Ints, Ints, bool]:
+    """The minutes of times in microseconds, the first rows of runs of keys, and whether minutes never fall in one."""
+    minutes, begins = np.empty(len(times), np.int64), np.empty(len(times), np.int64)
+    count, rises = 0, True
+    for row in range(len(times)):
+        minutes[row] = times[row] // MINUTE_MICROSECONDS
+        if row == 0 or keys[row] != keys[row - 1]:
+            begins[count] = row
+            count += 1
+        elif minutes[row] < minutes[row - 1]:
+            rises = False
+    return minutes, begins[:count].copy(), rises
 
 
 def minutes_of(rows: pl.DataFrame, name: str = "open_time") -> Ints:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from crypto_lakehouse.catalog import Interval
 
 MINUTE = timedelta(minutes=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 1440
 _MONDAY = 4 * _DAY  # 1970-01-05
 
@@ -50,7 +50,7 @@ def earliest_open(interval: Interval, offsets: Iterable[timedelta], first: datet
 
 def minute_number(time: datetime) -> int:
     """Minutes since 1970-01-01 00:00 UTC."""
-    return (time - _EPOCH) // MINUTE
+    return (time - EPOCH) // MINUTE
 
 
 def _open_of(time: datetime, interval: Interval, offset: timedelta) -> datetime:
@@ -58,7 +58,7 @@ def _open_of(time: datetime, interval: Interval, offset: timedelta) -> datetime:
     if interval.length is None:
         at = time - offset
         return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + offset
-    origin = _EPOCH + (timedelta(minutes=_MONDAY) if interval.name == "1w" else timedelta()) + offset
+    origin = EPOCH + (timedelta(minutes=_MONDAY) if interval.name == "1w" else timedelta()) + offset
     return origin + (time - origin) // interval.length * interval.length
 
 

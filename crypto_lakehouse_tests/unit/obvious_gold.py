@@ -16,7 +16,7 @@ from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS
 from crypto_lakehouse.transforms.continuous import Continuous, GapRule
 
-_MINUTE = timedelta(minutes=1)
+_MINUTE, _FIVE = timedelta(minutes=1), timedelta(minutes=5)
 _MICROSECOND = timedelta(microseconds=1)
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
@@ -198,8 +198,9 @@ def _on_grid(
         pl.col("low").min(),
         pl.col("close").last(),
         pl.col(*_VOLUMES),
-        pl.col("trade_count").sum(),
-        pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()).alias("contracts"),
+        times=pl.col("open_time"),
+        trade_count=pl.col("trade_count").sum(),
+        contracts=pl.when(pl.col("contracts").null_count() == 0).then(pl.col("contracts").sum()),
         first_minute=traded.first(),
         last_minute=traded.last(),
         n_minutes=pl.len().cast(pl.Int64),
@@ -211,9 +212,15 @@ def _on_grid(
         rates=pl.col("funding_rate"),
         funding_count=pl.when(known).then(pl.col("has_funding").sum().cast(pl.Int64)),
     )
+    fives = all(part % _FIVE == timedelta(0) for part in (offset, interval.length or _FIVE))
+
+    def sums(name: str) -> list[float | None]:
+        columns = zip(bars[name], bars["times"], strict=True)
+        return [_kahan(_of_fives(values, times) if fives else values) for values, times in columns]
+
     bars = bars.with_columns(
-        *(pl.Series(name, map(_kahan, bars[name]), pl.Float64) for name in _VOLUMES),
-        pl.Series("funding_sum", map(_kahan, bars["rates"]), pl.Float64),
+        *(pl.Series(name, sums(name), pl.Float64) for name in _VOLUMES),
+        pl.Series("funding_sum", sums("rates"), pl.Float64),
     )
     vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
     length = pl.col("window_end") - pl.col("window")
@@ -224,6 +231,14 @@ def _on_grid(
         vwap=pl.when(pl.col("base_volume") > 0).then(vwap),
         complete=pl.col("n_archive") * _MINUTE == length,
     ).select(BARS.column_names)
+
+
+def _of_fives(values: Iterable[float | None], times: Iterable[datetime]) -> list[float | None]:
+    """The sums of each five minutes since midnight."""
+    parts: dict[datetime, list[float | None]] = {}
+    for value, time in zip(values, times, strict=True):
+        parts.setdefault(time.replace(minute=time.minute // 5 * 5), []).append(value)
+    return [_kahan(part) for part in parts.values()]
 
 
 def _kahan(values: Iterable[float | None]) -> float | None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import time_bars, time_bars_of_kinds
+from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths, time_bars
+from crypto_lakehouse.transforms.blocks import BlockTable
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.windows import earliest_open
 from crypto_lakehouse_tests.unit.obvious_gold import obvious_bars, obvious_minutes
@@ -129,10 +130,14 @@ def test_bars_of_dense_minutes(
     kinds = [(interval, list(dict.fromkeys(offsets))) for interval, offsets in kinds]
     begin = min(earliest_open(interval, offsets, first) for interval, offsets in kinds)
     minutes = minutes.filter(pl.col("open_time") >= begin)
-    together = time_bars_of_kinds(minutes, kinds, first, end)
-    for ours, (interval, offsets) in zip(together, kinds, strict=True):
+    coded = minutes.with_columns(pl.col("symbol").cast(pl.Categorical))
+    parts = [coded.filter(pl.col("open_time") < START + DAY), coded.filter(pl.col("open_time") >= START + DAY)]
+    blocks = {length: BlockTable.joined([BlockTable.of(part, length) for part in parts]) for length in (1, 5)}
+    for interval, offsets in kinds:
+        ours = time_bars(minutes, interval, offsets, first, end)
         assert ours.equals(obvious_bars(minutes, interval, offsets, first, end))
-        assert ours.equals(time_bars(minutes, interval, offsets, first, end))
+        assert ours.equals(bars_of_blocks(blocks, interval, offsets, first, end))
+        assert block_lengths(interval, offsets) <= {1, 5}
 
 
 @pytest.mark.requirement("F4.1", "D9")
