@@ -15,7 +15,6 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.bars_lake import MARKET, make_legacy, make_silver
@@ -23,7 +22,7 @@ from benchmarks.legacy_bars import bars_all, continuous_all, spawned_pool
 from benchmarks.measure import Result, interleaved, peak_mib
 from crypto_lakehouse.catalog.bars import TimeBars, parse_bars_list
 from crypto_lakehouse.lake.parquet import conform, encode
-from crypto_lakehouse.lake.partitions import list_keys, open_partition, read_partition, write_partition
+from crypto_lakehouse.lake.partitions import Frame, list_keys, open_partition, read_partition, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.day_bars import DayBars
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
@@ -71,7 +70,7 @@ def run() -> Iterator[Result]:
 def do(store: LakeStore, job: str) -> None:
     """Make and write all days of one job."""
 
-    def write(day: tuple[str, dict[str, pl.DataFrame]]) -> None:
+    def write(day: tuple[str, dict[str, Frame]]) -> None:
         key, tables = day
         for table, rows in tables.items():
             write_partition(store, "gold", table, *_PLACE, key, rows)
@@ -80,7 +79,7 @@ def do(store: LakeStore, job: str) -> None:
         pass
 
 
-def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, pl.DataFrame]]]:
+def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, Frame]]]:
     """Each day with its tables."""
     if job == _MINUTES:
         for day in ContinuousMinutes(store, MARKET, GapRule(), remake=True).days(_keys(store, "silver", MINUTES)):

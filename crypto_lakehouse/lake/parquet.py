@@ -119,7 +119,7 @@ class GroupWriter:
     of its own while the next is filled, which pays where rows are made meanwhile.
     """
 
-    def __init__(self, sink: Path | io.BytesIO, schema: Schema, ahead: bool) -> None:
+    def __init__(self, sink: Path | io.BytesIO | pa.NativeFile, schema: Schema, ahead: bool) -> None:
         self._schema, self._sink = schema, sink
         self._limit = schema.row_group_rows
         self._writer: pq.ParquetWriter | None = None

@@ -69,12 +69,14 @@ def write_rows(
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
-    # What is there as a whole is not made meanwhile, so that no thread need encode ahead.
+    # What is there as a whole is not made meanwhile, so that no thread need encode ahead; and it is small enough to be
+    # encoded in memory, which takes less time than to write a file page by page.
     frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
+    encoded = None if ahead else pa.BufferOutputStream()
     seen = _Seen(schema)
     with store.publishing(path) as draft:
         with store.explained("write", path):
-            writer = GroupWriter(draft, schema, ahead=ahead)
+            writer = GroupWriter(encoded or draft, schema, ahead=ahead)
         try:
             for frame in frames:
                 try:
@@ -88,6 +90,8 @@ def write_rows(
             told = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
                 writer.close(told)
+                if encoded is not None:
+                    draft.write_bytes(encoded.getvalue())
         except BaseException:
             writer.abandon()
             raise

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
@@ -44,13 +46,14 @@ _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
 @dataclass(frozen=True, slots=True)
 class MinutesPartition:
-    """One day of ``continuous_1m``, ``gaps`` and ``symbol_states``, each in its schema, and their origins by table.
+    """One day of ``continuous_1m`` (symbols as a dictionary), ``gaps`` and ``symbol_states``, each in its schema, and
+    their origins by table.
 
     Where nothing is new, ``unchanged`` is what is stored of each table, and only ``states`` has its rows.
     """
 
     key: str
-    rows: pl.DataFrame
+    rows: pa.Table
     gaps: pl.DataFrame
     states: pl.DataFrame
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -139,7 +142,9 @@ class ContinuousMinutes:
             stored[table] = found
         states = read_partition(self._store, "gold", STATES, *self._place, key)
         origins = {table: one.origin for table, one in stored.items()}
-        return MinutesPartition(key, _empty(CONTINUOUS), _empty(GAPS), states, origins, stored)
+        return MinutesPartition(
+            key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
+        )
 
     def _made_from(self, key: str, state: pl.DataFrame) -> dict[str, str]:
         """The fingerprint of each table's partition, made from this state."""
@@ -167,7 +172,7 @@ class ContinuousMinutes:
         )
         states = made.state.with_columns(prior=pl.lit(fingerprint(state))).select(SYMBOL_STATES.column_names)
         facts = {
-            "filled_minutes": int(made.rows["is_filled"].sum()),
+            "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
             "gaps": made.gaps.height,
             "untraded_symbols": made.untraded,
         }
@@ -175,7 +180,7 @@ class ContinuousMinutes:
             table: Origin(sources, facts if table == CONTINUOUS else {})
             for table, sources in self._made_from(key, state).items()
         }
-        return MinutesPartition(key, made.rows, made.gaps, states, origins)
+        return MinutesPartition(key, made.table, made.gaps, states, origins)
 
     def _state_before(self, key: str) -> pl.DataFrame:
         silver = {k: at for k, at in self._silver().items() if k < key}

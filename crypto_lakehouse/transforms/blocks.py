@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered
+from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, room
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
@@ -82,7 +82,7 @@ class BlockTable:
         places = [names.search_sorted(table.names).to_numpy()[table.blocks.symbol] for table in tables]
         symbol = np.concatenate(places)
         order = np.argsort(symbol, kind="stable")
-        made = _room(len(order))
+        made = room(Blocks, len(order))
         made.symbol[:] = symbol[order]
         for column, *parts in zip(made[1:], *(table.blocks[1:] for table in tables), strict=True):
             # Clipped, because else a copy would be filled first, in case a place is wrong.
@@ -105,7 +105,7 @@ class BlockTable:
         alone = np.array_equal(first, np.arange(len(self.blocks.minute))) and np.array_equal(stop, first + 1)
         if alone and self.blocks.n_filled.dtype == np.int64:
             return self.blocks
-        made = _room(len(first))
+        made = room(Blocks, len(first))
         _add_up(self.blocks, first, stop, made)
         return made
 
@@ -174,17 +174,6 @@ def _begins(symbol: Ints, segment: Ints, minute: Ints, length: int) -> Ints:
             made[count] = row
             count += 1
     return made[:count].copy()
-
-
-def _room(count: int) -> Blocks:
-    """Blocks to be filled."""
-    # One piece of memory, which the system gives at less cost than many.
-    rows = zip(Blocks._fields, np.empty((len(Blocks._fields), count), np.int64), strict=True)
-    columns: list[Array] = [row.view(np.float64) if name in _FLOATS else row for name, row in rows]
-    return Blocks(*columns)
-
-
-_FLOATS = frozenset(name for name, kind in get_type_hints(Blocks).items() if kind == Floats)
 
 
 @compiled

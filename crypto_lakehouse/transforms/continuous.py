@@ -9,27 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
+from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TIME
 from crypto_lakehouse.transforms.minute_rows import (
+    Breaks,
     Candles,
     Last,
     Places,
-    Steps,
     lay_out,
     rows_at,
     spread,
     spread_or_zero,
     walk,
 )
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Ints, Ordered, minutes_of
+from crypto_lakehouse.transforms.runs import (
+    MINUTE_MICROSECONDS,
+    Array,
+    Flags,
+    Floats,
+    Ints,
+    Ordered,
+    minutes_of,
+    room,
+)
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
-_PRICES = ("open", "high", "low", "close")
-_VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
 _STATE = ("symbol", "last_time", "last_close", "segment")
 
 
@@ -57,14 +67,21 @@ class GapRule:
 
 @dataclass(frozen=True, slots=True)
 class Continuous:
-    """``rows`` (CONTINUOUS), ``gaps`` (GAPS), ``state`` at the end (SYMBOL_STATES but ``prior``), each sorted
+    """Rows (CONTINUOUS), ``gaps`` (GAPS), ``state`` at the end (SYMBOL_STATES but ``prior``), each sorted
     by its primary key, and the symbols that have candles and never traded.
+
+    In ``table`` symbols are a dictionary.
     """
 
-    rows: pl.DataFrame
+    table: pa.Table
     gaps: pl.DataFrame
     state: pl.DataFrame
     untraded: list[str]
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The rows as a frame, with plain text."""
+        return pl.DataFrame(self.table.cast(CONTINUOUS.arrow))
 
 
 def no_state() -> pl.DataFrame:
@@ -104,17 +121,17 @@ def continuous_minutes(
     """
     first, end = (0, 0) if span is None else map(minute_number, span)
     series = _Series.of(minutes, state)
-    steps = series.walk(rule, first)
-    place = lay_out(series.candles, steps, series.last, series.behind(first, end, rule), first)
-    rows = {
-        **_rows(series, place, inverse, legacy),
-        "is_filled": place.candle < 0,
-        "in_archive": place.in_archive,
-        **_funding(series.names, place, funding, only_traded=legacy),
-    }
+    before = Last(series.last.time.copy(), series.last.close.copy(), series.last.segment.copy())
+    breaks, count = series.walk(rule, first)
+    behind = series.behind(first, end, rule)
+    places = room(Places, count + int(behind.sum()))
+    begins = lay_out(series.candles, breaks, before, behind, first, places)
+    rows = _spread(series.rows, places, inverse, legacy)
+    if funding is not None:
+        _fill_funding(rows, places, begins, series.names, funding, only_traded=legacy)
     untraded = series.names.filter(pl.Series(series.last.time < 0)).to_list()
-    made = pl.DataFrame(rows).select(CONTINUOUS.column_names)
-    return Continuous(made, _gaps(series, steps), series.state(), untraded)
+    table = _table(rows, places, begins, series.names, inverse, funding is not None)
+    return Continuous(table, _gaps(series, breaks), series.state(), untraded)
 
 
 def next_state(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
@@ -149,13 +166,18 @@ class _Series:
         known = names.search_sorted(state["symbol"]).to_numpy()
         last.time[known], last.close[known] = minutes_of(state, "last_time"), state["last_close"].to_numpy()
         last.segment[known] = state["segment"].to_numpy()
-        traded = (rows["base_volume"] > 0).to_numpy()
-        candles = Candles(begins, stops, ordered.minutes, rows["open"].to_numpy(), rows["close"].to_numpy(), traded)
-        return cls(names, rows, candles, last)
+        columns = (rows[name].to_numpy() for name in ("open", "close", "base_volume"))
+        return cls(names, rows, Candles(begins, stops, ordered.minutes, *columns), last)
 
-    def walk(self, rule: GapRule, first: int) -> Steps:
-        """From traded minute to traded minute; ``last`` is as of the end afterwards."""
-        return walk(self.candles, self.last, first, rule.after // timedelta(microseconds=1), rule.change)
+    def walk(self, rule: GapRule, first: int) -> tuple[Breaks, int]:
+        """From traded minute to traded minute: the gaps, and how many rows there are; ``last`` is as of the end
+        afterwards.
+        """
+        breaks = room(Breaks, self.rows.height)
+        after = rule.after // timedelta(microseconds=1)
+        found, count = walk(self.candles, self.last, first, after, rule.change, breaks)
+        columns: list[Array] = [column[:found] for column in breaks]
+        return Breaks(*columns), count
 
     def behind(self, first: int, end: int, rule: GapRule) -> Ints:
         """How many minutes of [first, end) are filled behind each symbol's last trade."""
@@ -175,49 +197,59 @@ class _Series:
         return frame.filter(pl.Series(last.time >= 0, dtype=pl.Boolean)).select(_STATE)
 
 
-def _gaps(series: _Series, steps: Steps) -> pl.DataFrame:
-    found = np.flatnonzero(steps.tier)
-    candles = series.candles
-    opened, before = candles.open[found], steps.previous_close[found]
+def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
+    opened, resumed = series.candles.open[breaks.candle], series.candles.time[breaks.candle]
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = opened / before - 1
+        change = opened / breaks.previous_close - 1
     return pl.DataFrame(
         {
-            "symbol": series.rows["symbol"].gather(found).cast(pl.String),
-            "gap_begin": _times(steps.previous_time[found]),
-            "gap_end": _times(candles.time[found]),
-            "silence": candles.time[found] - steps.previous_time[found],
-            "close_before": before,
+            "symbol": series.rows["symbol"].gather(breaks.candle).cast(pl.String),
+            "gap_begin": _times(breaks.previous_time),
+            "gap_end": _times(resumed),
+            "silence": resumed - breaks.previous_time,
+            "close_before": breaks.previous_close,
             "open_after": opened,
             "price_change": change,
-            "tier": steps.tier[found],
-            "segment": steps.segment[found],
+            "tier": breaks.tier,
+            "segment": breaks.segment,
         }
     ).select(GAPS.column_names)
 
 
-def _rows(series: _Series, place: Places, inverse: bool, legacy: bool) -> dict[str, pl.Series | Array]:
-    candles = series.rows
+class _Rows(NamedTuple):
+    """Columns of CONTINUOUS, one value per row; ``contracts`` is _UNKNOWN where it is not known."""
 
-    def column(name: str) -> Array:
-        return candles[name].to_numpy()
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    vwap: Floats
+    base_volume: Floats
+    quote_volume: Floats
+    taker_buy_base_volume: Floats
+    taker_buy_quote_volume: Floats
+    trade_count: Ints
+    funding_rate: Floats
+    contracts: Ints
+    has_funding: Flags
 
-    def price(values: Array) -> Array:
-        return spread(values, place.candle, place.price)
 
-    def amount(values: Array) -> Array:
-        return spread_or_zero(values, place.candle)
+_PRICES = ("open", "high", "low", "close")
+_AMOUNTS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume", "trade_count")
+_UNKNOWN = -1
 
-    unknown = pl.repeat(None, len(place.candle), dtype=pl.Int64, eager=True)
-    return {
-        "symbol": series.names.gather(np.repeat(np.arange(len(series.names)), np.diff(place.begins))),
-        "open_time": _times(place.time),
-        "segment": place.segment,
-        **{name: price(column(name)) for name in _PRICES},
-        **{name: amount(column(name)) for name in (*_VOLUMES, "trade_count")},
-        "contracts": _contracts(candles["contracts"], place) if inverse else unknown,
-        "vwap": price(_vwap(candles, legacy)),
-    }
+
+def _spread(candles: pl.DataFrame, places: Places, inverse: bool, legacy: bool) -> _Rows:
+    """Rows without funding yet."""
+    rows = room(_Rows, len(places.candle))
+    for name in _PRICES:
+        spread(candles[name].to_numpy(), places, getattr(rows, name))
+    spread(_vwap(candles, legacy), places, rows.vwap)
+    for name in _AMOUNTS:
+        spread_or_zero(candles[name].to_numpy(), places.candle, getattr(rows, name))
+    if inverse:
+        spread_or_zero(candles["contracts"].fill_null(_UNKNOWN).to_numpy(), places.candle, rows.contracts)
+    return rows
 
 
 def _vwap(candles: pl.DataFrame, legacy: bool) -> Array:
@@ -226,30 +258,41 @@ def _vwap(candles: pl.DataFrame, legacy: bool) -> Array:
         # The legacy tool divided the archive's columns, which on COIN-M are coin and contracts.
         value, volume = volume, candles["contracts"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(value / volume, candles["low"].to_numpy(), candles["high"].to_numpy())
+        vwap = value / volume
+        return np.clip(vwap, candles["low"].to_numpy(), candles["high"].to_numpy(), out=vwap)
 
 
-def _contracts(of_candles: pl.Series, place: Places) -> pl.Series:
-    made = pl.Series(spread_or_zero(of_candles.fill_null(0).to_numpy(), place.candle))
-    return made.set(pl.Series(spread_or_zero(of_candles.is_null().to_numpy(), place.candle)), None)
-
-
-def _funding(
-    names: pl.Series, place: Places, funding: pl.DataFrame | None, only_traded: bool
-) -> dict[str, pl.Series | Array]:
-    if funding is None:
-        nulls = pl.repeat(None, len(place.candle), eager=True)
-        return {"funding_rate": nulls.cast(pl.Float64), "has_funding": nulls.cast(pl.Boolean)}
-    events = funding.filter(pl.col("symbol").is_in(names.implode()))
-    symbols = names.search_sorted(events["symbol"]).to_numpy().astype(np.int64)
-    row = rows_at(place, symbols, minutes_of(events, "funding_hour"))
-    found = np.flatnonzero(row >= 0)
-    rate, there = np.zeros(len(place.candle)), np.zeros(len(place.candle), bool)
-    rate[row[found]], there[row[found]] = events["funding_rate"].to_numpy()[found], True
+def _fill_funding(
+    rows: _Rows, places: Places, begins: Ints, names: pl.Series, funding: pl.DataFrame, only_traded: bool
+) -> None:
+    rows.funding_rate[:], rows.has_funding[:] = 0.0, False
+    if not len(places.time):
+        return
+    hours = funding["funding_hour"].to_physical().to_numpy()
+    near = np.flatnonzero((hours >= places.time.min()) & (hours <= places.time.max()))
+    symbols = funding["symbol"].gather(near)
+    known = symbols.is_in(names.implode())
+    near, symbols = near[known.to_numpy()], symbols.filter(known)
+    row = rows_at(places.time, begins, names.search_sorted(symbols).to_numpy().astype(np.int64), hours[near])
+    there = row >= 0
     if only_traded:
-        filled = place.candle < 0
-        rate[filled], there[filled] = 0.0, False
-    return {"funding_rate": rate, "has_funding": there}
+        there &= ~places.is_filled[row]
+    rows.funding_rate[row[there]], rows.has_funding[row[there]] = funding["funding_rate"].to_numpy()[near[there]], True
+
+
+def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse: bool, funded: bool) -> pa.Table:
+    codes = np.repeat(np.arange(len(names), dtype=np.int32), np.diff(begins))
+    columns: dict[str, pa.Array] = {name: pa.array(getattr(rows, name)) for name in (*_PRICES, "vwap", *_AMOUNTS)}
+    columns |= {name: pa.array(getattr(places, name)) for name in ("segment", "is_filled", "in_archive")}
+    columns["symbol"] = pa.DictionaryArray.from_arrays(pa.array(codes), names.to_arrow().cast(pa.string()))
+    columns["open_time"] = pa.array(places.time).cast(TIME)
+    columns |= {"contracts": pa.nulls(len(codes), INT), "funding_rate": pa.nulls(len(codes), FLOAT)}
+    columns["has_funding"] = pa.nulls(len(codes), FLAG)
+    if inverse:
+        columns["contracts"] = pa.array(rows.contracts, mask=rows.contracts == _UNKNOWN)
+    if funded:
+        columns |= {name: pa.array(getattr(rows, name)) for name in ("funding_rate", "has_funding")}
+    return pa.table({name: columns[name] for name in CONTINUOUS.column_names})
 
 
 def _times(minutes: Ints) -> pl.Series:

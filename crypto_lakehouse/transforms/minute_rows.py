@@ -15,14 +15,14 @@ from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, 
 
 
 class Candles(NamedTuple):
-    """Candles of silver. ``traded`` tells those with volume; the others are as absent ones."""
+    """Candles of silver, as far as the walk needs them. Those without volume are as absent ones."""
 
     begins: Ints
     stops: Ints
     time: Ints
     open: Floats
     close: Floats
-    traded: Flags
+    base_volume: Floats
 
 
 class Last(NamedTuple):
@@ -33,49 +33,45 @@ class Last(NamedTuple):
     segment: Ints
 
 
-class Steps(NamedTuple):
-    """What lies between a traded candle and the traded minute before it, one value per candle.
+class Breaks(NamedTuple):
+    """Candles at which a gap ends, in order: the traded minute before it, and the segment that begins."""
 
-    ``previous_time`` is -1 where there is none, ``tier`` 0 where no gap ends; nothing means anything where nothing was
-    traded. ``filled`` is the number of minutes from ``first`` on that are filled between the candles in all.
-    """
-
+    candle: Ints
     previous_time: Ints
     previous_close: Floats
     tier: Ints
     segment: Ints
-    filled: int
 
 
 class Places(NamedTuple):
-    """Rows in order of symbol and time: the candle of each, -1 in a filled one.
+    """Rows in order of symbol and time, which is in microseconds: the candle of each, -1 in a filled one.
 
-    ``price`` is the close that fills one, and means nothing elsewhere; the rows of symbol ``n`` begin at ``begins[n]``,
-    and behind the last one's comes their number.
+    ``price`` is the close that fills one, and means nothing elsewhere.
     """
 
-    begins: Ints
     candle: Ints
     time: Ints
     segment: Ints
     price: Floats
+    is_filled: Flags
     in_archive: Flags
 
 
 @compiled
-def walk(candles: Candles, last: Last, first: int, after: int, change: float) -> Steps:
-    """Steps from the minutes ``last`` on, which are moved to the end. ``after`` is in microseconds; see ``GapRule``."""
-    count = len(candles.time)
-    previous_time, tiers, segments = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    previous_close = np.zeros(count)
-    filled = 0
+def walk(candles: Candles, last: Last, first: int, after: int, change: float, breaks: Breaks) -> tuple[int, int]:
+    """Fill ``breaks`` from the minutes ``last`` on, which are moved to the end; ``after`` is in microseconds, see
+    ``GapRule``. Gives how many breaks there are, and how many rows of traded minutes and of those filled between them
+    from ``first`` on.
+    """
+    count = found = 0
     for symbol in range(len(candles.begins)):
         time, close, segment = last.time[symbol], last.close[symbol], last.segment[symbol]
         for row in range(candles.begins[symbol], candles.stops[symbol]):
-            if not candles.traded[row]:
+            if not candles.base_volume[row] > 0:
                 continue
-            tier = 0
+            count += 1
             if time >= 0:
+                tier = 0
                 silence = (candles.time[row] - time) * MINUTE_MICROSECONDS
                 if silence > after:
                     moved = candles.open[row] / close - 1
@@ -84,79 +80,85 @@ def walk(candles: Candles, last: Last, first: int, after: int, change: float) ->
                     elif silence > 2 * after and moved != 0:
                         tier = 2
                 if tier == 0:
-                    filled += max(candles.time[row] - max(time + 1, first), 0)
-            segment += tier > 0
-            previous_time[row], previous_close[row], tiers[row], segments[row] = time, close, tier, segment
+                    count += max(candles.time[row] - max(time + 1, first), 0)
+                else:
+                    segment += 1
+                    breaks.candle[found], breaks.tier[found], breaks.segment[found] = row, tier, segment
+                    breaks.previous_time[found], breaks.previous_close[found] = time, close
+                    found += 1
             time, close = candles.time[row], candles.close[row]
         last.time[symbol], last.close[symbol], last.segment[symbol] = time, close, segment
-    return Steps(previous_time, previous_close, tiers, segments, filled)
+    return found, count
 
 
 @compiled
-def lay_out(candles: Candles, steps: Steps, last: Last, behind: Ints, first: int) -> Places:
-    """Rows of the traded minutes, of those filled before them, and of ``behind[n]`` ones behind the last of symbol n.
+def lay_out(candles: Candles, breaks: Breaks, before: Last, behind: Ints, first: int, places: Places) -> Ints:
+    """Fill ``places`` with the traded minutes, those filled before them, and ``behind[n]`` behind the last of symbol n.
 
-    ``last`` is as of the end. No row is filled before ``first``.
+    ``before`` is as of the begin; no row is filled before ``first``. Gives the first row of each symbol, and behind the
+    last one's the number of rows.
     """
-    count = np.count_nonzero(candles.traded) + steps.filled + behind.sum()
     begins = np.zeros(len(candles.begins) + 1, np.int64)
-    candle, times, segments = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    price, in_archive = np.zeros(count), np.ones(count, np.bool_)
-    place = 0
+    place = found = 0
     for symbol in range(len(candles.begins)):
         end = candles.stops[symbol]
+        last, close, segment = before.time[symbol], before.close[symbol], before.segment[symbol]
         # The next candle, traded or quiet.
         seen = candles.begins[symbol]
         for row in range(candles.begins[symbol], end + 1):
-            if row < end and not candles.traded[row]:
+            if row < end and not candles.base_volume[row] > 0:
                 continue
-            if row < end:
-                before, until = steps.previous_time[row], candles.time[row]
-                close, segment = steps.previous_close[row], steps.segment[row]
-                if before < 0 or steps.tier[row] > 0:
-                    before = until
-            else:
-                before, close, segment = last.time[symbol], last.close[symbol], last.segment[symbol]
-                until = max(before + 1, first) + behind[symbol]
-            for time in range(max(before + 1, first), until):
+            fill = max(last + 1, first)
+            stop = candles.time[row] if row < end else fill + behind[symbol]
+            if found < len(breaks.candle) and breaks.candle[found] == row and row < end:
+                segment = breaks.segment[found]
+                found += 1
+                fill = stop
+            elif last < 0:
+                fill = stop
+            for time in range(fill, stop):
                 while seen < end and candles.time[seen] < time:
                     seen += 1
-                candle[place], times[place], segments[place], price[place] = -1, time, segment, close
-                in_archive[place] = seen < end and candles.time[seen] == time
+                places.candle[place], places.time[place] = -1, time * MINUTE_MICROSECONDS
+                places.segment[place], places.price[place] = segment, close
+                places.is_filled[place] = True
+                places.in_archive[place] = seen < end and candles.time[seen] == time
                 place += 1
             if row < end:
-                candle[place], times[place], segments[place] = row, candles.time[row], steps.segment[row]
+                last, close = candles.time[row], candles.close[row]
+                places.candle[place], places.time[place], places.segment[place] = (
+                    row,
+                    last * MINUTE_MICROSECONDS,
+                    segment,
+                )
+                places.is_filled[place], places.in_archive[place] = False, True
                 place += 1
         begins[symbol + 1] = place
-    return Places(begins, candle, times, segments, price, in_archive)
+    return begins
 
 
 @compiled
-def spread(values: Array, candle: Ints, filled: Array) -> Array:
-    """One value per row, from one per candle, and of the filled rows their own."""
-    made = np.empty(len(candle), values.dtype)
-    for row in range(len(candle)):
-        made[row] = filled[row] if candle[row] < 0 else values[candle[row]]
-    return made
+def spread(values: Array, places: Places, made: Array) -> None:
+    """One value per row, from one per candle; in the filled rows their price."""
+    for row in range(len(made)):
+        candle = places.candle[row]
+        made[row] = values[candle] if candle >= 0 else places.price[row]
 
 
 @compiled
-def spread_or_zero(values: Array, candle: Ints) -> Array:
+def spread_or_zero(values: Array, candle: Ints, made: Array) -> None:
     """One value per row, from one per candle; 0 in the filled rows."""
-    made = np.zeros(len(candle), values.dtype)
-    for row in range(len(candle)):
-        if candle[row] >= 0:
-            made[row] = values[candle[row]]
-    return made
+    for row in range(len(made)):
+        made[row] = values[candle[row]] if candle[row] >= 0 else 0
 
 
 @compiled
-def rows_at(places: Places, symbols: Ints, times: Ints) -> Ints:
-    """The row of each symbol and time, -1 where there is none."""
+def rows_at(time: Ints, begins: Ints, symbols: Ints, times: Ints) -> Ints:
+    """The row of each symbol and time, -1 where there is none; rows of symbol ``n`` begin at ``begins[n]``."""
     made = np.full(len(symbols), -1)
     for wanted in range(len(symbols)):
-        begin, stop = places.begins[symbols[wanted]], places.begins[symbols[wanted] + 1]
-        row = begin + np.searchsorted(places.time[begin:stop], times[wanted])
-        if row < stop and places.time[row] == times[wanted]:
+        begin, stop = begins[symbols[wanted]], begins[symbols[wanted] + 1]
+        row = begin + np.searchsorted(time[begin:stop], times[wanted])
+        if row < stop and time[row] == times[wanted]:
             made[wanted] = row
     return made

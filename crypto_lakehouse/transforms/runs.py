@@ -1,4 +1,4 @@
-"""Rows of one-minute tables in order of symbol and time, and where their runs begin.
+"""Rows of one-minute tables in order of symbol and time, where their runs begin, and room for what loops make of them.
 
 What is made of such rows is in ``continuous.py`` and ``blocks.py``.
 """
@@ -6,7 +6,8 @@ What is made of such rows is in ``continuous.py`` and ``blocks.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 MINUTE_MICROSECONDS = 60_000_000
+
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,22 @@ def run_begins(keys: Array) -> Ints:
     changed = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=changed[1:])
     return np.flatnonzero(changed)
+
+
+def room(kind: type[Columns], count: int) -> Columns:
+    """A named tuple of arrays that are to be filled: of floats and flags where it says so, else of whole numbers."""
+    types = _types(kind)
+    # One piece of memory, because the system gives many large ones at more cost than it takes to fill them.
+    lengths = [-(-count * dtype.itemsize // _ALIGNED) * _ALIGNED for dtype in types]
+    ends = np.cumsum([0, *lengths]).tolist()
+    memory = np.empty(ends[-1], np.uint8)
+    return kind(*(memory[b:e].view(dtype)[:count] for dtype, b, e in zip(types, ends, ends[1:], strict=False)))
+
+
+_ALIGNED = 64
+
+
+@cache
+def _types(kind: type[Columns]) -> list[np.dtype[Any]]:
+    known: dict[Any, np.dtype[Any]] = {Floats: np.dtype(np.float64), Flags: np.dtype(np.bool_)}
+    return [known.get(hint, np.dtype(np.int64)) for hint in get_type_hints(kind).values()]

@@ -50,7 +50,7 @@ def obvious_minutes(
     if not inverse:
         rows = rows.with_columns(contracts=pl.lit(None, pl.Int64))
     rows = _with_funding(rows, funding, only_traded=legacy)
-    return Continuous(rows.select(CONTINUOUS.column_names), _gaps(traded), after, untraded)
+    return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), after, untraded)
 
 
 def obvious_bars(

@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.origin import Origin
-from crypto_lakehouse.lake.partitions import MissingPartition
+from crypto_lakehouse.lake.partitions import Frame, MissingPartition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_remade
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
@@ -81,7 +80,7 @@ def continuous_asset(
         def rows() -> Iterator[Made | Unchanged]:
             try:
                 for part in maker.days(list(context.partition_keys)):
-                    made.append(replace(part, rows=part.rows.clear()))
+                    made.append(replace(part, rows=part.rows.schema.empty_table()))
                     yield stored_or_made(part, CONTINUOUS, part.rows)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
@@ -143,13 +142,13 @@ def _bars(
             yield Made(day.key, rows, origin=Origin(day.made_from, facts))
 
 
-def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made | Unchanged:
+def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made | Unchanged:
     """One table of a day: as it is stored, where nothing is new."""
     stored = part.unchanged.get(table)
     return Unchanged(part.key, stored) if stored is not None else made_table(part, table, rows)
 
 
-def made_table(part: MinutesPartition | IdsPartition, table: str, rows: pl.DataFrame) -> Made:
+def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made:
     """One table of a day, to be written."""
     return Made(part.key, rows, origin=part.origins[table])
 
