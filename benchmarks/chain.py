@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS
@@ -74,14 +75,14 @@ def _each(write: Callable[[T], None], items: Iterable[T]) -> None:
         pass
 
 
-def _bars(store: LakeStore, kind: Bars, keys: Sequence[str]) -> Iterator[tuple[BarsDay, pl.DataFrame]]:
+def _bars(store: LakeStore, kind: Bars, keys: Sequence[str]) -> Iterator[tuple[BarsDay, pa.Table]]:
     days = [day for day in bars_days(store, KLINES.market, kind, keys) if day.unchanged is None]
     with closing(DayBars(store, KLINES.market, [kind], [day.key for day in days])) as maker:
         for day, made in zip(days, maker.days(), strict=True):
             yield day, made[kind.table]
 
 
-def _write_bars(store: LakeStore, kind: Bars, made: tuple[BarsDay, pl.DataFrame]) -> None:
+def _write_bars(store: LakeStore, kind: Bars, made: tuple[BarsDay, pa.Table]) -> None:
     day, rows = made
-    origin = Origin(day.made_from, {"incomplete_bars": int(rows["complete"].not_().sum())})
+    origin = Origin(day.made_from, {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0})
     write_partition(store, "gold", kind.table, *_PLACE, day.key, rows, origin)

@@ -75,15 +75,13 @@ def _runs(text: pl.Series) -> pa.DictionaryArray | None:
     return pa.DictionaryArray.from_arrays(pa.array(codes), coded.dictionary)
 
 
-def frame_of(table: pa.Table, coded: bool = False) -> pl.DataFrame:
-    """The rows as a frame, in one chunk. Text that was read as a dictionary becomes plain text, which is faster than
-    to read it as such, or where ``coded`` a categorical, which is faster still.
-    """
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """The rows as a frame of plain text, which is made faster from text that was read as a dictionary."""
     columns = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(values.type):
-            codes = values.unify_dictionaries().combine_chunks()
-            columns[name] = pl.Series(codes) if coded else pl.Series(codes.dictionary).gather(pl.Series(codes.indices))
+            coded = values.unify_dictionaries().combine_chunks()
+            columns[name] = pl.Series(coded.dictionary).gather(pl.Series(coded.indices))
         else:
             columns[name] = pl.Series(values)
     return pl.DataFrame(columns)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, Market, partition_keys
 from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars
+from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, day_span, lacking
@@ -35,7 +37,7 @@ class _Day:
     """A day of minutes: the blocks that bars of time are made of, by length, and the rows where others need them."""
 
     blocks: Mapping[int, BlockTable]
-    rows: pl.DataFrame | None
+    rows: pa.Table | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class _Joined:
         return self.made[length, begin]
 
     def rows(self, begin: datetime) -> pl.DataFrame:
-        return pl.concat(day.rows for day in self._since(begin) if day.rows is not None)
+        return frame_of(pa.concat_tables(day.rows for day in self._since(begin) if day.rows is not None))
 
     def _since(self, begin: datetime) -> list[_Day]:
         return [day for key, day in self.days.items() if key >= _date(begin)]
@@ -89,11 +91,11 @@ class DayBars:
         """End the threads that read."""
         self._minutes.close()
 
-    def days(self) -> Iterator[dict[str, pl.DataFrame]]:
+    def days(self) -> Iterator[dict[str, pa.Table]]:
         """The bars of each of the days ``keys``, as ``make`` gives them; the next ones are made meanwhile."""
         return side_by_side(self._made, map(self._inputs, self._keys))
 
-    def make(self, key: str) -> dict[str, pl.DataFrame]:
+    def make(self, key: str) -> dict[str, pa.Table]:
         """The bars that close on a day, by table, from that day's continuous minutes and those before it.
 
         Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
@@ -109,22 +111,23 @@ class DayBars:
         self._keep(days, key)
         return _Inputs(key, begins, days)
 
-    def _day(self, rows: pl.DataFrame) -> _Day:
+    def _day(self, rows: pa.Table) -> _Day:
         blocks = {length: BlockTable.of(rows, length) for length in self._lengths}
         return _Day(blocks, rows if self._needs_rows else None)
 
-    def _made(self, inputs: _Inputs) -> dict[str, pl.DataFrame]:
+    def _made(self, inputs: _Inputs) -> dict[str, pa.Table]:
         first, end = day_span(inputs.key)
-        made, joined = {}, _Joined(inputs.days)
+        joined = _Joined(inputs.days)
+        made: dict[str, pa.Table] = {}
         for bars, begin in inputs.begins.items():
             if begin is None:
-                made[bars.table] = pl.DataFrame(schema_of("gold", bars.table).arrow.empty_table())
+                made[bars.table] = schema_of("gold", bars.table).arrow.empty_table()
             elif isinstance(bars, TimeBars):
                 offsets = _closing(bars, inputs.key)
                 blocks = {length: joined.blocks(length, begin) for length in block_lengths(bars.interval, offsets)}
                 made[bars.table] = bars_of_blocks(blocks, bars.interval, offsets, first, end)
             else:
-                made[bars.table] = activity_bars(joined.rows(begin), bars, first, end)
+                made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
         return made
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:

@@ -159,7 +159,7 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[pl.DataFrame]) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[pa.Table]) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
         made = continuous_minutes(
@@ -197,7 +197,7 @@ class ContinuousMinutes:
             state = next_state(rows, state, self._rule)
         return state
 
-    def _minutes(self) -> Minutes[pl.DataFrame]:
+    def _minutes(self) -> Minutes[pa.Table]:
         return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows: rows)
 
     def _silver(self) -> dict[str, datetime]:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.side_by_side import THREADS
@@ -22,7 +21,7 @@ Made = TypeVar("Made")
 
 
 class Minutes(Generic[Made]):
-    """What ``make`` makes of daily partitions of one table of a market, whose symbols are categorical. To be closed."""
+    """What ``make`` makes of days of one table of a market, whose symbols are a dictionary. To be closed."""
 
     def __init__(
         self,
@@ -31,7 +30,7 @@ class Minutes(Generic[Made]):
         table: str,
         place: tuple[str, str],
         columns: Sequence[str],
-        make: Callable[[pl.DataFrame], Made],
+        make: Callable[[pa.Table], Made],
     ) -> None:
         self._store, self._layer, self._table, self._place = store, layer, table, place
         self._columns, self._make = list(columns), make
@@ -56,5 +55,5 @@ class Minutes(Generic[Made]):
             # Reading ahead is for round trips; from a disk it takes longer than reading.
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread a day takes less time in all than many threads a day.
-            rows = frame_of(parquet.read(columns=self._columns, use_threads=False), coded=True)
+            rows = parquet.read(columns=self._columns, use_threads=False)
         return self._make(rows)

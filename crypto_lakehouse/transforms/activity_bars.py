@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from crypto_lakehouse.catalog.bars import ActivityBars
@@ -54,13 +55,12 @@ def month_begin(time: datetime) -> datetime:
 
 def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
     """Sorted minutes with ``number`` of their bar and ``reached``, the multiples reached at their end."""
-    total = pl.col(_AMOUNTS[bars.activity]).cum_sum().over(_SERIES)
-    return (
-        minutes.cast({"symbol": pl.String})
-        .sort("symbol", "open_time")
-        .with_columns(month=pl.col("open_time").dt.truncate("1mo"))
-        .with_columns(reached=(total // bars.threshold).cast(pl.Int64))
-        .with_columns(number=pl.col("reached").shift(1, fill_value=0).over(_SERIES))
+    rows = minutes.sort("symbol", "open_time").with_columns(month=pl.col("open_time").dt.truncate("1mo"))
+    total = rows.select(pl.col(_AMOUNTS[bars.activity]).cum_sum().over(_SERIES)).to_series().to_numpy()
+    # Not by Polars, which multiplies by 1 / threshold: a total just below a multiple would reach it.
+    reached = np.floor(total / bars.threshold).astype(np.int64)
+    return rows.with_columns(pl.Series("reached", reached)).with_columns(
+        number=pl.col("reached").shift(1, fill_value=0).over(_SERIES)
     )
 
 

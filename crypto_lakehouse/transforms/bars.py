@@ -18,7 +18,7 @@ from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.model import TIME
 from crypto_lakehouse.transforms.bar_rows import bar_rows
 from crypto_lakehouse.transforms.blocks import FUNDING_FLOOR, BlockTable
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints, Rows
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
 
 BLOCK = 5
@@ -28,7 +28,7 @@ are small.
 
 
 def time_bars(
-    minutes: pl.DataFrame,
+    minutes: Rows,
     interval: Interval,
     offsets: Iterable[timedelta],
     first: datetime,
@@ -47,7 +47,7 @@ def time_bars(
     """
     offsets = tuple(offsets)
     blocks = {length: BlockTable.of(minutes, length) for length in block_lengths(interval, offsets)}
-    return bars_of_blocks(blocks, interval, offsets, first, end)
+    return pl.DataFrame(bars_of_blocks(blocks, interval, offsets, first, end).cast(BARS.arrow))
 
 
 def block_lengths(interval: Interval, offsets: Iterable[timedelta]) -> set[int]:
@@ -57,13 +57,19 @@ def block_lengths(interval: Interval, offsets: Iterable[timedelta]) -> set[int]:
 
 def bars_of_blocks(
     blocks: Mapping[int, BlockTable], interval: Interval, offsets: Iterable[timedelta], first: datetime, end: datetime
-) -> pl.DataFrame:
-    """``time_bars`` from the blocks of minutes, by their length in minutes; others than those needed change nothing."""
+) -> pa.Table:
+    """``time_bars`` from the blocks of minutes, by their length in minutes; symbols may be a dictionary.
+
+    Other lengths than those of ``block_lengths`` change nothing.
+    """
     by_length: dict[int, list[timedelta]] = {}
     for offset in sorted(offsets):
         by_length.setdefault(_block_length(interval, offset), []).append(offset)
     made = [_bars(blocks[length], interval, same, first, end) for length, same in by_length.items()]
-    return made[0] if len(made) == 1 else pl.concat([_no_bars(), *made]).sort(BARS.primary_key)
+    if len(made) == 1:
+        return made[0]
+    joined = pa.concat_tables(table.cast(BARS.arrow) for table in (_no_bars(), *made))
+    return pl.DataFrame(joined).sort(BARS.primary_key).to_arrow()
 
 
 def _block_length(interval: Interval, offset: timedelta) -> int:
@@ -83,7 +89,7 @@ def _grids(
 
 def _bars(
     table: BlockTable, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
-) -> pl.DataFrame:
+) -> pa.Table:
     if not len(table.blocks.minute):
         return _no_bars()
     rows = bar_rows(table.blocks, _grids(table.blocks.minute, interval, offsets, first, end))
@@ -94,7 +100,7 @@ def _bars(
     paid = np.abs(bars.funding_rate) > FUNDING_FLOOR
     made = {
         **{name: pa.array(getattr(bars, name)) for name in _AS_IN_BLOCKS},
-        "symbol": table.names.to_arrow().take(pa.array(bars.symbol)),
+        "symbol": pa.DictionaryArray.from_arrays(pa.array(bars.symbol, pa.int32()), _text(table.names)),
         "offset": pa.array(np.array([offset // MINUTE for offset in offsets], np.int64)[rows.grid]),
         "open_time": _times(rows.window),
         "close_time": _times(rows.window + rows.length, less=1),
@@ -109,7 +115,7 @@ def _bars(
         "funding_sum": _where(known, bars.funding_sum),
         "funding_count": _where(known, bars.funding_count),
     }
-    return pl.DataFrame(pa.table({name: made[name] for name in BARS.column_names}))
+    return pa.table({name: made[name] for name in BARS.column_names})
 
 
 _AS_IN_BLOCKS = (
@@ -139,5 +145,9 @@ def _times(minutes: Ints, known: Flags | None = None, less: int = 0) -> pa.Array
     return (pa.array(values) if known is None else _where(known, values)).cast(TIME)
 
 
-def _no_bars() -> pl.DataFrame:
-    return pl.DataFrame(BARS.arrow.empty_table())
+def _text(names: pl.Series) -> pa.Array:
+    return names.to_arrow().cast(pa.string())
+
+
+def _no_bars() -> pa.Table:
+    return BARS.arrow.empty_table()

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, room
+from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, Rows, room
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
@@ -63,7 +63,7 @@ class BlockTable:
     blocks: Blocks
 
     @classmethod
-    def of(cls, minutes: pl.DataFrame, length: int) -> BlockTable:
+    def of(cls, minutes: Rows, length: int) -> BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
         table = cls(ordered.names, _of_minutes(ordered))
@@ -112,24 +112,22 @@ class BlockTable:
 
 def _of_minutes(ordered: Ordered) -> Blocks:
     """Each minute a block."""
-    rows, minutes = ordered.rows, ordered.minutes
-    columns = {name: rows[name].to_numpy() for name in _SAME}
-    contracts = rows["contracts"]
-    unknown = contracts.null_count() == rows.height
+    minutes, columns = ordered.minutes, {name: ordered[name] for name in _SAME}
+    contracts = ordered.counts("contracts")
     return Blocks(
         **columns,
         symbol=np.repeat(np.arange(len(ordered.begins)), np.diff(ordered.begins, append=len(minutes))),
         minute=minutes,
-        contracts=_constant(-1, len(minutes)) if unknown else contracts.fill_null(-1).to_numpy(),
+        contracts=_constant(-1, len(minutes)) if contracts is None else contracts,
         n_minutes=_constant(1, len(minutes)),
-        n_filled=_flags(rows["is_filled"]),
-        n_archived=_flags(rows["in_archive"]),
+        n_filled=ordered.flags("is_filled"),
+        n_archived=ordered.flags("in_archive"),
         first_minute=minutes,
         last_minute=minutes,
         funding_price=columns["open"],
         funding_time=minutes,
         funding_sum=columns["funding_rate"],
-        funding_count=_flags(rows["has_funding"]),
+        funding_count=ordered.flags("has_funding"),
     )
 
 
@@ -151,15 +149,6 @@ _SAME = (
 def _constant(value: int, count: int) -> Ints:
     """The same value again and again, in the memory of one."""
     return np.broadcast_to(np.int64(value), count)
-
-
-def _flags(values: pl.Series) -> Array:
-    """Flags as 0 and 1; nulls are 0."""
-    if values.null_count():
-        values = values.fill_null(False)
-    bits = values.rechunk().to_arrow()
-    # Many times as fast as a cast.
-    return np.unpackbits(np.frombuffer(bits.buffers()[1], np.uint8), bitorder="little")[bits.offset :][: len(bits)]
 
 
 @compiled

@@ -35,6 +35,7 @@ from crypto_lakehouse.transforms.runs import (
     Floats,
     Ints,
     Ordered,
+    Rows,
     minutes_of,
     room,
 )
@@ -92,7 +93,7 @@ def no_state() -> pl.DataFrame:
 
 
 def continuous_minutes(
-    minutes: pl.DataFrame,
+    minutes: Rows,
     funding: pl.DataFrame | None,
     state: pl.DataFrame,
     span: tuple[datetime, datetime] | None,
@@ -126,7 +127,7 @@ def continuous_minutes(
     behind = series.behind(first, end, rule)
     places = room(Places, count + int(behind.sum()))
     begins = lay_out(series.candles, breaks, before, behind, first, places)
-    rows = _spread(series.rows, places, inverse, legacy)
+    rows = _spread(series.ordered, places, inverse, legacy)
     if funding is not None:
         _fill_funding(rows, places, begins, series.names, funding, only_traded=legacy)
     untraded = series.names.filter(pl.Series(series.last.time < 0)).to_list()
@@ -134,7 +135,7 @@ def continuous_minutes(
     return Continuous(table, _gaps(series, breaks), series.state(), untraded)
 
 
-def next_state(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
+def next_state(minutes: Rows, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
     """The state after ``minutes``, as ``continuous_minutes`` gives it, without making the rows.
 
     Of ``minutes`` only symbol, open_time, open, close and base_volume are needed.
@@ -146,34 +147,33 @@ def next_state(minutes: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> pl.
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """All symbols in order, their candles (``rows`` are those as they came) and their last traded minute so far."""
+    """All symbols in order, their candles (``ordered`` are those as they came) and their last traded minute so far."""
 
     names: pl.Series
-    rows: pl.DataFrame
+    ordered: Ordered
     candles: Candles
     last: Last
 
     @classmethod
-    def of(cls, minutes: pl.DataFrame, state: pl.DataFrame) -> _Series:
+    def of(cls, minutes: Rows, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
-        rows, having = ordered.rows, ordered.names
-        names = pl.concat([having, state["symbol"]]).unique().sort()
+        names = pl.concat([ordered.names, state["symbol"]]).unique().sort()
         begins, stops = np.zeros((2, len(names)), np.int64)
-        run = names.search_sorted(having).to_numpy()
-        begins[run], stops[run] = ordered.begins, np.append(ordered.begins[1:], rows.height)[: len(run)]
+        run = names.search_sorted(ordered.names).to_numpy()
+        begins[run], stops[run] = ordered.begins, np.append(ordered.begins[1:], len(ordered.minutes))[: len(run)]
         last = Last(np.full(len(names), -1), np.full(len(names), np.nan), np.zeros(len(names), np.int64))
         known = names.search_sorted(state["symbol"]).to_numpy()
-        last.time[known], last.close[known] = minutes_of(state, "last_time"), state["last_close"].to_numpy()
+        last.time[known], last.close[known] = minutes_of(state["last_time"]), state["last_close"].to_numpy()
         last.segment[known] = state["segment"].to_numpy()
-        columns = (rows[name].to_numpy() for name in ("open", "close", "base_volume"))
-        return cls(names, rows, Candles(begins, stops, ordered.minutes, *columns), last)
+        columns = (ordered[name] for name in ("open", "close", "base_volume"))
+        return cls(names, ordered, Candles(begins, stops, ordered.minutes, *columns), last)
 
     def walk(self, rule: GapRule, first: int) -> tuple[Breaks, int]:
         """From traded minute to traded minute: the gaps, and how many rows there are; ``last`` is as of the end
         afterwards.
         """
-        breaks = room(Breaks, self.rows.height)
+        breaks = room(Breaks, len(self.candles.time))
         after = rule.after // timedelta(microseconds=1)
         found, count = walk(self.candles, self.last, first, after, rule.change, breaks)
         columns: list[Array] = [column[:found] for column in breaks]
@@ -203,7 +203,7 @@ def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
         change = opened / breaks.previous_close - 1
     return pl.DataFrame(
         {
-            "symbol": series.rows["symbol"].gather(breaks.candle).cast(pl.String),
+            "symbol": pl.Series(series.ordered.rows["symbol"].take(pa.array(breaks.candle)).cast(pa.string())),
             "gap_begin": _times(breaks.previous_time),
             "gap_end": _times(resumed),
             "silence": resumed - breaks.previous_time,
@@ -217,7 +217,7 @@ def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
 
 
 class _Rows(NamedTuple):
-    """Columns of CONTINUOUS, one value per row; ``contracts`` is _UNKNOWN where it is not known."""
+    """Columns of CONTINUOUS, one value per row; ``contracts`` is -1 where it is not known."""
 
     open: Floats
     high: Floats
@@ -236,30 +236,32 @@ class _Rows(NamedTuple):
 
 _PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume", "trade_count")
-_UNKNOWN = -1
 
 
-def _spread(candles: pl.DataFrame, places: Places, inverse: bool, legacy: bool) -> _Rows:
+def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _Rows:
     """Rows without funding yet."""
     rows = room(_Rows, len(places.candle))
     for name in _PRICES:
-        spread(candles[name].to_numpy(), places, getattr(rows, name))
+        spread(candles[name], places, getattr(rows, name))
     spread(_vwap(candles, legacy), places, rows.vwap)
     for name in _AMOUNTS:
-        spread_or_zero(candles[name].to_numpy(), places.candle, getattr(rows, name))
-    if inverse:
-        spread_or_zero(candles["contracts"].fill_null(_UNKNOWN).to_numpy(), places.candle, rows.contracts)
+        spread_or_zero(candles[name], places.candle, getattr(rows, name))
+    contracts = candles.counts("contracts")
+    if contracts is not None:
+        spread_or_zero(contracts, places.candle, rows.contracts)
+    elif inverse:
+        rows.contracts[:] = np.where(places.is_filled, 0, -1)
     return rows
 
 
-def _vwap(candles: pl.DataFrame, legacy: bool) -> Array:
-    value, volume = candles["quote_volume"].to_numpy(), candles["base_volume"].to_numpy()
-    if legacy and candles["contracts"].null_count() == 0:
+def _vwap(candles: Ordered, legacy: bool) -> Array:
+    value, volume = candles["quote_volume"], candles["base_volume"]
+    if legacy and not candles.rows["contracts"].null_count:
         # The legacy tool divided the archive's columns, which on COIN-M are coin and contracts.
-        value, volume = volume, candles["contracts"].to_numpy()
+        value, volume = volume, candles["contracts"]
     with np.errstate(divide="ignore", invalid="ignore"):
         vwap = value / volume
-        return np.clip(vwap, candles["low"].to_numpy(), candles["high"].to_numpy(), out=vwap)
+        return np.clip(vwap, candles["low"], candles["high"], out=vwap)
 
 
 def _fill_funding(
@@ -289,7 +291,7 @@ def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse:
     columns |= {"contracts": pa.nulls(len(codes), INT), "funding_rate": pa.nulls(len(codes), FLOAT)}
     columns["has_funding"] = pa.nulls(len(codes), FLAG)
     if inverse:
-        columns["contracts"] = pa.array(rows.contracts, mask=rows.contracts == _UNKNOWN)
+        columns["contracts"] = pa.array(rows.contracts, mask=rows.contracts < 0)
     if funded:
         columns |= {name: pa.array(getattr(rows, name)) for name in ("funding_rate", "has_funding")}
     return pa.table({name: columns[name] for name in CONTINUOUS.column_names})

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.transforms.compiled import compiled
 
@@ -25,35 +26,63 @@ MINUTE_MICROSECONDS = 60_000_000
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 
+Rows: TypeAlias = pl.DataFrame | pa.Table
+"""Rows of a table; their text may be categorical, or an Arrow dictionary."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ordered:
     """Rows in order of symbol and open_time: their minutes, and the names and first rows of symbols."""
 
-    rows: pl.DataFrame
+    rows: pa.Table
     minutes: Ints
     names: pl.Series
     begins: Ints
 
     @classmethod
-    def of(cls, rows: pl.DataFrame) -> Ordered:
-        """The rows in order; they are not sorted where they are in order, or days one behind the other.
-
-        Symbols are text or categorical.
-        """
-        symbols = rows["symbol"]
-        keys = symbols.rle_id() if symbols.dtype == pl.String else symbols.to_physical()
-        minutes, begins, rises = _walk(keys.to_numpy(), rows["open_time"].to_physical().to_numpy())
-        names = symbols.gather(begins).cast(pl.String)
+    def of(cls, rows: Rows) -> Ordered:
+        """The rows in order; they are not sorted where they are in order, or days one behind the other."""
+        table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
+        symbols = table["symbol"]
+        if not pa.types.is_dictionary(symbols.type):
+            symbols = symbols.dictionary_encode()
+        coded = symbols.unify_dictionaries().combine_chunks()
+        codes = coded.indices.to_numpy()
+        minutes, begins, rises = _walk(codes, table["open_time"].cast(pa.int64()).to_numpy())
+        names = pl.Series(coded.dictionary.take(pa.array(codes[begins])))
         if not rises:
-            return cls.of(rows.sort(symbols.cast(pl.String), "open_time"))
+            keys = pl.DataFrame({"symbol": pl.Series(coded.dictionary).gather(codes), "minute": minutes})
+            order = keys.select(pl.arg_sort_by("symbol", "minute", maintain_order=True)).to_series()
+            return cls.of(table.take(order.to_arrow()))
         if (names[1:] > names[:-1]).all():
-            return cls(rows, minutes, names, begins)
+            return cls(table, minutes, names, begins)
         runs = pl.DataFrame({"symbol": names, "minute": minutes[begins], "begin": begins})
-        runs = runs.with_columns(length=np.diff(begins, append=rows.height)).sort("symbol", "minute")
+        runs = runs.with_columns(length=np.diff(begins, append=len(minutes))).sort("symbol", "minute")
         length = runs["length"].to_numpy()
         at = np.cumsum(length) - length
-        order = np.arange(rows.height) + np.repeat(runs["begin"].to_numpy() - at, length)
-        return cls.of(rows[order])
+        order = np.arange(len(minutes)) + np.repeat(runs["begin"].to_numpy() - at, length)
+        return cls.of(table.take(pa.array(order)))
+
+    def __getitem__(self, name: str) -> Array:
+        """A column of numbers; nulls are NaN."""
+        values: Array = self.rows[name].to_numpy()
+        return values
+
+    def flags(self, name: str) -> Array:
+        """A column of flags as 0 and 1; nulls are 0."""
+        bits = self.rows[name].fill_null(False).combine_chunks()
+        if not len(bits):
+            return np.zeros(0, np.uint8)
+        # Many times as fast as one by one.
+        return np.unpackbits(np.frombuffer(bits.buffers()[1], np.uint8), bitorder="little")[bits.offset :][: len(bits)]
+
+    def counts(self, name: str) -> Ints | None:
+        """A column of whole numbers that are not less than 0; nulls are -1. None where all are null."""
+        values = self.rows[name]
+        if values.null_count == len(values):
+            return None
+        made: Ints = values.fill_null(-1).to_numpy()
+        return made
 
 
 @compiled
@@ -71,9 +100,9 @@ def _walk(keys: Array, times: Ints) -> tuple[Ints, Ints, bool]:
     return minutes, begins[:count].copy(), rises
 
 
-def minutes_of(rows: pl.DataFrame, name: str = "open_time") -> Ints:
-    """A column of times as whole minutes since 1970-01-01 00:00 UTC."""
-    return rows[name].to_physical().to_numpy() // MINUTE_MICROSECONDS
+def minutes_of(times: pl.Series) -> Ints:
+    """Times as whole minutes since 1970-01-01 00:00 UTC."""
+    return times.to_physical().to_numpy() // MINUTE_MICROSECONDS
 
 
 def run_begins(keys: Array) -> Ints:

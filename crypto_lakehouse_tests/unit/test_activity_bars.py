@@ -183,6 +183,14 @@ def test_day_by_day_is_the_month_at_once_and_sums_up_to_its_minutes(
 
 
 @pytest.mark.requirement("F4.4")
+def test_a_total_that_is_a_hair_below_a_multiple_has_not_reached_it() -> None:
+    # 100 + 9.99999999999999 is the double before 110; times a tenth it is 11, divided by 10 it is not.
+    rows = [minute(JANUARY + n * MINUTE, 1.0, v) for n, v in enumerate([100.0, 9.99999999999999, 1.0])]
+    got = activity_bars(frame(rows), ActivityBars("volume", 10), JANUARY, FEBRUARY)
+    assert got["n_minutes"].to_list() == [1, 2]
+
+
+@pytest.mark.requirement("F4.4")
 def test_volume_bars_by_hand() -> None:
     volumes = [6.0, 0.0, 7.0, 0.0, 2.0, 29.0, 1.0]
     prices = [10.0, 10.0, 12.0, 12.0, 11.0, 15.0, 9.0]

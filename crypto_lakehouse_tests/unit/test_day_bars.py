@@ -15,6 +15,7 @@ from pyarrow import NativeFile
 
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import parse_bars
+from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.day_bars import DayBars
@@ -66,7 +67,7 @@ def test_a_range_reads_each_day_of_minutes_once(lake: CountingStore, minutes: pl
     # Only weeks that closed are read, and the week that began before the lake's first day is closed by none.
     assert lake.opened == Counter(KEYS[:7] if names == ["1w"] else KEYS)
     for bars in kinds:
-        together = pl.concat(day[bars.table] for day in made)
+        together = pl.concat(frame_of(day[bars.table]) for day in made)
         whole = time_bars(minutes, bars.interval, bars.offsets, FIRST, FIRST + len(KEYS) * DAY)  # type: ignore[union-attr]
         assert together.sort(BARS.primary_key).equals(whole)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
+from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths, time_bars
 from crypto_lakehouse.transforms.blocks import BlockTable
@@ -136,7 +137,7 @@ def test_bars_of_dense_minutes(
     for interval, offsets in kinds:
         ours = time_bars(minutes, interval, offsets, first, end)
         assert ours.equals(obvious_bars(minutes, interval, offsets, first, end))
-        assert ours.equals(bars_of_blocks(blocks, interval, offsets, first, end))
+        assert ours.equals(frame_of(bars_of_blocks(blocks, interval, offsets, first, end)))
         assert block_lengths(interval, offsets) <= {1, 5}
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
@@ -138,7 +139,7 @@ def _bars(
                 rows = next(made)[bars.table]
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
-            facts = {"incomplete_bars": int(rows["complete"].not_().sum())}
+            facts = {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
             yield Made(day.key, rows, origin=Origin(day.made_from, facts))
 
 
