@@ -26,7 +26,7 @@ from crypto_lakehouse.lake.partitions import Frame, list_keys, open_partition, r
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.day_bars import DayBars
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.pipeline.side_by_side import WRITERS, side_by_side
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
 
@@ -75,7 +75,7 @@ def do(store: LakeStore, job: str) -> None:
         for table, rows in tables.items():
             write_partition(store, "gold", table, *_PLACE, key, rows)
 
-    for _ in side_by_side(write, _made(store, job)):
+    for _ in side_by_side(write, _made(store, job), WRITERS):
         pass
 
 

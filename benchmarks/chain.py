@@ -33,7 +33,7 @@ from crypto_lakehouse.pipeline.gold import (
     MinutesPartition,
     bars_days,
 )
-from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.pipeline.side_by_side import THREADS, WRITERS, side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.transforms.continuous import GapRule
 
@@ -65,13 +65,13 @@ def make_chain(
                 write_partition(store, "gold", table, *_PLACE, day.key, rows, day.origins[table])
 
     _each(silver, keys)
-    _each(minutes, ContinuousMinutes(store, KLINES.market, GapRule()).days(keys))
+    _each(minutes, ContinuousMinutes(store, KLINES.market, GapRule()).days(keys), WRITERS)
     for kind in parse_bars_list(bars):
-        _each(partial(_write_bars, store, kind), _bars(store, kind, keys))
+        _each(partial(_write_bars, store, kind), _bars(store, kind, keys), WRITERS)
 
 
-def _each(write: Callable[[T], None], items: Iterable[T]) -> None:
-    for _ in side_by_side(write, items):
+def _each(write: Callable[[T], None], items: Iterable[T], threads: int = THREADS) -> None:
+    for _ in side_by_side(write, items, threads):
         pass
 
 

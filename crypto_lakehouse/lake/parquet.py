@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse.schemas import Schema
-from crypto_lakehouse.schemas.model import BAR_ROWS, FLOAT, INT, TIME
+from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, FLOAT, INT, TEXT, TIME
 
 
 def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:
@@ -41,7 +41,8 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
         if not (aware or pa.types.is_null(values.type)):
             raise ValueError(f"column {column.name} is {values.type}: it needs times with the time zone UTC")
         try:
-            values = values.cast(_TEXT_CODES if _is_coded(values, column.type) else column.type)
+            wanted = _TEXT_CODES if _is_coded(values, column.type) else column.type
+            values = values if values.type == wanted else values.cast(wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise ValueError(
                 f"column {column.name} is {values.type} and does not fit {column.type}: {error}"
@@ -220,12 +221,18 @@ class GroupWriter:
             compression=self._schema.codec,
             use_dictionary=[field.name for field in columns if _repeats(field)],
             column_encoding={field.name: _ENCODINGS[field.type] for field in columns if _is_number(field)},
-            # Nobody looks for numbers by row group: symbols, times and ids are what is looked for.
-            write_statistics=[field.name for field in columns if not pa.types.is_floating(field.type)],
+            # Nobody looks for amounts by row group: names, times and ids are what is looked for.
+            write_statistics=[field.name for field in columns if self._is_looked_for(field)],
             # A column of a group at once; the bytes do not depend on it.
             write_batch_size=BAR_ROWS,
             store_schema=False,
         )
+
+    def _is_looked_for(self, field: pa.Field) -> bool:
+        if field.name in self._schema.primary_key or field.type in (TEXT, TIME):
+            return True
+        # Those of minutes and bars are counts, not ids.
+        return field.type == INT and self._schema.codec != BAR_CODEC
 
 
 _PRICES = ("open", "high", "low", "close")
@@ -311,4 +318,6 @@ def _comparable(column: pa.ChunkedArray) -> pa.Array:
         return column.combine_chunks()
     codes = column.unify_dictionaries().combine_chunks()
     ranks = pc.rank(codes.dictionary, sort_keys="ascending", tiebreaker="dense")
-    return ranks.take(codes.indices)
+    # Mostly the dictionary is in order itself.
+    in_order = not len(ranks) or pc.all(pc.less(ranks[:-1], ranks[1:])).as_py()
+    return codes.indices if in_order else ranks.take(codes.indices)

@@ -17,6 +17,9 @@ B = TypeVar("B")
 THREADS = 2
 """Days that are worked on at once: each of them keeps a core busy with decoding or encoding."""
 
+WRITERS = 3
+"""Made days that are written at once: one of them mostly waits for the disk."""
+
 
 def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
     """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken. With one thread

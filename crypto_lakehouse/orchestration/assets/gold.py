@@ -35,7 +35,7 @@ from crypto_lakehouse.pipeline.gold import (
     bars_days,
     overtaken_bars,
 )
-from crypto_lakehouse.pipeline.side_by_side import THREADS
+from crypto_lakehouse.pipeline.side_by_side import WRITERS
 from crypto_lakehouse.pipeline.trade_ids import IdsPartition
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
@@ -87,7 +87,7 @@ def continuous_asset(
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         # The first output is written while it is made; it is by far the largest.
-        yield dg.Output(PartitionStream(rows(), THREADS), output_name=CONTINUOUS)
+        yield dg.Output(PartitionStream(rows(), WRITERS), output_name=CONTINUOUS)
         yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
         yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
         for part in maker.overtaken(made[-1]):
@@ -115,7 +115,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
     def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
-        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_remade(context)), THREADS))
+        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_remade(context)), WRITERS))
         overtaken = overtaken_bars(store, market, bars, max(keys))
         for made in _bars(store, market, bars, overtaken, remake=True):
             assert isinstance(made, Made)
