@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +117,7 @@ class GroupWriter:
     of its own while the next is filled, which pays where rows are made meanwhile.
     """
 
-    def __init__(self, sink: Path | io.BytesIO | pa.NativeFile, schema: Schema, ahead: bool) -> None:
+    def __init__(self, sink: io.BytesIO | pa.NativeFile, schema: Schema, ahead: bool) -> None:
         self._schema, self._sink = schema, sink
         self._limit = schema.row_group_rows
         self._writer: pq.ParquetWriter | None = None

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -30,6 +30,9 @@ Frame: TypeAlias = pl.DataFrame | pa.Table
 Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
 
+
+# Pages are much smaller, and each write has its price.
+_BUFFERED = 1024**2
 
 # As many objects are looked up in the time in which some thousands are listed.
 _LOOKED_UP, _ASKED_AT_ONCE = 100, 16
@@ -69,14 +72,13 @@ def write_rows(
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
-    # What is there as a whole is not made meanwhile, so that no thread need encode ahead; and it is small enough to be
-    # encoded in memory, which takes less time than to write a file page by page.
+    # What is there as a whole is not made meanwhile, so that no thread need encode ahead.
     frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
-    encoded = None if ahead else pa.BufferOutputStream()
     seen = _Seen(schema)
     with store.publishing(path) as draft:
         with store.explained("write", path):
-            writer = GroupWriter(encoded or draft, schema, ahead=ahead)
+            sink = pa.output_stream(str(draft), compression=None, buffer_size=_BUFFERED)
+            writer = GroupWriter(sink, schema, ahead=ahead)
         try:
             for frame in frames:
                 try:
@@ -90,10 +92,11 @@ def write_rows(
             told = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
                 writer.close(told)
-                if encoded is not None:
-                    draft.write_bytes(encoded.getvalue())
+                sink.close()
         except BaseException:
             writer.abandon()
+            with suppress(OSError):
+                sink.close()
             raise
         size = draft.stat().st_size
     return PartitionInfo(seen.rows, size, seen.symbols, seen.first, seen.last, store.polars_uri(path))
