@@ -87,7 +87,8 @@ def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, Frame]]]:
         return
     keys = _keys(store, "gold", CONTINUOUS)
     with closing(DayBars(store, MARKET, _kinds(job), keys)) as maker:
-        yield from zip(keys, maker.days(), strict=True)
+        for key in keys:
+            yield key, maker.make(key)
 
 
 def _floor(store: LakeStore, job: str) -> Callable[[], None]:

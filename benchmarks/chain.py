@@ -78,8 +78,8 @@ def _each(write: Callable[[T], None], items: Iterable[T], threads: int = THREADS
 def _bars(store: LakeStore, kind: Bars, keys: Sequence[str]) -> Iterator[tuple[BarsDay, pa.Table]]:
     days = [day for day in bars_days(store, KLINES.market, kind, keys) if day.unchanged is None]
     with closing(DayBars(store, KLINES.market, [kind], [day.key for day in days])) as maker:
-        for day, made in zip(days, maker.days(), strict=True):
-            yield day, made[kind.table]
+        for day in days:
+            yield day, maker.make(day.key)[kind.table]
 
 
 def _write_bars(store: LakeStore, kind: Bars, made: tuple[BarsDay, pa.Table]) -> None:

@@ -6,7 +6,7 @@ days become outdated in ``gold.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -20,7 +20,7 @@ from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, day_span, lacking
 from crypto_lakehouse.pipeline.minutes import Minutes
-from crypto_lakehouse.pipeline.side_by_side import THREADS, side_by_side
+from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths
@@ -38,15 +38,6 @@ class _Day:
 
     blocks: Mapping[int, BlockTable]
     rows: pa.Table | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """What a day is made from: where each kind's minutes begin, and the days of minutes."""
-
-    key: str
-    begins: Mapping[Bars, datetime | None]
-    days: Mapping[str, _Day]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +63,9 @@ class _Joined:
 class DayBars:
     """Makes days of some kinds of a market's bars. To be closed.
 
-    ``keys`` are the days that are going to be made, in order of time: the minutes of the next ones are read
-    meanwhile, and those that a later day needs are kept, so that a day of minutes is read once as a rule.
+    ``keys`` are the days that are going to be made, in order of time: the minutes of the next ones are read and made
+    into blocks in threads meanwhile, and those that a later day needs are kept, so that a day of minutes is read once
+    as a rule.
     """
 
     def __init__(self, store: LakeStore, market: Market, kinds: Sequence[Bars], keys: Sequence[str]) -> None:
@@ -91,44 +83,33 @@ class DayBars:
         """End the threads that read."""
         self._minutes.close()
 
-    def days(self) -> Iterator[dict[str, pa.Table]]:
-        """The bars of each of the days ``keys``, as ``make`` gives them; the next ones are made meanwhile."""
-        return side_by_side(self._made, map(self._inputs, self._keys))
-
     def make(self, key: str) -> dict[str, pa.Table]:
         """The bars that close on a day, by table, from that day's continuous minutes and those before it.
 
         Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
         itself was never made.
         """
-        return self._made(self._inputs(key))
-
-    def _inputs(self, key: str) -> _Inputs:
         if key not in self._there:
             raise lacking("gold", CONTINUOUS, self._market, key)
         begins = {bars: _opening(bars, key) for bars in self._kinds}
         days = self._days(key, begins)
         self._keep(days, key)
-        return _Inputs(key, begins, days)
-
-    def _day(self, rows: pa.Table) -> _Day:
-        blocks = {length: BlockTable.of(rows, length) for length in self._lengths}
-        return _Day(blocks, rows if self._needs_rows else None)
-
-    def _made(self, inputs: _Inputs) -> dict[str, pa.Table]:
-        first, end = day_span(inputs.key)
-        joined = _Joined(inputs.days)
+        (first, end), joined = day_span(key), _Joined(days)
         made: dict[str, pa.Table] = {}
-        for bars, begin in inputs.begins.items():
+        for bars, begin in begins.items():
             if begin is None:
                 made[bars.table] = schema_of("gold", bars.table).arrow.empty_table()
             elif isinstance(bars, TimeBars):
-                offsets = _closing(bars, inputs.key)
+                offsets = _closing(bars, key)
                 blocks = {length: joined.blocks(length, begin) for length in block_lengths(bars.interval, offsets)}
                 made[bars.table] = bars_of_blocks(blocks, bars.interval, offsets, first, end)
             else:
                 made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
         return made
+
+    def _day(self, rows: pa.Table) -> _Day:
+        blocks = {length: BlockTable.of(rows, length) for length in self._lengths}
+        return _Day(blocks, rows if self._needs_rows else None)
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:
         """The days since the earliest begin, as far as they are needed and in the lake."""

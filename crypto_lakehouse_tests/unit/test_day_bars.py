@@ -124,14 +124,3 @@ def test_side_by_side_gives_what_was_begun_before_an_item_that_cannot_be_made() 
     with pytest.raises(ValueError, match="no third one"):
         done.extend(side_by_side(abs, items(), 3))
     assert done == [2, 4]
-
-
-@pytest.mark.requirement("F4.1")
-def test_days_made_ahead_are_those_made_alone(lake: CountingStore) -> None:
-    kinds = [parse_bars(name) for name in ("1h:5m", "1d")]
-    with closing(DayBars(lake, MARKET, kinds, KEYS)) as maker:
-        ahead = list(maker.days())
-    with closing(DayBars(lake, MARKET, kinds, KEYS)) as maker:
-        alone = [maker.make(key) for key in KEYS]
-    for one, other in zip(ahead, alone, strict=True):
-        assert all(one[bars.table].equals(other[bars.table]) for bars in kinds)

@@ -130,13 +130,12 @@ def _bars(
 ) -> Iterator[Made | Unchanged]:
     days = list(bars_days(store, market, bars, keys))
     with closing(DayBars(store, market, [bars], [day.key for day in days if remake or not day.unchanged])) as maker:
-        made = maker.days()
         for day in days:
             if day.unchanged is not None and not remake:
                 yield Unchanged(day.key, day.unchanged)
                 continue
             try:
-                rows = next(made)[bars.table]
+                rows = maker.make(day.key)[bars.table]
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             facts = {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
