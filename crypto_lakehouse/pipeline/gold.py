@@ -35,7 +35,7 @@ from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_f
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.continuous import SYMBOL_STATES
 from crypto_lakehouse.schemas.klines import KLINES
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, next_state, no_state
+from crypto_lakehouse.transforms.continuous import STATE_COLUMNS, GapRule, continuous_minutes, next_state, no_state
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
@@ -62,8 +62,7 @@ class MinutesPartition:
 
 def fingerprint(state: pl.DataFrame) -> str:
     """sha256 of a state's rows: two days that begin with the same one are made from the same."""
-    columns = no_state().columns
-    return hashlib.sha256(state.select(columns).sort("symbol").write_csv().encode()).hexdigest()
+    return hashlib.sha256(state.select(STATE_COLUMNS).sort("symbol").write_csv().encode()).hexdigest()
 
 
 class ContinuousMinutes:
@@ -133,7 +132,7 @@ class ContinuousMinutes:
         """The day as it is stored, if it is as it would be made from this state."""
         if self._remake:
             return None
-        expected, inputs = self._made_from(key, state), self._inputs(key)
+        expected, inputs = self._made_from(key, fingerprint(state)), self._inputs(key)
         stored = {}
         for table, origin in expected.items():
             found = stored_partition(self._store, "gold", table, *self._place, key)
@@ -146,9 +145,9 @@ class ContinuousMinutes:
             key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
         )
 
-    def _made_from(self, key: str, state: pl.DataFrame) -> dict[str, str]:
-        """The fingerprint of each table's partition, made from this state."""
-        inputs = [repr(self._rule), fingerprint(state), *map(made_from, self._inputs(key))]
+    def _made_from(self, key: str, prior: str) -> dict[str, str]:
+        """The fingerprint of each table's partition, made from the state with the fingerprint ``prior``."""
+        inputs = [repr(self._rule), prior, *map(made_from, self._inputs(key))]
         return {table: sources_fingerprint("gold", schema_of("gold", table), inputs) for table in TABLES}
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
@@ -165,12 +164,13 @@ class ContinuousMinutes:
         made = continuous_minutes(
             minutes.take(key),
             self._funding(key),
-            state.select(no_state().columns),
+            state.select(STATE_COLUMNS),
             day_span(key),
             self._rule,
             inverse=self._market.inverse,
         )
-        states = made.state.with_columns(prior=pl.lit(fingerprint(state))).select(SYMBOL_STATES.column_names)
+        prior = fingerprint(state)
+        states = made.state.with_columns(prior=pl.lit(prior)).select(SYMBOL_STATES.column_names)
         facts = {
             "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
             "gaps": made.gaps.height,
@@ -178,7 +178,7 @@ class ContinuousMinutes:
         }
         origins = {
             table: Origin(sources, facts if table == CONTINUOUS else {})
-            for table, sources in self._made_from(key, state).items()
+            for table, sources in self._made_from(key, prior).items()
         }
         return MinutesPartition(key, made.table, made.gaps, states, origins)
 
@@ -204,7 +204,7 @@ class ContinuousMinutes:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
 
     def _stored(self, key: str) -> pl.DataFrame:
-        return read_partition(self._store, "gold", STATES, *self._place, key).select(no_state().columns)
+        return read_partition(self._store, "gold", STATES, *self._place, key).select(STATE_COLUMNS)
 
     def _funding(self, key: str) -> pl.DataFrame | None:
         month = _month(key)

@@ -41,7 +41,8 @@ from crypto_lakehouse.transforms.runs import (
 )
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
-_STATE = ("symbol", "last_time", "last_close", "segment")
+STATE_COLUMNS = ("symbol", "last_time", "last_close", "segment")
+"""Columns of SYMBOL_STATES that a state has; ``prior`` is the pipeline's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def no_state() -> pl.DataFrame:
     """The state before the first day: no symbol has traded yet."""
     empty = pl.from_arrow(SYMBOL_STATES.arrow.empty_table())
     assert isinstance(empty, pl.DataFrame)
-    return empty.select(_STATE)
+    return empty.select(STATE_COLUMNS)
 
 
 def continuous_minutes(
@@ -194,7 +195,7 @@ class _Series:
         frame = pl.DataFrame(
             {"symbol": self.names, "last_time": _times(last.time), "last_close": last.close, "segment": last.segment}
         )
-        return frame.filter(pl.Series(last.time >= 0, dtype=pl.Boolean)).select(_STATE)
+        return frame.filter(pl.Series(last.time >= 0, dtype=pl.Boolean)).select(STATE_COLUMNS)
 
 
 def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
