@@ -89,7 +89,7 @@ def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
                 "one output": lambda: list(pool.map(best_steps, batches, [1] * len(batches))),
                 "two outputs": lambda: list(pool.map(best_steps, batches, [2] * len(batches))),
             },
-            rounds=3,
+            rounds=7,
         )
     files = {name: (_LEGACY_FILES if name == "legacy" else len(zips)) / taken for name, taken in seconds.items()}
     words = ", ".join(f"{name} {rate:,.0f}" for name, rate in files.items())
@@ -153,7 +153,7 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
     def whole() -> None:
         ingest(source, folder / f"whole-{milliseconds}-{next(numbers)}", days, with_silver=False)
 
-    seconds = interleaved({"download": fetch, "parse": parse, "write": write, "whole": whole}, rounds=3)
+    seconds = interleaved({"download": fetch, "parse": parse, "write": write, "whole": whole}, rounds=5)
     taken = seconds.pop("whole")
     words = ", ".join(f"{name} {alone:.2f} s" for name, alone in seconds.items())
     return Result(
