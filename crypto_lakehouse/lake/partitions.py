@@ -23,9 +23,7 @@ from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
-
-Frame: TypeAlias = pl.DataFrame | pa.Table
-"""Rows together; text in Arrow tables may be dictionaries, which spares work where it repeats."""
+from crypto_lakehouse.transforms.frames import Frame
 
 Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""

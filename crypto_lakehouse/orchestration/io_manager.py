@@ -14,11 +14,12 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
-from crypto_lakehouse.lake.partitions import Frame, Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.partitions import Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.transforms.frames import Frame
 
 _PREVIEW_ROWS = 200_000
 _SECONDS_BETWEEN_LINES = 5.0

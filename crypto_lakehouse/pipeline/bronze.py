@@ -26,7 +26,6 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
-from crypto_lakehouse.lake.partitions import Frame
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
@@ -36,6 +35,7 @@ from crypto_lakehouse.pipeline.arrivals import Arrivals
 from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.unchanged import bronze_made_from, nothing_new, settled_files
+from crypto_lakehouse.transforms.frames import Frame
 
 log = logging.getLogger(__name__)
 

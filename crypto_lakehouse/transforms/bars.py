@@ -17,8 +17,9 @@ from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.model import TIME
 from crypto_lakehouse.transforms.bar_rows import bar_rows
-from crypto_lakehouse.transforms.blocks import FUNDING_FLOOR, BlockTable
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints, Rows
+from crypto_lakehouse.transforms.blocks import AS_IN_MINUTES, FUNDING_FLOOR, BlockTable
+from crypto_lakehouse.transforms.frames import Frame, coded
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
 
 BLOCK = 5
@@ -28,7 +29,7 @@ are small.
 
 
 def time_bars(
-    minutes: Rows,
+    minutes: Frame,
     interval: Interval,
     offsets: Iterable[timedelta],
     first: datetime,
@@ -99,8 +100,8 @@ def _bars(
     traded, known = bars.n_filled < bars.n_minutes, ~np.isnan(bars.funding_sum)
     paid = np.abs(bars.funding_rate) > FUNDING_FLOOR
     made = {
-        **{name: pa.array(getattr(bars, name)) for name in _AS_IN_BLOCKS},
-        "symbol": pa.DictionaryArray.from_arrays(pa.array(bars.symbol, pa.int32()), _text(table.names)),
+        **{name: pa.array(getattr(bars, name)) for name in (*AS_IN_MINUTES, "n_minutes", "n_filled")},
+        "symbol": coded(bars.symbol, table.names),
         "offset": pa.array(np.array([offset // MINUTE for offset in offsets], np.int64)[rows.grid]),
         "open_time": _times(rows.window),
         "close_time": _times(rows.window + rows.length, less=1),
@@ -118,22 +119,6 @@ def _bars(
     return pa.table({name: made[name] for name in BARS.column_names})
 
 
-_AS_IN_BLOCKS = (
-    "segment",
-    "open",
-    "high",
-    "low",
-    "close",
-    "base_volume",
-    "quote_volume",
-    "trade_count",
-    "taker_buy_base_volume",
-    "taker_buy_quote_volume",
-    "n_minutes",
-    "n_filled",
-)
-
-
 def _where(known: Flags, values: Array) -> pa.Array:
     """The values, null where they are not known."""
     return pa.array(values, mask=None if known.all() else ~known)
@@ -143,10 +128,6 @@ def _times(minutes: Ints, known: Flags | None = None, less: int = 0) -> pa.Array
     """Minutes since 1970-01-01, ``less`` microseconds, as times, null where they are not known."""
     values = minutes * MINUTE_MICROSECONDS - less
     return (pa.array(values) if known is None else _where(known, values)).cast(TIME)
-
-
-def _text(names: pl.Series) -> pa.Array:
-    return names.to_arrow().cast(pa.string())
 
 
 def _no_bars() -> pa.Table:

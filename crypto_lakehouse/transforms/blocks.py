@@ -14,10 +14,25 @@ import numpy as np
 import polars as pl
 
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, Rows, room
+from crypto_lakehouse.transforms.frames import Frame
+from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, room
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
+
+AS_IN_MINUTES = (
+    "segment",
+    "open",
+    "high",
+    "low",
+    "close",
+    "base_volume",
+    "quote_volume",
+    "taker_buy_base_volume",
+    "taker_buy_quote_volume",
+    "trade_count",
+)
+"""Columns that mean the same of a minute, of a block and of a bar."""
 
 
 class Blocks(NamedTuple):
@@ -63,7 +78,7 @@ class BlockTable:
     blocks: Blocks
 
     @classmethod
-    def of(cls, minutes: Rows, length: int) -> BlockTable:
+    def of(cls, minutes: Frame, length: int) -> BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
         table = cls(ordered.names, _of_minutes(ordered))
@@ -103,6 +118,7 @@ class BlockTable:
         Volumes and funding are summed in order of time, with Kahan's compensation.
         """
         alone = np.array_equal(first, np.arange(len(self.blocks.minute))) and np.array_equal(stop, first + 1)
+        # Minutes count in bytes, which blocks do not.
         if alone and self.blocks.n_filled.dtype == np.int64:
             return self.blocks
         made = room(Blocks, len(first))
@@ -112,7 +128,7 @@ class BlockTable:
 
 def _of_minutes(ordered: Ordered) -> Blocks:
     """Each minute a block."""
-    minutes, columns = ordered.minutes, {name: ordered[name] for name in _SAME}
+    minutes, columns = ordered.minutes, {name: ordered[name] for name in (*AS_IN_MINUTES, "funding_rate")}
     contracts = ordered.counts("contracts")
     return Blocks(
         **columns,
@@ -129,21 +145,6 @@ def _of_minutes(ordered: Ordered) -> Blocks:
         funding_sum=columns["funding_rate"],
         funding_count=ordered.flags("has_funding"),
     )
-
-
-_SAME = (
-    "segment",
-    "open",
-    "high",
-    "low",
-    "close",
-    "base_volume",
-    "quote_volume",
-    "taker_buy_base_volume",
-    "taker_buy_quote_volume",
-    "trade_count",
-    "funding_rate",
-)
 
 
 def _constant(value: int, count: int) -> Ints:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TIME
+from crypto_lakehouse.transforms.frames import Frame, coded
 from crypto_lakehouse.transforms.minute_rows import (
     Breaks,
     Candles,
@@ -35,7 +36,6 @@ from crypto_lakehouse.transforms.runs import (
     Floats,
     Ints,
     Ordered,
-    Rows,
     minutes_of,
     room,
 )
@@ -94,7 +94,7 @@ def no_state() -> pl.DataFrame:
 
 
 def continuous_minutes(
-    minutes: Rows,
+    minutes: Frame,
     funding: pl.DataFrame | None,
     state: pl.DataFrame,
     span: tuple[datetime, datetime] | None,
@@ -136,7 +136,7 @@ def continuous_minutes(
     return Continuous(table, _gaps(series, breaks), series.state(), untraded)
 
 
-def next_state(minutes: Rows, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
+def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
     """The state after ``minutes``, as ``continuous_minutes`` gives it, without making the rows.
 
     Of ``minutes`` only symbol, open_time, open, close and base_volume are needed.
@@ -156,7 +156,7 @@ class _Series:
     last: Last
 
     @classmethod
-    def of(cls, minutes: Rows, state: pl.DataFrame) -> _Series:
+    def of(cls, minutes: Frame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
         names = pl.concat([ordered.names, state["symbol"]]).unique().sort()
@@ -287,7 +287,7 @@ def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse:
     codes = np.repeat(np.arange(len(names), dtype=np.int32), np.diff(begins))
     columns: dict[str, pa.Array] = {name: pa.array(getattr(rows, name)) for name in (*_PRICES, "vwap", *_AMOUNTS)}
     columns |= {name: pa.array(getattr(places, name)) for name in ("segment", "is_filled", "in_archive")}
-    columns["symbol"] = pa.DictionaryArray.from_arrays(pa.array(codes), names.to_arrow().cast(pa.string()))
+    columns["symbol"] = coded(codes, names)
     columns["open_time"] = pa.array(places.time).cast(TIME)
     columns |= {"contracts": pa.nulls(len(codes), INT), "funding_rate": pa.nulls(len(codes), FLOAT)}
     columns["has_funding"] = pa.nulls(len(codes), FLAG)

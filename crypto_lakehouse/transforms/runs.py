@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.transforms.compiled import compiled
+from crypto_lakehouse.transforms.frames import Frame
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -24,10 +25,6 @@ Flags = npt.NDArray[np.bool_]
 MINUTE_MICROSECONDS = 60_000_000
 
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
-
-
-Rows: TypeAlias = pl.DataFrame | pa.Table
-"""Rows of a table; their text may be categorical, or an Arrow dictionary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Ordered:
     begins: Ints
 
     @classmethod
-    def of(cls, rows: Rows) -> Ordered:
+    def of(cls, rows: Frame) -> Ordered:
         """The rows in order; they are not sorted where they are in order, or days one behind the other."""
         table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
         symbols = table["symbol"]

@@ -16,7 +16,7 @@ from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.origin import Origin
-from crypto_lakehouse.lake.partitions import Frame, MissingPartition
+from crypto_lakehouse.lake.partitions import MissingPartition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_remade
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
@@ -39,6 +39,7 @@ from crypto_lakehouse.pipeline.side_by_side import WRITERS
 from crypto_lakehouse.pipeline.trade_ids import IdsPartition
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.transforms.frames import Frame
 
 _KINDS = ["polars", "parquet"]
 _TABLES = {
