@@ -49,8 +49,8 @@ class _Joined:
 
     def blocks(self, length: int, begin: datetime) -> BlockTable:
         if (length, begin) not in self.made:
-            tables = [day.blocks[length].since(minute_number(begin)) for day in self._since(begin)]
-            self.made[length, begin] = BlockTable.joined(tables)
+            tables = [day.blocks[length] for day in self._since(begin)]
+            self.made[length, begin] = BlockTable.joined(tables, minute_number(begin))
         return self.made[length, begin]
 
     def rows(self, begin: datetime) -> pl.DataFrame:

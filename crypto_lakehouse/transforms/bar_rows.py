@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from crypto_lakehouse.transforms.arrays import Ints, room
 from crypto_lakehouse.transforms.blocks import Blocks
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import Ints, run_begins
+from crypto_lakehouse.transforms.runs import run_begins
 from crypto_lakehouse.transforms.windows import Windows
 
 
@@ -41,17 +43,23 @@ def bar_rows(blocks: Blocks, grids: Sequence[Sequence[Windows]]) -> BarRows:
     changes = int(np.count_nonzero(blocks.segment[1:] != blocks.segment[:-1]))
     most = min(len(begins) * len(window) + changes * len(grids), len(blocks.minute) * len(grids))
     stops = np.append(begins[1:], len(blocks.minute))
-    first, stop, grid, place = _cut(
-        blocks.minute, blocks.segment, begins, stops, window, window + length, first_windows, most
-    )
+    made = room(_Cuts, most)
+    count = _cut(blocks.minute, blocks.segment, begins, stops, window, window + length, first_windows, made)
+    first, stop, grid, place = (column[:count] for column in made)
     return BarRows(first, stop, grid, window[place], length[place])
+
+
+class _Cuts(NamedTuple):
+    first: Ints
+    stop: Ints
+    grid: Ints
+    place: Ints
 
 
 @compiled
 def _cut(
-    minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, most: int
-) -> tuple[Ints, Ints, Ints, Ints]:
-    made = np.empty((4, most), np.int64)
+    minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, made: _Cuts
+) -> int:
     count = 0
     for symbol in range(len(begins)):
         for grid in range(len(grids) - 1):
@@ -66,7 +74,7 @@ def _cut(
                 stop = row + 1
                 while stop < end and minutes[stop] < closes[window] and segments[stop] == segments[row]:
                     stop += 1
-                made[0, count], made[1, count], made[2, count], made[3, count] = row, stop, grid, window
+                made.first[count], made.stop[count], made.grid[count], made.place[count] = row, stop, grid, window
                 count += 1
                 row = stop
-    return made[0, :count].copy(), made[1, :count].copy(), made[2, :count].copy(), made[3, :count].copy()
+    return count

@@ -16,10 +16,11 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.model import TIME
+from crypto_lakehouse.transforms.arrays import Array, Flags, Ints
 from crypto_lakehouse.transforms.bar_rows import bar_rows
 from crypto_lakehouse.transforms.blocks import AS_IN_MINUTES, FUNDING_FLOOR, BlockTable
 from crypto_lakehouse.transforms.frames import Frame, coded
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Ints
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
 
 BLOCK = 5

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room, unfilled
 from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame
-from crypto_lakehouse.transforms.runs import Array, Floats, Ints, Ordered, room
+from crypto_lakehouse.transforms.runs import Ordered
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
@@ -85,42 +86,51 @@ class BlockTable:
         if length == 1:
             return table
         blocks = table.blocks
-        first = _begins(blocks.symbol, blocks.segment, blocks.minute, length)
-        return cls(table.names, table.added_up(first, np.append(first[1:], len(blocks.minute))))
+        bounds = unfilled(len(blocks.minute) + 1)
+        count = _bounds(blocks.symbol, blocks.segment, blocks.minute, length, bounds)
+        return cls(table.names, table.added_up(bounds[:count], bounds[1 : count + 1]))
 
     @classmethod
-    def joined(cls, tables: Sequence[BlockTable]) -> BlockTable:
-        """All blocks of tables that follow each other in time."""
-        if len(tables) == 1:
+    def joined(cls, tables: Sequence[BlockTable], since: int) -> BlockTable:
+        """The blocks that begin at minute ``since`` or later of tables that follow each other in time."""
+        if len(tables) == 1 and (not len(tables[0].blocks.minute) or tables[0].blocks.minute.min() >= since):
             return tables[0]
-        names = pl.concat([table.names for table in tables]).unique().sort()
-        places = [names.search_sorted(table.names).to_numpy()[table.blocks.symbol] for table in tables]
-        symbol = np.concatenate(places)
-        order = np.argsort(symbol, kind="stable")
-        made = room(Blocks, len(order))
-        made.symbol[:] = symbol[order]
-        for column, *parts in zip(made[1:], *(table.blocks[1:] for table in tables), strict=True):
-            # Clipped, because else a copy would be filled first, in case a place is wrong.
-            np.take(np.concatenate(parts, dtype=column.dtype), order, out=column, mode="clip")
+        names = tables[0].names
+        if not all(table.names.equals(names) for table in tables):
+            names = pl.concat([table.names for table in tables]).unique().sort()
+        counts = np.zeros((len(tables), len(names)), np.int64)
+        begins, places = [], []
+        for table, count in zip(tables, counts, strict=True):
+            begin, stop = table._since(since)
+            place = names.search_sorted(table.names).to_numpy()
+            count[place] = stop - begin
+            begins.append(begin)
+            places.append(place)
+        # Symbol by symbol, of each the tables in their order.
+        ends = np.cumsum(counts.T.ravel()).reshape(counts.T.shape).T
+        made = room(Blocks, int(counts.sum()))
+        for table, begin, place, count, end in zip(tables, begins, places, counts, ends, strict=True):
+            at = (end - count)[place]
+            for values, column in zip(table.blocks, made, strict=True):
+                _copy(values, begin, count[place], at, column)
+        _number(np.append(0, ends[-1]), made.symbol)
         return cls(names, made)
 
-    def since(self, minute: int) -> BlockTable:
-        """The blocks that begin at ``minute`` or later."""
-        later = self.blocks.minute >= minute
-        if later.all():
-            return self
-        columns: list[Array] = [column[later] for column in self.blocks]
-        return BlockTable(self.names, Blocks(*columns))
+    def _since(self, minute: int) -> tuple[Ints, Ints]:
+        """The first block of each symbol that begins at ``minute`` or later, and the end of its blocks."""
+        bounds = np.searchsorted(self.blocks.symbol, np.arange(len(self.names) + 1))
+        return _later(self.blocks.minute, bounds, minute), bounds[1:]
 
     def added_up(self, first: Ints, stop: Ints) -> Blocks:
         """One block of each slice [``first``, ``stop``), which holds one at least and lies in one segment.
 
         Volumes and funding are summed in order of time, with Kahan's compensation.
         """
-        alone = np.array_equal(first, np.arange(len(self.blocks.minute))) and np.array_equal(stop, first + 1)
         # Minutes count in bytes, which blocks do not.
-        if alone and self.blocks.n_filled.dtype == np.int64:
-            return self.blocks
+        if len(first) == len(self.blocks.minute) and self.blocks.n_filled.dtype == np.int64:
+            alone = np.arange(len(first))
+            if np.array_equal(first, alone) and np.array_equal(stop, alone + 1):
+                return self.blocks
         made = room(Blocks, len(first))
         _add_up(self.blocks, first, stop, made)
         return made
@@ -129,10 +139,11 @@ class BlockTable:
 def _of_minutes(ordered: Ordered) -> Blocks:
     """Each minute a block."""
     minutes, columns = ordered.minutes, {name: ordered[name] for name in (*AS_IN_MINUTES, "funding_rate")}
-    contracts = ordered.counts("contracts")
+    contracts, symbol = ordered.counts("contracts"), unfilled(len(minutes))
+    _number(np.append(ordered.begins, len(minutes)), symbol)
     return Blocks(
         **columns,
-        symbol=np.repeat(np.arange(len(ordered.begins)), np.diff(ordered.begins, append=len(minutes))),
+        symbol=symbol,
         minute=minutes,
         contracts=_constant(-1, len(minutes)) if contracts is None else contracts,
         n_minutes=_constant(1, len(minutes)),
@@ -153,9 +164,10 @@ def _constant(value: int, count: int) -> Ints:
 
 
 @compiled
-def _begins(symbol: Ints, segment: Ints, minute: Ints, length: int) -> Ints:
-    """The first minute of each block."""
-    made = np.empty(len(minute), np.int64)
+def _bounds(symbol: Ints, segment: Ints, minute: Ints, length: int, made: Ints) -> int:
+    """Fill ``made`` with the first minute of each block, and behind the last one with how many minutes there are. Gives
+    the number of blocks.
+    """
     count = 0
     closes = np.int64(0)
     for row in range(len(minute)):
@@ -163,7 +175,32 @@ def _begins(symbol: Ints, segment: Ints, minute: Ints, length: int) -> Ints:
             closes = (minute[row] // length + 1) * length
             made[count] = row
             count += 1
-    return made[:count].copy()
+    made[count] = len(minute)
+    return count
+
+
+@compiled
+def _number(bounds: Ints, made: Ints) -> None:
+    """Fill [``bounds[n]``, ``bounds[n + 1]``) with n."""
+    for number in range(len(bounds) - 1):
+        made[bounds[number] : bounds[number + 1]] = number
+
+
+@compiled
+def _later(minutes: Ints, bounds: Ints, minute: int) -> Ints:
+    """The first place within [``bounds[n]``, ``bounds[n + 1]``) that is at ``minute`` or later; its end, if none is."""
+    made = np.empty(len(bounds) - 1, np.int64)
+    for number in range(len(made)):
+        made[number] = bounds[number] + np.searchsorted(minutes[bounds[number] : bounds[number + 1]], minute)
+    return made
+
+
+@compiled
+def _copy(values: Array, begins: Ints, counts: Ints, places: Ints, made: Array) -> None:
+    """Slices of ``values`` to their places."""
+    for number in range(len(begins)):
+        begin, count, place = begins[number], counts[number], places[number]
+        made[place : place + count] = values[begin : begin + count]
 
 
 @compiled

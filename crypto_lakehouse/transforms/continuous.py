@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TIME
+from crypto_lakehouse.transforms.arrays import Array, Flags, Floats, Ints, room
 from crypto_lakehouse.transforms.frames import Frame, coded
 from crypto_lakehouse.transforms.minute_rows import (
     Breaks,
@@ -29,16 +30,7 @@ from crypto_lakehouse.transforms.minute_rows import (
     spread_or_zero,
     walk,
 )
-from crypto_lakehouse.transforms.runs import (
-    MINUTE_MICROSECONDS,
-    Array,
-    Flags,
-    Floats,
-    Ints,
-    Ordered,
-    minutes_of,
-    room,
-)
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Ordered, minutes_of
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
 STATE_COLUMNS = ("symbol", "last_time", "last_close", "segment")

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crypto_lakehouse.transforms.arrays import Array, Flags, Floats, Ints
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Array, Flags, Floats, Ints
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS
 
 
 class Candles(NamedTuple):

@@ -1,4 +1,4 @@
-"""Rows of one-minute tables in order of symbol and time, where their runs begin, and room for what loops make of them.
+"""Rows of one-minute tables in order of symbol and time, and where their runs begin.
 
 What is made of such rows is in ``continuous.py`` and ``blocks.py``.
 """
@@ -6,25 +6,16 @@ What is made of such rows is in ``continuous.py`` and ``blocks.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from crypto_lakehouse.transforms.arrays import Array, Ints, unfilled
 from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame
 
-Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
 MINUTE_MICROSECONDS = 60_000_000
-
-Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,9 @@ class Ordered:
             symbols = symbols.dictionary_encode()
         coded = symbols.unify_dictionaries().combine_chunks()
         codes = coded.indices.to_numpy()
-        minutes, begins, rises = _walk(codes, table["open_time"].cast(pa.int64()).to_numpy())
+        minutes, begins = unfilled(len(codes)), unfilled(len(codes))
+        count, rises = _walk(codes, table["open_time"].cast(pa.int64()).to_numpy(), minutes, begins)
+        begins = begins[:count].copy()
         names = pl.Series(coded.dictionary.take(pa.array(codes[begins])))
         if not rises:
             keys = pl.DataFrame({"symbol": pl.Series(coded.dictionary).gather(codes), "minute": minutes})
@@ -83,9 +76,10 @@ class Ordered:
 
 
 @compiled
-def _walk(keys: Array, times: Ints) -> tuple[Ints, Ints, bool]:
-    """The minutes of times in microseconds, the first rows of runs of keys, and whether minutes never fall in one."""
-    minutes, begins = np.empty(len(times), np.int64), np.empty(len(times), np.int64)
+def _walk(keys: Array, times: Ints, minutes: Ints, begins: Ints) -> tuple[int, bool]:
+    """Fill ``minutes`` from times in microseconds, and ``begins`` with the first rows of runs of keys. Gives how many
+    runs there are, and whether minutes never fall in one.
+    """
     count, rises = 0, True
     for row in range(len(times)):
         minutes[row] = times[row] // MINUTE_MICROSECONDS
@@ -94,7 +88,7 @@ def _walk(keys: Array, times: Ints) -> tuple[Ints, Ints, bool]:
             count += 1
         elif minutes[row] < minutes[row - 1]:
             rises = False
-    return minutes, begins[:count].copy(), rises
+    return count, rises
 
 
 def minutes_of(times: pl.Series) -> Ints:
@@ -107,22 +101,3 @@ def run_begins(keys: Array) -> Ints:
     changed = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=changed[1:])
     return np.flatnonzero(changed)
-
-
-def room(kind: type[Columns], count: int) -> Columns:
-    """A named tuple of arrays that are to be filled: of floats and flags where it says so, else of whole numbers."""
-    types = _types(kind)
-    # One piece of memory, because the system gives many large ones at more cost than it takes to fill them.
-    lengths = [-(-count * dtype.itemsize // _ALIGNED) * _ALIGNED for dtype in types]
-    ends = np.cumsum([0, *lengths]).tolist()
-    memory = np.empty(ends[-1], np.uint8)
-    return kind(*(memory[b:e].view(dtype)[:count] for dtype, b, e in zip(types, ends, ends[1:], strict=False)))
-
-
-_ALIGNED = 64
-
-
-@cache
-def _types(kind: type[Columns]) -> list[np.dtype[Any]]:
-    known: dict[Any, np.dtype[Any]] = {Floats: np.dtype(np.float64), Flags: np.dtype(np.bool_)}
-    return [known.get(hint, np.dtype(np.int64)) for hint in get_type_hints(kind).values()]

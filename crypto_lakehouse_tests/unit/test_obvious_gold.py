@@ -17,7 +17,7 @@ from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths, time_bars
 from crypto_lakehouse.transforms.blocks import BlockTable
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.windows import earliest_open
+from crypto_lakehouse.transforms.windows import earliest_open, minute_number
 from crypto_lakehouse_tests.unit.obvious_gold import obvious_bars, obvious_minutes
 from crypto_lakehouse_tests.unit.reference_gold import empty
 
@@ -130,10 +130,13 @@ def test_bars_of_dense_minutes(
         kinds.append((INTERVALS[name], offsets[:3] + offsets[-1:]))
     kinds = [(interval, list(dict.fromkeys(offsets))) for interval, offsets in kinds]
     begin = min(earliest_open(interval, offsets, first) for interval, offsets in kinds)
-    minutes = minutes.filter(pl.col("open_time") >= begin)
     coded = minutes.with_columns(pl.col("symbol").cast(pl.Categorical))
+    minutes = minutes.filter(pl.col("open_time") >= begin)
     parts = [coded.filter(pl.col("open_time") < START + DAY), coded.filter(pl.col("open_time") >= START + DAY)]
-    blocks = {length: BlockTable.joined([BlockTable.of(part, length) for part in parts]) for length in (1, 5)}
+    blocks = {
+        length: BlockTable.joined([BlockTable.of(part, length) for part in parts], minute_number(begin))
+        for length in (1, 5)
+    }
     for interval, offsets in kinds:
         ours = time_bars(minutes, interval, offsets, first, end)
         assert ours.equals(obvious_bars(minutes, interval, offsets, first, end))
