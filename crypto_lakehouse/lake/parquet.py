@@ -122,7 +122,7 @@ class GroupWriter:
         self._limit = schema.row_group_rows
         self._writer: pq.ParquetWriter | None = None
         self._encoder = ThreadPoolExecutor(1, "lakehouse-encode") if ahead else None
-        self._encoded: Future[None] | None = None
+        self._begun: deque[Future[None]] = deque()
         # Rows that wait, in order: those of whole symbols that share the next group, then those of the symbol that
         # is being written, then others of the table just given.
         self._waiting: deque[pa.Table] = deque()
@@ -179,8 +179,9 @@ class GroupWriter:
         if self._encoder is None:
             self._encode(self._taken(count))
             return
-        self._wait()
-        self._encoded = self._encoder.submit(self._encode, self._taken(count))
+        # One waits while another is encoded, so that the encoder need not wait for us.
+        self._wait(1)
+        self._begun.append(self._encoder.submit(self._encode, self._taken(count)))
 
     def _taken(self, count: int) -> list[pa.Table]:
         """The first rows that wait."""
@@ -194,12 +195,13 @@ class GroupWriter:
             count -= table.num_rows
         return taken
 
-    def _wait(self) -> None:
-        if self._encoded:
-            self._encoded.result()
+    def _wait(self, left: int) -> None:
+        """Until at most so many groups are not encoded."""
+        while len(self._begun) > left:
+            self._begun.popleft().result()
 
     def _end(self) -> None:
-        self._wait()
+        self._wait(0)
         if self._encoder:
             self._encoder.shutdown()
 

@@ -58,7 +58,8 @@ class Account:
     def __init__(self, feed: Feed, store: LakeStore, key: str, counts: Counts, now: datetime) -> None:
         self.counts = counts
         self.key = key
-        self._feed, self._store, self._now = feed, store, now
+        self.feed = feed
+        self._store, self._now = store, now
         self.entries: list[dict[str, Any]] = []
         self._left: set[str] = set()
         self._rejected: list[dict[str, Any]] = []
@@ -76,7 +77,7 @@ class Account:
         """A ledger row of a file."""
         self.entries.append(
             {
-                "table": self._feed.table,
+                "table": self.feed.table,
                 "key": file.key,
                 "symbol": file.symbol,
                 "period": file.period,
@@ -126,13 +127,13 @@ class Account:
         if not self.entries:
             self._no_file()
         self._write_rejected()
-        record_files(self._store, self._feed, self.key, self.entries, self._now)
+        record_files(self._store, self.feed, self.key, self.entries, self._now)
         self.count()
 
     def count(self) -> None:
         """Make the counts whole, where nothing is to be written."""
         if self._left:
-            known = read_rejected(self._store, self._feed, [self.key])
+            known = read_rejected(self._store, self.feed, [self.key])
             of_these = pl.col("source_sha256").is_in(self._left) & pl.col("source_line").is_not_null()
             for reason in known.filter(of_these & (pl.col("layer") == "bronze"))["reason"]:
                 self._count(reason)
@@ -140,7 +141,7 @@ class Account:
 
     def _no_file(self) -> None:
         """The fact that nothing was listed for a partition, so that an empty partition has a reason."""
-        feed, key = self._feed, self.key
+        feed, key = self.feed, self.key
         first, _ = parse_partition(key, feed.cadence)
         covered = feed.covers(first)
         file = ArchiveFile(f"{feed.name}/{key}", "", key, 0, "", datetime.fromtimestamp(0, self._now.tzinfo))
@@ -157,7 +158,7 @@ class Account:
         self._count(reason)
         self._rejected.append(
             {
-                "table": self._feed.table,
+                "table": self.feed.table,
                 "layer": "bronze",
                 "period": file.period,
                 "symbol": file.symbol,
@@ -176,5 +177,5 @@ class Account:
         self.counts.reasons[reason] = self.counts.reasons.get(reason, 0) + 1
 
     def _write_rejected(self) -> None:
-        record_rejected(self._store, self._feed, self.key, self._rejected, self._now)
+        record_rejected(self._store, self.feed, self.key, self._rejected, self._now)
         self._rejected = []

@@ -1,23 +1,22 @@
 """Archive files to bronze partitions, with a ledger row for every file and a quarantine row for every fault.
 
-Fetching is the archive's work, reading the files that of ``reading.py``; here is only which files make a
-partition, and what is recorded of them.
+Fetching is the archive's work, reading the files that of ``batches.py`` and ``reading.py``; here is only which files
+make a partition, and what is recorded of them.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -32,7 +31,8 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.account import Account, Counts
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.arrivals import Arrivals
-from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
+from crypto_lakehouse.pipeline.batches import Batch, Day, batches, read_ahead, table_order
+from crypto_lakehouse.pipeline.reading import Read
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.unchanged import bronze_made_from, nothing_new, settled_files
 from crypto_lakehouse.transforms.frames import Frame
@@ -52,13 +52,14 @@ _TRANSIENT = {
     "checksum_mismatch",
 }
 
-# Batches of small files that are read at a time; more than cores gains nothing, and each holds some 30 MB.
-_READERS = 2
-_BATCH_FILES = 500
-# Frames that wait for the writer.
-_FRAMES_AHEAD = 2
+# Frames that wait for the writer, or begins and ends of days.
+_AHEAD = 3
 # Rows of small files are joined up to so many.
 _JOINED_ROWS = 50_000
+
+
+_Made: TypeAlias = Account | pa.Table | None
+"""What becomes of days, one behind the other: of each its account, its rows, and its end."""
 
 
 @dataclass(slots=True)
@@ -103,81 +104,62 @@ class BronzeIngest:
         listed = self._list(
             [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])], states
         )
-        todo = {key: sorted(listed.get(key, []), key=_place) for key in keys}
+        todo = {key: sorted(listed.get(key, []), key=table_order) for key in keys}
         stored = {key: None if self.remake else stored_partition(self.store, *self._place, key) for key in keys}
         settled = {key: settled_files(self.feed, todo[key], states[key], stored[key]) for key in keys}
-        with tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder:
-            wanted = [
-                (file, states[key].get(file.key))
-                for key in keys
-                for file in todo[key]
-                if file.key not in (settled[key] or ())
-            ]
-            with closing(Arrivals(self.source, self.raw, Path(folder), wanted)) as arrivals:
-                for key in keys:
-                    account = Account(self.feed, self.store, key, Counts(), self.now())
-                    origin = partial(_origin, self.feed, account)
-                    if nothing_new(todo[key], states[key], settled[key]):
-                        for file in todo[key]:
-                            account.leave(states[key][file.key])
-                        account.count()
-                        there = read_pieces(self.store, *self._place, key)
-                        yield BronzePartition(key, there, account.counts, origin, stored[key])
-                        continue
-                    made = _joined(self._rows(todo[key], arrivals, account, states[key], settled[key] or set()))
-                    with closing(ahead(made, _FRAMES_AHEAD)) as rows:
-                        yield BronzePartition(key, rows, account.counts, origin)
+        new = [
+            Day(key, todo[key], states[key], settled[key] or set())
+            for key in keys
+            if not nothing_new(todo[key], states[key], settled[key])
+        ]
+        wanted = [(file, day.state.get(file.key)) for day in new for file in day.listed if file.key not in day.settled]
+        with (
+            tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder,
+            closing(Arrivals(self.source, self.raw, Path(folder), wanted)) as arrivals,
+            closing(ahead(self._made(new, arrivals), _AHEAD)) as made,
+        ):
+            made_keys = {day.key for day in new}
+            for key in keys:
+                if key in made_keys:
+                    # Behind what may be left of the day before.
+                    account = next(item for item in made if isinstance(item, Account))
+                    with closing(_of_one_day(made)) as rows:
+                        yield BronzePartition(key, rows, account.counts, partial(_origin, account))
+                else:
+                    account = self._account(key)
+                    for file in todo[key]:
+                        account.leave(states[key][file.key])
+                    account.count()
+                    there = read_pieces(self.store, *self._place, key)
+                    yield BronzePartition(key, there, account.counts, partial(_origin, account), stored[key])
 
     @property
     def _place(self) -> tuple[str, str, str, str]:
         return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
 
-    def _rows(
-        self,
-        files: Sequence[ArchiveFile],
-        arrivals: Arrivals,
-        account: Account,
-        state: dict[str, Any],
-        settled: set[str],
-    ) -> Iterator[pa.Table]:
-        """Rows of the partition, file by file in the order of the table; then the ledger is written."""
-        vanished = {gone.file.key: gone for gone in _vanished(files, state)}
-        ordered = sorted([*files, *(gone.file for gone in vanished.values())], key=_place)
-        with closing(StoredRows(self.store, self.feed, account.key)) as stored:
-            for is_there, some in groupby(ordered, key=lambda file: file.key in settled):
-                if is_there:
-                    for file in some:
-                        account.leave(state[file.key])
-                        yield from stored.take(file, state[file.key]["sha256"])
-                    continue
-                for batch in self._read(list(some), vanished, arrivals):
-                    yield from self._settle(batch, account, state, stored)
+    def _account(self, key: str) -> Account:
+        return Account(self.feed, self.store, key, Counts(), self.now())
+
+    def _made(self, days: Sequence[Day], arrivals: Arrivals) -> Iterator[_Made]:
+        """What becomes of partitions: of each its account, its rows in the order of the table, and its end."""
+        with closing(read_ahead(self.feed, batches(self.feed, days), arrivals)) as read:
+            for day, some in groupby(read, key=lambda result: result[0].day):
+                account = self._account(day.key)
+                yield account
+                yield from _joined(self._rows(day, some, account))
+                yield None
+
+    def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
+        """Rows of the partition; then the ledger is written."""
+        with closing(StoredRows(self.store, self.feed, day.key)) as stored:
+            for batch, results in read:
+                if batch.is_settled:
+                    for file in batch.files:
+                        account.leave(day.state[file.key])
+                        yield from stored.take(file, day.state[file.key]["sha256"])
+                else:
+                    yield from self._settle(results, account, day.state, stored)
         account.close()
-
-    def _read(
-        self, files: Sequence[ArchiveFile], vanished: Mapping[str, RejectedFile], arrivals: Arrivals
-    ) -> Iterator[Iterable[Read]]:
-        """What comes of the files, batch by batch in their order; small ones in threads, some batches ahead."""
-        begun: deque[tuple[list[ArchiveFile], Future[list[Read]]]] = deque()
-
-        def settled(batch: list[ArchiveFile], results: Iterable[Read]) -> Iterator[Iterable[Read]]:
-            yield results
-            for file in batch:
-                arrivals.drop(file)
-
-        with ThreadPoolExecutor(_READERS, "lakehouse-read") as pool:
-            for batch in _batches(files, self.feed.file_format.large):
-                came = [vanished.get(file.key) or arrivals.take(file) for file in batch]
-                streamed = self.feed.file_format.large or came[0].file.size > JOINED_BYTES
-                if not streamed:
-                    begun.append((batch, pool.submit(read_together, self.feed, came)))
-                while begun and (streamed or len(begun) > _READERS):
-                    oldest, future = begun.popleft()
-                    yield from settled(oldest, future.result())
-                if streamed:
-                    yield from settled(batch, read_blocks(self.feed, came[0]))
-            for oldest, future in begun:
-                yield from settled(oldest, future.result())
 
     def _settle(
         self, results: Iterable[Read], account: Account, state: dict[str, Any], stored: StoredRows
@@ -238,27 +220,16 @@ def _reject(result: RejectedFile, account: Account, state: dict[str, Any], store
     account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
 
-def _origin(feed: Feed, account: Account) -> Origin:
-    return Origin(bronze_made_from(feed, account.entries))
+def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
+    """The rows up to the end of their day."""
+    for item in made:
+        if not isinstance(item, pa.Table):
+            return
+        yield item
 
 
-def _place(file: ArchiveFile) -> tuple[str, str]:
-    """Where the rows of a file stand in the table."""
-    return file.symbol, file.key
-
-
-def _batches(files: Sequence[ArchiveFile], one_by_one: bool) -> Iterator[list[ArchiveFile]]:
-    """The files in their order: small ones together, others alone."""
-    batch: list[ArchiveFile] = []
-    size = 0
-    for file in files:
-        if batch and (one_by_one or size + file.size > JOINED_BYTES or len(batch) == _BATCH_FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch
+def _origin(account: Account) -> Origin:
+    return Origin(bronze_made_from(account.feed, account.entries))
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -271,19 +242,3 @@ def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         held.append(table)
     if held:
         yield pa.concat_tables(held)
-
-
-def _vanished(listed: Sequence[ArchiveFile], state: dict[str, Any]) -> list[RejectedFile]:
-    """Files that were ingested and are listed no more: their rows stay, and the quarantine says so."""
-    there = {file.key for file in listed}
-    names = ("key", "symbol", "period", "size", "etag", "last_modified")
-    return [
-        RejectedFile(
-            ArchiveFile(**{name: row[name] for name in names}),
-            "no_longer_listed",
-            "the archive listed this file before and does so no more; the rows that were made of it stay",
-            row["sha256"],
-        )
-        for row in state.values()
-        if row["status"] == "ingested" and row["key"] not in there
-    ]

@@ -1,0 +1,102 @@
+"""Bronze days in a row: the files of the next day are had and read while the one before is written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
+from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.partitions import list_keys, read_partition, write_partition
+from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.bronze import BronzeIngest, BronzePartition
+from crypto_lakehouse_tests.system.runs import WatchedServer, read
+from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
+
+UM = feed("binance", "um", "klines_1m")
+PLACE = (UM.table, "binance", "um")
+DAYS = ("2024-03-05", "2024-03-06", "2024-03-07")
+SYMBOLS = ("AUSDT", "BUSDT")
+
+
+class Watched(BinanceArchive):
+    """Gives files day by day, not as they come, and calls ``before`` with the day of each."""
+
+    before: Callable[[str], None]
+
+    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
+        for got in sorted(super().fetch(files, directory), key=lambda got: got.file.period):
+            self.before(got.file.period)
+            yield got
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedServer]:
+    folder = tmp_path_factory.mktemp("archive")
+    for day in DAYS:
+        for symbol in SYMBOLS:
+            put(folder, symbol, day, GOOD)
+    with WatchedServer(folder) as running:
+        yield running
+
+
+def partitions(server: WatchedServer, store: LakeStore, before: Callable[[str], None]) -> Iterator[BronzePartition]:
+    source = Watched(server.url, server.listing_url)
+    source.before = before
+    now = datetime(2025, 2, 1, tzinfo=UTC)
+    return BronzeIngest(
+        UM, source, store, RawStore(store, "binance", keep=False), SymbolFilter(), lambda: now
+    ).partitions(DAYS)
+
+
+@pytest.mark.requirement("P3")
+def test_the_next_day_is_had_while_a_day_is_written(server: WatchedServer, tmp_path: Path) -> None:
+    second = threading.Event()
+    store = LakeStore.open(str(tmp_path))
+
+    def rows(part: BronzePartition) -> Iterator[object]:
+        yield from part.rows
+        # What is held of this day is still to be written.
+        assert second.wait(30) or part.key != DAYS[0]
+
+    for part in partitions(server, store, lambda day: second.set() if day == DAYS[1] else None):
+        write_partition(store, "bronze", *PLACE, part.key, rows(part), part.origin)  # type: ignore[arg-type]
+    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS)
+
+
+@pytest.mark.requirement("D6")
+def test_what_stops_a_day_comes_behind_the_days_before(server: WatchedServer, tmp_path: Path) -> None:
+    def full(day: str) -> None:
+        if day == DAYS[2]:
+            raise ArchiveError("the disk is full")
+
+    store = LakeStore.open(str(tmp_path))
+    made = partitions(server, store, full)
+    for _ in range(2):
+        part = next(made)
+        write_partition(store, "bronze", *PLACE, part.key, part.rows, part.origin)
+    with pytest.raises(ArchiveError, match="the disk is full"):
+        list(next(made).rows)
+    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[:2])
+    assert set(read(Lakehouse(tmp_path), "ledger.files")["period"]) == set(DAYS[:2])
+
+
+@pytest.mark.requirement("D6")
+def test_rows_that_are_not_taken_are_in_no_other_day(server: WatchedServer, tmp_path: Path) -> None:
+    store = LakeStore.open(str(tmp_path))
+    for part in partitions(server, store, lambda _: None):
+        if part.key != DAYS[0]:
+            write_partition(store, "bronze", *PLACE, part.key, part.rows, part.origin)
+    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[1:])
+    for day in DAYS[1:]:
+        rows = read_partition(store, "bronze", *PLACE, day)
+        assert rows.height == len(SYMBOLS) * len(GOOD.splitlines())
+        assert rows["source_key"].str.contains(day).all()
