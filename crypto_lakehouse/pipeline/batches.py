@@ -6,6 +6,7 @@ is recorded of them and what becomes of their rows in ``bronze.py``.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,9 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.pipeline.arrivals import Arrivals
 from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
 
-# Batches of small files that are read at a time; more than cores gains nothing, and each holds some 30 MB.
-_READERS = 2
+# Batches of small files that are read at a time, beside the writer that needs a core of its own, and those that are
+# begun before they are taken. Each holds some 30 MB.
+_READERS, _BEGUN = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
 _BATCH_FILES = 500
 
 
@@ -84,7 +86,7 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
             streamed = bool(came) and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
             if not streamed:
                 begun.append((batch, pool.submit(read_together, feed, came).result if came else tuple))
-            while begun and (streamed or len(begun) > _READERS):
+            while begun and (streamed or len(begun) > _BEGUN):
                 oldest, result = begun.popleft()
                 yield from come(oldest, result())
             if streamed:

@@ -53,7 +53,7 @@ _TRANSIENT = {
 }
 
 # Frames that wait for the writer, or begins and ends of days.
-_AHEAD = 3
+_AHEAD = 2
 # Rows of small files are joined up to so many.
 _JOINED_ROWS = 50_000
 
