@@ -64,8 +64,8 @@ def _arrow(column: pl.Series) -> pa.Array:
 
 
 def _runs(text: pl.Series) -> pa.DictionaryArray | None:
-    """Text as a dictionary, None where it has nulls or its runs are short."""
-    if text.null_count():
+    """Text as a dictionary, None where it has nulls, or where its runs or itself are short."""
+    if len(text) < _LONG_TEXT or text.null_count():
         return None
     runs = text.rle().struct.unnest()
     if runs.height * _LONG_RUN > len(text):
@@ -251,8 +251,8 @@ def _is_number(field: pa.Field) -> bool:
 
 
 _TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
-# Runs of as many rows are worth more than they cost.
-_LONG_RUN = 8
+# Runs and columns of as many rows are worth more than they cost.
+_LONG_RUN, _LONG_TEXT = 8, 4_096
 
 
 def _is_coded(values: pa.ChunkedArray, wanted: pa.DataType) -> bool:
@@ -300,13 +300,15 @@ def _in_order(keys: Sequence[pa.Array]) -> bool:
     """Whether no row is less than the one before it; with nulls it counts as not known."""
     if any(key.null_count for key in keys):
         return False
-    behind: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
-    tied = ~behind
-    for key in keys:
+    # Whether a key before this one differs from that of the row before.
+    differs: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
+    for place, key in enumerate(keys):
         values = key.to_numpy()
-        behind |= tied & (values[1:] < values[:-1])
-        tied &= values[1:] == values[:-1]
-    return not behind.any()
+        if np.greater(values[1:] < values[:-1], differs).any():
+            return False
+        if place < len(keys) - 1:
+            differs |= values[1:] != values[:-1]
+    return True
 
 
 def _comparable(column: pa.ChunkedArray) -> pa.Array:

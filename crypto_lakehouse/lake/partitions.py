@@ -167,9 +167,12 @@ def find_keys(
         there = list_keys(store, layer, table, exchange, market)
         return {key: there[key][1] for key in keys if key in there}
     paths = [_path(layer, table, exchange, market, key) for key in keys]
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        files = pool.map(store.find, paths)
-        return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
+    if len(paths) == 1:
+        found = [store.find(paths[0])]
+    else:
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            found = list(pool.map(store.find, paths))
+    return {key: file.modified for key, file in zip(keys, found, strict=True) if file is not None}
 
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:

@@ -33,7 +33,6 @@ from crypto_lakehouse.pipeline.minutes import Minutes
 from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.schemas.continuous import SYMBOL_STATES
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.continuous import STATE_COLUMNS, GapRule, continuous_minutes, next_state, no_state
 
@@ -170,7 +169,7 @@ class ContinuousMinutes:
             inverse=self._market.inverse,
         )
         prior = fingerprint(state)
-        states = made.state.with_columns(prior=pl.lit(prior)).select(SYMBOL_STATES.column_names)
+        states = made.state.hstack([pl.Series("prior", [prior] * made.state.height, pl.String)])
         facts = {
             "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
             "gaps": made.gaps.height,

@@ -15,8 +15,8 @@ import polars as pl
 
 from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room, unfilled
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.frames import Frame
-from crypto_lakehouse.transforms.runs import Ordered
+from crypto_lakehouse.transforms.frames import Frame, places_of, together
+from crypto_lakehouse.transforms.runs import Ordered, numbered
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
@@ -95,26 +95,23 @@ class BlockTable:
         """The blocks that begin at minute ``since`` or later of tables that follow each other in time."""
         if len(tables) == 1 and (not len(tables[0].blocks.minute) or tables[0].blocks.minute.min() >= since):
             return tables[0]
-        names = tables[0].names
-        if not all(table.names.equals(names) for table in tables):
-            names = pl.concat([table.names for table in tables]).unique().sort()
+        names = together(*(table.names for table in tables))
         counts = np.zeros((len(tables), len(names)), np.int64)
-        begins, places = [], []
+        begins, numbers = [], []
         for table, count in zip(tables, counts, strict=True):
             begin, stop = table._since(since)
-            place = names.search_sorted(table.names).to_numpy()
-            count[place] = stop - begin
+            number = places_of(table.names, names)
+            count[number] = stop - begin
             begins.append(begin)
-            places.append(place)
+            numbers.append(number)
         # Symbol by symbol, of each the tables in their order.
         ends = np.cumsum(counts.T.ravel()).reshape(counts.T.shape).T
         made = room(Blocks, int(counts.sum()))
-        for table, begin, place, count, end in zip(tables, begins, places, counts, ends, strict=True):
-            at = (end - count)[place]
+        for table, begin, number, count, end in zip(tables, begins, numbers, counts, ends, strict=True):
             for values, column in zip(table.blocks, made, strict=True):
-                _copy(values, begin, count[place], at, column)
-        _number(np.append(0, ends[-1]), made.symbol)
-        return cls(names, made)
+                _copy(values, begin, count[number], (end - count)[number], column)
+        symbol = numbered(np.append(0, ends[-1][:-1]), len(made.symbol))
+        return cls(names, made._replace(symbol=symbol))
 
     def _since(self, minute: int) -> tuple[Ints, Ints]:
         """The first block of each symbol that begins at ``minute`` or later, and the end of its blocks."""
@@ -139,11 +136,10 @@ class BlockTable:
 def _of_minutes(ordered: Ordered) -> Blocks:
     """Each minute a block."""
     minutes, columns = ordered.minutes, {name: ordered[name] for name in (*AS_IN_MINUTES, "funding_rate")}
-    contracts, symbol = ordered.counts("contracts"), unfilled(len(minutes))
-    _number(np.append(ordered.begins, len(minutes)), symbol)
+    contracts = ordered.counts("contracts")
     return Blocks(
         **columns,
-        symbol=symbol,
+        symbol=numbered(ordered.begins, len(minutes)),
         minute=minutes,
         contracts=_constant(-1, len(minutes)) if contracts is None else contracts,
         n_minutes=_constant(1, len(minutes)),
@@ -177,13 +173,6 @@ def _bounds(symbol: Ints, segment: Ints, minute: Ints, length: int, made: Ints) 
             count += 1
     made[count] = len(minute)
     return count
-
-
-@compiled
-def _number(bounds: Ints, made: Ints) -> None:
-    """Fill [``bounds[n]``, ``bounds[n + 1]``) with n."""
-    for number in range(len(bounds) - 1):
-        made[bounds[number] : bounds[number + 1]] = number
 
 
 @compiled

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TIME
 from crypto_lakehouse.transforms.arrays import Array, Flags, Floats, Ints, room
-from crypto_lakehouse.transforms.frames import Frame, coded
+from crypto_lakehouse.transforms.frames import Frame, coded, places_of, together
 from crypto_lakehouse.transforms.minute_rows import (
     Breaks,
     Candles,
@@ -28,9 +29,10 @@ from crypto_lakehouse.transforms.minute_rows import (
     rows_at,
     spread,
     spread_or_zero,
+    spread_vwap,
     walk,
 )
-from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Ordered, minutes_of
+from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Ordered, minutes_of, numbered
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
 STATE_COLUMNS = ("symbol", "last_time", "last_close", "segment")
@@ -123,7 +125,7 @@ def continuous_minutes(
     rows = _spread(series.ordered, places, inverse, legacy)
     if funding is not None:
         _fill_funding(rows, places, begins, series.names, funding, only_traded=legacy)
-    untraded = series.names.filter(pl.Series(series.last.time < 0)).to_list()
+    untraded = series.names.gather(np.flatnonzero(series.last.time < 0)).to_list()
     table = _table(rows, places, begins, series.names, inverse, funding is not None)
     return Continuous(table, _gaps(series, breaks), series.state(), untraded)
 
@@ -151,12 +153,12 @@ class _Series:
     def of(cls, minutes: Frame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
-        names = pl.concat([ordered.names, state["symbol"]]).unique().sort()
+        names = together(ordered.names, state["symbol"])
         begins, stops = np.zeros((2, len(names)), np.int64)
-        run = names.search_sorted(ordered.names).to_numpy()
+        run = places_of(ordered.names, names)
         begins[run], stops[run] = ordered.begins, np.append(ordered.begins[1:], len(ordered.minutes))[: len(run)]
         last = Last(np.full(len(names), -1), np.full(len(names), np.nan), np.zeros(len(names), np.int64))
-        known = names.search_sorted(state["symbol"]).to_numpy()
+        known = places_of(state["symbol"], names)
         last.time[known], last.close[known] = minutes_of(state["last_time"]), state["last_close"].to_numpy()
         last.segment[known] = state["segment"].to_numpy()
         columns = (ordered[name] for name in ("open", "close", "base_volume"))
@@ -183,14 +185,15 @@ class _Series:
 
     def state(self) -> pl.DataFrame:
         """The state as of ``last``."""
-        last = self.last
-        frame = pl.DataFrame(
-            {"symbol": self.names, "last_time": _times(last.time), "last_close": last.close, "segment": last.segment}
-        )
-        return frame.filter(pl.Series(last.time >= 0, dtype=pl.Boolean)).select(STATE_COLUMNS)
+        last, traded = self.last, self.last.time >= 0
+        columns = (self.names, _times(last.time), last.close, last.segment)
+        frame = pl.DataFrame(dict(zip(STATE_COLUMNS, columns, strict=True)))
+        return frame if traded.all() else frame.filter(pl.Series(traded))
 
 
 def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
+    if not len(breaks.candle):
+        return pl.DataFrame(GAPS.arrow.empty_table())
     opened, resumed = series.candles.open[breaks.candle], series.candles.time[breaks.candle]
     with np.errstate(divide="ignore", invalid="ignore"):
         change = opened / breaks.previous_close - 1
@@ -236,7 +239,11 @@ def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _R
     rows = room(_Rows, len(places.candle))
     for name in _PRICES:
         spread(candles[name], places, getattr(rows, name))
-    spread(_vwap(candles, legacy), places, rows.vwap)
+    value, volume = candles["quote_volume"], candles["base_volume"]
+    if legacy and not candles.rows["contracts"].null_count:
+        # The legacy tool divided the archive's columns, which on COIN-M are coin and contracts.
+        value, volume = volume, candles["contracts"]
+    spread_vwap(value, volume, candles["low"], candles["high"], places, rows.vwap)
     for name in _AMOUNTS:
         spread_or_zero(candles[name], places.candle, getattr(rows, name))
     contracts = candles.counts("contracts")
@@ -247,16 +254,6 @@ def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _R
     return rows
 
 
-def _vwap(candles: Ordered, legacy: bool) -> Array:
-    value, volume = candles["quote_volume"], candles["base_volume"]
-    if legacy and not candles.rows["contracts"].null_count:
-        # The legacy tool divided the archive's columns, which on COIN-M are coin and contracts.
-        value, volume = volume, candles["contracts"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = value / volume
-        return np.clip(vwap, candles["low"], candles["high"], out=vwap)
-
-
 def _fill_funding(
     rows: _Rows, places: Places, begins: Ints, names: pl.Series, funding: pl.DataFrame, only_traded: bool
 ) -> None:
@@ -265,10 +262,8 @@ def _fill_funding(
         return
     hours = funding["funding_hour"].to_physical().to_numpy()
     near = np.flatnonzero((hours >= places.time.min()) & (hours <= places.time.max()))
-    symbols = funding["symbol"].gather(near)
-    known = symbols.is_in(names.implode())
-    near, symbols = near[known.to_numpy()], symbols.filter(known)
-    row = rows_at(places.time, begins, names.search_sorted(symbols).to_numpy().astype(np.int64), hours[near])
+    symbols = pc.index_in(funding["symbol"].to_arrow().take(pa.array(near)), names.to_arrow()).fill_null(-1)
+    row = rows_at(places.time, begins, symbols.to_numpy(), hours[near])
     there = row >= 0
     if only_traded:
         there &= ~places.is_filled[row]
@@ -276,7 +271,7 @@ def _fill_funding(
 
 
 def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse: bool, funded: bool) -> pa.Table:
-    codes = np.repeat(np.arange(len(names), dtype=np.int32), np.diff(begins))
+    codes = numbered(begins[:-1], begins[-1], np.int32)
     columns: dict[str, pa.Array] = {name: pa.array(getattr(rows, name)) for name in (*_PRICES, "vwap", *_AMOUNTS)}
     columns |= {name: pa.array(getattr(places, name)) for name in ("segment", "is_filled", "in_archive")}
     columns["symbol"] = coded(codes, names)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
@@ -18,3 +19,17 @@ Frame: TypeAlias = pl.DataFrame | pa.Table
 def coded(places: npt.NDArray[Any], names: pl.Series) -> pa.DictionaryArray:
     """The names at these places, as a dictionary."""
     return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), names.to_arrow().cast(pa.string()))
+
+
+def together(*names: pl.Series) -> pl.Series:
+    """The names that are in one of these, ascending and each once, as they are in each of these."""
+    if all(some.equals(names[0]) for some in names):
+        return names[0]
+    return pl.concat(names).unique().sort()
+
+
+def places_of(names: pl.Series, among: pl.Series) -> npt.NDArray[np.int64]:
+    """Where the names stand among ascending ones that hold all of them."""
+    if names.equals(among):
+        return np.arange(len(names))
+    return among.search_sorted(names).to_numpy().astype(np.int64)

@@ -147,6 +147,17 @@ def spread(values: Array, places: Places, made: Array) -> None:
 
 
 @compiled
+def spread_vwap(value: Array, volume: Array, low: Floats, high: Floats, places: Places, made: Array) -> None:
+    """``value`` / ``volume`` per row, held within [low, high], from those of candles; in filled rows their price."""
+    for row in range(len(made)):
+        candle = places.candle[row]
+        if candle < 0:
+            made[row] = places.price[row]
+        else:
+            made[row] = min(max(value[candle] / volume[candle], low[candle]), high[candle])
+
+
+@compiled
 def spread_or_zero(values: Array, candle: Ints, made: Array) -> None:
     """One value per row, from one per candle; 0 in the filled rows."""
     for row in range(len(made)):
@@ -155,9 +166,13 @@ def spread_or_zero(values: Array, candle: Ints, made: Array) -> None:
 
 @compiled
 def rows_at(time: Ints, begins: Ints, symbols: Ints, times: Ints) -> Ints:
-    """The row of each symbol and time, -1 where there is none; rows of symbol ``n`` begin at ``begins[n]``."""
+    """The row of each symbol and time, -1 where there is none, or the symbol is -1; rows of symbol ``n`` begin at
+    ``begins[n]``.
+    """
     made = np.full(len(symbols), -1)
     for wanted in range(len(symbols)):
+        if symbols[wanted] < 0:
+            continue
         begin, stop = begins[symbols[wanted]], begins[symbols[wanted] + 1]
         row = begin + np.searchsorted(time[begin:stop], times[wanted])
         if row < stop and time[row] == times[wanted]:

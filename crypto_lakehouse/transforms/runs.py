@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -101,3 +102,16 @@ def run_begins(keys: Array) -> Ints:
     changed = np.ones(len(keys), bool)
     np.not_equal(keys[1:], keys[:-1], out=changed[1:])
     return np.flatnonzero(changed)
+
+
+def numbered(begins: Ints, count: int, dtype: npt.DTypeLike = np.int64) -> Array:
+    """The number of the run for each of ``count`` rows, from the first rows of runs."""
+    made = unfilled(count, dtype)
+    _number(np.append(begins, count), made)
+    return made
+
+
+@compiled
+def _number(bounds: Ints, made: Array) -> None:
+    for number in range(len(bounds) - 1):
+        made[bounds[number] : bounds[number + 1]] = number
