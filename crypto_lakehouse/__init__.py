@@ -7,7 +7,7 @@ import os
 
 # Arrow gives memory back to the system after ten milliseconds, and the next day of rows has it cleared once more, which
 # takes as long as decoding into it. Read when Arrow is loaded, so set here first; whoever has set it has the say.
-os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")
+os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
 
 from crypto_lakehouse.lake.read import Lakehouse
 

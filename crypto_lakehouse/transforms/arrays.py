@@ -69,7 +69,7 @@ class Memory:
 
 _SPARE, _TOO_LARGE = 8, 2
 _MEMORY = Memory()
-_ALIGNED = 64
+_PAGE, _APART = 4096, 192
 
 
 def unfilled(count: int, dtype: npt.DTypeLike = np.int64) -> Array:
@@ -81,7 +81,8 @@ def unfilled(count: int, dtype: npt.DTypeLike = np.int64) -> Array:
 def room(kind: type[Columns], count: int) -> Columns:
     """A named tuple of arrays that are to be filled: of floats and flags where it says so, else of whole numbers."""
     types = _types(kind)
-    lengths = [-(-count * dtype.itemsize // _ALIGNED) * _ALIGNED for dtype in types]
+    # Loops fill all columns at once: these must not share the few lines of a cache that a multiple of 4 KiB maps to.
+    lengths = [-(-count * dtype.itemsize // _PAGE) * _PAGE + _APART for dtype in types]
     ends = np.cumsum([0, *lengths]).tolist()
     memory = _MEMORY.take(ends[-1])
     return kind(*(memory[b:e].view(dtype)[:count] for dtype, b, e in zip(types, ends, ends[1:], strict=False)))

@@ -6,7 +6,6 @@ What blocks are and how they are added up is in ``blocks.py``, where windows lie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,18 +17,17 @@ from crypto_lakehouse.transforms.runs import run_begins
 from crypto_lakehouse.transforms.windows import Windows
 
 
-@dataclass(frozen=True, slots=True)
-class BarRows:
+class BarRows(NamedTuple):
     """Bars in order of symbol, grid, window and segment: blocks [``first``, ``stop``) each, and their window.
 
-    ``window`` and ``length`` are in minutes, the former since 1970-01-01; ``grid`` is the place of the offset.
+    It is [``opens``, ``closes``), in minutes since 1970-01-01; ``grid`` is the place of its offset.
     """
 
     first: Ints
     stop: Ints
     grid: Ints
-    window: Ints
-    length: Ints
+    opens: Ints
+    closes: Ints
 
 
 def bar_rows(blocks: Blocks, grids: Sequence[Sequence[Windows]]) -> BarRows:
@@ -43,22 +41,15 @@ def bar_rows(blocks: Blocks, grids: Sequence[Sequence[Windows]]) -> BarRows:
     changes = int(np.count_nonzero(blocks.segment[1:] != blocks.segment[:-1]))
     most = min(len(begins) * len(window) + changes * len(grids), len(blocks.minute) * len(grids))
     stops = np.append(begins[1:], len(blocks.minute))
-    made = room(_Cuts, most)
+    made = room(BarRows, most)
     count = _cut(blocks.minute, blocks.segment, begins, stops, window, window + length, first_windows, made)
-    first, stop, grid, place = (column[:count] for column in made)
-    return BarRows(first, stop, grid, window[place], length[place])
-
-
-class _Cuts(NamedTuple):
-    first: Ints
-    stop: Ints
-    grid: Ints
-    place: Ints
+    columns: list[Ints] = [column[:count] for column in made]
+    return BarRows(*columns)
 
 
 @compiled
 def _cut(
-    minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, made: _Cuts
+    minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, made: BarRows
 ) -> int:
     count = 0
     for symbol in range(len(begins)):
@@ -74,7 +65,8 @@ def _cut(
                 stop = row + 1
                 while stop < end and minutes[stop] < closes[window] and segments[stop] == segments[row]:
                     stop += 1
-                made.first[count], made.stop[count], made.grid[count], made.place[count] = row, stop, grid, window
+                made.first[count], made.stop[count], made.grid[count] = row, stop, grid
+                made.opens[count], made.closes[count] = opens[window], closes[window]
                 count += 1
                 row = stop
     return count

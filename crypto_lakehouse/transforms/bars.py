@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,10 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.model import TIME
-from crypto_lakehouse.transforms.arrays import Array, Flags, Ints
-from crypto_lakehouse.transforms.bar_rows import bar_rows
-from crypto_lakehouse.transforms.blocks import AS_IN_MINUTES, FUNDING_FLOOR, BlockTable
+from crypto_lakehouse.transforms.arrays import Array, Flags, Floats, Ints, room
+from crypto_lakehouse.transforms.bar_rows import BarRows, bar_rows
+from crypto_lakehouse.transforms.blocks import AS_IN_MINUTES, FUNDING_FLOOR, Blocks, BlockTable
+from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame, coded
 from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
@@ -96,39 +98,65 @@ def _bars(
         return _no_bars()
     rows = bar_rows(table.blocks, _grids(table.blocks.minute, interval, offsets, first, end))
     bars = table.added_up(rows.first, rows.stop)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        vwap = np.clip(bars.quote_volume / bars.base_volume, bars.low, bars.high)
-    traded, known = bars.n_filled < bars.n_minutes, ~np.isnan(bars.funding_sum)
-    paid = np.abs(bars.funding_rate) > FUNDING_FLOOR
+    told = room(_Told, len(rows.first))
+    _tell(bars, rows, np.array([offset // MINUTE for offset in offsets]), MINUTE_MICROSECONDS, FUNDING_FLOOR, told)
     made = {
         **{name: pa.array(getattr(bars, name)) for name in (*AS_IN_MINUTES, "n_minutes", "n_filled")},
         "symbol": coded(bars.symbol, table.names),
-        "offset": pa.array(np.array([offset // MINUTE for offset in offsets], np.int64)[rows.grid]),
-        "open_time": _times(rows.window),
-        "close_time": _times(rows.window + rows.length, less=1),
-        "contracts": _where(bars.contracts >= 0, bars.contracts),
-        "vwap": _where(bars.base_volume > 0, vwap),
-        "first_minute": _times(bars.first_minute, traded),
-        "last_minute": _times(bars.last_minute, traded),
-        "complete": pa.array(bars.n_archived == rows.length),
-        "funding_rate": _where(paid, bars.funding_rate),
-        "funding_price": _where(paid, bars.funding_price),
-        "funding_time": _times(bars.funding_time, paid),
-        "funding_sum": _where(known, bars.funding_sum),
-        "funding_count": _where(known, bars.funding_count),
+        "offset": pa.array(told.offset),
+        "open_time": pa.array(told.open_time).cast(TIME),
+        "close_time": pa.array(told.close_time).cast(TIME),
+        "contracts": _unless(told.no_contracts, bars.contracts),
+        "vwap": _unless(told.no_volume, told.vwap),
+        "first_minute": _unless(told.untraded, told.first_minute).cast(TIME),
+        "last_minute": _unless(told.untraded, told.last_minute).cast(TIME),
+        "complete": pa.array(told.complete),
+        "funding_rate": _unless(told.unpaid, bars.funding_rate),
+        "funding_price": _unless(told.unpaid, bars.funding_price),
+        "funding_time": _unless(told.unpaid, told.funding_time).cast(TIME),
+        "funding_sum": _unless(told.unknown, bars.funding_sum),
+        "funding_count": _unless(told.unknown, bars.funding_count),
     }
     return pa.table({name: made[name] for name in BARS.column_names})
 
 
-def _where(known: Flags, values: Array) -> pa.Array:
-    """The values, null where they are not known."""
-    return pa.array(values, mask=None if known.all() else ~known)
+class _Told(NamedTuple):
+    """What bars tell beside the sums of their blocks, times in microseconds, and where they cannot tell something."""
+
+    offset: Ints
+    open_time: Ints
+    close_time: Ints
+    first_minute: Ints
+    last_minute: Ints
+    funding_time: Ints
+    vwap: Floats
+    complete: Flags
+    no_contracts: Flags
+    no_volume: Flags
+    untraded: Flags
+    unpaid: Flags
+    unknown: Flags
 
 
-def _times(minutes: Ints, known: Flags | None = None, less: int = 0) -> pa.Array:
-    """Minutes since 1970-01-01, ``less`` microseconds, as times, null where they are not known."""
-    values = minutes * MINUTE_MICROSECONDS - less
-    return (pa.array(values) if known is None else _where(known, values)).cast(TIME)
+@compiled
+def _tell(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float, made: _Told) -> None:
+    for bar in range(len(rows.first)):
+        made.offset[bar] = offsets[rows.grid[bar]]
+        made.open_time[bar], made.close_time[bar] = rows.opens[bar] * minute, rows.closes[bar] * minute - 1
+        made.first_minute[bar], made.last_minute[bar] = bars.first_minute[bar] * minute, bars.last_minute[bar] * minute
+        made.funding_time[bar] = bars.funding_time[bar] * minute
+        vwap = bars.quote_volume[bar] / bars.base_volume[bar]
+        made.vwap[bar] = min(max(vwap, bars.low[bar]), bars.high[bar])
+        made.complete[bar] = bars.n_archived[bar] == rows.closes[bar] - rows.opens[bar]
+        made.no_contracts[bar], made.no_volume[bar] = bars.contracts[bar] < 0, not bars.base_volume[bar] > 0
+        made.untraded[bar] = bars.n_filled[bar] >= bars.n_minutes[bar]
+        made.unpaid[bar] = not abs(bars.funding_rate[bar]) > floor
+        made.unknown[bar] = np.isnan(bars.funding_sum[bar])
+
+
+def _unless(missing: Flags, values: Array) -> pa.Array:
+    """The values, null where they are missing."""
+    return pa.array(values, mask=missing if missing.any() else None)
 
 
 def _no_bars() -> pa.Table:

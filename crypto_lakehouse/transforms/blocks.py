@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room, unfilled
+from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room
 from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame, places_of, together
+from crypto_lakehouse.transforms.minute_blocks import MinuteRows, count_blocks, fill_blocks
 from crypto_lakehouse.transforms.runs import Ordered, numbered
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
@@ -59,16 +60,16 @@ class Blocks(NamedTuple):
     taker_buy_quote_volume: Floats
     trade_count: Ints
     contracts: Ints
-    n_minutes: Array
-    n_filled: Array
-    n_archived: Array
+    n_minutes: Ints
+    n_filled: Ints
+    n_archived: Ints
     first_minute: Ints
     last_minute: Ints
     funding_rate: Floats
     funding_price: Floats
     funding_time: Ints
     funding_sum: Floats
-    funding_count: Array
+    funding_count: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,10 @@ class BlockTable:
     def of(cls, minutes: Frame, length: int) -> BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
-        table = cls(ordered.names, _of_minutes(ordered))
-        if length == 1:
-            return table
-        blocks = table.blocks
-        bounds = unfilled(len(blocks.minute) + 1)
-        count = _bounds(blocks.symbol, blocks.segment, blocks.minute, length, bounds)
-        return cls(table.names, table.added_up(bounds[:count], bounds[1 : count + 1]))
+        rows, bounds = _rows(ordered), np.append(ordered.begins, len(ordered.minutes))
+        made = room(Blocks, count_blocks(rows, bounds, length))
+        fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
+        return cls(ordered.names, made)
 
     @classmethod
     def joined(cls, tables: Sequence[BlockTable], since: int) -> BlockTable:
@@ -123,8 +121,7 @@ class BlockTable:
 
         Volumes and funding are summed in order of time, with Kahan's compensation.
         """
-        # Minutes count in bytes, which blocks do not.
-        if len(first) == len(self.blocks.minute) and self.blocks.n_filled.dtype == np.int64:
+        if len(first) == len(self.blocks.minute):
             alone = np.arange(len(first))
             if np.array_equal(first, alone) and np.array_equal(stop, alone + 1):
                 return self.blocks
@@ -133,46 +130,14 @@ class BlockTable:
         return made
 
 
-def _of_minutes(ordered: Ordered) -> Blocks:
-    """Each minute a block."""
-    minutes, columns = ordered.minutes, {name: ordered[name] for name in (*AS_IN_MINUTES, "funding_rate")}
+def _rows(ordered: Ordered) -> MinuteRows:
     contracts = ordered.counts("contracts")
-    return Blocks(
-        **columns,
-        symbol=numbered(ordered.begins, len(minutes)),
-        minute=minutes,
-        contracts=_constant(-1, len(minutes)) if contracts is None else contracts,
-        n_minutes=_constant(1, len(minutes)),
-        n_filled=ordered.flags("is_filled"),
-        n_archived=ordered.flags("in_archive"),
-        first_minute=minutes,
-        last_minute=minutes,
-        funding_price=columns["open"],
-        funding_time=minutes,
-        funding_sum=columns["funding_rate"],
-        funding_count=ordered.flags("has_funding"),
+    return MinuteRows(
+        **{name: ordered[name] for name in (*AS_IN_MINUTES, "funding_rate")},
+        **{name: ordered.flags(name) for name in ("is_filled", "in_archive", "has_funding")},
+        minute=ordered.minutes,
+        contracts=np.zeros(0, np.int64) if contracts is None else contracts,
     )
-
-
-def _constant(value: int, count: int) -> Ints:
-    """The same value again and again, in the memory of one."""
-    return np.broadcast_to(np.int64(value), count)
-
-
-@compiled
-def _bounds(symbol: Ints, segment: Ints, minute: Ints, length: int, made: Ints) -> int:
-    """Fill ``made`` with the first minute of each block, and behind the last one with how many minutes there are. Gives
-    the number of blocks.
-    """
-    count = 0
-    closes = np.int64(0)
-    for row in range(len(minute)):
-        if row == 0 or minute[row] >= closes or symbol[row] != symbol[row - 1] or segment[row] != segment[row - 1]:
-            closes = (minute[row] // length + 1) * length
-            made[count] = row
-            count += 1
-    made[count] = len(minute)
-    return count
 
 
 @compiled

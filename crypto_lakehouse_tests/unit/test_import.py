@@ -19,7 +19,7 @@ def test_importing_the_package_loads_no_dagster() -> None:
 
 
 @pytest.mark.requirement("P3")
-@pytest.mark.parametrize(("given", "used"), [(None, "1000"), ("5", "5")])
+@pytest.mark.parametrize(("given", "used"), [(None, "10000"), ("5", "5")])
 def test_arrow_keeps_memory_for_the_next_day_unless_the_user_says_otherwise(given: str | None, used: str) -> None:
     code = "import crypto_lakehouse, os, pyarrow; print(os.environ[NAME], pyarrow.default_memory_pool().backend_name)"
     environment = {key: value for key, value in os.environ.items() if key != NAME}
