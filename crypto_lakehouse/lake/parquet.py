@@ -130,15 +130,17 @@ class GroupWriter:
         self._symbol: str | None = None
         self._in_parts = False
 
-    def write(self, table: pa.Table) -> None:
-        """Take rows that follow those before."""
+    def write(self, table: pa.Table) -> list[tuple[str, int]]:
+        """Take rows that follow those before; gives their ``symbol_runs``."""
         self._waiting.append(table)
-        for symbol, length in symbol_runs(table):
+        runs = symbol_runs(table)
+        for symbol, length in runs:
             if symbol != self._symbol:
                 self._end_symbol()
                 self._symbol = symbol
             self._open += length
             self._spill()
+        return runs
 
     def close(self, footer: Mapping[bytes, bytes] | None = None) -> None:
         """Write what is held and end the file; ``footer`` are keys and values for its metadata."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
-from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
+from crypto_lakehouse.lake.parquet import GroupWriter, conform
 from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
@@ -81,11 +81,11 @@ def write_rows(
             for frame in frames:
                 try:
                     checked = conform(frame, schema, nulls_allowed=False)
-                    seen.add(checked)
+                    with store.explained("write", path):
+                        runs = writer.write(checked)
+                    seen.add(checked, runs)
                 except ValueError as error:
                     raise ValueError(f"cannot write {path}: {error}") from error
-                with store.explained("write", path):
-                    writer.write(checked)
             known = origin() if callable(origin) else origin
             told = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
@@ -112,8 +112,10 @@ class _Seen:
         self._end: tuple[Any, ...] | None = None
         self._symbol: str | None = None
 
-    def add(self, rows: pa.Table) -> None:
-        """Count rows in order of the key. Raises ValueError where they belong before rows seen already."""
+    def add(self, rows: pa.Table, runs: Sequence[tuple[str, int]]) -> None:
+        """Count rows in order of the key, and their ``symbol_runs``. Raises ValueError where they belong before rows
+        seen already.
+        """
         if not rows.num_rows:
             return
         begin, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
@@ -121,7 +123,6 @@ class _Seen:
             raise ValueError(f"rows of {begin} come after those of {self._end}; give frames in order of {self._key}")
         self._end = end
         self.rows += rows.num_rows
-        runs = symbol_runs(rows)
         self.symbols += len(runs) - int(runs[0][0] == self._symbol)
         self._symbol = runs[-1][0]
         if self._time is not None:

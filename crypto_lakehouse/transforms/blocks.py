@@ -16,7 +16,7 @@ import polars as pl
 from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room
 from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame, places_of, together
-from crypto_lakehouse.transforms.minute_blocks import MinuteRows, count_blocks, fill_blocks
+from crypto_lakehouse.transforms.minute_blocks import MinuteRows, fill_blocks
 from crypto_lakehouse.transforms.runs import Ordered, numbered
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
@@ -84,9 +84,15 @@ class BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
         rows, bounds = _rows(ordered), np.append(ordered.begins, len(ordered.minutes))
-        made = room(Blocks, count_blocks(rows, bounds, length))
-        fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
-        return cls(ordered.names, made)
+        # As many as there are where all minutes of a symbol are in one segment, as is usual.
+        begins, ends = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
+        made = room(Blocks, min(int((ends - begins + 1).sum()), len(rows.minute)))
+        count = fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
+        if count > len(made.minute):
+            made = room(Blocks, count)
+            fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
+        columns: list[Array] = [column[:count] for column in made]
+        return cls(ordered.names, Blocks(*columns))
 
     @classmethod
     def joined(cls, tables: Sequence[BlockTable], since: int) -> BlockTable:

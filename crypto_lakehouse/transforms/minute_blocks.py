@@ -40,23 +40,10 @@ class MinuteRows(NamedTuple):
 
 
 @compiled
-def count_blocks(of: MinuteRows, bounds: Ints, length: int) -> int:
-    """How many blocks of ``length`` minutes there are; the rows of symbol ``n`` are
-    [``bounds[n]``, ``bounds[n + 1]``).
-    """
-    count = 0
-    for symbol in range(len(bounds) - 1):
-        begin, closes = bounds[symbol], of.minute[bounds[symbol]]
-        for row in range(begin, bounds[symbol + 1]):
-            if row == begin or of.minute[row] >= closes or of.segment[row] != of.segment[row - 1]:
-                closes = (of.minute[row] // length + 1) * length
-                count += 1
-    return count
+def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: Blocks) -> int:
+    """Fill ``made`` with the blocks of ``length`` minutes, as far as there is room, and give how many there are.
 
-
-@compiled
-def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: Blocks) -> None:
-    """Fill ``made`` with the blocks that ``count_blocks`` counts. A funding rate is one beyond ``floor``. Volumes and
+    The rows of symbol ``n`` are [``bounds[n]``, ``bounds[n + 1]``). A funding rate is one beyond ``floor``. Volumes and
     funding are summed in order of time, with Kahan's compensation.
     """
     has_contracts = len(of.contracts) > 0
@@ -107,14 +94,18 @@ def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: B
                         funding_price = of.open[row]
                 events += of.has_funding[row]
                 row += 1
-            made.symbol[place], made.segment[place], made.minute[place] = symbol, segment, of.minute[begin]
-            made.open[place], made.high[place], made.low[place] = of.open[begin], high, low
-            made.close[place] = of.close[row - 1]
-            made.base_volume[place], made.quote_volume[place] = base, quote
-            made.taker_buy_base_volume[place], made.taker_buy_quote_volume[place] = taker_base, taker_quote
-            made.trade_count[place], made.contracts[place] = trades, contracts
-            made.n_minutes[place], made.n_filled[place], made.n_archived[place] = row - begin, filled, archived
-            made.first_minute[place], made.last_minute[place] = traded_first, traded_last
-            made.funding_rate[place], made.funding_price[place] = funding_rate, funding_price
-            made.funding_time[place], made.funding_sum[place], made.funding_count[place] = funding_time, funding, events
             place += 1
+            if place > len(made.symbol):
+                continue
+            to = place - 1
+            made.symbol[to], made.segment[to], made.minute[to] = symbol, segment, of.minute[begin]
+            made.open[to], made.high[to], made.low[to] = of.open[begin], high, low
+            made.close[to] = of.close[row - 1]
+            made.base_volume[to], made.quote_volume[to] = base, quote
+            made.taker_buy_base_volume[to], made.taker_buy_quote_volume[to] = taker_base, taker_quote
+            made.trade_count[to], made.contracts[to] = trades, contracts
+            made.n_minutes[to], made.n_filled[to], made.n_archived[to] = row - begin, filled, archived
+            made.first_minute[to], made.last_minute[to] = traded_first, traded_last
+            made.funding_rate[to], made.funding_price[to] = funding_rate, funding_price
+            made.funding_time[to], made.funding_sum[to], made.funding_count[to] = funding_time, funding, events
+    return place

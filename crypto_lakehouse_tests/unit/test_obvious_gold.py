@@ -153,3 +153,16 @@ def test_a_sum_does_not_depend_on_the_symbols_beside_it() -> None:
         for (symbol,), alone in minutes.partition_by("symbol", as_dict=True).items():
             bars = time_bars(alone, INTERVALS[name], [timedelta(0)], START, START + DAY)
             assert bars.equals(together.filter(symbol=symbol))
+
+
+@pytest.mark.requirement("F4.1")
+def test_five_minutes_in_as_many_segments_are_as_many_blocks() -> None:
+    rows = silver(5, (0.0, 0.05, 0), 60, False)
+    minutes = continuous_minutes(rows, None, no_state(), (START, START + 60 * MINUTE), RULE).rows
+    minutes = minutes.with_columns(segment=pl.int_range(pl.len()).over("symbol"))
+    blocks = BlockTable.of(minutes, 5).blocks
+    assert len(blocks.minute) == minutes.height
+    for name in ("5m", "1h"):
+        ours = time_bars(minutes, INTERVALS[name], [timedelta(0)], START, START + DAY)
+        assert ours.height == minutes.height
+        assert ours.equals(obvious_bars(minutes, INTERVALS[name], [timedelta(0)], START, START + DAY))
