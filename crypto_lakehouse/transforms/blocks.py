@@ -175,7 +175,10 @@ def _add_up(of: Blocks, first: Ints, stop: Ints, made: Blocks) -> None:
         traded_first = traded_last = funding_time = -1
         funding_rate = funding_price = 0.0
         for row in range(begin, end):
-            high, low = max(high, of.high[row]), min(low, of.low[row])
+            # Chosen between what is loaded: max() and min() become branches that nobody can foretell.
+            its_high, its_low = of.high[row], of.low[row]
+            high = its_high if its_high > high else high
+            low = its_low if its_low < low else low
             term, before = of.base_volume[row] - lost_base, base
             base = before + term
             lost_base = (base - before) - term
