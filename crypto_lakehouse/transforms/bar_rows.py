@@ -51,7 +51,7 @@ def bar_rows(blocks: Blocks, grids: Sequence[Sequence[Windows]]) -> BarRows:
 def _cut(
     minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, made: BarRows
 ) -> int:
-    count = 0
+    count, usual = 0, 1
     for symbol in range(len(begins)):
         for grid in range(len(grids) - 1):
             window, last = grids[grid], grids[grid + 1]
@@ -62,11 +62,15 @@ def _cut(
                 if minutes[row] >= closes[window]:
                     window += 1
                     continue
-                stop = row + 1
+                # Mostly as many as in the window before; minutes and segments of a symbol do not fall.
+                stop = min(row + usual, end)
+                if minutes[stop - 1] >= closes[window] or segments[stop - 1] != segments[row]:
+                    stop = row + 1
                 while stop < end and minutes[stop] < closes[window] and segments[stop] == segments[row]:
                     stop += 1
                 made.first[count], made.stop[count], made.grid[count] = row, stop, grid
                 made.opens[count], made.closes[count] = opens[window], closes[window]
                 count += 1
+                usual = stop - row
                 row = stop
     return count
