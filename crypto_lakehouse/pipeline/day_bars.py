@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 import polars as pl
 import pyarrow as pa
@@ -133,6 +134,7 @@ class DayBars:
         self._kept = {} if opening is None else {d: day for d, day in days.items() if d >= _date(opening)}
 
 
+@lru_cache
 def _opening(bars: Bars, key: str) -> datetime | None:
     """Begin of the minutes that a day of bars is made from; None where none closes on it."""
     first, _ = day_span(key)
@@ -142,14 +144,15 @@ def _opening(bars: Bars, key: str) -> datetime | None:
     return earliest_open(bars.interval, offsets, first) if offsets else None
 
 
-def _closing(bars: TimeBars, key: str) -> list[timedelta]:
+@lru_cache
+def _closing(bars: TimeBars, key: str) -> tuple[timedelta, ...]:
     """The offsets at which bars close on a day."""
     first, end = day_span(key)
-    return [
+    return tuple(
         offset
         for offset in bars.offsets
         if earliest_open(bars.interval, [offset], first) != earliest_open(bars.interval, [offset], end)
-    ]
+    )
 
 
 def _date(time: datetime) -> str:
