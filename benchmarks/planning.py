@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
 from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.environment import Environment
@@ -58,7 +59,7 @@ def plan(keys: int) -> Planned:
     bucket = Bucket(SYMBOLS, keys)
     with serve_listing(bucket) as server, tempfile.TemporaryDirectory() as folder:
         store = LakeStore.open(folder)
-        source = BinanceArchive(server.url, server.url, settings.concurrency)
+        source = _OnlyListed(server.url, server.url, settings.concurrency)
         begun = time.perf_counter()
         for market in SYMBOLS:
             for chunk in _chunks(bucket, market, settings.max_partitions_per_run):
@@ -74,6 +75,18 @@ def plan(keys: int) -> Planned:
         begun = time.perf_counter()
         _plan(spot, source, store, newest)
         return Planned(bucket.listed, requests, seconds, _peak_mib(), time.perf_counter() - begun, look)
+
+
+class _OnlyListed(BinanceArchive):
+    """The archive without its files, which are had as soon as they are planned."""
+
+    def fetch(
+        self,
+        files: Sequence[ArchiveFile],  # noqa: ARG002
+        directory: Path,  # noqa: ARG002
+    ) -> Iterator[FetchedFile | RejectedFile]:
+        """Refuses to."""
+        raise ArchiveError("this archive has no files")
 
 
 def _range(bucket: Bucket, market: str) -> tuple[date, date]:

@@ -83,6 +83,10 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
             except Exception as error:
                 failure = error
                 break
+            if not came and not begun:
+                # Nothing to wait for.
+                yield from come(batch, ())
+                continue
             streamed = bool(came) and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
             if not streamed:
                 begun.append((batch, pool.submit(read_together, feed, came).result if came else tuple))
