@@ -20,7 +20,7 @@ from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFil
 from crypto_lakehouse.lake.store import LakeStore
 
 _SYMBOLS, _DAYS = 400, 2
-_ROUNDS = 3
+_ROUNDS = 5
 
 
 class _Counted(FolderArchive):
