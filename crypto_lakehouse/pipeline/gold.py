@@ -61,7 +61,10 @@ class MinutesPartition:
 
 def fingerprint(state: pl.DataFrame) -> str:
     """sha256 of a state's rows: two days that begin with the same one are made from the same."""
-    return hashlib.sha256(state.select(STATE_COLUMNS).sort("symbol").write_csv().encode()).hexdigest()
+    rows = pl.DataFrame([state[name] for name in STATE_COLUMNS])
+    if not rows["symbol"].is_sorted():
+        rows = rows.sort("symbol")
+    return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
 class ContinuousMinutes:
