@@ -83,14 +83,11 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
             except Exception as error:
                 failure = error
                 break
-            if not came and not begun:
-                # Nothing to wait for.
-                yield from come(batch, ())
-                continue
             streamed = bool(came) and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
             if not streamed:
                 begun.append((batch, pool.submit(read_together, feed, came).result if came else tuple))
-            while begun and (streamed or len(begun) > _BEGUN):
+            # For what is settled there is nothing to wait for.
+            while begun and (streamed or begun[0][0].is_settled or len(begun) > _BEGUN):
                 oldest, result = begun.popleft()
                 yield from come(oldest, result())
             if streamed:

@@ -107,20 +107,24 @@ class BronzeIngest:
         todo = {key: sorted(listed.get(key, []), key=table_order) for key in keys}
         stored = {key: None if self.remake else stored_partition(self.store, *self._place, key) for key in keys}
         settled = {key: settled_files(self.feed, todo[key], states[key], stored[key]) for key in keys}
-        new = [
-            Day(key, todo[key], states[key], settled[key] or set())
+        new = {
+            key: Day(key, todo[key], states[key], settled[key] or set())
             for key in keys
             if not nothing_new(todo[key], states[key], settled[key])
+        }
+        wanted = [
+            (file, day.state.get(file.key))
+            for day in new.values()
+            for file in day.listed
+            if file.key not in day.settled
         ]
-        wanted = [(file, day.state.get(file.key)) for day in new for file in day.listed if file.key not in day.settled]
         with (
             tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder,
             closing(Arrivals(self.source, self.raw, Path(folder), wanted)) as arrivals,
-            closing(ahead(self._made(new, arrivals), _AHEAD)) as made,
+            closing(ahead(self._made(new.values(), arrivals), _AHEAD)) as made,
         ):
-            made_keys = {day.key for day in new}
             for key in keys:
-                if key in made_keys:
+                if key in new:
                     # Behind what may be left of the day before.
                     account = next(item for item in made if isinstance(item, Account))
                     with closing(_of_one_day(made)) as rows:
@@ -140,7 +144,7 @@ class BronzeIngest:
     def _account(self, key: str) -> Account:
         return Account(self.feed, self.store, key, Counts(), self.now())
 
-    def _made(self, days: Sequence[Day], arrivals: Arrivals) -> Iterator[_Made]:
+    def _made(self, days: Iterable[Day], arrivals: Arrivals) -> Iterator[_Made]:
         """What becomes of partitions: of each its account, its rows in the order of the table, and its end."""
         with closing(read_ahead(self.feed, batches(self.feed, days), arrivals)) as read:
             for day, some in groupby(read, key=lambda result: result[0].day):

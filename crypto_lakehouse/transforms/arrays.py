@@ -1,5 +1,4 @@
-"""Arrays of numbers for loops to fill, in memory that is used again: the system clears what it gives, which takes as
-long as many a loop that fills it.
+"""Arrays of numbers for loops to fill, in memory that is used again: what the system gives it has to clear first.
 
 Here belong types of arrays, and whose memory is free again. What lies in arrays is told by those who take them.
 """

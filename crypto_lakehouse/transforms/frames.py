@@ -1,4 +1,4 @@
-"""Rows together, as Polars or as Arrow holds them, and text in them that repeats.
+"""Rows together, as Polars or as Arrow holds them, and names in them, which repeat.
 
 Here belongs what transforms take and give. How Parquet is read into such rows and written is in ``lake/parquet.py``.
 """

@@ -1,6 +1,7 @@
 """Minutes to blocks of some minutes each, as a loop over rows.
 
-What a block says, and how blocks are added up to longer ones, is in ``blocks.py``.
+What a block says, and how blocks are added up to longer ones, is in ``blocks.py``. The sums are those of its loop once
+more: minutes have fewer columns than blocks, and are not brought into that shape only to be added up.
 """
 
 from __future__ import annotations
@@ -97,18 +98,20 @@ def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: B
                         funding_price = of.open[row]
                 events += of.has_funding[row]
                 row += 1
+            if place < len(made.symbol):
+                made.symbol[place], made.segment[place], made.minute[place] = symbol, segment, of.minute[begin]
+                made.open[place], made.high[place], made.low[place] = of.open[begin], high, low
+                made.close[place] = of.close[row - 1]
+                made.base_volume[place], made.quote_volume[place] = base, quote
+                made.taker_buy_base_volume[place], made.taker_buy_quote_volume[place] = taker_base, taker_quote
+                made.trade_count[place], made.contracts[place] = trades, contracts
+                made.n_minutes[place], made.n_filled[place], made.n_archived[place] = row - begin, filled, archived
+                made.first_minute[place], made.last_minute[place] = traded_first, traded_last
+                made.funding_rate[place], made.funding_price[place] = funding_rate, funding_price
+                made.funding_time[place], made.funding_sum[place], made.funding_count[place] = (
+                    funding_time,
+                    funding,
+                    events,
+                )
             place += 1
-            if place > len(made.symbol):
-                continue
-            to = place - 1
-            made.symbol[to], made.segment[to], made.minute[to] = symbol, segment, of.minute[begin]
-            made.open[to], made.high[to], made.low[to] = of.open[begin], high, low
-            made.close[to] = of.close[row - 1]
-            made.base_volume[to], made.quote_volume[to] = base, quote
-            made.taker_buy_base_volume[to], made.taker_buy_quote_volume[to] = taker_base, taker_quote
-            made.trade_count[to], made.contracts[to] = trades, contracts
-            made.n_minutes[to], made.n_filled[to], made.n_archived[to] = row - begin, filled, archived
-            made.first_minute[to], made.last_minute[to] = traded_first, traded_last
-            made.funding_rate[to], made.funding_price[to] = funding_rate, funding_price
-            made.funding_time[to], made.funding_sum[to], made.funding_count[to] = funding_time, funding, events
     return place

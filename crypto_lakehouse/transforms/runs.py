@@ -1,6 +1,6 @@
 """Rows of one-minute tables in order of symbol and time, and where their runs begin.
 
-What is made of such rows is in ``continuous.py`` and ``blocks.py``.
+What is made of such rows is in ``continuous.py``, ``minute_blocks.py`` and ``bar_rows.py``.
 """
 
 from __future__ import annotations
