@@ -6,7 +6,7 @@ days become outdated in ``gold.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -26,7 +26,7 @@ from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths
 from crypto_lakehouse.transforms.blocks import BlockTable
-from crypto_lakehouse.transforms.windows import earliest_open, minute_number
+from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, earliest_open, minute_number
 
 _DAY = timedelta(days=1)
 # A bar's VWAP is made of sums, not of the minutes' own.
@@ -74,7 +74,7 @@ class DayBars:
         place = (market.exchange, market.name)
         self._there = list_keys(store, "gold", CONTINUOUS, *place)
         times = [bars for bars in kinds if isinstance(bars, TimeBars)]
-        self._lengths = set().union(*(block_lengths(bars.interval, bars.offsets) for bars in times))
+        self._leads = _leads(times)
         self._needs_rows = len(times) < len(kinds)
         self._minutes = Minutes(store, "gold", CONTINUOUS, place, _COLUMNS, self._day)
         # Earlier days that the next one needs as well.
@@ -109,7 +109,7 @@ class DayBars:
         return made
 
     def _day(self, rows: pa.Table) -> _Day:
-        blocks = {length: BlockTable.of(rows, length) for length in self._lengths}
+        blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
         return _Day(blocks, rows if self._needs_rows else None)
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:
@@ -153,6 +153,20 @@ def _closing(bars: TimeBars, key: str) -> tuple[timedelta, ...]:
         for offset in bars.offsets
         if earliest_open(bars.interval, [offset], first) != earliest_open(bars.interval, [offset], end)
     )
+
+
+def _leads(kinds: Iterable[TimeBars]) -> dict[int, int]:
+    """The lengths of blocks that bars are made of, and how many of them are of the day before in a bar of a day's.
+
+    None of bars that are longer than a day: those would take more room than they spare.
+    """
+    made: dict[int, int] = {}
+    for bars in kinds:
+        minutes = (EPOCH - earliest_open(bars.interval, bars.offsets, EPOCH)) // MINUTE
+        is_short = bars.interval.length is not None and bars.interval.length <= _DAY
+        for length in block_lengths(bars.interval, bars.offsets):
+            made[length] = max(made.get(length, 0), -(-minutes // length) if is_short else 0)
+    return made
 
 
 def _date(time: datetime) -> str:

@@ -11,18 +11,19 @@ from typing import NamedTuple
 import numpy as np
 
 from crypto_lakehouse.transforms.arrays import Ints, room
-from crypto_lakehouse.transforms.blocks import Blocks
+from crypto_lakehouse.transforms.blocks import BlockTable
 from crypto_lakehouse.transforms.compiled import compiled
-from crypto_lakehouse.transforms.runs import run_begins
 from crypto_lakehouse.transforms.windows import Windows
 
 
 class BarRows(NamedTuple):
     """Bars in order of symbol, grid, window and segment: blocks [``first``, ``stop``) each, and their window.
 
-    It is [``opens``, ``closes``), in minutes since 1970-01-01; ``grid`` is the place of its offset.
+    It is [``opens``, ``closes``), in minutes since 1970-01-01; ``grid`` is the place of its offset, ``symbol`` that of
+    its name.
     """
 
+    symbol: Ints
     first: Ints
     stop: Ints
     grid: Ints
@@ -30,32 +31,40 @@ class BarRows(NamedTuple):
     closes: Ints
 
 
-def bar_rows(blocks: Blocks, grids: Sequence[Sequence[Windows]]) -> BarRows:
+def bar_rows(table: BlockTable, grids: Sequence[Sequence[Windows]]) -> BarRows:
     """The bars that have a block. Windows of a grid follow each other and do not cut a block."""
     opens = [np.arange(w.begin, w.end, w.length) for grid in grids for w in grid]
     lengths = [np.full(w.count, w.length) for grid in grids for w in grid]
     counts = [sum(w.count for w in grid) for grid in grids]
     window, length = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in (opens, lengths))
     first_windows = np.cumsum([0, *counts])
-    begins = run_begins(blocks.symbol)
-    changes = int(np.count_nonzero(blocks.segment[1:] != blocks.segment[:-1]))
-    most = min(len(begins) * len(window) + changes * len(grids), len(blocks.minute) * len(grids))
-    stops = np.append(begins[1:], len(blocks.minute))
-    made = room(BarRows, most)
-    count = _cut(blocks.minute, blocks.segment, begins, stops, window, window + length, first_windows, made)
+    minutes, segments, begins, ends = table.blocks.minute, table.blocks.segment, table.begins, table.ends
+    most = len(begins) * len(window) + _changes(segments, begins, ends) * len(grids)
+    made = room(BarRows, min(most, int((ends - begins).sum()) * len(grids)))
+    count = _cut(minutes, segments, begins, ends, window, window + length, first_windows, made)
     columns: list[Ints] = [column[:count] for column in made]
     return BarRows(*columns)
 
 
 @compiled
+def _changes(segments: Ints, begins: Ints, ends: Ints) -> int:
+    """How often another segment begins."""
+    count = 0
+    for symbol in range(len(begins)):
+        for row in range(begins[symbol] + 1, ends[symbol]):
+            count += segments[row] != segments[row - 1]
+    return count
+
+
+@compiled
 def _cut(
-    minutes: Ints, segments: Ints, begins: Ints, stops: Ints, opens: Ints, closes: Ints, grids: Ints, made: BarRows
+    minutes: Ints, segments: Ints, begins: Ints, ends: Ints, opens: Ints, closes: Ints, grids: Ints, made: BarRows
 ) -> int:
     count, usual = 0, 1
     for symbol in range(len(begins)):
         for grid in range(len(grids) - 1):
             window, last = grids[grid], grids[grid + 1]
-            row, end = begins[symbol], stops[symbol]
+            row, end = begins[symbol], ends[symbol]
             if window < last:
                 row += np.searchsorted(minutes[row:end], opens[window])
             while row < end and window < last:
@@ -68,7 +77,8 @@ def _cut(
                     stop = row + 1
                 while stop < end and minutes[stop] < closes[window] and segments[stop] == segments[row]:
                     stop += 1
-                made.first[count], made.stop[count], made.grid[count] = row, stop, grid
+                made.symbol[count], made.grid[count] = symbol, grid
+                made.first[count], made.stop[count] = row, stop
                 made.opens[count], made.closes[count] = opens[window], closes[window]
                 count += 1
                 usual = stop - row

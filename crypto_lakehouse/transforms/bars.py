@@ -83,10 +83,11 @@ def _block_length(interval: Interval, offset: timedelta) -> int:
 
 
 def _grids(
-    minutes: Ints, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
+    table: BlockTable, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> list[list[Windows]]:
     """The windows of each offset, as far as there are minutes."""
-    earliest, latest = (EPOCH + int(minute) * MINUTE for minute in (minutes.min(), minutes.max()))
+    begins, lasts = (table.blocks.minute[at[table.begins < table.ends]] for at in (table.begins, table.ends - 1))
+    earliest, latest = (EPOCH + int(minute) * MINUTE for minute in (begins.min(), lasts.max()))
     first, end = max(first, earliest), min(end, latest + (interval.length or timedelta(days=32)))
     return [list(windows(interval, offset, first, end)) for offset in offsets]
 
@@ -94,15 +95,15 @@ def _grids(
 def _bars(
     table: BlockTable, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> pa.Table:
-    if not len(table.blocks.minute):
+    if not (table.begins < table.ends).any():
         return _no_bars()
-    rows = bar_rows(table.blocks, _grids(table.blocks.minute, interval, offsets, first, end))
+    rows = bar_rows(table, _grids(table, interval, offsets, first, end))
     bars = table.added_up(rows.first, rows.stop)
     told = room(_Told, len(rows.first))
     _tell(bars, rows, np.array([offset // MINUTE for offset in offsets]), MINUTE_MICROSECONDS, FUNDING_FLOOR, told)
     made = {
         **{name: pa.array(getattr(bars, name)) for name in (*AS_IN_MINUTES, "n_minutes", "n_filled")},
-        "symbol": coded(bars.symbol, table.names),
+        "symbol": coded(rows.symbol, table.names),
         "offset": pa.array(told.offset),
         "open_time": pa.array(told.open_time).cast(TIME),
         "close_time": pa.array(told.close_time).cast(TIME),

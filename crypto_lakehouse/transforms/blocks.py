@@ -7,17 +7,17 @@ in ``bars.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room
+from crypto_lakehouse.transforms.arrays import Array, Floats, Ints, room, unfilled
 from crypto_lakehouse.transforms.compiled import compiled
 from crypto_lakehouse.transforms.frames import Frame, places_of, together
 from crypto_lakehouse.transforms.minute_blocks import MinuteRows, fill_blocks
-from crypto_lakehouse.transforms.runs import Ordered, numbered
+from crypto_lakehouse.transforms.runs import Ordered
 
 # Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
@@ -38,16 +38,15 @@ AS_IN_MINUTES = (
 
 
 class Blocks(NamedTuple):
-    """Blocks in order of symbol and time, one value each. A block lies within one segment of one symbol.
+    """Blocks, one value each, those of a symbol in order of time. A block lies within one segment of one symbol.
 
-    ``symbol`` is the place of its name. Times are in minutes since 1970-01-01, ``minute`` is the first one.
+    Times are in minutes since 1970-01-01, ``minute`` is the first one.
     ``contracts`` is -1 and ``funding_sum`` NaN where a minute does not know them, ``funding_count`` means nothing then.
     ``n_archived`` minutes are in the archive. ``first_minute`` and ``last_minute`` are of the traded ones, and mean
     nothing where all are filled. ``funding_rate``, ``funding_price`` and ``funding_time`` are of the first rate beyond
     FUNDING_FLOOR, and mean nothing where ``funding_rate`` is not beyond it.
     """
 
-    symbol: Ints
     segment: Ints
     minute: Ints
     open: Floats
@@ -74,53 +73,62 @@ class Blocks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockTable:
-    """Blocks and the names of their symbols, ascending."""
+    """Blocks of the symbols ``names``, which ascend: those of symbol ``n`` are [``begins[n]``, ``ends[n]``), or none.
+
+    Nothing lies in the ``lead`` places before them: there the last blocks of the day before can be put.
+    """
 
     names: pl.Series
+    begins: Ints
+    ends: Ints
     blocks: Blocks
+    lead: int = 0
 
     @classmethod
-    def of(cls, minutes: Frame, length: int) -> BlockTable:
+    def of(cls, minutes: Frame, length: int, lead: int = 0) -> BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
         rows, bounds = _rows(ordered), np.append(ordered.begins, len(ordered.minutes))
         # As many as there are where all minutes of a symbol are in one segment, as is usual.
-        begins, ends = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
-        made = room(Blocks, min(int((ends - begins + 1).sum()), len(rows.minute)))
-        count = fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
-        if count > len(made.minute):
-            made = room(Blocks, count)
-            fill_blocks(rows, bounds, length, FUNDING_FLOOR, made)
-        columns: list[Array] = [column[:count] for column in made]
-        return cls(ordered.names, Blocks(*columns))
+        firsts, lasts = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
+        count = min(int((lasts - firsts + 1).sum()), len(rows.minute)) + lead * len(ordered.begins)
+        begins, ends = np.empty_like(ordered.begins), np.empty_like(ordered.begins)
+        made = room(Blocks, count)
+        needed = fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, made)
+        if needed > count:
+            made = room(Blocks, needed)
+            fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, made)
+        columns: list[Array] = [column[:needed] for column in made]
+        return cls(ordered.names, begins, ends, Blocks(*columns), lead)
 
     @classmethod
     def joined(cls, tables: Sequence[BlockTable], since: int) -> BlockTable:
-        """The blocks that begin at minute ``since`` or later of tables that follow each other in time."""
-        if len(tables) == 1 and (not len(tables[0].blocks.minute) or tables[0].blocks.minute.min() >= since):
-            return tables[0]
-        names = together(*(table.names for table in tables))
-        counts = np.zeros((len(tables), len(names)), np.int64)
-        begins, numbers = [], []
-        for table, count in zip(tables, counts, strict=True):
-            begin, stop = table._since(since)
-            number = places_of(table.names, names)
-            count[number] = stop - begin
-            begins.append(begin)
-            numbers.append(number)
-        # Symbol by symbol, of each the tables in their order.
-        ends = np.cumsum(counts.T.ravel()).reshape(counts.T.shape).T
-        made = room(Blocks, int(counts.sum()))
-        for table, begin, number, count, end in zip(tables, begins, numbers, counts, ends, strict=True):
-            for values, column in zip(table.blocks, made, strict=True):
-                _copy(values, begin, count[number], (end - count)[number], column)
-        symbol = numbered(np.append(0, ends[-1][:-1]), len(made.symbol))
-        return cls(names, made._replace(symbol=symbol))
+        """The blocks that begin at minute ``since`` or later of tables that follow each other in time.
 
-    def _since(self, minute: int) -> tuple[Ints, Ints]:
-        """The first block of each symbol that begins at ``minute`` or later, and the end of its blocks."""
-        bounds = np.searchsorted(self.blocks.symbol, np.arange(len(self.names) + 1))
-        return _later(self.blocks.minute, bounds, minute), bounds[1:]
+        The blocks of the last table stay where they are if those before fit into its lead.
+        """
+        later = [table._since(since) for table in tables]
+        names, last = together(*(table.names for table in later)), later[-1]
+        numbers = [places_of(table.names, names) for table in later]
+        counts = np.zeros((len(later), len(names)), np.int64)
+        for table, number, count in zip(later, numbers, counts, strict=True):
+            count[number] = table.ends - table.begins
+        before = counts[:-1].sum(axis=0)
+        if len(names) == len(last.names) and before.max(initial=0) <= last.lead:
+            begins, ends, made = last.begins - before, last.ends, last.blocks
+            later.pop()
+        else:
+            ends = np.cumsum(counts.sum(axis=0))
+            begins, made = np.append(0, ends[:-1]), room(Blocks, int(counts.sum()))
+        places = begins + np.cumsum(counts, axis=0) - counts
+        for table, number, place in zip(later, numbers, places, strict=False):
+            for values, column in zip(table.blocks, made, strict=True):
+                _copy(values, table.begins, table.ends, place[number], column)
+        return cls(names, begins, ends, made)
+
+    def _since(self, minute: int) -> BlockTable:
+        """The blocks that begin at ``minute`` or later."""
+        return replace(self, begins=_later(self.blocks.minute, self.begins, self.ends, minute))
 
     def added_up(self, first: Ints, stop: Ints) -> Blocks:
         """One block of each slice [``first``, ``stop``), which holds one at least and lies in one segment.
@@ -132,7 +140,9 @@ class BlockTable:
             if np.array_equal(first, alone) and np.array_equal(stop, alone + 1):
                 return self.blocks
         made = room(Blocks, len(first))
-        _add_up(self.blocks, first, stop, made)
+        paid = unfilled(len(self.blocks.minute) + 1)
+        _count_paid(self.blocks, paid)
+        _add_up(self.blocks, paid, first, stop, made)
         return made
 
 
@@ -147,24 +157,34 @@ def _rows(ordered: Ordered) -> MinuteRows:
 
 
 @compiled
-def _later(minutes: Ints, bounds: Ints, minute: int) -> Ints:
-    """The first place within [``bounds[n]``, ``bounds[n + 1]``) that is at ``minute`` or later; its end, if none is."""
-    made = np.empty(len(bounds) - 1, np.int64)
-    for number in range(len(made)):
-        made[number] = bounds[number] + np.searchsorted(minutes[bounds[number] : bounds[number + 1]], minute)
+def _later(minutes: Ints, begins: Ints, ends: Ints, minute: int) -> Ints:
+    """The first place of each slice that is at ``minute`` or later; its end, if none is."""
+    made = np.empty_like(begins)
+    for number in range(len(begins)):
+        begin, end = begins[number], ends[number]
+        made[number] = begin + np.searchsorted(minutes[begin:end], minute)
     return made
 
 
 @compiled
-def _copy(values: Array, begins: Ints, counts: Ints, places: Ints, made: Array) -> None:
+def _copy(values: Array, begins: Ints, ends: Ints, places: Ints, made: Array) -> None:
     """Slices of ``values`` to their places."""
     for number in range(len(begins)):
-        begin, count, place = begins[number], counts[number], places[number]
-        made[place : place + count] = values[begin : begin + count]
+        begin, end, place = begins[number], ends[number], places[number]
+        made[place : place + end - begin] = values[begin:end]
 
 
 @compiled
-def _add_up(of: Blocks, first: Ints, stop: Ints, made: Blocks) -> None:
+def _count_paid(of: Blocks, made: Ints) -> None:
+    """How many blocks before each tell anything of funding."""
+    made[0] = 0
+    for row in range(len(of.minute)):
+        is_paid = of.funding_count[row] != 0 or of.funding_sum[row] != 0.0 or abs(of.funding_rate[row]) > FUNDING_FLOOR
+        made[row + 1] = made[row] + is_paid
+
+
+@compiled
+def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> None:
     """One loop for all columns, because a column alone is over before it pays to have begun."""
     for place in range(len(first)):
         begin, end = first[place], stop[place]
@@ -196,24 +216,21 @@ def _add_up(of: Blocks, first: Ints, stop: Ints, made: Blocks) -> None:
             minutes += of.n_minutes[row]
             filled += of.n_filled[row]
             archived += of.n_archived[row]
-            events += of.funding_count[row]
             if of.n_filled[row] < of.n_minutes[row]:
                 traded_last = of.last_minute[row]
                 if traded_first < 0:
                     traded_first = of.first_minute[row]
-            # Adding 0 changes nothing, unless something lost is still to be added.
-            if of.funding_sum[row] != 0.0 or lost_funding != 0.0:
+        # Mostly none: where there is, blocks without add what was lost.
+        if paid[end] != paid[begin]:
+            for row in range(begin, end):
                 term, before = of.funding_sum[row] - lost_funding, funding
                 funding = before + term
                 lost_funding = (funding - before) - term
-            if funding_time < 0 and abs(of.funding_rate[row]) > FUNDING_FLOOR:
-                funding_time, funding_rate = of.funding_time[row], of.funding_rate[row]
-                funding_price = of.funding_price[row]
-        made.symbol[place], made.segment[place], made.minute[place] = (
-            of.symbol[begin],
-            of.segment[begin],
-            of.minute[begin],
-        )
+                events += of.funding_count[row]
+                if funding_time < 0 and abs(of.funding_rate[row]) > FUNDING_FLOOR:
+                    funding_time, funding_rate = of.funding_time[row], of.funding_rate[row]
+                    funding_price = of.funding_price[row]
+        made.segment[place], made.minute[place] = of.segment[begin], of.minute[begin]
         made.open[place], made.high[place], made.low[place], made.close[place] = (
             of.open[begin],
             high,

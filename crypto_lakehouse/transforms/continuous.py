@@ -271,7 +271,7 @@ def _fill_funding(
 
 
 def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse: bool, funded: bool) -> pa.Table:
-    codes = numbered(begins[:-1], begins[-1], np.int32)
+    codes = numbered(begins[:-1], begins[-1])
     columns: dict[str, pa.Array] = {name: pa.array(getattr(rows, name)) for name in (*_PRICES, "vwap", *_AMOUNTS)}
     columns |= {name: pa.array(getattr(places, name)) for name in ("segment", "is_filled", "in_archive")}
     columns["symbol"] = coded(codes, names)

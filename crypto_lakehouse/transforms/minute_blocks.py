@@ -41,16 +41,21 @@ class MinuteRows(NamedTuple):
 
 
 @compiled
-def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: Blocks) -> int:
-    """Fill ``made`` with the blocks of ``length`` minutes, as far as there is room, and give how many there are.
+def fill_blocks(
+    of: MinuteRows, bounds: Ints, length: int, floor: float, lead: int, begins: Ints, ends: Ints, made: Blocks
+) -> int:
+    """Fill ``made`` with the blocks of ``length`` minutes, as far as there is room, and give how much they need.
 
-    The rows of symbol ``n`` are [``bounds[n]``, ``bounds[n + 1]``). A funding rate is one beyond ``floor``. Volumes and
-    funding are summed in order of time, with Kahan's compensation.
+    The rows of symbol ``n`` are [``bounds[n]``, ``bounds[n + 1]``), its blocks come to be [``begins[n]``, ``ends[n]``),
+    and the ``lead`` places before them are left free. A funding rate is one beyond ``floor``. Volumes and funding are
+    summed in order of time, with Kahan's compensation.
     """
     has_contracts = len(of.contracts) > 0
     place = 0
     for symbol in range(len(bounds) - 1):
         row, end = bounds[symbol], bounds[symbol + 1]
+        place += lead
+        begins[symbol] = place
         while row < end:
             begin, segment = row, of.segment[row]
             closes = (of.minute[row] // length + 1) * length
@@ -98,8 +103,8 @@ def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: B
                         funding_price = of.open[row]
                 events += of.has_funding[row]
                 row += 1
-            if place < len(made.symbol):
-                made.symbol[place], made.segment[place], made.minute[place] = symbol, segment, of.minute[begin]
+            if place < len(made.minute):
+                made.segment[place], made.minute[place] = segment, of.minute[begin]
                 made.open[place], made.high[place], made.low[place] = of.open[begin], high, low
                 made.close[place] = of.close[row - 1]
                 made.base_volume[place], made.quote_volume[place] = base, quote
@@ -114,4 +119,5 @@ def fill_blocks(of: MinuteRows, bounds: Ints, length: int, floor: float, made: B
                     events,
                 )
             place += 1
+        ends[symbol] = place
     return place

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -104,9 +103,9 @@ def run_begins(keys: Array) -> Ints:
     return np.flatnonzero(changed)
 
 
-def numbered(begins: Ints, count: int, dtype: npt.DTypeLike = np.int64) -> Array:
+def numbered(begins: Ints, count: int) -> Array:
     """The number of the run for each of ``count`` rows, from the first rows of runs."""
-    made = unfilled(count, dtype)
+    made = unfilled(count, np.int32)
     _number(np.append(begins, count), made)
     return made
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -41,3 +46,43 @@ def test_code_that_cannot_be_kept_on_disk_is_compiled_all_the_same() -> None:
     # Numba finds no file to keep it beside.
     exec("def twice(number):\n    return 2 * number", names)
     assert compiled(names["twice"])(21) == 42  # type: ignore[arg-type]
+
+
+SHAPES = """
+from typing import NamedTuple
+import numpy as np
+
+class {name}(NamedTuple):
+    {fields[0]}: np.ndarray
+    {fields[1]}: np.ndarray
+"""
+LOOPS = """
+from crypto_lakehouse.transforms.compiled import compiled
+
+@compiled
+def difference(rows):
+    return rows.more[0] - rows.less[0]
+"""
+RUN = "import numpy as np, loops, shapes; print(loops.difference(shapes.{name}(more=np.ones(1), less=np.zeros(1))))"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("Pair", ("less", "more")), ("Both", ("more", "less"))],
+    ids=["columns in another order", "another name"],
+)
+def test_code_on_disk_is_not_used_for_columns_of_another_shape(
+    tmp_path: Path, name: str, fields: tuple[str, str]
+) -> None:
+    (tmp_path / "loops.py").write_text(LOOPS)
+    for shape, columns in (("Pair", ("more", "less")), (name, fields)):
+        (tmp_path / "shapes.py").write_text(SHAPES.format(name=shape, fields=columns))
+        ran = subprocess.run(
+            [sys.executable, "-B", "-c", RUN.format(name=shape)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}", "NUMBA_CACHE_DIR": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.stdout.strip(), ran.returncode) == ("1.0", 0), ran.stderr

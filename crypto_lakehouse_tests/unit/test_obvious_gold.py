@@ -133,11 +133,14 @@ def test_bars_of_dense_minutes(
     coded = minutes.with_columns(pl.col("symbol").cast(pl.Categorical))
     minutes = minutes.filter(pl.col("open_time") >= begin)
     parts = [coded.filter(pl.col("open_time") < START + DAY), coded.filter(pl.col("open_time") >= START + DAY)]
-    blocks = {
-        length: BlockTable.joined([BlockTable.of(part, length) for part in parts], minute_number(begin))
-        for length in (1, 5)
-    }
+    lead = data.draw(st.sampled_from([0, 11, 1440]), "lead")
+    days = {length: [BlockTable.of(part, length, lead) for part in parts] for length in (1, 5)}
+    # All at first, because they share the days.
+    joined = []
     for interval, offsets in kinds:
+        since = minute_number(earliest_open(interval, offsets, first))
+        joined.append({length: BlockTable.joined(tables, since) for length, tables in days.items()})
+    for (interval, offsets), blocks in zip(kinds, joined, strict=True):
         ours = time_bars(minutes, interval, offsets, first, end)
         assert ours.equals(obvious_bars(minutes, interval, offsets, first, end))
         assert ours.equals(frame_of(bars_of_blocks(blocks, interval, offsets, first, end)))
@@ -160,8 +163,8 @@ def test_five_minutes_in_as_many_segments_are_as_many_blocks() -> None:
     rows = silver(5, (0.0, 0.05, 0), 60, False)
     minutes = continuous_minutes(rows, None, no_state(), (START, START + 60 * MINUTE), RULE).rows
     minutes = minutes.with_columns(segment=pl.int_range(pl.len()).over("symbol"))
-    blocks = BlockTable.of(minutes, 5).blocks
-    assert len(blocks.minute) == minutes.height
+    table = BlockTable.of(minutes, 5)
+    assert (table.ends - table.begins).sum() == minutes.height
     for name in ("5m", "1h"):
         ours = time_bars(minutes, INTERVALS[name], [timedelta(0)], START, START + DAY)
         assert ours.height == minutes.height
