@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.archives import FolderArchive, klines_archive
 from benchmarks.chain import make_chain
 from benchmarks.measure import Result
+from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.lake.store import LakeStore
 
@@ -28,9 +29,11 @@ class _Counted(FolderArchive):
 
     had = 0
 
-    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
+    def fetch(
+        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+    ) -> Iterator[FetchedFile | RejectedFile]:
         self.had += len(files)
-        return super().fetch(files, directory)
+        return super().fetch(files, directory, hold)
 
 
 def run() -> Iterator[Result]:

@@ -24,6 +24,7 @@ from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
 from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.partitions import write_partition
@@ -138,7 +139,9 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
 
     def fetch() -> None:
         with tempfile.TemporaryDirectory() as name:
-            list(source.fetch(source.files(KLINES, source.symbols(KLINES), first, end), Path(name)))
+            files = source.files(KLINES, source.symbols(KLINES), first, end)
+            # In memory, as in the whole.
+            list(source.fetch(files, Path(name), Hold(sum(file.size for file in files))))
 
     def parse() -> None:
         with ThreadPoolExecutor(2) as pool:

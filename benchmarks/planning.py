@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
 from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
@@ -84,6 +85,7 @@ class _OnlyListed(BinanceArchive):
         self,
         files: Sequence[ArchiveFile],  # noqa: ARG002
         directory: Path,  # noqa: ARG002
+        hold: Hold | None = None,  # noqa: ARG002
     ) -> Iterator[FetchedFile | RejectedFile]:
         """Refuses to."""
         raise ArchiveError("this archive has no files")

@@ -27,6 +27,7 @@ from crypto_lakehouse.archive.download import (
     local_name,
     split_credentials,
 )
+from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, check_symbol, parse_partition, partition_key, partition_keys
 
@@ -131,8 +132,11 @@ class BinanceArchive(ArchiveSource):
 
         return self._each(wanted, self._listed(one), self._listing_url, self._listing_auth)
 
-    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
-        """Download and verify into ``directory``; results come as they arrive, one per file.
+    def fetch(
+        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+    ) -> Iterator[FetchedFile | RejectedFile]:
+        """Download and verify into ``directory``, small files into ``hold`` while it has room; results come as they
+        arrive, one per file.
 
         A file that is there already with the stated sha256 is not downloaded again; a partial one is
         continued. Closing the iterator stops the downloads. Raises ArchiveError if the folder is missing or
@@ -148,7 +152,7 @@ class BinanceArchive(ArchiveSource):
             keys[name] = file.key
 
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
-            return await Downloader(client, self._archive_url, directory).fetch(file)
+            return await Downloader(client, self._archive_url, directory, hold).fetch(file)
 
         return self._each(files, one, self._archive_url, self._archive_auth)
 

@@ -23,6 +23,7 @@ import aiohttp
 import stamina
 from yarl import URL
 
+from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.part import Part
 
@@ -205,11 +206,12 @@ class _RejectedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Fetches single files of the archive at ``url`` into ``directory``."""
+    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` where it has room."""
 
     client: HttpClient
     url: str
     directory: Path
+    hold: Hold | None = None
 
     async def fetch(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         """Download and verify one file.
@@ -219,7 +221,7 @@ class Downloader:
         """
         path = self.directory / local_name(file.key)
         try:
-            sha256 = await self._verified(file, path)
+            sha256, place = await self._verified(file, path)
         except _RejectedError as error:
             return RejectedFile(file, error.reason, str(error), error.sha256)
         except HttpError as error:
@@ -235,15 +237,15 @@ class Downloader:
                 f"cannot write {path.name} to {self.directory}: {error}; free space or correct the folder's "
                 "rights, then run again: finished and partial files are kept"
             ) from error
-        return FetchedFile(file, path, sha256)
+        return FetchedFile(file, place, sha256)
 
-    async def _verified(self, file: ArchiveFile, path: Path) -> str:
+    async def _verified(self, file: ArchiveFile, path: Path) -> tuple[str, Path | HeldFile]:
         served = stated = ""
         for number in range(_CHECKSUM_TRIES):
             fresh = _NO_CACHE if number else {}
             stated = await self._stated_sha256(file, path.name, fresh)
             if path.is_file() and await asyncio.to_thread(_sha256, path) == stated:
-                return stated
+                return stated, path
             part = Part(path)
             if part.is_on_disk:
                 await asyncio.to_thread(part.load)
@@ -254,8 +256,10 @@ class Downloader:
                 raise
             served = part.sha256()
             if served == stated:
+                if self.hold is not None and not part.is_on_disk and self.hold.take(part.size):
+                    return served, HeldFile(path.name, part.content())
                 part.publish()
-                return served
+                return served, path
             part.discard()
         raise _RejectedError(
             "checksum_mismatch",

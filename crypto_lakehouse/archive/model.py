@@ -11,6 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
+from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.catalog import Feed
 
 
@@ -36,10 +37,10 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A file that is on local disk, whose sha256 equals the one that the archive states."""
+    """A file that is on local disk or in memory, whose sha256 equals the one that the archive states."""
 
     file: ArchiveFile
-    path: Path
+    path: Path | HeldFile
     sha256: str
 
 
@@ -71,6 +72,11 @@ class ArchiveSource(Protocol):
         """Per symbol, as listings arrive: the periods in [first, end) that have a file, sorted; also none."""
         ...
 
-    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
-        """Download and verify; yields one result per file, as they arrive. ``directory`` must exist."""
+    def fetch(
+        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+    ) -> Iterator[FetchedFile | RejectedFile]:
+        """Download and verify; yields one result per file, as they arrive. ``directory`` must exist.
+
+        Small files may be held in memory instead while there is room in ``hold``, which is taken for them.
+        """
         ...

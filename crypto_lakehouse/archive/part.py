@@ -81,6 +81,10 @@ class Part:
         self._digest = hashlib.sha256()
         self.size, self.etag = 0, ""
 
+    def content(self) -> bytes:
+        """All bytes so far, where none of them is on disk."""
+        return b"".join(self._held)
+
     def sha256(self) -> str:
         """Of all bytes so far, as lower-case hexadecimal digits."""
         return self._digest.hexdigest()

@@ -14,6 +14,8 @@ from pathlib import Path
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
+from crypto_lakehouse.archive.hold import HeldFile
+
 MAX_BYTES = 256 * 1024**2
 """Default limit of an inflated member, in bytes; a day of 1s klines has some 13 MB."""
 
@@ -47,7 +49,7 @@ class BadZip(Exception):
         return f"{self.reason}: {self.detail}"
 
 
-def read_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> bytes:
+def read_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES) -> bytes:
     """All bytes of the only member of the zip at ``path``, which must be called ``expected_name``.
 
     Raises BadZip, also when it would inflate to more than ``max_bytes``; OSError if ``path`` cannot be read.
@@ -55,7 +57,7 @@ def read_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> b
     return b"".join(iter_member(path, expected_name, max_bytes))
 
 
-def iter_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
+def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
     """The bytes of the only member in chunks of at most 1 MiB; raises as ``read_member`` does.
 
     The CRC is known only at the end: use nothing of it before the iterator has ended without an error.
@@ -113,7 +115,7 @@ def iter_member(path: Path, expected_name: str, max_bytes: int = MAX_BYTES) -> I
 
 
 def verified_member(
-    path: Path, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 16 * 1024**2
+    path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 16 * 1024**2
 ) -> Iterator[bytes]:
     """The bytes of the only member in chunks, the first of them only after the whole was found to be good.
 
@@ -131,7 +133,9 @@ def verified_member(
     yield from iter_member(path, expected_name, max_bytes) if chunks is None else chunks
 
 
-def _check(path: Path, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int) -> zipfile.ZipInfo:
+def _check(
+    path: Path | HeldFile, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int
+) -> zipfile.ZipInfo:
     """The only member, if everything that the directory states of it is acceptable."""
     if len(members) != 1:
         raise BadZip("member_count", f"{path.name} holds {len(members)} members, not one")

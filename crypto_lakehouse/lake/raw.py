@@ -6,12 +6,22 @@ Here belong storing and finding them. Downloading and verifying against the arch
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 from crypto_lakehouse.lake.paths import check_name, raw_path
 from crypto_lakehouse.lake.store import LakeStore
+
+
+class Readable(Protocol):
+    """A file on disk or elsewhere."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO:
+        """The file to read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +54,29 @@ class RawStore:
             return None
         return found if digest == sha256 else None
 
-    def put(self, key: str, sha256: str, path: Path) -> None:
-        """Keep the file at ``path``, whose sha256 the caller has verified; other versions stay.
+    def put(self, key: str, sha256: str, source: Readable) -> None:
+        """Keep the file ``source``, whose sha256 the caller has verified; other versions stay.
 
         What is kept already is not written again. Raises ValueError on an unsafe key or hash, LakeError if the
         storage refuses.
         """
         target = raw_path(self.exchange, key, sha256)
-        if self.keep and not self._is_kept(target, sha256, path):
-            with self.store.publishing(target) as draft, self.store.explained("write", target):
-                shutil.copyfile(path, draft)
+        if self.keep and not self._is_kept(target, sha256, source):
+            with (
+                self.store.publishing(target) as draft,
+                self.store.explained("write", target),
+                source.open("rb") as stream,
+                draft.open("wb") as kept,
+            ):
+                shutil.copyfileobj(stream, kept)
 
-    def _is_kept(self, target: str, sha256: str, path: Path) -> bool:
+    def _is_kept(self, target: str, sha256: str, source: Readable) -> bool:
         there = self.store.find(target)
-        if there is None or there.size != path.stat().st_size:
+        if there is None:
             return False
+        with source.open("rb") as stream:
+            if there.size != stream.seek(0, os.SEEK_END):
+                return False
         # S3 checks its objects itself; a file of this machine is read sooner than it is written.
         return not self.store.is_local or _sha256(Path(self.store.path(target))) == sha256
 

@@ -1,7 +1,7 @@
 """Archive files in a known order, fetched some ahead of the one that is worked on, and let go behind it.
 
-Here belongs what lies in the temporary folder, and the choice between the raw layer and the archive. What is
-done with a file is in ``bronze.py``.
+Here belongs what lies in the temporary folder or in memory, and the choice between the raw layer and the archive. What
+is done with a file is in ``bronze.py``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.lake.raw import RawStore
 
-# So many bytes of zips lie in the temporary folder at a time, or one larger file.
-_FETCHED_AT_ONCE = 1024**3
+# So many bytes of zips are there at a time, or one larger file, and so many of them in memory.
+_FETCHED_AT_ONCE, _HELD = 1024**3, 64 * 1024**2
 
 
 class Arrivals:
@@ -28,6 +29,7 @@ class Arrivals:
         wanted: Sequence[tuple[ArchiveFile, dict[str, Any] | None]],
     ) -> None:
         self._source, self._raw, self._folder = source, raw, folder
+        self._hold = Hold(_HELD)
         self._batches = _batches(wanted)
         self._fetched: Iterator[FetchedFile | RejectedFile] = iter(())
         self._there: dict[str, FetchedFile | RejectedFile] = {}
@@ -45,7 +47,11 @@ class Arrivals:
     def drop(self, file: ArchiveFile) -> None:
         """Let go of a file that was taken."""
         result = self._there.pop(file.key, None)
-        if isinstance(result, FetchedFile) and result.path.parent == self._folder:
+        if not isinstance(result, FetchedFile):
+            return
+        if isinstance(result.path, HeldFile):
+            self._hold.give_back(len(result.path.content))
+        elif result.path.parent == self._folder:
             result.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -61,7 +67,7 @@ class Arrivals:
                 missing.append(file)
             else:
                 self._there[file.key] = known
-        self._fetched = iter(self._source.fetch(missing, self._folder)) if missing else iter(())
+        self._fetched = iter(self._source.fetch(missing, self._folder, self._hold)) if missing else iter(())
 
     def _from_raw(self, file: ArchiveFile, row: dict[str, Any] | None) -> FetchedFile | None:
         if row is None or row["status"] != "ingested":

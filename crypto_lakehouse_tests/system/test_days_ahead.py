@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.partitions import list_keys, read_partition, write_partition
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline import arrivals
 from crypto_lakehouse.pipeline.bronze import BronzeIngest, BronzePartition
 from crypto_lakehouse_tests.system.runs import WatchedServer, read
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
@@ -32,8 +35,10 @@ class Watched(BinanceArchive):
 
     before: Callable[[str], None]
 
-    def fetch(self, files: Sequence[ArchiveFile], directory: Path) -> Iterator[FetchedFile | RejectedFile]:
-        for got in sorted(super().fetch(files, directory), key=lambda got: got.file.period):
+    def fetch(
+        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+    ) -> Iterator[FetchedFile | RejectedFile]:
+        for got in sorted(super().fetch(files, directory, hold), key=lambda got: got.file.period):
             self.before(got.file.period)
             yield got
 
@@ -87,6 +92,26 @@ def test_what_stops_a_day_comes_behind_the_days_before(server: WatchedServer, tm
         list(next(made).rows)
     assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[:2])
     assert set(read(Lakehouse(tmp_path), "ledger.files")["period"]) == set(DAYS[:2])
+
+
+@pytest.mark.requirement("P3")
+def test_what_was_read_makes_room_in_memory(
+    server: WatchedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store = BinanceArchive(server.url, server.listing_url), LakeStore.open(str(tmp_path / "lake"))
+    files = source.files(UM, SYMBOLS, date.fromisoformat(DAYS[0]), date(2024, 3, 8))
+    # Room for one of them, and one is had at a time.
+    monkeypatch.setattr(arrivals, "_HELD", max(file.size for file in files))
+    monkeypatch.setattr(arrivals, "_FETCHED_AT_ONCE", 1)
+    raw, folder = RawStore(store, "binance", keep=False), tmp_path / "folder"
+    folder.mkdir()
+    with closing(arrivals.Arrivals(source, raw, folder, [(file, None) for file in files])) as coming:
+        for file in files:
+            got = coming.take(file)
+            assert isinstance(got, FetchedFile)
+            assert isinstance(got.path, HeldFile)
+            coming.drop(file)
+    assert len(files) == len(DAYS) * len(SYMBOLS)
 
 
 @pytest.mark.requirement("D6")

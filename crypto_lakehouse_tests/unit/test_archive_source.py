@@ -23,6 +23,7 @@ from crypto_lakehouse.archive.download import (
     parse_checksum,
     retry_after,
 )
+from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.listing import MalformedAnswerError, parse_page
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import feed
@@ -424,6 +425,37 @@ def test_closing_the_iterator_stops_the_downloads(server: Server, tmp_path: Path
     results.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "archive-source"]
     assert server.hits[keys[-1]] == 0
+
+
+@pytest.mark.requirement("F2.2", "P3")
+def test_small_files_are_held_in_memory_while_there_is_room(server: Server, tmp_path: Path) -> None:
+    keys = [f"{FOLDER}/BTCUSDT-1m-2024-01-{day:02}.zip" for day in range(1, 5)]
+    small, hold = DATA[:1000], Hold(2_500)
+    files = [server.put(key, small) for key in keys]
+    large = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-31.zip")
+    come = list(source(server).fetch([large, *files], tmp_path, hold))
+    places = {got.file.key: got.path for got in come if isinstance(got, FetchedFile)}
+    for key, place in places.items():
+        with place.open("rb") as stream:
+            assert stream.read() == server.files[key]
+    held = [place for place in places.values() if isinstance(place, HeldFile)]
+    assert len(held) == 2
+    assert sorted(tmp_path.iterdir()) == sorted(place for place in places.values() if isinstance(place, Path))
+    assert len(places) == 5
+    hold.give_back(1000)
+    (again,) = source(server).fetch([server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-30.zip", small)], tmp_path, hold)
+    assert isinstance(again, FetchedFile)
+    assert isinstance(again.path, HeldFile)
+
+
+@pytest.mark.requirement("F2.2")
+def test_what_does_not_fit_its_checksum_is_not_held(server: Server, tmp_path: Path) -> None:
+    file = server.put(KEY, DATA[:1000], checksum=f"{'0' * 64}  {{name}}\n")
+    hold = Hold(1000)
+    (result,) = source(server).fetch([file], tmp_path, hold)
+    assert isinstance(result, RejectedFile)
+    assert result.reason == "checksum_mismatch"
+    assert hold.take(1000)
 
 
 # --- retries and resume

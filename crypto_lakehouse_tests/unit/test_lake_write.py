@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_lakehouse.archive.hold import HeldFile
 from crypto_lakehouse.catalog import Cadence, feed
 from crypto_lakehouse.lake import paths
 from crypto_lakehouse.lake.ledger import latest, read_ledger, read_state, record_files
@@ -302,6 +303,8 @@ def test_raw_files_are_kept_by_hash(store: LakeStore, tmp_path: Path) -> None:
     assert on.get(key, "1" * 64, tmp_path) is None
     kept.write_bytes(b"rotten")
     assert on.get(key, sha256, tmp_path) is None
+    on.put(key, sha256, HeldFile("x.zip", b"bytes"))
+    assert on.get(key, sha256, tmp_path) is not None
 
 
 @pytest.mark.requirement("T7")
