@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -23,13 +24,14 @@ from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.hold import Hold
-from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
+from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, ListedSymbol, RejectedFile
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.ledger import record_files
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.arrivals import Arrivals
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
 from crypto_lakehouse.pipeline.reconcile import compare
 
@@ -79,16 +81,25 @@ def plan(keys: int) -> Planned:
 
 
 class _OnlyListed(BinanceArchive):
-    """The archive without its files, which are had as soon as they are planned."""
+    """The archive without its files, which are had as soon as they are listed."""
 
-    def fetch(
+    def list_and_fetch(
         self,
-        files: Sequence[ArchiveFile],  # noqa: ARG002
-        directory: Path,  # noqa: ARG002
-        hold: Hold | None = None,  # noqa: ARG002
-    ) -> Iterator[FetchedFile | RejectedFile]:
-        """Refuses to."""
-        raise ArchiveError("this archive has no files")
+        feed: Feed,
+        symbols: Sequence[str],
+        first: date,
+        end: date,
+        is_wanted: Callable[[ArchiveFile], bool],
+        directory: Path,
+        hold: Hold | None = None,
+    ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
+        """Asks which files are wanted, and has none of them."""
+
+        def none(file: ArchiveFile) -> bool:
+            is_wanted(file)
+            return False
+
+        return super().list_and_fetch(feed, symbols, first, end, none, directory, hold)
 
 
 def _range(bucket: Bucket, market: str) -> tuple[date, date]:
@@ -103,10 +114,12 @@ def _chunks(bucket: Bucket, market: str, size: int) -> Iterator[list[str]]:
 
 
 def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
-    """What a run does of these partitions before it fetches the first file."""
+    """What a run does of these partitions, but for having files and what comes of them."""
     raw = RawStore(store, feed.exchange, keep=True)
     ingest = BronzeIngest(feed, source, store, raw, SymbolFilter(), lambda: datetime.now(UTC))
-    next(ingest.partitions(keys))
+    with tempfile.TemporaryDirectory() as folder, closing(Arrivals(source, raw, Path(folder))) as arrivals:
+        for _ in ingest.steps(keys, arrivals):
+            pass
 
 
 def _enter(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:

@@ -82,7 +82,9 @@ class Environment(BaseSettings):
     bars: str = Field("1h,1d", description="bars that are made: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
     gap_days: float = Field(1.0, gt=0, le=366, description="silence in days beyond which a price jump is a gap")
     gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a silence a gap")
-    concurrency: int = Field(128, ge=1, le=512, description="requests to the archive at once")
+    concurrency: int = Field(
+        128, ge=1, le=512, description="requests at once for the archive's listings, and for its files"
+    )
     retries: int = Field(5, ge=1, le=20, description="attempts for each request to the archive")
     stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")

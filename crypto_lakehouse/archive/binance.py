@@ -10,11 +10,11 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -28,7 +28,14 @@ from crypto_lakehouse.archive.download import (
     split_credentials,
 )
 from crypto_lakehouse.archive.hold import Hold
-from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
+from crypto_lakehouse.archive.model import (
+    ArchiveError,
+    ArchiveFile,
+    ArchiveSource,
+    FetchedFile,
+    ListedSymbol,
+    RejectedFile,
+)
 from crypto_lakehouse.catalog import Feed, check_symbol, parse_partition, partition_key, partition_keys
 
 T = TypeVar("T")
@@ -40,9 +47,9 @@ log = logging.getLogger(__name__)
 class BinanceArchive(ArchiveSource):
     """The archive at ``archive_url`` (files) and ``listing_url`` (its bucket).
 
-    ``concurrency`` bounds requests in flight, ``attempts`` the tries of each; ``timeout`` is the longest
-    silence while connecting or reading, in seconds. Credentials in a URL are sent as basic authentication
-    and shown nowhere. Raises ValueError for numbers that are not positive and for what is no URL.
+    ``concurrency`` bounds requests in flight to each of the two, ``attempts`` the tries of each; ``timeout`` is
+    the longest silence while connecting or reading, in seconds. Credentials in a URL are sent as basic
+    authentication and shown nowhere. Raises ValueError for numbers that are not positive and for what is no URL.
     """
 
     def __init__(
@@ -102,10 +109,16 @@ class BinanceArchive(ArchiveSource):
         made: Callable[[str, str, listing.ListedObject], T],
     ) -> Iterator[tuple[str, list[T]]]:
         """What ``made`` makes of symbol, period and object of every zip in [first, end), by period, per symbol."""
-        wanted = list(dict.fromkeys(check_symbol(symbol) for symbol in symbols))
-        periods = len(partition_keys(first, end, feed.cadence))
-        if not periods:
+        wanted = _checked(symbols)
+        if not partition_keys(first, end, feed.cadence):
             return iter([(symbol, []) for symbol in wanted])
+        return self._each(wanted, self._lister(feed, first, end, made), self._listing_url, self._listing_auth)
+
+    def _lister(
+        self, feed: Feed, first: date, end: date, made: Callable[[str, str, listing.ListedObject], T]
+    ) -> Callable[[HttpClient, str], Awaitable[tuple[str, list[T]]]]:
+        """Lists one symbol; raises ArchiveError if that fails."""
+        periods = len(partition_keys(first, end, feed.cadence))
         # Each file has its CHECKSUM beside it, and one key past the end says that the range is complete.
         max_keys = min(listing.MAX_KEYS, 2 * periods + 1)
 
@@ -130,7 +143,7 @@ class BinanceArchive(ArchiveSource):
                         found.append(made(symbol, period, item))
             return symbol, found
 
-        return self._each(wanted, self._listed(one), self._listing_url, self._listing_auth)
+        return self._listed(one)
 
     def fetch(
         self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
@@ -142,8 +155,7 @@ class BinanceArchive(ArchiveSource):
         continued. Closing the iterator stops the downloads. Raises ArchiveError if the folder is missing or
         cannot be written, ValueError if a key is unsafe or two keys have the same file name.
         """
-        if not directory.is_dir():
-            raise ArchiveError(f"cannot download to {directory}: there is no such folder; create it first")
+        _check_folder(directory)
         keys: dict[str, str] = {}
         for file in files:
             name = local_name(file.key)
@@ -151,10 +163,58 @@ class BinanceArchive(ArchiveSource):
                 raise ValueError(f"{keys[name]} and {file.key} would both be {name}: fetch them separately")
             keys[name] = file.key
 
+        return self._each(files, self._fetcher(directory, hold), self._archive_url, self._archive_auth)
+
+    def list_and_fetch(
+        self,
+        feed: Feed,
+        symbols: Sequence[str],
+        first: date,
+        end: date,
+        is_wanted: Callable[[ArchiveFile], bool],
+        directory: Path,
+        hold: Hold | None = None,
+    ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
+        """As in ArchiveSource; up to ``concurrency`` requests are in flight to each of the two URLs.
+
+        Raises as ``files`` and ``fetch`` do.
+        """
+        names = _checked(symbols)
+        _check_folder(directory)
+        list_one, fetch_one = self._lister(feed, first, end, _listed_file), self._fetcher(directory, hold)
+
+        async def main(emit: Callable[[ListedSymbol | FetchedFile | RejectedFile], None]) -> None:
+            wanted: asyncio.Queue[ArchiveFile | None] = asyncio.Queue()
+
+            async def one(client: HttpClient, symbol: str) -> ListedSymbol:
+                _, files = await list_one(client, symbol)
+                for file in filter(is_wanted, files):
+                    wanted.put_nowait(file)
+                return ListedSymbol(symbol, files)
+
+            async def list_all() -> None:
+                async with self._client(self._listing_url, self._listing_auth) as client:
+                    await self._work(client, _filled(names), one, emit)
+                wanted.put_nowait(None)
+
+            async def fetch_all() -> None:
+                async with self._client(self._archive_url, self._archive_auth) as client:
+                    await self._work(client, wanted, fetch_one, emit)
+
+            await _all([list_all(), fetch_all()])
+
+        return _in_thread(main)
+
+    def _fetcher(
+        self, directory: Path, hold: Hold | None
+    ) -> Callable[[HttpClient, ArchiveFile], Awaitable[FetchedFile | RejectedFile]]:
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
             return await Downloader(client, self._archive_url, directory, hold).fetch(file)
 
-        return self._each(files, one, self._archive_url, self._archive_auth)
+        return one
+
+    def _client(self, url: str, auth: aiohttp.BasicAuth | None) -> HttpClient:
+        return HttpClient(url, self._concurrency, self._attempts, self._timeout, auth)
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""
@@ -186,22 +246,56 @@ class BinanceArchive(ArchiveSource):
         """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers that ask ``url``."""
 
         async def main(emit: Callable[[T], None]) -> None:
-            rest = iter(items)
-
-            async def worker(client: HttpClient) -> None:
-                for item in rest:
-                    emit(await one(client, item))
-
-            async with HttpClient(url, self._concurrency, self._attempts, self._timeout, auth) as client:
-                workers = [asyncio.create_task(worker(client)) for _ in range(self._concurrency)]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for task in workers:
-                        task.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+            async with self._client(url, auth) as client:
+                await self._work(client, _filled(items), one, emit)
 
         return _in_thread(main)
+
+    async def _work(
+        self,
+        client: HttpClient,
+        items: asyncio.Queue[Item | None],
+        one: Callable[[HttpClient, Item], Awaitable[T]],
+        emit: Callable[[T], None],
+    ) -> None:
+        """Emit what ``one`` makes of each item, up to None, with ``concurrency`` workers."""
+
+        async def worker() -> None:
+            while (item := await items.get()) is not None:
+                emit(await one(client, item))
+            # For the next worker.
+            items.put_nowait(None)
+
+        await _all(worker() for _ in range(self._concurrency))
+
+
+def _checked(symbols: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(check_symbol(symbol) for symbol in symbols))
+
+
+def _check_folder(directory: Path) -> None:
+    if not directory.is_dir():
+        raise ArchiveError(f"cannot download to {directory}: there is no such folder; create it first")
+
+
+def _filled(items: Iterable[Item]) -> asyncio.Queue[Item | None]:
+    """The items and the end of them."""
+    queue: asyncio.Queue[Item | None] = asyncio.Queue()
+    for item in items:
+        queue.put_nowait(item)
+    queue.put_nowait(None)
+    return queue
+
+
+async def _all(some: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them side by side; where one fails, the others are cancelled before that is raised."""
+    tasks = [asyncio.create_task(one) for one in some]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _listed_file(symbol: str, period: str, item: listing.ListedObject) -> ArchiveFile:

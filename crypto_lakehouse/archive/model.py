@@ -5,7 +5,7 @@ Nothing here knows an exchange, a URL scheme or HTTP; that is in the source modu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -57,6 +57,14 @@ class RejectedFile:
     sha256: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedSymbol:
+    """The files of one symbol that the archive lists, sorted by period; also none."""
+
+    symbol: str
+    files: list[ArchiveFile]
+
+
 class ArchiveSource(Protocol):
     """Lists and fetches the files of one exchange's archive."""
 
@@ -80,3 +88,25 @@ class ArchiveSource(Protocol):
         Small files may be held in memory instead while there is room in ``hold``, which is taken for them.
         """
         ...
+
+    def list_and_fetch(
+        self,
+        feed: Feed,
+        symbols: Sequence[str],
+        first: date,
+        end: date,
+        is_wanted: Callable[[ArchiveFile], bool],
+        directory: Path,
+        hold: Hold | None = None,
+    ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
+        """The files of [first, end) of each symbol, and what came of those that are wanted, all as they arrive.
+
+        ``is_wanted`` is asked once for each file as it is listed, in any thread but not in several at once. Here
+        everything is listed at first; a source that can fetch meanwhile does so.
+        """
+        files = self.files(feed, symbols, first, end)
+        of_symbols: dict[str, list[ArchiveFile]] = {symbol: [] for symbol in symbols}
+        for file in files:
+            of_symbols[file.symbol].append(file)
+        yield from (ListedSymbol(symbol, some) for symbol, some in of_symbols.items())
+        yield from self.fetch([file for file in files if is_wanted(file)], directory, hold)

@@ -1,22 +1,22 @@
 """The files of bronze partitions in batches that are read together, some ahead of the one that is recorded.
 
-Here belongs in which order files are had and read, across partitions. How files are read is in ``reading.py``, what
-is recorded of them and what becomes of their rows in ``bronze.py``.
+Here belongs which files are read together, across partitions. What is to be read is told by ``days.py``, how it is read
+by ``reading.py``; what is recorded of files and what becomes of their rows is in ``bronze.py``.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.pipeline.arrivals import Arrivals
+from crypto_lakehouse.pipeline.days import Day, Step
 from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
 
 # Batches of small files that are read at a time, beside the writer that needs a core of its own, and those that are
@@ -25,47 +25,30 @@ _READERS, _BEGUN = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
 _BATCH_FILES = 500
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Day:
-    """A partition to be made: the files that are listed for it, what the ledger knows of each, by key, and the keys of
-    those that are settled: their rows are stored, and they are not had again.
-    """
-
-    key: str
-    listed: Sequence[ArchiveFile]
-    state: dict[str, Any]
-    settled: set[str]
-
-
 class Batch(NamedTuple):
-    """Files of a day that are read together, or settled ones; those that are ``vanished``, by key, come as that."""
+    """Files of a day that are read together, or settled ones; those that are ``gone``, by key, come as that."""
 
     day: Day
     files: list[ArchiveFile]
     is_settled: bool
-    vanished: Mapping[str, RejectedFile] = {}
+    gone: Mapping[str, RejectedFile]
 
 
-def table_order(file: ArchiveFile) -> tuple[str, str]:
-    """Where the rows of a file stand in the table."""
-    return file.symbol, file.key
-
-
-def batches(feed: Feed, days: Iterable[Day]) -> Iterator[Batch]:
-    """The files of the days in the order of the table. Each day begins with a batch of none, so that it is told of."""
-    for day in days:
-        vanished = {gone.file.key: gone for gone in _vanished(day.listed, day.state)}
-        ordered = sorted([*day.listed, *(gone.file for gone in vanished.values())], key=table_order)
-        yield Batch(day, [], True)
-        for is_settled, some in groupby(ordered, key=lambda file: file.key in day.settled):
-            for files in [list(some)] if is_settled else _cut(list(some), feed.file_format.large):
-                yield Batch(day, files, is_settled, vanished)
+def batches(feed: Feed, some: Iterable[Step]) -> Iterator[Batch]:
+    """The files of steps in their order. Each day begins with a batch of none, so that it is told of."""
+    for (day, is_file, is_settled), those in groupby(some, key=lambda one: (one.day, bool(one.file), one.is_settled)):
+        if not is_file:
+            yield Batch(day, [], True, {})
+            continue
+        for part in [list(those)] if is_settled else _cut(those, feed.file_format.large):
+            gone = {step.gone.file.key: step.gone for step in part if step.gone}
+            yield Batch(day, [step.file for step in part if step.file], is_settled, gone)
 
 
 def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generator[tuple[Batch, Iterable[Read]]]:
     """What comes of batches, in their order; small files are read in threads, some batches ahead, across days.
 
-    Of settled files nothing comes. What arrivals raise comes behind the results of the batches before.
+    Of settled files nothing comes. What batches and arrivals raise comes behind the results of the batches before.
     """
     begun: deque[tuple[Batch, Callable[[], Iterable[Read]]]] = deque()
 
@@ -76,10 +59,14 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
                 arrivals.drop(file)
 
     failure: Exception | None = None
+    coming = iter(some)
     with ThreadPoolExecutor(_READERS, "lakehouse-read") as pool:
-        for batch in some:
+        while True:
             try:
-                came = [] if batch.is_settled else [batch.vanished.get(f.key) or arrivals.take(f) for f in batch.files]
+                batch = next(coming, None)
+                if batch is None:
+                    break
+                came = [] if batch.is_settled else [batch.gone.get(f.key) or arrivals.take(f) for f in batch.files]
             except Exception as error:
                 failure = error
                 break
@@ -98,31 +85,16 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
         raise failure
 
 
-def _cut(files: Sequence[ArchiveFile], one_by_one: bool) -> Iterator[list[ArchiveFile]]:
-    """The files in their order: small ones together, others alone."""
-    batch: list[ArchiveFile] = []
+def _cut(some: Iterable[Step], one_by_one: bool) -> Iterator[list[Step]]:
+    """The steps in their order: those of small files together, others alone."""
+    batch: list[Step] = []
     size = 0
-    for file in files:
-        if batch and (one_by_one or size + file.size > JOINED_BYTES or len(batch) == _BATCH_FILES):
+    for step in some:
+        its_size = step.file.size if step.file else 0
+        if batch and (one_by_one or size + its_size > JOINED_BYTES or len(batch) == _BATCH_FILES):
             yield batch
             batch, size = [], 0
-        batch.append(file)
-        size += file.size
+        batch.append(step)
+        size += its_size
     if batch:
         yield batch
-
-
-def _vanished(listed: Sequence[ArchiveFile], state: dict[str, Any]) -> list[RejectedFile]:
-    """Files that were ingested and are listed no more: their rows stay, and the quarantine says so."""
-    there = {file.key for file in listed}
-    names = ("key", "symbol", "period", "size", "etag", "last_modified")
-    return [
-        RejectedFile(
-            ArchiveFile(**{name: row[name] for name in names}),
-            "no_longer_listed",
-            "the archive listed this file before and does so no more; the rows that were made of it stay",
-            row["sha256"],
-        )
-        for row in state.values()
-        if row["status"] == "ingested" and row["key"] not in there
-    ]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -31,10 +31,12 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.account import Account, Counts
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.arrivals import Arrivals
-from crypto_lakehouse.pipeline.batches import Batch, Day, batches, read_ahead, table_order
+from crypto_lakehouse.pipeline.batches import Batch, batches, read_ahead
+from crypto_lakehouse.pipeline.days import Day, Step, steps
 from crypto_lakehouse.pipeline.reading import Read
+from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
-from crypto_lakehouse.pipeline.unchanged import bronze_made_from, nothing_new, settled_files
+from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of
 from crypto_lakehouse.transforms.frames import Frame
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,18 @@ _AHEAD = 2
 _JOINED_ROWS = 50_000
 
 
-_Made: TypeAlias = Account | pa.Table | None
-"""What becomes of days, one behind the other: of each its account, its rows, and its end."""
+class _Begun(NamedTuple):
+    """A day of which something is made, or of which what is stored stays."""
+
+    account: Account
+    unchanged: StoredPartition | None
+
+
+_Made: TypeAlias = _Begun | pa.Table | None
+"""What becomes of days, one behind the other: of each its begin, its rows, and its end."""
+
+_States: TypeAlias = Mapping[str, dict[str, Any]]
+"""What the ledger knows of partitions, by their keys: the row of each file, by its key."""
 
 
 @dataclass(slots=True)
@@ -100,42 +112,34 @@ class BronzeIngest:
         it, so that a run for a few symbols never takes others away. Raises ArchiveError where the
         archive cannot be listed or the disk is full; a single bad file never raises.
         """
-        states = read_states(self.store, self.feed, keys)
-        listed = self._list(
-            [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])], states
-        )
-        todo = {key: sorted(listed.get(key, []), key=table_order) for key in keys}
-        stored = {key: None if self.remake else stored_partition(self.store, *self._place, key) for key in keys}
-        settled = {key: settled_files(self.feed, todo[key], states[key], stored[key]) for key in keys}
-        new = {
-            key: Day(key, todo[key], states[key], settled[key] or set())
-            for key in keys
-            if not nothing_new(todo[key], states[key], settled[key])
-        }
-        wanted = [
-            (file, day.state.get(file.key))
-            for day in new.values()
-            for file in day.listed
-            if file.key not in day.settled
-        ]
         with (
             tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder,
-            closing(Arrivals(self.source, self.raw, Path(folder), wanted)) as arrivals,
-            closing(ahead(self._made(new.values(), arrivals), _AHEAD)) as made,
+            closing(Arrivals(self.source, self.raw, Path(folder))) as arrivals,
+            closing(ahead(self._made(keys, arrivals), _AHEAD)) as made,
         ):
             for key in keys:
-                if key in new:
-                    # Behind what may be left of the day before.
-                    account = next(item for item in made if isinstance(item, Account))
-                    with closing(_of_one_day(made)) as rows:
-                        yield BronzePartition(key, rows, account.counts, partial(_origin, account))
-                else:
-                    account = self._account(key)
-                    for file in todo[key]:
-                        account.leave(states[key][file.key])
-                    account.count()
+                # Behind what may be left of the day before.
+                begun = next(item for item in made if isinstance(item, _Begun))
+                origin = partial(_origin, begun.account)
+                if begun.unchanged:
                     there = read_pieces(self.store, *self._place, key)
-                    yield BronzePartition(key, there, account.counts, partial(_origin, account), stored[key])
+                    yield BronzePartition(key, there, begun.account.counts, origin, begun.unchanged)
+                else:
+                    with closing(_of_one_day(made)) as rows:
+                        yield BronzePartition(key, rows, begun.account.counts, origin)
+
+    def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
+        """What is to be done for the partitions; for the first one that can have files, while they are listed.
+
+        Its new files are fetched meanwhile. Raises ArchiveError where the archive cannot be listed.
+        """
+        states = read_states(self.store, self.feed, keys)
+        covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
+        later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
+        for key in keys:
+            listed = self._listed(later, states, arrivals) if key in covered[:1] else later.get(key, [])
+            stored = None if self.remake else stored_partition(self.store, *self._place, key)
+            yield from steps(key, states[key], stored, is_made_of(self.feed, states[key], stored), listed)
 
     @property
     def _place(self) -> tuple[str, str, str, str]:
@@ -144,13 +148,22 @@ class BronzeIngest:
     def _account(self, key: str) -> Account:
         return Account(self.feed, self.store, key, Counts(), self.now())
 
-    def _made(self, days: Iterable[Day], arrivals: Arrivals) -> Iterator[_Made]:
+    def _made(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[_Made]:
         """What becomes of partitions: of each its account, its rows in the order of the table, and its end."""
-        with closing(read_ahead(self.feed, batches(self.feed, days), arrivals)) as read:
+        todo, wanted = tee(self.steps(keys, arrivals))
+        arrivals.want((s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_settled or s.gone))
+        with closing(read_ahead(self.feed, batches(self.feed, todo), arrivals)) as read:
             for day, some in groupby(read, key=lambda result: result[0].day):
                 account = self._account(day.key)
-                yield account
-                yield from _joined(self._rows(day, some, account))
+                if day.unchanged:
+                    for batch, _ in some:
+                        for file in batch.files:
+                            account.leave(day.state[file.key])
+                    account.count()
+                    yield _Begun(account, day.unchanged)
+                else:
+                    yield _Begun(account, None)
+                    yield from _joined(self._rows(day, some, account))
                 yield None
 
     def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
@@ -166,7 +179,7 @@ class BronzeIngest:
         account.close()
 
     def _settle(
-        self, results: Iterable[Read], account: Account, state: dict[str, Any], stored: StoredRows
+        self, results: Iterable[Read], account: Account, state: Mapping[str, Any], stored: StoredRows
     ) -> Iterator[pa.Table]:
         """Rows of a batch of files, which are kept and entered in the ledger behind them."""
         used: dict[str, FetchedFile] = {}
@@ -187,25 +200,40 @@ class BronzeIngest:
             account.counts.files += 1
             account.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
 
-    def _list(self, keys: Sequence[str], states: dict[str, dict[str, Any]]) -> dict[str, list[ArchiveFile]]:
-        if not keys:
-            return {}
+    def _listed(
+        self, days: dict[str, list[tuple[str, list[ArchiveFile]]]], states: _States, arrivals: Arrivals
+    ) -> Iterator[tuple[str, list[ArchiveFile]]]:
+        """The files of the first of the days, by symbol; those of the others are put there meanwhile."""
         available = self.source.symbols(self.feed)
         for name in self.symbols.unknown(available):
             log.warning("%s: no symbol matches %r in the archive", self.feed.name, name)
-        known = {key: {row["symbol"] for row in state.values()} for key, state in states.items()}
+        known = {key: {row["symbol"] for row in states[key].values()} for key in days}
         wanted = set(self.symbols.select(available))
         asked = wanted | (set(available) & set().union(*known.values()))
-        listed: dict[str, list[ArchiveFile]] = {key: [] for key in keys}
-        spans = [parse_partition(key, self.feed.cadence) for key in keys]
+        spans = [parse_partition(key, self.feed.cadence) for key in days]
         first, end = min(span[0] for span in spans), max(span[1] for span in spans)
-        for file in self.source.files(self.feed, sorted(asked), first, end):
-            if file.period in listed and (file.symbol in wanted or file.symbol in known[file.period]):
-                listed[file.period].append(file)
-        return listed
+        now, *_ = days
+
+        def is_asked_for(file: ArchiveFile) -> bool:
+            return file.period in days and (file.symbol in wanted or file.symbol in known[file.period])
+
+        def is_early(file: ArchiveFile) -> bool:
+            if file.period != now or not is_asked_for(file):
+                return False
+            # What is as it was may be in the raw layer.
+            return problem_of(file, states[now].get(file.key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
+
+        for symbol, files in arrivals.listed(self.feed, sorted(asked), first, end, is_early):
+            of_now: list[ArchiveFile] = []
+            for period, some in groupby(filter(is_asked_for, files), key=lambda file: file.period):
+                if period == now:
+                    of_now.extend(some)
+                else:
+                    days[period].append((symbol, [*some]))
+            yield symbol, of_now
 
 
-def _reject(result: RejectedFile, account: Account, state: dict[str, Any], stored: StoredRows) -> Iterator[pa.Table]:
+def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], stored: StoredRows) -> Iterator[pa.Table]:
     file = result.file
     account.reject_file(result)
     before = state.get(file.key)

@@ -11,10 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from crypto_lakehouse.archive.model import ArchiveFile
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.origin import StoredPartition
-from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.schemas import Schema, bronze_schema
 
 CODE_VERSIONS = {"bronze": "1", "silver": "1", "gold": "3", "compacted": "1"}
@@ -56,23 +54,6 @@ def bronze_made_from(feed: Feed, ledger: Iterable[Row]) -> str:
     return sources_fingerprint("bronze", bronze_schema(feed), [f"{key} {sha256}" for key, sha256 in files])
 
 
-def settled_files(
-    feed: Feed, listed: Sequence[ArchiveFile], ledger: Mapping[str, Row], stored: StoredPartition | None
-) -> set[str] | None:
-    """Keys of the listed files that need not be had again: what there is of each is in the ``stored`` partition, or
-    in the quarantine for good.
-
-    None, if the partition is not made of just what the ledger says, by this version of the code.
-    """
-    if made_from(stored) != bronze_made_from(feed, ledger.values()):
-        return None
-    return {file.key for file in listed if problem_of(file, ledger.get(file.key)) in (None, Problem.QUARANTINED)}
-
-
-def nothing_new(listed: Sequence[ArchiveFile], ledger: Mapping[str, Row], settled: set[str] | None) -> bool:
-    """Whether a bronze partition, and what is recorded of it, is what it would be made to be now."""
-    if settled is None or len(settled) < len(listed):
-        return False
-    if not listed and not any(row["status"] == "no_file" for row in ledger.values()):
-        return False
-    return all(row["key"] in settled for row in ledger.values() if row["status"] == "ingested")
+def is_made_of(feed: Feed, ledger: Mapping[str, Row], stored: StoredPartition | None) -> bool:
+    """Whether a stored bronze partition is made of just what the ledger says, by this version of the code."""
+    return made_from(stored) == bronze_made_from(feed, ledger.values())

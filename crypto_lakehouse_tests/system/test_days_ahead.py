@@ -105,7 +105,8 @@ def test_what_was_read_makes_room_in_memory(
     monkeypatch.setattr(arrivals, "_FETCHED_AT_ONCE", 1)
     raw, folder = RawStore(store, "binance", keep=False), tmp_path / "folder"
     folder.mkdir()
-    with closing(arrivals.Arrivals(source, raw, folder, [(file, None) for file in files])) as coming:
+    with closing(arrivals.Arrivals(source, raw, folder)) as coming:
+        coming.want((file, None) for file in files)
         for file in files:
             got = coming.take(file)
             assert isinstance(got, FetchedFile)

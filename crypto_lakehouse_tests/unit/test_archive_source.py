@@ -8,8 +8,9 @@ import hashlib
 import resource
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,14 @@ from crypto_lakehouse.archive.download import (
 )
 from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.listing import MalformedAnswerError, parse_page
-from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
+from crypto_lakehouse.archive.model import (
+    ArchiveError,
+    ArchiveFile,
+    ArchiveSource,
+    FetchedFile,
+    ListedSymbol,
+    RejectedFile,
+)
 from crypto_lakehouse.catalog import feed
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -456,6 +464,77 @@ def test_what_does_not_fit_its_checksum_is_not_held(server: Server, tmp_path: Pa
     assert isinstance(result, RejectedFile)
     assert result.reason == "checksum_mismatch"
     assert hold.take(1000)
+
+
+# --- both at once
+
+
+async def as_usual(_: web.Request) -> None:
+    """No fault."""
+
+
+def listed_and_fetched(
+    of: Callable[..., Iterator[ListedSymbol | FetchedFile | RejectedFile]], directory: Path, symbols: Sequence[str]
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Keys by symbol, and those of files that came; wanted are those of 2024-01-02."""
+    directory.mkdir()
+    span = date(2024, 1, 1), date(2024, 1, 4)
+    come = list(of(SPOT_1M, symbols, *span, lambda file: file.period == "2024-01-02", directory, None))
+    by_symbol = {one.symbol: [file.key for file in one.files] for one in come if isinstance(one, ListedSymbol)}
+    fetched = {one.file.key for one in come if isinstance(one, FetchedFile)}
+    assert len(come) == len(by_symbol) + len(fetched)
+    return by_symbol, fetched
+
+
+@pytest.mark.requirement("F2.1", "P4")
+def test_listing_and_fetching_at_once_is_one_after_the_other(server: Server, tmp_path: Path) -> None:
+    keys = [
+        f"data/spot/daily/klines/{symbol}/1m/{symbol}-1m-2024-01-0{day}.zip"
+        for symbol in ("BTCUSDT", "ETHUSDT")
+        for day in range(1, 5)
+    ]
+    for key in keys:
+        server.put(key)
+    both = source(server)
+    symbols = ["ETHUSDT", "NONE", "BTCUSDT"]
+    at_once = listed_and_fetched(both.list_and_fetch, tmp_path / "at once", symbols)
+    in_turn = listed_and_fetched(partial(ArchiveSource.list_and_fetch, both), tmp_path / "in turn", symbols)
+    assert at_once == in_turn
+    by_symbol, fetched = at_once
+    assert by_symbol == {"BTCUSDT": keys[:3], "ETHUSDT": keys[4:7], "NONE": []}
+    assert fetched == {keys[1], keys[5]}
+
+
+@pytest.mark.requirement("P4")
+def test_files_are_fetched_while_others_are_listed(server: Server, tmp_path: Path) -> None:
+    file = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-02.zip")
+
+    async def when_the_file_was_asked_for(_: web.Request) -> None:
+        async with asyncio.timeout(30):
+            while not server.hits[file.key]:
+                await asyncio.sleep(0.01)
+
+    server.faults[BUCKET] = [as_usual, when_the_file_was_asked_for]
+    by_symbol, fetched = listed_and_fetched(
+        source(server, concurrency=1).list_and_fetch, tmp_path / "folder", ["BTCUSDT", "ETHUSDT"]
+    )
+    assert by_symbol == {"BTCUSDT": [file.key], "ETHUSDT": []}
+    assert fetched == {file.key}
+
+
+@pytest.mark.requirement("F2.1")
+def test_a_listing_that_fails_ends_the_downloads_beside_it(server: Server, tmp_path: Path) -> None:
+    file = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-02.zip")
+    server.faults[file.key] = [stop_after(10, stall=True)]
+    server.faults[BUCKET] = [as_usual, status(404)]
+    begun = source(server, attempts=1, concurrency=1).list_and_fetch
+    with pytest.raises(ArchiveError, match="cannot list ETHUSDT"):
+        listed_and_fetched(begun, tmp_path / "folder", ["BTCUSDT", "ETHUSDT"])
+    assert not [thread for thread in threading.enumerate() if thread.name == "archive-source"]
+    with pytest.raises(ArchiveError, match="no such folder"):
+        source(server).list_and_fetch(SPOT_1M, [], date(2024, 1, 1), date(2024, 1, 2), bool, tmp_path / "none")
+    with pytest.raises(ValueError, match="x"):
+        source(server).list_and_fetch(SPOT_1M, ["../x"], date(2024, 1, 1), date(2024, 1, 2), bool, tmp_path)
 
 
 # --- retries and resume

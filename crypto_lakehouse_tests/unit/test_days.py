@@ -1,0 +1,96 @@
+"""What is to be done for a day, found while its symbols are listed, is what the whole listing would tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crypto_lakehouse.archive.model import ArchiveFile
+from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
+from crypto_lakehouse.pipeline.days import Step, steps, table_order
+
+KEY = "2024-03-05"
+WHEN = datetime(2024, 3, 6, tzinfo=UTC)
+STORED = StoredPartition(PartitionInfo(1, 1, 1, None, None, "here"), Origin("made"), WHEN)
+SYMBOLS = ("A", "B", "C", "D")
+
+
+def file(symbol: str, number: int, etag: str = "e") -> ArchiveFile:
+    return ArchiveFile(f"{symbol}/{symbol}-{number}.zip", symbol, KEY, 10, etag, WHEN)
+
+
+def row(of: ArchiveFile, status: str) -> dict[str, Any]:
+    facts = {name: getattr(of, name) for name in ("key", "symbol", "period", "size", "etag", "last_modified")}
+    return {**facts, "status": status, "sha256": "0" * 64}
+
+
+def whole(
+    state: Mapping[str, Any], stored: StoredPartition | None, is_made: bool, listed: list[ArchiveFile]
+) -> tuple[bool, list[tuple[str, str]]]:
+    """Whether nothing is new, and each file with what it is, from everything at once."""
+    kinds = {}
+    for one in listed:
+        known = state.get(one.key)
+        same = known is not None and known["etag"] == one.etag
+        lasting = known is not None and known["status"] in ("ingested", "quarantined")
+        kinds[one.key] = "settled" if is_made and same and lasting else "new"
+    gone = {key for key, known in state.items() if known["status"] == "ingested" and key not in kinds}
+    kinds |= dict.fromkeys(gone, "gone")
+    told = bool(kinds) or any(known["status"] == "no_file" for known in state.values())
+    unchanged = stored is not None and is_made and told and set(kinds.values()) <= {"settled"}
+    return unchanged, sorted(kinds.items())
+
+
+def kind(step: Step) -> str:
+    if step.gone:
+        assert step.gone.file == step.file
+        assert step.gone.reason == "no_longer_listed"
+        return "gone"
+    return "settled" if step.is_settled else "new"
+
+
+@pytest.mark.requirement("D6", "P3")
+@given(data=st.data())
+def test_files_symbol_by_symbol_say_what_the_whole_says(data: st.DataObject) -> None:
+    files = [file(symbol, number) for symbol in SYMBOLS for number in range(2)]
+    statuses = st.sampled_from([None, "ingested", "quarantined", "failed"])
+    known = {one.key: row(one, status) for one in files if (status := data.draw(statuses, one.key))}
+    if not known and data.draw(st.booleans(), "no file"):
+        known = {"none": row(ArchiveFile("none", "", KEY, 0, "", WHEN), "no_file")}
+    versions = st.sampled_from([None, "e", "e", "other"])
+    listed = [
+        file(one.symbol, int(one.key[-5]), etag) for one in files if (etag := data.draw(versions, f"listed {one.key}"))
+    ]
+    asked = sorted({one.symbol for one in listed} | set(data.draw(st.sets(st.sampled_from(SYMBOLS)), "asked")))
+    is_made = data.draw(st.booleans(), "is made")
+    stored = STORED if is_made else data.draw(st.sampled_from([None, STORED]), "stored")
+    by_symbol = [(symbol, [one for one in listed if one.symbol == symbol]) for symbol in asked]
+
+    begin, *found = steps(KEY, known, stored, is_made, iter(by_symbol))
+    unchanged, kinds = whole(known, stored, is_made, listed)
+    assert begin.file is None
+    assert all(step.day is begin.day for step in found)
+    assert (begin.day.key, begin.day.unchanged) == (KEY, STORED if unchanged else None)
+    assert [(step.file.key, kind(step)) for step in found if step.file] == kinds
+    assert kinds == sorted(kinds, key=lambda one: table_order(next(f for f in files if f.key == one[0])))
+
+
+@pytest.mark.requirement("P3")
+def test_a_new_file_is_known_before_the_symbols_behind_it_are_listed() -> None:
+    asked: list[str] = []
+
+    def listed() -> Iterator[tuple[str, list[ArchiveFile]]]:
+        for symbol in SYMBOLS:
+            asked.append(symbol)
+            yield symbol, [file(symbol, 0)]
+
+    settled = row(file("A", 0), "ingested")
+    coming = steps(KEY, {settled["key"]: settled}, STORED, True, listed())
+    assert next(coming).day.unchanged is None
+    assert [kind(next(coming)) for _ in range(2)] == ["settled", "new"]
+    assert asked == ["A", "B"]
