@@ -56,12 +56,6 @@ class LatencyProxy:
         self._process.join()
 
     @property
-    def pid(self) -> int:
-        """Of its process."""
-        assert self._process.pid is not None
-        return self._process.pid
-
-    @property
     def requests(self) -> int:
         """HTTP requests that clients have sent."""
         return int(self._requests.value)

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,16 +56,6 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_
             if number >= warm_up:
                 seconds[name].append(time.perf_counter() - begun)
     return {name: statistics.median(times) for name, times in seconds.items()}
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time of running processes, user and system."""
-    ticks = 0
-    for pid in pids:
-        # Behind the name, which may hold anything: fields 14 and 15 of proc_pid_stat(5).
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def peak_mib(module: str, *arguments: str) -> float:

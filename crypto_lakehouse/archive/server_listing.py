@@ -82,9 +82,11 @@ class Folder:
     def page(self, prefix: str, delimiter: str, marker: str, max_keys: int) -> Page:
         """One page, as S3 ListObjects V1 cuts it; ``delimiter`` is ``/`` or empty."""
         page = Page(prefix, delimiter, marker, max_keys)
-        if not max_keys:
+        # All keys with the prefix lie there: its siblings, which may be thousands of symbols, are not looked at.
+        base = prefix[: prefix.rfind("/") + 1]
+        if not max_keys or not self._is_folder(base):
             return page
-        for name in self._names("", prefix, marker, bool(delimiter)):
+        for name in self._names(base, prefix, marker, bool(delimiter)):
             if len(page.contents) + len(page.common_prefixes) == max_keys:
                 page.truncated = True
                 break
@@ -96,6 +98,12 @@ class Folder:
                 continue
             page.last = name
         return page
+
+    def _is_folder(self, base: str) -> bool:
+        """Whether there is such a folder, ``""`` or with a slash at its end, behind no link."""
+        names = base.split("/")[:-1]
+        path = self.root.joinpath(*names)
+        return all(_visible(name) for name in names) and path.is_dir() and path.resolve() == path
 
     def _entry(self, key: str) -> Entry | None:
         """The entry of a key of ``_names``, which goes through no link; only a file that changed is opened."""

@@ -71,6 +71,17 @@ def prefixes(root: ElementTree.Element) -> list[str]:
     return [e.text or "" for e in root.findall(f"{NS}CommonPrefixes/{NS}Prefix")]
 
 
+@pytest.mark.parametrize(
+    "prefix", ["data/link/", "data/link/s", "../", "data/../data/", "data//", "data/.hidden/", "none/"]
+)
+def test_listing_of_what_is_no_folder_of_the_archive_is_empty(server: ArchiveServer, root: Path, prefix: str) -> None:
+    (root / "data/.hidden").mkdir()
+    (root / "data/.hidden/z.txt").write_text("hidden")
+    for delimiter in ("", "/"):
+        found = page(server, prefix=prefix, delimiter=delimiter)
+        assert (keys(found), prefixes(found)) == ([], [])
+
+
 @pytest.mark.parametrize("base", ["/listing", "/"])
 def test_listing_gives_all_keys_in_byte_order_and_nothing_else(server: ArchiveServer, base: str) -> None:
     found = page(server, base, prefix="data/")
