@@ -10,6 +10,7 @@ ingests days of an archive's folder, to measure the peak of its memory from outs
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -179,10 +180,15 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
     )
 
 
+def _peak(archive: Path, days: int) -> float:
+    """The median of three."""
+    return statistics.median(peak_mib("benchmarks.ingest", str(archive), str(days)) for _ in range(3))
+
+
 def _peaks(folder: Path) -> Iterator[Result]:
     klines_archive(folder / "many", MANY_SYMBOLS, 4)
     # Two days of silver are made side by side, so that four are compared with two.
-    one, two, four = (peak_mib("benchmarks.ingest", str(folder / "many"), str(days)) for days in (1, 2, 4))
+    one, two, four = (_peak(folder / "many", days) for days in (1, 2, 4))
     yield Result(f"ingest: peak for a day of {MANY_SYMBOLS:,} symbols", one, 1024, at_most=True, unit="MiB")
     yield Result("ingest: peak of two such days", two, 1024, at_most=True, unit="MiB")
     yield Result("ingest: peak of four such days over two", four / two, 1.1, at_most=True, detail=f"{four:,.0f} MiB")

@@ -157,7 +157,13 @@ def _tell(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float,
 
 def _unless(missing: Flags, values: Array) -> pa.Array:
     """The values, null where they are missing."""
-    return pa.array(values, mask=missing if missing.any() else None)
+    count = int(np.count_nonzero(missing))
+    made = pa.array(values)
+    if not count:
+        return made
+    # Several times as fast as a mask that Arrow makes into bits.
+    valid = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(made.type, len(made), [valid, made.buffers()[1]], count)
 
 
 def _no_bars() -> pa.Table:

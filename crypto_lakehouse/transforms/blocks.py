@@ -216,10 +216,14 @@ def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> No
             minutes += of.n_minutes[row]
             filled += of.n_filled[row]
             archived += of.n_archived[row]
-            if of.n_filled[row] < of.n_minutes[row]:
-                traded_last = of.last_minute[row]
-                if traded_first < 0:
-                    traded_first = of.first_minute[row]
+        # The first and the last block are mostly traded themselves.
+        head, tail = begin, end - 1
+        while head < end and of.n_filled[head] >= of.n_minutes[head]:
+            head += 1
+        if head < end:
+            while of.n_filled[tail] >= of.n_minutes[tail]:
+                tail -= 1
+            traded_first, traded_last = of.first_minute[head], of.last_minute[tail]
         # Mostly none: where there is, blocks without add what was lost.
         if paid[end] != paid[begin]:
             for row in range(begin, end):
