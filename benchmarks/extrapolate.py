@@ -18,9 +18,9 @@ CHUNK_DAYS = 31
 PARTITIONS = DAYS + 2_535 + 2_200
 """Dates of the three markets."""
 
-LISTINGS_PER_SECOND = 747
+LISTINGS_PER_SECOND = 1_643
 """Measured by ``benchmarks download``, one process, two cores with the server."""
-DOWNLOADS_PER_SECOND = {0: 541, 100: 433}
+DOWNLOADS_PER_SECOND = {0: 896, 100: 507}
 """Zips with their CHECKSUM a second and process by round trip in ms: measured by ``benchmarks download``."""
 CORES = (2, 16, 160)
 

@@ -102,9 +102,7 @@ def is_worth_retrying(error: Exception) -> bool:
 
 
 class _FirstAttempt(AbstractContextManager[None]):
-    """Keeps its failure, if trying again may help, to be told to stamina: to set that up for each request costs a
-    third of the time of a small one.
-    """
+    """Keeps its failure, if trying again may help, to be told to stamina, which is only set up where it is needed."""
 
     failure: Exception | None = None
 

@@ -1,7 +1,8 @@
 """Files that are held in memory on their way to a reader, as far as there is room for them.
 
-A small file that is read within seconds needs no place on disk. Finding one can take longer than all the rest: ext4
-gives no inode away that was freed in the last minutes, and looks past all of those. Asking for files is the work of
+A small file that is read within seconds needs no place on disk. Finding one can take long where many files come and go:
+ext4 gives no inode away that was freed shortly before, and looks past all of those (``recently_deleted`` in Linux's
+fs/ext4/ialloc.c). Asking for files is the work of
 ``download.py``, letting go of them that of whoever has read them.
 """
 

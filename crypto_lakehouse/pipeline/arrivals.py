@@ -16,7 +16,7 @@ from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFi
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.raw import RawStore
 
-# So many bytes of zips are there at a time, or one larger file, and so many of them in memory.
+# So many bytes of zips are fetched at a time, or one larger file; so many are in memory, what is more on disk.
 _FETCHED_AT_ONCE, _HELD = 1024**3, 64 * 1024**2
 
 

@@ -96,13 +96,6 @@ def minutes_of(times: pl.Series) -> Ints:
     return times.to_physical().to_numpy() // MINUTE_MICROSECONDS
 
 
-def run_begins(keys: Array) -> Ints:
-    """The first row of each run of equal keys; none of no rows."""
-    changed = np.ones(len(keys), bool)
-    np.not_equal(keys[1:], keys[:-1], out=changed[1:])
-    return np.flatnonzero(changed)
-
-
 def numbered(begins: Ints, count: int) -> Array:
     """The number of the run for each of ``count`` rows, from the first rows of runs."""
     made = unfilled(count, np.int32)
