@@ -31,7 +31,7 @@ from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.frames import Frame
 
-SYMBOLS, DAYS, ROUNDS = 200, 30, 7
+SYMBOLS, DAYS, ROUNDS = 200, 30, 10
 BARS = {"1h": 2.0, "5m,1h,1d": 3.5, "1h:5m": 4.0}
 """Kinds of bars made together, from one read, and how many times as fast as the legacy way they shall be.
 

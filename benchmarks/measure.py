@@ -43,11 +43,13 @@ class Result:
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_up: int = 1) -> dict[str, float]:
     """Median wall seconds of each way. Every round runs all of them once, in turn, so that a machine that becomes
-    slower meanwhile is slower for all; ``warm_up`` rounds are not counted.
+    slower meanwhile is slower for all, and every other round in the opposite order, so that none always comes behind
+    one that empties the caches. ``warm_up`` rounds are not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    in_order = list(ways.items())
     for number in range(warm_up + rounds):
-        for name, way in ways.items():
+        for name, way in in_order if number % 2 == 0 else reversed(in_order):
             gc.collect()
             # So that nobody who syncs what he writes waits for what others have written before.
             os.sync()

@@ -32,10 +32,10 @@ def test_what_became_worse_than_the_kept_figure_is_named(value: float, at_most: 
     assert regressions([Result("a", value, 1.0, at_most=at_most, guarded=False)], {"a": 2.0}) == []
 
 
-def test_ways_are_run_in_turn() -> None:
+def test_ways_are_run_in_turn_and_in_both_orders() -> None:
     order: list[str] = []
     medians = interleaved({"one": lambda: order.append("1"), "two": lambda: order.append("2")}, rounds=2)
-    assert order == ["1", "2"] * 3
+    assert order == ["1", "2", "2", "1", "1", "2"]
     assert set(medians) == {"one", "two"}
 
 
