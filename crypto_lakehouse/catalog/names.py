@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import date, timedelta
+from functools import lru_cache
 
 from crypto_lakehouse.catalog.model import Cadence
 
@@ -31,6 +32,8 @@ def parse_date(text: str) -> date:
     return date.fromisoformat(text)
 
 
+# Every listing of a table has the same days again.
+@lru_cache(maxsize=16_384)
 def parse_partition(key: str, cadence: Cadence) -> tuple[date, date]:
     """First day and the day after the last of the partition ``key``.
 

@@ -65,5 +65,6 @@ def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -
 
 
 def _overlaps(part: Part, first: datetime | None, last: datetime | None, lag: timedelta) -> bool:
-    begin, stop = (datetime.combine(day, time.min, UTC) for day in part.days)
-    return (first is None or first < stop) and (last is None or begin - lag < last)
+    begin, stop = part.days
+    begins = datetime.combine(begin, time.min, UTC)
+    return (first is None or first.date() < stop) and (last is None or begins - lag < last)
