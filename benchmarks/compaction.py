@@ -76,7 +76,7 @@ def _from_disk(folder: Path) -> Iterator[Result]:
             "days": lambda: lake.scan(TABLE, market="um", start=FIRST).filter(pl.col("symbol") == symbol).collect(),
             "one day": lambda: lake.scan(TABLE, market="um", start=day, end=day + timedelta(1)).collect(),
         },
-        # Each takes a few milliseconds, so that much else of the machine shows in one of them.
+        # Reads take milliseconds, so that whatever else the machine does shows in one of them.
         rounds=21,
     )
     told = {name: f"{1000 * value:.0f} ms" for name, value in seconds.items()}

@@ -1,10 +1,10 @@
 """Zips to bronze and silver: against the legacy way, against the best single steps, and the whole against its stages.
 
-Far from the archive downloads wait for the network, so that the whole is compared with its slowest stage alone. Beside
-it no stage waits for anything but a core, which the archive's server needs too: there the whole is compared with all
-stages side by side, none of which waits for what another one makes. The legacy way is in ``legacy_parse.py``, the
-archives in ``archives.py``. ``python -m benchmarks.ingest FOLDER DAYS``
-ingests days of an archive's folder, to measure the peak of its memory from outside.
+The whole is compared with its slowest stage alone. Beside the archive no stage waits for anything but a core, which
+the archive's server needs too: what all stages take side by side, none of which waits for what another one makes, is
+told with it. The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``.
+``python -m benchmarks.ingest FOLDER DAYS`` ingests days of an archive's folder, to measure the peak of its memory from
+outside.
 """
 
 from __future__ import annotations
@@ -170,10 +170,9 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
     seconds = interleaved({**stages, "side by side": side_by_side, "whole": whole}, rounds=5)
     taken, together = seconds.pop("whole"), seconds.pop("side by side")
     words = ", ".join(f"{name} {alone:.2f} s" for name, alone in seconds.items())
-    compared = ("slowest stage alone", max(seconds.values())) if milliseconds else ("stages side by side", together)
     return Result(
-        f"ingest: the whole over its {compared[0]}, round trips of {milliseconds} ms",
-        taken / compared[1],
+        f"ingest: the whole over its slowest stage alone, round trips of {milliseconds} ms",
+        taken / max(seconds.values()),
         1.25,
         at_most=True,
         detail=f"{len(files)} files; whole {taken:.2f} s; alone: {words}; side by side {together:.2f} s",
