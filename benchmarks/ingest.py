@@ -1,8 +1,9 @@
 """Zips to bronze and silver: against the legacy way, against the best single steps, and the whole against its stages.
 
 The whole is compared with its slowest stage alone. Beside the archive no stage waits for anything but a core, which
-the archive's server needs too: what all stages take side by side, none of which waits for what another one makes, is
-told with it. The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``.
+the archive's server needs too. So two more figures are told with it: what all stages take side by side, none of which
+waits for what another one makes; and the CPU seconds of all stages alone over the cores, which no order of the same
+work can be faster than. The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``.
 ``python -m benchmarks.ingest FOLDER DAYS`` ingests days of an archive's folder, to measure the peak of its memory from
 outside.
 """
@@ -10,6 +11,7 @@ outside.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from urllib.parse import urlsplit
 from benchmarks.archives import KLINES, FolderArchive, cli, klines_archive
 from benchmarks.latency import LatencyProxy
 from benchmarks.legacy_parse import parse_all
-from benchmarks.measure import Result, interleaved, peak_mib
+from benchmarks.measure import Result, busy_seconds, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.hold import Hold
@@ -120,7 +122,7 @@ def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
         for milliseconds in _ROUND_TRIPS:
             with ExitStack() as distance:
                 files, listing = (_behind(distance, url, milliseconds) for url in near)
-                yield _overlap(folder, days, BinanceArchive(files, listing), milliseconds)
+                yield _overlap(folder, days, BinanceArchive(files, listing), milliseconds, server.pid)
 
 
 def _behind(distance: ExitStack, url: str, milliseconds: int) -> str:
@@ -132,7 +134,7 @@ def _behind(distance: ExitStack, url: str, milliseconds: int) -> str:
     return proxy.url + parts.path
 
 
-def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, milliseconds: int) -> Result:
+def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, milliseconds: int, server: int) -> Result:
     numbers = count()
     first, end = date.fromisoformat(days[0]), date.fromisoformat(days[-1]).replace(day=DAYS + 1)
     files = source.files(KLINES, source.symbols(KLINES), first, end)
@@ -170,12 +172,16 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
     seconds = interleaved({**stages, "side by side": side_by_side, "whole": whole}, rounds=5)
     taken, together = seconds.pop("whole"), seconds.pop("side by side")
     words = ", ".join(f"{name} {alone:.2f} s" for name, alone in seconds.items())
+    busy = {name: busy_seconds(stage, server) for name, stage in stages.items()}
+    cores = os.cpu_count() or 1
+    work = ", ".join(f"{name} {spent:.2f} s" for name, spent in busy.items())
+    least = f"CPU: {work}, over {cores} cores {sum(busy.values()) / cores:.2f} s"
     return Result(
         f"ingest: the whole over its slowest stage alone, round trips of {milliseconds} ms",
         taken / max(seconds.values()),
         1.25,
         at_most=True,
-        detail=f"{len(files)} files; whole {taken:.2f} s; alone: {words}; side by side {together:.2f} s",
+        detail=f"{len(files)} files; whole {taken:.2f} s; alone: {words}; side by side {together:.2f} s; {least}",
     )
 
 

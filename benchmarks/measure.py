@@ -60,6 +60,19 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
+def busy_seconds(do: Callable[[], object], server: int) -> float:
+    """CPU seconds of this process, with its threads, and of the process ``server`` while ``do`` runs."""
+
+    def busy() -> float:
+        # Behind the name in brackets, which may hold spaces: field 14 is utime, 15 stime (man 5 proc).
+        user, system = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    before = busy()
+    do()
+    return busy() - before
+
+
 def peak_mib(module: str, *arguments: str) -> float:
     """Peak resident MiB of ``python -m module arguments`` in a process of its own, which must succeed."""
     process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)

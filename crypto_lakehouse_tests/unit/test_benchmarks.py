@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import report
-from benchmarks.measure import Result, interleaved
+from benchmarks.measure import Result, busy_seconds, interleaved
 from benchmarks.report import keep, kept_ratios, line, regressions
 
 pytestmark = pytest.mark.requirement("P8")
@@ -37,6 +39,24 @@ def test_ways_are_run_in_turn_and_in_both_orders() -> None:
     medians = interleaved({"one": lambda: order.append("1"), "two": lambda: order.append("2")}, rounds=2)
     assert order == ["1", "2", "2", "1", "1", "2"]
     assert set(medians) == {"one", "two"}
+
+
+def test_what_another_process_does_meanwhile_counts_as_busy() -> None:
+    spin = "import time; input(); any(time.process_time() > 0.5 for _ in iter(int, 1)); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        asked, answers = server.stdin, server.stdout
+
+        def ask() -> None:
+            print(file=asked, flush=True)
+            answers.readline()
+
+        # It has spent some of its half second on its start.
+        assert busy_seconds(ask, server.pid) > 0.3
+        print(file=asked, flush=True)
 
 
 def test_kept_figures_can_be_read() -> None:
