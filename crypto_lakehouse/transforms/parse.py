@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog import FieldType, FileColumn, FileFormat
 
 _ARROW = {FieldType.INT64: pa.int64(), FieldType.FLOAT64: pa.float64(), FieldType.STRING: pa.string()}
 _POLARS = {FieldType.INT64: pl.Int64, FieldType.FLOAT64: pl.Float64, FieldType.STRING: pl.String}
-BLOCK_BYTES = 8 * 1024**2
+BLOCK_BYTES = 4 * 1024**2
 """About how much text is parsed at once of files that come in chunks."""
 
 # Text that the CSV reader works on at a time; it is fastest where this fits the processor's cache.
