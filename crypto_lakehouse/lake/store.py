@@ -22,6 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 from pyarrow import NativeFile, fs
 
+from crypto_lakehouse.lake.upload import put_bytes, put_file
+
 TEMP_PREFIX = ".tmp-"
 _COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
@@ -159,10 +161,7 @@ class LakeStore:
                 draft.write_bytes(data)
             return
         with self.explained("write", path):
-            # No ``with`` here: it would close, and so publish, the object after a failed write.
-            stream = self.filesystem.open_output_stream(self.path(path))
-            stream.write(data)
-            stream.close()
+            put_bytes(self.path(path), data, self.s3_endpoint_url, self.s3_region)
 
     @contextmanager
     def publishing(self, path: str) -> Iterator[Path]:
@@ -181,7 +180,9 @@ class LakeStore:
             with self.explained("write", path):
                 self._publish(draft, path)
         finally:
-            draft.unlink(missing_ok=True)
+            # What went wrong before says more.
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
     def fetch_to(self, path: str, local: Path) -> None:
         """Copy an object to a file of this machine. Raises FileNotFoundError if there is none, LakeError otherwise."""
@@ -196,10 +197,7 @@ class LakeStore:
         if self.is_local:
             _replace(draft, Path(self.path(path)))
             return
-        with draft.open("rb") as source:
-            stream = self.filesystem.open_output_stream(self.path(path))
-            shutil.copyfileobj(source, stream, _COPIED_AT_ONCE)
-            stream.close()
+        put_file(self.path(path), draft, self.s3_endpoint_url, self.s3_region)
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; a missing folder is empty.
@@ -324,8 +322,10 @@ def _hint(error: OSError, text: str, local: bool) -> str:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "The disk is full: free space or move the lake, then run again; nothing was half written"
         return "Check that the folder exists and may be read and written by this user, then run again"
-    if "NO_SUCH_BUCKET" in text or "does not exist" in text:
-        return "Create the bucket or correct the lake's URI"
-    if any(word in text for word in ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE", "403", "Credentials")):
+    # Arrow and boto3 write the same words in capitals or not, with or without underscores.
+    told = text.replace("_", "").lower()
+    if any(word in told for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):
         return "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights of that user on the bucket"
+    if "nosuchbucket" in told or "does not exist" in told:
+        return "Create the bucket or correct the lake's URI"
     return "Check the endpoint, the region and the network, then run again"

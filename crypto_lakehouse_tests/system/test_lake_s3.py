@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -59,8 +63,8 @@ def test_partitions_are_written_listed_read_and_scanned_on_s3(store: LakeStore) 
 @pytest.mark.requirement("T5", "F3.4")
 def test_ledger_quarantine_and_raw_files_work_on_s3(store: LakeStore, tmp_path: Path) -> None:
     row = ledger_row("BTCUSDT")
-    assert record_files(store, UM_1M, "2024-01-01", [row], NOW) == 1
-    assert record_files(store, UM_1M, "2024-01-01", [row], NOW) == 0
+    state = record_files(store, UM_1M, "2024-01-01", [row], NOW)
+    assert record_files(store, UM_1M, "2024-01-01", [row], NOW) == state
     assert read_ledger(store, UM_1M)["key"].to_list() == [row["key"]]
     assert record_rejected(store, UM_1M, "2024-01-01", [reject(1)], NOW) == 1
     assert record_rejected(store, UM_1M, "2024-01-01", [reject(1)], NOW) == 0
@@ -86,6 +90,32 @@ def test_a_large_object_arrives_whole_and_can_be_replaced_and_deleted(store: Lak
     store.delete("raw/large.bin")
     store.delete("raw/large.bin")
     assert store.list("raw") == []
+
+
+# Publishes a large draft in place of a small object, and says when it begins to.
+_PUBLISH = """
+import os, sys
+from crypto_lakehouse.lake.store import LakeStore
+store = LakeStore.open(sys.argv[1], sys.argv[2])
+with store.publishing("raw/x") as draft:
+    os.truncate(draft, 512 * 1024**2)
+    print("begins", flush=True)
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.requirement("T5", "T4")
+def test_an_interrupted_upload_leaves_the_old_object_or_the_whole_new_one(store: LakeStore) -> None:
+    store.write_bytes_atomic("raw/x", b"old")
+    command = [sys.executable, "-c", _PUBLISH, store.uri, str(store.s3_endpoint_url)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begins\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+    found = store.find("raw/x")
+    assert found is not None
+    assert found.size in (len(b"old"), 512 * 1024**2)
 
 
 @pytest.mark.requirement("T5", "F1.2")
