@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -22,14 +22,16 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
 
 _STATE = ("status", "sha256", "size", "etag", "last_modified", "rows", "rejected_rows", "reason")
+_NEXT = timedelta(microseconds=1)
 Row = dict[str, Any]
 
 
-def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], now: datetime) -> int:
-    """Append the rows whose state differs from the present one; gives how many were.
+def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], now: datetime) -> dict[str, Row]:
+    """Append the rows whose state differs from the present one; gives the state with them, archive key to row.
 
     Rows are those of ``ledger.files`` for the partition ``key``; ``table``, ``first_seen`` and
-    ``ingested_at`` are filled in here. ``now`` must have a time zone. The last row of a file counts.
+    ``ingested_at`` are filled in here. ``now`` must have a time zone. The last row of a file counts. The newest row
+    is the state, so that ``ingested_at`` is just behind a known row that another clock has put into the future.
     Raises ValueError on rows that do not fit the schema, LakeError if the storage refuses.
     """
     if now.tzinfo is None:
@@ -40,14 +42,15 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
         known = state.get(row["key"])
         if known is None or any(known[name] != row.get(name) for name in _STATE):
             first_seen = known["first_seen"] if known else now
-            changed.append({**row, "table": feed.table, "first_seen": first_seen, "ingested_at": now})
+            ingested_at = max(now, known["ingested_at"] + _NEXT) if known else now
+            changed.append({**row, "table": feed.table, "first_seen": first_seen, "ingested_at": ingested_at})
     if changed:
         schema = schema_of("ledger", "files")
         # A period without files has no etag and no time: the ledger takes nulls rather than inventions.
         data = encode(conform(table_of(changed, schema), schema, nulls_allowed=True), schema)
         name = hashlib.sha256(data).hexdigest()[:32]
         store.write_bytes_atomic(f"{_dir(feed, key)}/{name}.parquet", data)
-    return len(changed)
+    return state | {row["key"]: row for row in changed}
 
 
 def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None) -> pl.DataFrame:

@@ -123,12 +123,22 @@ class Account:
             self._rejection(file, row.reason, row.detail, sha256, row.line, row.raw)
 
     def close(self) -> None:
-        """Write what is left."""
+        """All files were told: make entries and counts whole, and write the rejects that are left."""
         if not self.entries:
             self._no_file()
         self._write_rejected()
-        record_files(self._store, self.feed, self.key, self.entries, self._now)
         self.count()
+
+    def record(self) -> dict[str, dict[str, Any]]:
+        """Write the ledger rows, once the partition is stored; gives the state of its files then, by key."""
+        return record_files(self._store, self.feed, self.key, self.entries, self._now)
+
+    def lose(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Files of which the ledger told that they are stored, and that are not."""
+        detail = "two runs stored the partition at the same time, and it holds the files of the other one"
+        lost = {"status": "failed", "rows": 0, "rejected_rows": 0, "reason": "overwritten", "detail": detail}
+        entries = [{name: row[name] for name in _LEDGER_COLUMNS} | lost for row in rows]
+        record_files(self._store, self.feed, self.key, entries, self._now)
 
     def count(self) -> None:
         """Make the counts whole, where nothing is to be written."""

@@ -27,7 +27,7 @@ from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.account import Account, Counts
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.arrivals import Arrivals
@@ -36,7 +36,7 @@ from crypto_lakehouse.pipeline.days import Day, Step, steps
 from crypto_lakehouse.pipeline.reading import Read
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
-from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of
+from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of, made_from
 from crypto_lakehouse.transforms.frames import Frame
 
 log = logging.getLogger(__name__)
@@ -106,11 +106,13 @@ class BronzeIngest:
     remake: bool = False
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
-        """Yield every partition of ``keys``, in their order; take the rows of one before the next.
+        """Yield every partition of ``keys``, in their order; store one before asking for the next, and ask to the end.
 
-        A partition holds the files of the wanted symbols and of all symbols that the ledger knows for
-        it, so that a run for a few symbols never takes others away. Raises ArchiveError where the
-        archive cannot be listed or the disk is full; a single bad file never raises.
+        When the next one is asked for, the ledger is told what the one before holds: never sooner than it is stored,
+        so that what breaks off in between is made again. A partition holds the files of the wanted symbols and of all
+        symbols that the ledger knows for it, so that a run for a few symbols never takes others away. Raises
+        ArchiveError where the archive cannot be listed or the disk is full, LakeError where two runs stored a partition
+        at the same time and one of them lost files; a single bad file never raises.
         """
         with (
             tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder,
@@ -127,6 +129,7 @@ class BronzeIngest:
                 else:
                     with closing(_of_one_day(made)) as rows:
                         yield BronzePartition(key, rows, begun.account.counts, origin)
+                    self._record(begun.account)
 
     def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
         """What is to be done for the partitions; for the first one that can have files, while they are listed.
@@ -144,6 +147,23 @@ class BronzeIngest:
     @property
     def _place(self) -> tuple[str, str, str, str]:
         return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
+
+    def _record(self, account: Account) -> None:
+        """Tell the ledger what is stored. Both agree then, unless another run stored the same partition meanwhile: what
+        that lost counts as failed, so that it is seen and made again.
+        """
+        state = account.record()
+        stored = stored_partition(self.store, *self._place, account.key)
+        if stored is None or is_made_of(self.feed, state, stored):
+            return
+        own = {row["key"] for row in account.entries}
+        is_ours = made_from(stored) == bronze_made_from(self.feed, account.entries)
+        lost = [row for row in state.values() if row["status"] == "ingested" and (row["key"] in own) != is_ours]
+        account.lose(lost)
+        raise LakeError(
+            f"{self.feed.name} {account.key} was stored by two runs at the same time, and lacks {len(lost)} files of"
+            " one of them, which the ledger has as failed now: materialize it again"
+        )
 
     def _account(self, key: str) -> Account:
         return Account(self.feed, self.store, key, Counts(), self.now())
@@ -167,7 +187,7 @@ class BronzeIngest:
                 yield None
 
     def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
-        """Rows of the partition; then the ledger is written."""
+        """Rows of the partition; then its account is closed."""
         with closing(StoredRows(self.store, self.feed, day.key)) as stored:
             for batch, results in read:
                 if batch.is_settled:

@@ -242,15 +242,17 @@ def test_what_is_written_is_read_back(store: LakeStore, rows: dict[Any, Any]) ->
 @pytest.mark.requirement("F3.4")
 def test_the_ledger_is_append_only_and_a_second_run_writes_nothing(store: LakeStore) -> None:
     rows = [ledger_row("BTCUSDT"), ledger_row("ETHUSDT")]
-    assert record_files(store, UM_1M, KEY, rows, NOW) == 2
+    state = record_files(store, UM_1M, KEY, rows, NOW)
+    assert state == read_state(store, UM_1M, KEY)
+    assert sorted(row["symbol"] for row in state.values()) == ["BTCUSDT", "ETHUSDT"]
     files = store.list()
     assert files[0].path.startswith("ledger/files/exchange=binance/market=um/feed=klines_1m/date=2024-01-01/")
     later = NOW + timedelta(days=1)
-    assert record_files(store, UM_1M, KEY, rows, later) == 0
+    assert record_files(store, UM_1M, KEY, rows, later) == state
     assert store.list() == files
     changed = ledger_row("BTCUSDT", sha256="1" * 64)
-    assert record_files(store, UM_1M, KEY, [changed, rows[1]], later) == 1
-    assert record_files(store, UM_1M, KEY, rows, later + timedelta(days=1)) == 1
+    assert record_files(store, UM_1M, KEY, [changed, rows[1]], later) == read_state(store, UM_1M, KEY) != state
+    record_files(store, UM_1M, KEY, rows, later + timedelta(days=1))
     assert set(files) < set(store.list())
     state = read_state(store, UM_1M, KEY)[rows[0]["key"]]
     assert (state["sha256"], state["first_seen"], state["table"]) == ("0" * 64, NOW, "klines_1m")
@@ -261,9 +263,20 @@ def test_the_ledger_is_append_only_and_a_second_run_writes_nothing(store: LakeSt
 
 
 @pytest.mark.requirement("F3.4")
+def test_what_is_told_last_is_the_state_whatever_the_clocks_say(store: LakeStore) -> None:
+    failed = ledger_row("BTCUSDT", status="failed", sha256=None)
+    record_files(store, UM_1M, KEY, [failed], NOW + timedelta(seconds=5))
+    for number in range(3):
+        record_files(store, UM_1M, KEY, [ledger_row("BTCUSDT")], NOW + timedelta(seconds=number))
+    (row,) = read_state(store, UM_1M, KEY).values()
+    assert row["status"] == "ingested"
+    assert read_ledger(store, UM_1M).height == 2
+
+
+@pytest.mark.requirement("F3.4")
 def test_the_ledger_takes_periods_without_files_and_refuses_unknown_fields(store: LakeStore) -> None:
     none = ledger_row("", key=f"no_file/{KEY}", status="no_file", etag=None, last_modified=None, rows=0)
-    assert record_files(store, UM_1M, KEY, [none], NOW) == 1
+    assert record_files(store, UM_1M, KEY, [none], NOW).keys() == {none["key"]}
     with pytest.raises(ValueError, match="colour"):
         record_files(store, UM_1M, KEY, [ledger_row("A", colour=1)], NOW)
     with pytest.raises(ValueError, match="time zone"):
