@@ -70,7 +70,7 @@ def write_rows(
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
-    # What is there as a whole is not made meanwhile, so that no thread need encode ahead.
+    # A whole frame needs no thread that encodes ahead: nothing is made while it is written.
     frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
     seen = _Seen(schema)
     with store.publishing(path) as draft:

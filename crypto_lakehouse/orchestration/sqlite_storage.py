@@ -46,7 +46,10 @@ class _Events(SqliteEventLogStorage):
         self._db_lock = threading.RLock()  # type: ignore[assignment]
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events one by one; all of them or, after an error, none."""
+        """Store the events one by one; none of them where one is refused.
+
+        Each database has a transaction of its own: a crash between two commits leaves what the first one holds.
+        """
         with self._db_lock:
             try:
                 with ExitStack() as self._batch:

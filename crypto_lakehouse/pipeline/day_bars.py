@@ -156,9 +156,10 @@ def _closing(bars: TimeBars, key: str) -> tuple[timedelta, ...]:
 
 
 def _leads(kinds: Iterable[TimeBars]) -> dict[int, int]:
-    """The lengths of blocks that bars are made of, and how many of them are of the day before in a bar of a day's.
+    """Lengths of blocks in minutes that bars are made of, each with how many blocks of the day before the bars of a day
+    can reach into.
 
-    None of bars that are longer than a day: those would take more room than they spare.
+    Bars longer than a day count none: to keep those blocks would take more memory than it saves time.
     """
     made: dict[int, int] = {}
     for bars in kinds:

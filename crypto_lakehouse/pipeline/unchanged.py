@@ -41,7 +41,7 @@ def made_from(stored: StoredPartition | None) -> str:
 def is_current(stored: StoredPartition | None, expected: str, inputs: Iterable[StoredPartition | None]) -> bool:
     """Whether a stored partition was made from what it would be made from now, and after its stored ``inputs``.
 
-    The second is for those who go by times alone, such as sensors: nothing stays older than what it is made from.
+    The times are for those who compare nothing else, such as sensors: a partition must not be older than its inputs.
     """
     if stored is None or expected == UNKNOWN or stored.origin.made_from != expected:
         return False

@@ -56,7 +56,9 @@ class Memory:
             for place in reversed([*self._free]):
                 piece = self._free.get(place)
                 if piece is not None and count <= len(piece) <= _TOO_LARGE * count:
-                    return self._free.pop(place)
+                    # Letting go of another piece may have dropped this one meanwhile.
+                    self._free.pop(place, None)
+                    return piece
         return None
 
     def _let_go(self, piece: Bytes) -> None:
@@ -80,7 +82,8 @@ def unfilled(count: int, dtype: npt.DTypeLike = np.int64) -> Array:
 def room(kind: type[Columns], count: int) -> Columns:
     """A named tuple of arrays that are to be filled: of floats and flags where it says so, else of whole numbers."""
     types = _types(kind)
-    # Loops fill all columns at once: these must not share the few lines of a cache that a multiple of 4 KiB maps to.
+    # Loops fill all columns at once, and columns that begin at the same offset within 4 KiB push each other out of the
+    # cache: each begins 192 bytes further into a page than the one before.
     lengths = [-(-count * dtype.itemsize // _PAGE) * _PAGE + _APART for dtype in types]
     ends = np.cumsum([0, *lengths]).tolist()
     memory = _MEMORY.take(ends[-1])

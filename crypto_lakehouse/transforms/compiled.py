@@ -20,8 +20,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """The function in machine code, kept on disk for the next process where a folder for that can be written.
 
     Arithmetic is that of IEEE 754 in the order that is written, division by zero included, as NumPy's is. One such
-    function cannot call another, and takes as arguments what another module might change: what is kept on disk is
-    outdated by a change of the function's own module, and of the fields of named tuples that it takes.
+    function cannot call another, and has to take all that it needs as arguments: what is kept on disk is outdated only
+    by a change of the function's own module, and of the fields of named tuples that it takes.
     """
     made: list[Callable[..., Any]] = []
     making = Lock()

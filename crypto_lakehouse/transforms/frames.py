@@ -22,7 +22,7 @@ def coded(places: npt.NDArray[Any], names: pl.Series) -> pa.DictionaryArray:
 
 
 def together(*names: pl.Series) -> pl.Series:
-    """The names that are in one of these, ascending and each once, as they are in each of these."""
+    """All names that are in any of these, ascending and each once; so must each of these be."""
     if all(some.equals(names[0]) for some in names):
         return names[0]
     return pl.concat(names).unique().sort()

@@ -1,7 +1,7 @@
 """Minutes to blocks of some minutes each, as a loop over rows.
 
-What a block says, and how blocks are added up to longer ones, is in ``blocks.py``. The sums are those of its loop once
-more: minutes have fewer columns than blocks, and are not brought into that shape only to be added up.
+What a block says, and how blocks are added up to longer ones, is in ``blocks.py``. Its summing is repeated here on
+purpose: to bring minutes into the wider layout of blocks first would cost more than it saves.
 """
 
 from __future__ import annotations

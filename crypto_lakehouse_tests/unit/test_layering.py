@@ -15,9 +15,11 @@ ALLOWED = {
     "catalog": {"catalog"},
     "schemas": {"schemas", "catalog"},
     "transforms": {"transforms", "schemas", "catalog"},
-    "archive": {"archive", "schemas", "catalog", "environment"},
+    "archive": {"archive", "catalog"},
     # The reader computes bars of any kind by the same transforms that made the stored ones.
-    "lake": {"lake", "transforms", "schemas", "catalog", "environment"},
+    "lake": {"lake", "transforms", "schemas", "catalog"},
+    "pipeline": {"pipeline", "archive", "lake", "transforms", "schemas", "catalog"},
+    "environment": {"environment", "catalog"},
 }
 MAY_IMPORT_DAGSTER = {"orchestration", "definitions", "cli"}
 
