@@ -10,17 +10,17 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, parse_partition, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, legacy_series, without_unknown_funding
+from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, legacy_series
 
 _EXCHANGE = "binance"
 _MINUTES, _FUNDING = "klines_1m", "funding_rates"
@@ -146,8 +146,6 @@ class LegacyExport:
             inverse=self._market.inverse,
             legacy=legacy,
         ).rows
-        if self._funded and not legacy:
-            rows = without_unknown_funding(rows, [_begin(month) for month in self.months])
         return legacy_series(rows, symbol, self._market, with_funding=self._funded) if rows.height else []
 
     def _is_inside(self, day: str) -> bool:
@@ -167,8 +165,3 @@ class LegacyExport:
 
 def _bars_folder(folder: str, bars: TimeBars, offset: timedelta) -> str:
     return f"resampled_klines/{folder}/{bars.interval.name}/{offset_name(offset)}"
-
-
-def _begin(month: str) -> datetime:
-    first, _ = parse_partition(month, Cadence.MONTHLY)
-    return datetime(first.year, first.month, 1, tzinfo=UTC)

@@ -33,8 +33,8 @@ CONTINUOUS = Schema(
             "funding_rate",
             FLOAT,
             "1",
-            "Funding rate of the event in this minute, 0 without one; null on spot, and while the month's"
-            " funding rates are not in the lake.",
+            "Funding rate of the event in this minute, 0 without one; null on spot, and where the month has"
+            " no funding rate of the symbol: its file is not there or was refused, or the contract has none.",
             nullable=True,
         ),
         Column(

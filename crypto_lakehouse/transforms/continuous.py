@@ -100,7 +100,8 @@ def continuous_minutes(
     """Continuous minutes of one market from its silver.klines_1m rows ``minutes``, in any order.
 
     ``state`` is that of the end of the time before (``no_state()`` at the begin), ``funding`` the
-    silver.funding_rates rows of the time, None where they are not known. Minutes without volume are as
+    silver.funding_rates rows of the time, in whole UTC months, None where there are none: of a symbol the
+    funding of a month is known where the month has an event of it. Minutes without volume are as
     absent ones: filled with the last close, from a symbol's first traded minute on. Minutes within a gap
     are left out.
 
@@ -113,7 +114,7 @@ def continuous_minutes(
     ``inverse`` says that the market counts in contracts (0 in filled minutes, null on other markets).
 
     ``legacy`` gives what the legacy tool made: COIN-M's VWAP from contracts and coin (always the low),
-    and funding in traded minutes alone.
+    and funding in traded minutes alone, 0 where it is not known.
     """
     first, end = (0, 0) if span is None else map(minute_number, span)
     series = _Series.of(minutes, state)
@@ -123,10 +124,12 @@ def continuous_minutes(
     places = room(Places, count + int(behind.sum()))
     begins = lay_out(series.candles, breaks, before, behind, first, places)
     rows = _spread(series.ordered, places, inverse, legacy)
+    codes, known = numbered(begins[:-1], begins[-1]), None
     if funding is not None:
         _fill_funding(rows, places, begins, series.names, funding, only_traded=legacy)
+        known = np.full(len(places.time), True) if legacy else _known(places.time, codes, series.names, funding)
     untraded = series.names.gather(np.flatnonzero(series.last.time < 0)).to_list()
-    table = _table(rows, places, begins, series.names, inverse, funding is not None)
+    table = _table(rows, places, codes, series.names, inverse, known)
     return Continuous(table, _gaps(series, breaks), series.state(), untraded)
 
 
@@ -270,8 +273,29 @@ def _fill_funding(
     rows.funding_rate[row[there]], rows.has_funding[row[there]] = funding["funding_rate"].to_numpy()[near[there]], True
 
 
-def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse: bool, funded: bool) -> pa.Table:
-    codes = numbered(begins[:-1], begins[-1])
+def _known(times: Ints, codes: Array, names: pl.Series, funding: pl.DataFrame) -> Flags:
+    """Of which rows the funding is known. An event of a symbol shows that the file of its month was read: a month
+    without any may lack the file, or the contract may have no funding.
+    """
+    if not len(times):
+        return np.zeros(0, bool)
+    first, last = (int(_months(np.array([time]))[0]) for time in (times.min(), times.max()))
+    months = _months(funding["funding_hour"].to_physical().to_numpy()) - first
+    symbols = pc.index_in(funding["symbol"].to_arrow(), names.to_arrow()).fill_null(-1).to_numpy()
+    of_these = (symbols >= 0) & (months >= 0) & (months <= last - first)
+    known = np.zeros((len(names), last - first + 1), bool)
+    known[symbols[of_these], months[of_these]] = True
+    month = 0 if first == last else _months(times) - first
+    found: Flags = known[codes, month]
+    return found
+
+
+def _months(times: Ints) -> Ints:
+    """Months since 1970-01, UTC, of microseconds."""
+    return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+
+
+def _table(rows: _Rows, places: Places, codes: Array, names: pl.Series, inverse: bool, known: Flags | None) -> pa.Table:
     columns: dict[str, pa.Array] = {name: pa.array(getattr(rows, name)) for name in (*_PRICES, "vwap", *_AMOUNTS)}
     columns |= {name: pa.array(getattr(places, name)) for name in ("segment", "is_filled", "in_archive")}
     columns["symbol"] = coded(codes, names)
@@ -280,8 +304,9 @@ def _table(rows: _Rows, places: Places, begins: Ints, names: pl.Series, inverse:
     columns["has_funding"] = pa.nulls(len(codes), FLAG)
     if inverse:
         columns["contracts"] = pa.array(rows.contracts, mask=rows.contracts < 0)
-    if funded:
-        columns |= {name: pa.array(getattr(rows, name)) for name in ("funding_rate", "has_funding")}
+    if known is not None:
+        unknown = None if known.all() else ~known
+        columns |= {name: pa.array(getattr(rows, name), mask=unknown) for name in ("funding_rate", "has_funding")}
     return pa.table({name: columns[name] for name in CONTINUOUS.column_names})
 
 

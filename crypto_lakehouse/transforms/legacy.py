@@ -7,8 +7,7 @@ they go is in ``pipeline/export_legacy.py``; how minutes are filled and cut, in 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 import polars as pl
@@ -33,13 +32,6 @@ class Profile(StrEnum):
 
     LEGACY = "legacy"
     DEFAULT = "default"
-
-
-def without_unknown_funding(rows: pl.DataFrame, months: Collection[datetime]) -> pl.DataFrame:
-    """CONTINUOUS rows with null funding outside ``months`` (their begins, UTC), whose rates are not known."""
-    begins = pl.Series(sorted(months), dtype=pl.Datetime("us", "UTC"))
-    known = pl.col("open_time").dt.truncate("1mo").is_in(begins.implode())
-    return rows.with_columns(pl.when(known).then(pl.col(name)).alias(name) for name in ("funding_rate", EVENT))
 
 
 def legacy_series(

@@ -49,7 +49,7 @@ def obvious_minutes(
     rows = _with_archive(rows, minutes)
     if not inverse:
         rows = rows.with_columns(contracts=pl.lit(None, pl.Int64))
-    rows = _with_funding(rows, funding, only_traded=legacy)
+    rows = _with_funding(rows, funding, legacy)
     return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), after, untraded)
 
 
@@ -149,17 +149,23 @@ def _with_archive(rows: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.col("in_archive").fill_null(False))
 
 
-def _with_funding(rows: pl.DataFrame, funding: pl.DataFrame | None, only_traded: bool) -> pl.DataFrame:
+def _with_funding(rows: pl.DataFrame, funding: pl.DataFrame | None, legacy: bool) -> pl.DataFrame:
     if funding is None:
         return rows.with_columns(funding_rate=pl.lit(None, pl.Float64), has_funding=pl.lit(None, pl.Boolean))
     events = funding.select("symbol", pl.col("funding_hour").alias("open_time"), "funding_rate")
     joined = rows.join(events, on=["symbol", "open_time"], how="left", maintain_order="left")
     there = pl.col("funding_rate").is_not_null()
-    if only_traded:
+    if legacy:
         there = there & ~pl.col("is_filled")
-    return joined.with_columns(
+    paid = joined.with_columns(
         has_funding=there, funding_rate=pl.when(there).then(pl.col("funding_rate")).otherwise(0.0)
     )
+    if legacy:
+        return paid
+    months = events.select("symbol", pl.col("open_time").dt.truncate("1mo").alias("month"), told=True).unique()
+    paid = paid.with_columns(month=pl.col("open_time").dt.truncate("1mo"))
+    paid = paid.join(months, on=["symbol", "month"], how="left", maintain_order="left")
+    return paid.with_columns(pl.when("told").then(name).alias(name) for name in ("funding_rate", "has_funding"))
 
 
 def _gaps(traded: pl.DataFrame) -> pl.DataFrame:

@@ -54,7 +54,8 @@ def continuous(
 ) -> Series:
     """Continuous minutes by walking the clock, one symbol after the other."""
     candle = {(c["symbol"], c["open_time"]): c for c in candles}
-    rates = None if funding is None else {(f["symbol"], f["funding_hour"]): f["funding_rate"] for f in funding}
+    rates = {(f["symbol"], f["funding_hour"]): f["funding_rate"] for f in funding or ()}
+    told = {(symbol, hour.year, hour.month) for symbol, hour in rates}
     series = Series([], [], dict(state), [])
     for symbol in sorted({name for name, _ in candle} | set(state)):
         seen = sorted(time for name, time in candle if name == symbol)
@@ -85,9 +86,10 @@ def continuous(
     for row in series.rows:
         key = (row["symbol"], row["open_time"])
         row["in_archive"] = key in candle
-        paid = rates is not None and key in rates and not (legacy and row["is_filled"])
-        row["has_funding"] = None if rates is None else paid
-        row["funding_rate"] = None if rates is None else rates[key] if paid else 0.0
+        paid = key in rates and not (legacy and row["is_filled"])
+        known = (legacy and funding is not None) or (key[0], key[1].year, key[1].month) in told
+        row["has_funding"] = paid if known else None
+        row["funding_rate"] = None if not known else rates[key] if paid else 0.0
     return series
 
 
