@@ -70,6 +70,12 @@ def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: da
     return {_KEY: json.dumps(told, sort_keys=True).encode()}
 
 
+def source_of(metadata: pq.FileMetaData) -> str:
+    """The fingerprint of what a file was made from, by its own footer; empty where that does not tell."""
+    text = (metadata.metadata or {}).get(_KEY)
+    return str(json.loads(text)["made_from"]) if text else ""
+
+
 def stored_partition(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
 ) -> StoredPartition | None:

@@ -193,10 +193,22 @@ class BronzeIngest:
                 if batch.is_settled:
                     for file in batch.files:
                         account.leave(day.state[file.key])
-                        yield from stored.take(file, day.state[file.key]["sha256"])
+                        yield from self._left(file, day, stored)
                 else:
                     yield from self._settle(results, account, day.state, stored)
         account.close()
+
+    def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
+        """The rows of a settled file, which are all in the stored partition."""
+        row, count = day.state[file.key], 0
+        for rows in stored.take(file, row["sha256"]):
+            count += rows.num_rows
+            yield rows
+        if row["status"] == "ingested" and count != row["rows"]:
+            raise LakeError(
+                f"{self.feed.name} {day.key} holds {count} rows of {file.key} where the ledger has {row['rows']}:"
+                " another run stores it at the same time; materialize it again"
+            )
 
     def _settle(
         self, results: Iterable[Read], account: Account, state: Mapping[str, Any], stored: StoredRows

@@ -108,7 +108,7 @@ class DayBars:
                 made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
         return made
 
-    def _day(self, rows: pa.Table) -> _Day:
+    def _day(self, rows: pa.Table, _source: str) -> _Day:
         blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
         return _Day(blocks, rows if self._needs_rows else None)
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -40,6 +40,8 @@ MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
 # What continuous minutes are made from.
 _COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
+# What a day's states tell of the rule that made them.
+_RULE = "gap_rule"
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
 
@@ -78,8 +80,8 @@ class ContinuousMinutes:
     def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
         self._store, self._market, self._rule, self._remake = store, market, rule, remake
         self._place = (market.exchange, market.name)
-        # The funding rates read last, because days of a month share them.
-        self._rates: tuple[str, datetime, pl.DataFrame] | None = None
+        # The funding rates read last, because days of a month share them: month, time, fingerprint, and rows.
+        self._rates: tuple[str, datetime, str, pl.DataFrame] | None = None
 
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
         """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
@@ -134,7 +136,8 @@ class ContinuousMinutes:
         """The day as it is stored, if it is as it would be made from this state."""
         if self._remake:
             return None
-        expected, inputs = self._made_from(key, fingerprint(state)), self._inputs(key)
+        inputs = self._inputs(key)
+        expected = self._made_from(fingerprint(state), *map(made_from, inputs))
         stored = {}
         for table, origin in expected.items():
             found = stored_partition(self._store, "gold", table, *self._place, key)
@@ -147,9 +150,11 @@ class ContinuousMinutes:
             key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
         )
 
-    def _made_from(self, key: str, prior: str) -> dict[str, str]:
-        """The fingerprint of each table's partition, made from the state with the fingerprint ``prior``."""
-        inputs = [repr(self._rule), prior, *map(made_from, self._inputs(key))]
+    def _made_from(self, prior: str, *sources: str) -> dict[str, str]:
+        """The fingerprint of each table's partition, made from the state with the fingerprint ``prior`` and from
+        partitions with these.
+        """
+        inputs = [repr(self._rule), prior, *sources]
         return {table: sources_fingerprint("gold", schema_of("gold", table), inputs) for table in TABLES}
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
@@ -160,12 +165,13 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[pa.Table]) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, str]]) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
+        (rows, source), funding = minutes.take(key), self._funding(key)
         made = continuous_minutes(
-            minutes.take(key),
-            self._funding(key),
+            rows,
+            None if funding is None else funding[1],
             state.select(STATE_COLUMNS),
             day_span(key),
             self._rule,
@@ -178,10 +184,9 @@ class ContinuousMinutes:
             "gaps": made.gaps.height,
             "untraded_symbols": made.untraded,
         }
-        origins = {
-            table: Origin(sources, facts if table == CONTINUOUS else {})
-            for table, sources in self._made_from(key, prior).items()
-        }
+        told: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: repr(self._rule)}}
+        sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]))
+        origins = {table: Origin(one, told.get(table, {})) for table, one in sources.items()}
         return MinutesPartition(key, made.table, made.gaps, states, origins)
 
     def _state_before(self, key: str) -> pl.DataFrame:
@@ -189,9 +194,16 @@ class ContinuousMinutes:
         stored = {k: at for k, (_, at) in list_keys(self._store, "gold", STATES, *self._place).items()}
         # A day whose state is missing or older than its silver, and all days behind it, are read again.
         behind = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
-        known = [k for k in silver if not behind or k < behind[0]]
-        state = self._stored(max(known)) if known else no_state()
-        return self._roll(state, sorted(k for k in silver if k not in known))
+        known = sorted(k for k in silver if not behind or k < behind[0])
+        # One that was made by another rule tells nothing; by this one, those before it were as well.
+        while known and not self._is_by_this_rule(known[-1]):
+            known.pop()
+        state = self._stored(known[-1]) if known else no_state()
+        return self._roll(state, sorted(silver.keys() - set(known)))
+
+    def _is_by_this_rule(self, key: str) -> bool:
+        stored = stored_partition(self._store, "gold", STATES, *self._place, key)
+        return stored is not None and stored.origin.facts.get(_RULE) == repr(self._rule)
 
     def _roll(self, state: pl.DataFrame, days: Sequence[str]) -> pl.DataFrame:
         for day in days:
@@ -199,8 +211,8 @@ class ContinuousMinutes:
             state = next_state(rows, state, self._rule)
         return state
 
-    def _minutes(self) -> Minutes[pa.Table]:
-        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows: rows)
+    def _minutes(self) -> Minutes[tuple[pa.Table, str]]:
+        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, source: (rows, source))
 
     def _silver(self) -> dict[str, datetime]:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
@@ -208,14 +220,18 @@ class ContinuousMinutes:
     def _stored(self, key: str) -> pl.DataFrame:
         return read_partition(self._store, "gold", STATES, *self._place, key).select(STATE_COLUMNS)
 
-    def _funding(self, key: str) -> pl.DataFrame | None:
+    def _funding(self, key: str) -> tuple[str, pl.DataFrame] | None:
+        """The funding rates of the day's month, behind the fingerprint of what they were made from."""
         month = _month(key)
         modified = find_keys(self._store, "silver", FUNDING, *self._place, [month]).get(month)
         if modified is None:
             return None
         if self._rates is None or self._rates[:2] != (month, modified):
-            self._rates = month, modified, read_partition(self._store, "silver", FUNDING, *self._place, month)
-        return self._rates[2]
+            place = ("silver", FUNDING, *self._place, month)
+            # The fingerprint first: rows that are newer than it are made again.
+            source = made_from(stored_partition(self._store, *place))
+            self._rates = month, modified, source, read_partition(self._store, *place)
+        return self._rates[2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +249,7 @@ def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str])
     there = list_keys(store, "gold", CONTINUOUS, *place)
     minutes: dict[str, StoredPartition | None] = {}
     for key in keys:
-        day = date.fromisoformat(key)
-        days = [k for k in partition_keys(day - back, day + timedelta(days=1), Cadence.DAILY) if k in there]
+        days = [k for k in _minutes_of(key, back) if k in there]
         for one in days:
             if one not in minutes:
                 minutes[one] = stored_partition(store, "gold", CONTINUOUS, *place, one)
@@ -251,11 +266,17 @@ def overtaken_bars(store: LakeStore, market: Market, bars: Bars, after: str) -> 
     back = closing_lag(bars)
     found = []
     for key, (_, made) in list_keys(store, "gold", bars.table, *place).items():
-        day = date.fromisoformat(key)
-        inputs = partition_keys(day - back, day + timedelta(days=1), Cadence.DAILY)
+        inputs = _minutes_of(key, back)
         if key > after and key in minutes and any(minutes[k] > made for k in inputs if k in minutes):
             found.append(key)
     return sorted(found)
+
+
+def _minutes_of(key: str, back: timedelta) -> list[str]:
+    """The days of minutes that bars of a day can be made from, which begin up to ``back`` before it."""
+    first, end = day_span(key)
+    # A date would swallow hours.
+    return partition_keys((first - back).date(), end.date(), Cadence.DAILY)
 
 
 def day_span(key: str) -> tuple[datetime, datetime]:

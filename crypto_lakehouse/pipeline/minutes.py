@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.origin import source_of
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.side_by_side import THREADS
@@ -21,7 +22,9 @@ Made = TypeVar("Made")
 
 
 class Minutes(Generic[Made]):
-    """What ``make`` makes of days of one table of a market, whose symbols are a dictionary. To be closed."""
+    """What ``make`` makes of days of one table of a market, whose symbols are a dictionary, and of the fingerprint of
+    what each was made from: that of the very file that is read, which may be replaced meanwhile. To be closed.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,7 @@ class Minutes(Generic[Made]):
         table: str,
         place: tuple[str, str],
         columns: Sequence[str],
-        make: Callable[[pa.Table], Made],
+        make: Callable[[pa.Table, str], Made],
     ) -> None:
         self._store, self._layer, self._table, self._place = store, layer, table, place
         self._columns, self._make = list(columns), make
@@ -56,4 +59,5 @@ class Minutes(Generic[Made]):
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread a day takes less time in all than many threads a day.
             rows = parquet.read(columns=self._columns, use_threads=False)
-        return self._make(rows)
+            source = source_of(parquet.metadata)
+        return self._make(rows, source)

@@ -142,6 +142,8 @@ class TradeIds:
     def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
         if not partition_exists(self._store, "silver", *self._place, key):
             raise lacking("silver", self._feed.table, self._feed.market, key)
+        # Told before the rows are read: what replaces them meanwhile has another fingerprint then, and is seen.
+        sources = self._made_from(self._inputs(key))
         summaries, missing, repeated, reached = [], [], [], before
         for rows in self._batches(key):
             summaries.append(id_summary(rows))
@@ -153,7 +155,6 @@ class TradeIds:
             merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
         )
         facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "repeated_ids")}
-        sources = self._made_from(self._inputs(key))
         origins = {name: Origin(sources[name], told) for name, told in zip(sources, (facts, {}), strict=True)}
         return IdsPartition(key, continuity, ranges, origins)
 
