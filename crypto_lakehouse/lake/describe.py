@@ -139,7 +139,7 @@ def describe_frame(layer: str, table: str) -> pl.DataFrame:
     """Columns of a table in order: name, Arrow type, unit, whether it is of the primary key, whether it may
     be null, and what it means.
 
-    The last rows are the columns that are in the path of a file, not in it.
+    The last rows are the columns that are taken from the path of a file.
     """
     closing = ", on which the bar closed" if layer == "gold" and bars_of_table(table) else ""
     from_path = {
@@ -149,8 +149,13 @@ def describe_frame(layer: str, table: str) -> pl.DataFrame:
         "month": ("string", "YYYY-MM", "UTC month of the partition, from the path."),
     }
     of = schema_of(layer, table)
-    rows = [(c.name, str(c.type), c.unit, c.name in of.primary_key, c.nullable, c.doc) for c in of.columns]
-    for name in path_columns(layer, table):
+    in_path = path_columns(layer, table)
+    rows = [
+        (c.name, str(c.type), c.unit, c.name in of.primary_key, c.nullable, c.doc)
+        for c in of.columns
+        if c.name not in in_path
+    ]
+    for name in in_path:
         kind, unit, doc = from_path[name]
         rows.append((name, kind, unit, False, False, doc))
     schema = {

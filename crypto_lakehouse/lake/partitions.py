@@ -207,8 +207,13 @@ def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame
 def scan_hive(
     store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
 ) -> pl.LazyFrame:
-    """Lazy rows of Parquet objects that exist, with the named ``name=value`` parts of their paths as columns."""
-    columns = dict(pl.DataFrame(schema.arrow.empty_table()).schema)
+    """Lazy rows of Parquet objects that exist, with the named ``name=value`` parts of their paths as columns.
+
+    A column of the files that is called like one of the paths gives way to it, as in all engines.
+    """
+    columns = {
+        name: kind for name, kind in pl.DataFrame(schema.arrow.empty_table()).schema.items() if name not in from_path
+    }
     if not paths:
         return pl.LazyFrame(schema={**columns, **from_path})
     uris = [store.polars_uri(path) for path in paths]

@@ -221,6 +221,19 @@ def test_bronze_range_means_partitions_and_monthly_tables_have_month(lake: Lakeh
     assert lake.sql("SELECT month FROM silver.funding_rates", format="polars").rows() == [("2024-01",)]
 
 
+@pytest.mark.requirement("F6.2", "F6.4")
+def test_a_date_in_the_files_gives_way_to_the_date_of_the_partition(lake: Lakehouse, root: Path) -> None:
+    # Option summaries say their day in each row, too.
+    row = {"symbol": ["BTC-1"], "date": ["2024-01-02"], "hour": [3]}
+    empty = pl.DataFrame(schema_of("bronze", "option_summaries").arrow.empty_table())
+    rows = pl.concat([empty, pl.DataFrame(row)], how="diagonal")
+    put(rows, part_path(root, "option", "2024-01-02", "bronze/option_summaries"))
+    frame = lake.read("bronze.option_summaries", format="polars")
+    assert frame.columns == [*schema_of("bronze", "option_summaries").column_names, "exchange", "market"]
+    assert frame.select("symbol", "date", "hour").rows() == [("BTC-1", DAYS[1], 3)]
+    assert lake.describe("bronze.option_summaries").filter(column="date")["type"].to_list() == ["date32[day]"]
+
+
 @pytest.mark.requirement("F6.2", "F6.3")
 def test_logs_of_daily_and_monthly_feeds_are_one_table(lake: Lakehouse, root: Path) -> None:
     empty = pl.DataFrame(schema_of("ledger", "files").arrow.empty_table())
