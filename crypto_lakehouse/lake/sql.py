@@ -7,6 +7,7 @@ a view does not know whether a query asks for a symbol or for a day, which would
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow.dataset as pads
 
 from crypto_lakehouse.lake.describe import Part, is_table, list_parts, path_columns
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import LAYERS, schema_of
+from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
@@ -71,19 +72,38 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str) -> None:
+    """Make the view: all columns of the table, null where the files of a market lack one."""
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
-    full = pa.schema([*schema_of(layer, table).arrow, *(pa.field(n, kind) for n, kind in hive.items())])
-    columns = ", ".join(f'"{name}"' for name in full.names)
+    full = _arrow(schema_of(layer, table), hive)
     parts = list_parts(store, layer, table)
-    if parts and store.is_local:
-        # The logs of daily and monthly feeds lie in one table; one read takes one shape of path.
-        groups = [[p for p in parts if p.column == column] for column in sorted({p.column for p in parts})]
-        source = " UNION ALL ".join(f"SELECT {columns} FROM {_read_parquet(store, g)}" for g in groups)
-    else:
-        name = f"{layer}__{table}"
-        connection.register(name, _dataset(store, parts, full, hive) if parts else full.empty_table())
-        source = f"SELECT {columns} FROM {name}"
-    connection.execute(f"CREATE VIEW {layer}.{table} AS {source}")
+    there = {
+        place: tuple(_arrow(slice_schema(layer, table, *place), hive).names)
+        for place in {(part.exchange, part.market) for part in parts}
+    }
+    # Files of a market may lack columns, and the logs of daily and monthly feeds lie in one table: one read takes
+    # one shape of files and of paths.
+    shapes: dict[tuple[str, tuple[str, ...]], list[Part]] = defaultdict(list)
+    for part in parts:
+        shapes[part.column, there[part.exchange, part.market]].append(part)
+    name = f"{layer}__{table}"
+    # No rows, but the names, order and types of all columns.
+    connection.register(name, full.empty_table())
+    reads = [f"FROM {name}"]
+    for number, ((_, names), alike) in enumerate(shapes.items()):
+        columns = ", ".join(f'"{column}"' for column in names)
+        if store.is_local:
+            source = _read_parquet(store, alike)
+        else:
+            source = f"{name}__{number}"
+            connection.register(source, _dataset(store, alike, full, hive))
+        reads.append(f"SELECT {columns} FROM {source}")
+    connection.execute(f"CREATE VIEW {layer}.{table} AS {' UNION ALL BY NAME '.join(reads)}")
+
+
+def _arrow(schema: Schema, hive: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Columns that a reader sees: of the files those that no path tells, then those of paths."""
+    in_files = [field for field in schema.arrow if field.name not in hive]
+    return pa.schema([*in_files, *(pa.field(name, kind) for name, kind in hive.items())])
 
 
 def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping[str, pa.DataType]) -> Any:

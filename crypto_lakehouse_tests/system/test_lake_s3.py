@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.lake.ledger import read_ledger, record_files
 from crypto_lakehouse.lake.partitions import (
@@ -27,6 +28,7 @@ from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse_tests.unit.test_lake_write import klines, ledger_row, reject
+from crypto_lakehouse_tests.unit.test_read import has_one_row_per_market, store_a_row
 
 SLICE = ("silver", "klines_1m", "binance", "um")
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
@@ -144,3 +146,12 @@ def test_a_missing_bucket_is_named_and_never_reads_as_empty(store: LakeStore) ->
     for action in (other.list, lambda: other.exists("raw/x"), lambda: other.read_bytes("raw/x")):
         with pytest.raises(LakeError, match=r"no-such-bucket.*Create the bucket"):
             action()
+
+
+@pytest.mark.requirement("T5", "F6.3")
+def test_sql_sees_markets_that_differ_in_columns_on_s3(store: LakeStore) -> None:
+    lake = Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url)
+    for markets in (["um"], ["um", "spot"]):
+        for table in ("agg_trades", "trades"):
+            store_a_row(store, "bronze", table, markets[-1])
+            assert has_one_row_per_market(lake, "bronze", table, markets)

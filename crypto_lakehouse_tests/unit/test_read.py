@@ -13,9 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.catalog import Cadence, feeds
+from crypto_lakehouse.lake.describe import path_columns
+from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas import cadence_of, schema_of, slice_schema, table_names
 
 DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]
 
@@ -44,6 +47,28 @@ def put(frame: pl.DataFrame, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(path)
     return path
+
+
+def store_a_row(store: LakeStore, layer: str, table: str, market: str) -> None:
+    """A partition with a value in each column that the files of the market have."""
+    values = {"int64": 7, "double": 1.5, "string": market, "bool": True, "date32[day]": DAYS[0]}
+    row = {
+        column.name: [values.get(str(column.type), datetime(2024, 1, 1, 12, tzinfo=UTC))]
+        for column in slice_schema(layer, table, "binance", market).columns
+    }
+    key = "2024-01" if cadence_of(layer, table) is Cadence.MONTHLY else "2024-01-01"
+    write_partition(
+        store, layer, table, "binance", market, key, pa.table(row, slice_schema(layer, table, "binance", market).arrow)
+    )
+
+
+def has_one_row_per_market(lake: Lakehouse, layer: str, table: str, markets: list[str]) -> bool:
+    """Whether SQL gives the rows, columns and types that the reader gives, one row of each market."""
+    from_path = path_columns(layer, table)
+    columns = [*(name for name in schema_of(layer, table).column_names if name not in from_path), *from_path]
+    expected = lake.read(f"{layer}.{table}", columns=columns, format="polars")
+    found = lake.sql(f"SELECT * FROM {layer}.{table} ORDER BY market", format="polars")
+    return expected["market"].to_list() == sorted(markets) and found.equals(expected)
 
 
 @pytest.fixture
@@ -260,6 +285,21 @@ def test_sql_sees_tables_with_path_columns(lake: Lakehouse) -> None:
     times = lake.sql("SELECT min(open_time) AS t, date_trunc('day', max(open_time)) AS d FROM gold.bars_1h")
     assert str(times["t"].dt.tz) == "UTC"
     assert times["d"][0] == datetime(2024, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.requirement("F6.3")
+@pytest.mark.parametrize("alone", [True, False])
+def test_sql_sees_every_table_with_the_columns_of_all_its_markets(tmp_path: Path, alone: bool) -> None:
+    store = LakeStore.open(str(tmp_path))
+    for layer, table in table_names():
+        if layer in ("ledger", "quarantine"):
+            continue
+        markets = [feed.market.name for feed in feeds([table])] or ["spot", "um"]
+        # The columns must not depend on which markets the lake has.
+        markets = markets[-1:] if alone else markets
+        for market in markets:
+            store_a_row(store, layer, table, market)
+        assert has_one_row_per_market(Lakehouse(tmp_path), layer, table, markets), f"{layer}.{table}"
 
 
 @pytest.mark.requirement("F6.3")
