@@ -260,11 +260,15 @@ class Lakehouse:
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
 
+        A query is one statement that reads: SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE or EXPLAIN. It can write
+        nothing, and read no files outside of the lake.
         Every table has ``exchange``, ``market`` and ``date`` (``month`` for monthly tables) as columns;
         a condition on these skips files. Of gold bars ``date`` is the day on which they close: for long
         bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
-        ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``. Raises KeyError on a
-        table there is not, duckdb.Error on what else DuckDB refuses.
+        ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
+
+        Raises ValueError on a query that does anything else, KeyError on a table there is not, duckdb.Error on what
+        DuckDB refuses.
 
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """

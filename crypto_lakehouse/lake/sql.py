@@ -1,7 +1,8 @@
 """SQL over the lake by DuckDB: ``layer.table`` names become views, and only those that a query uses.
 
 Here belongs what DuckDB needs to see the lake; it is imported when the first query is made. Queries read day files:
-a view does not know whether a query asks for a symbol or for a day, which would take all of a month file.
+a view does not know whether a query asks for a symbol or for a day, which would take all of a month file. Queries
+only read, and only the lake.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from crypto_lakehouse.lake.describe import Part, is_table, list_parts, path_colu
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
+_ALLOWED = "lake.sql answers queries (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN) of tables named layer.table"
+_PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+# DuckDB takes COPY inside of WITH, and functions run text as SQL that the query does not show. A PIVOT that looks for
+# its columns first is no plain statement, but several.
+_MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
@@ -30,19 +36,26 @@ def referenced_tables(query: str) -> list[tuple[str, str]]:
 
 
 def run_sql(store: LakeStore, query: str) -> pa.Table:
-    """Run one query with session time zone UTC; repeated names of columns are numbered (``open_1``).
+    """Run one reading query with session time zone UTC; repeated names of columns are numbered (``open_1``).
 
-    Raises duckdb.Error; KeyError on a table there is not.
+    Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
+    table there is not, duckdb.Error on what else DuckDB refuses.
     """
     with duckdb.connect() as connection:
+        statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
+        # DuckDB reads a folder by itself several times as fast as through Arrow, but where it may read it may write.
+        by_itself = store.is_local and statement.type in _PLAIN and not _MAY_WRITE.search(query)
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for layer, table in referenced_tables(query):
-            _register(connection, store, layer, table)
+            _register(connection, store, layer, table, by_itself)
+        _lock(connection, store.root if by_itself else None)
         try:
-            result = connection.sql(query)
+            table = connection.sql(statement).to_arrow_table()
+        except duckdb.PermissionException as error:
+            raise ValueError(f"{_ALLOWED}, of no other files or settings") from error
         except duckdb.CatalogException as error:
             for layer, table in _NAME.findall(query):
                 if f"{table} does not exist" in str(error):
@@ -51,10 +64,26 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
                     except KeyError as unknown:
                         raise unknown from error
             raise
-        if result is None:
-            return pa.table({})
-        table = result.to_arrow_table()
         return table.rename_columns(_distinct(table.column_names))
+
+
+def _reading(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+    """The one statement of a query. Raises ValueError where there are others, or it does something else than read."""
+    statements = connection.extract_statements(query)
+    if len(statements) != 1:
+        raise ValueError(f"{_ALLOWED}: one statement a call, not {len(statements)}")
+    if statements[0].type not in (*_PLAIN, duckdb.StatementType.MULTI):
+        raise ValueError(f"{_ALLOWED}, not {statements[0].type.name}")
+    return statements[0]
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
+    """Leave the query no file but those below ``root``, and no way to change that."""
+    if root:
+        # DuckDB asks for the path as it is written in the view, and for the one that this means.
+        folders = ", ".join(_quoted(folder) for folder in dict.fromkeys((root, _plain(root))))
+        connection.execute(f"SET allowed_directories = [{folders}]")
+    connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -71,8 +100,11 @@ def _distinct(names: list[str]) -> list[str]:
     return distinct
 
 
-def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str) -> None:
-    """Make the view: all columns of the table, null where the files of a market lack one."""
+def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, by_itself: bool) -> None:
+    """Make the view: all columns of the table, null where the files of a market lack one.
+
+    DuckDB reads the files ``by_itself`` or else through Arrow.
+    """
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
     full = _arrow(schema_of(layer, table), hive)
     parts = list_parts(store, layer, table)
@@ -91,7 +123,7 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
     reads = [f"FROM {name}"]
     for number, ((_, names), alike) in enumerate(shapes.items()):
         columns = ", ".join(f'"{column}"' for column in names)
-        if store.is_local:
+        if by_itself:
             source = _read_parquet(store, alike)
         else:
             source = f"{name}__{number}"
@@ -119,11 +151,15 @@ def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping
 
 def _read_parquet(store: LakeStore, parts: list[Part]) -> str:
     # The listing, not a glob: unpublished files are left out, and nothing is listed twice.
-    paths = ", ".join("'" + _plain(store.path(part.path)).replace("'", "''") + "'" for part in parts)
+    paths = ", ".join(_quoted(_plain(store.path(part.path))) for part in parts)
     column = parts[0].column
     kinds = {"exchange": "VARCHAR", "market": "VARCHAR", column: "DATE" if column == "date" else "VARCHAR"}
     types = ", ".join(f"'{name}': {kind}" for name, kind in kinds.items())
     return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _plain(path: str) -> str:
@@ -132,6 +168,6 @@ def _plain(path: str) -> str:
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
-    """Arrow to Polars, also of a table without columns."""
+    """Arrow to Polars."""
     frame = pl.from_arrow(table)
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()

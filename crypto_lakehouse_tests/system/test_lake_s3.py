@@ -41,7 +41,7 @@ def store(s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPa
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    return LakeStore.open(f"{uri}/{request.node.name}", endpoint)
+    return LakeStore.open(f"{uri}/{request.node.originalname}", endpoint)
 
 
 @pytest.mark.requirement("T5", "D7")
@@ -155,3 +155,23 @@ def test_sql_sees_markets_that_differ_in_columns_on_s3(store: LakeStore) -> None
         for table in ("agg_trades", "trades"):
             store_a_row(store, "bronze", table, markets[-1])
             assert has_one_row_per_market(lake, "bronze", table, markets)
+
+
+@pytest.mark.requirement("T5", "F6.3")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "COPY (SELECT 1) TO '{out}'",
+        "WITH a AS (COPY bronze.trades TO '{out}') SELECT 1",
+        "SELECT * FROM bronze.trades, read_csv('/etc/passwd')",
+        "SELECT * FROM read_parquet('{lake}/bronze/trades/*/*/*/*.parquet')",
+    ],
+)
+def test_sql_reads_no_files_and_writes_nowhere_on_s3(store: LakeStore, tmp_path: Path, query: str) -> None:
+    store_a_row(store, "bronze", "trades", "um")
+    before = store.list()
+    lake = Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url)
+    with pytest.raises(ValueError, match=r"tables named layer\.table"):
+        lake.sql(query.format(out=tmp_path / "x", lake=store.uri))
+    assert store.list() == before
+    assert not (tmp_path / "x").exists()
