@@ -110,13 +110,14 @@ class LakeStore:
         return self.path(path) if self.is_local else f"s3://{self.path(path)}"
 
     def polars_options(self) -> dict[str, str] | None:
-        """``storage_options`` of polars for this lake: None if local. Holds credentials: never log it."""
+        """``storage_options`` of polars for this lake: None if local.
+
+        They hold no credentials, since a lazy frame can be pickled: Polars takes those from the environment when it
+        reads, session tokens included.
+        """
         if self.is_local:
             return None
         options = {"aws_region": self.s3_region}
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            if value := os.environ.get(name):
-                options[name.lower()] = value
         if self.s3_endpoint_url:
             options["aws_endpoint_url"] = self.s3_endpoint_url
             options["aws_virtual_hosted_style_request"] = "false"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import signal
 import subprocess
@@ -137,6 +138,22 @@ def test_wrong_credentials_say_what_to_check_and_show_no_secret(
             action()
         assert "wrong-secret-of-a-test" not in str(caught.value)
     assert b"wrong-secret-of-a-test" not in pickle.dumps(wrong)
+
+
+@pytest.mark.requirement("T5", "F1.2")
+def test_a_pickled_scan_holds_no_secret_and_is_read_with_those_of_its_reader(
+    store: LakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = klines(["BTCUSDT"], date(2024, 1, 1), 5)
+    write_partition(store, *SLICE, "2024-01-01", rows)
+    pickled = pickle.dumps(Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url).scan("silver.klines_1m"))
+    assert os.environ["AWS_SECRET_ACCESS_KEY"].encode() not in pickled
+    assert pickle.loads(pickled).collect().height == rows.height
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-of-a-test")
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).collect().height)"
+    wrong = subprocess.run([sys.executable, "-c", code], input=pickled, capture_output=True)
+    assert wrong.returncode != 0
+    assert b"403" in wrong.stderr or b"Signature" in wrong.stderr
 
 
 @pytest.mark.requirement("T5")

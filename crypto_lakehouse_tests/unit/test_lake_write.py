@@ -356,7 +356,7 @@ def test_a_store_shows_no_secrets_and_can_be_pickled(store: LakeStore, monkeypat
     remote = LakeStore.open("s3://bucket/lake", "http://127.0.0.1:9")
     assert repr(remote) == "LakeStore('s3://bucket/lake')"
     assert b"very-secret-value" not in pickle.dumps(remote)
-    assert remote.polars_options()["aws_secret_access_key"] == "very-secret-value"
+    assert "very-secret-value" not in str(remote.polars_options())
     for one in (store, remote):
         assert pickle.loads(pickle.dumps(one)) == one
     for uri, endpoint in (

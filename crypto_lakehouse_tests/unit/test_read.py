@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+import threading
 from datetime import UTC, date, datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
@@ -16,7 +19,7 @@ import pytest
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, feeds
 from crypto_lakehouse.lake.describe import path_columns
-from crypto_lakehouse.lake.partitions import write_partition
+from crypto_lakehouse.lake.partitions import scan, write_partition
 from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import cadence_of, schema_of, slice_schema, table_names
@@ -466,6 +469,36 @@ def test_place_is_from_the_environment_and_shown(root: Path, monkeypatch: pytest
 def test_region_is_from_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str, region: str) -> None:
     monkeypatch.setenv("LAKEHOUSE_S3_REGION", variable)
     assert Lakehouse("s3://bucket/lake")._store.s3_region == region
+
+
+@pytest.mark.requirement("F1.2", "T5")
+def test_scans_of_s3_take_credentials_and_session_tokens_when_they_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.headers["authorization"], self.headers["x-amz-security-token"]))
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = LakeStore.open("s3://bucket/lake", f"http://127.0.0.1:{server.server_port}", "eu-west-1")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.setenv(name, "outdated")
+        pickled = pickle.dumps(scan(store, schema_of("silver", "klines_1m"), ["silver/a.parquet"]))
+        assert b"outdated" not in pickled
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fresh-id")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "fresh-token")
+        with pytest.raises(OSError):
+            pickle.loads(pickled).collect()
+        server.shutdown()
+    authorization, token = seen[-1]
+    assert "Credential=fresh-id/" in authorization
+    assert "/eu-west-1/s3/" in authorization
+    assert token == "fresh-token"
 
 
 @pytest.mark.requirement("T6")
