@@ -26,10 +26,10 @@ from benchmarks.latency import LatencyProxy
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.compaction import MONTH_ROWS, compact_month
+from crypto_lakehouse.lake.describe import list_parts
 from crypto_lakehouse.lake.months import month_of, month_path
 from crypto_lakehouse.lake.parquet import encode
 from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.paths import key_of
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse_tests.system.s3_server import s3_server
@@ -191,11 +191,11 @@ def _on_day(minutes: pl.DataFrame, day: date, factor: float) -> pl.DataFrame:
 def _upload(lake: LakeStore, target: LakeStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda file: target.write_bytes_atomic(file.path, b"day"), lake.list("silver")))
-        days = target.list("silver")
+        days = list_parts(target, *SLICE[:2])
 
         def month_file(path: str) -> None:
-            month = key_of(path)
-            held = [day for day in days if month_of(key_of(day.path)) == month]
+            month = next(name for name in path.split("/") if name.startswith("month=")).removeprefix("month=")
+            held = [day for day in days if month_of(day.key) == month]
             with target.publishing(month_path(*SLICE, month, held)) as draft:
                 shutil.copyfile(lake.path(path), draft)
 

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.lake.describe import Part, list_parts
 from crypto_lakehouse.lake.months import month_of, month_path
 from crypto_lakehouse.lake.parquet import symbol_runs
 from crypto_lakehouse.lake.partitions import write_rows
-from crypto_lakehouse.lake.paths import PART, key_of, month_dir, slice_dir
-from crypto_lakehouse.lake.store import LakeError, LakeFile, LakeStore
+from crypto_lakehouse.lake.paths import month_dir, slice_dir
+from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, slice_schema
 
 MONTH_ROWS = 44_640
@@ -81,15 +81,16 @@ def compact_month(store: LakeStore, layer: str, table: str, exchange: str, marke
     return MonthInfo(month, len(days), rows, size, store.polars_uri(path), kept)
 
 
-def _days(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[LakeFile]:
-    files = [file for file in store.list(slice_dir(*where)) if file.path.endswith(f"/{PART}")]
-    days = [file for file in files if month_of(key_of(file.path)) == month]
+def _days(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[Part]:
+    layer, table, exchange, market = where
+    stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
+    days = [part for part in stored if month_of(part.key) == month]
     if not days:
         raise LakeError(f"there are no days of {month} in {store.uri}/{slice_dir(*where)}: materialize them first")
     return days
 
 
-def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[LakeFile]:
+def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[Part]:
     """The month's day files, once each that is written from now on gets another time of change than it has.
 
     Without that, a day that is written twice within the grain of the storage's clock could keep its size and time,
@@ -106,24 +107,24 @@ def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> 
         time.sleep(wait.total_seconds())
 
 
-def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[LakeFile]) -> None:
+def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[Part]) -> None:
     with ExitStack() as stack:
         try:
             sources = [stack.enter_context(store.open_file(day.path)) for day in days]
         except FileNotFoundError:
             raise MonthChanged(f"a day went while {path} was made: compact again") from None
         parquets = [pq.ParquetFile(source, pre_buffer=True) for source in sources]
-        runs = [_runs(store, parquet, schema, day.path) for parquet, day in zip(parquets, days, strict=True)]
+        runs = [_runs(store, parquet, schema, day) for parquet, day in zip(parquets, days, strict=True)]
         # Days come in order, so rows of a symbol do; heapq keeps their order where symbols are equal.
         merged = heapq.merge(*runs, key=itemgetter(0))
         write_rows(store, path, replace(schema, row_group_rows=MONTH_ROWS), _frames(merged))
 
 
-def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, path: str) -> Iterator[tuple[str, pa.Table]]:
+def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) -> Iterator[tuple[str, pa.Table]]:
     """(symbol, rows) of a day file, in its order."""
-    begin, end = (datetime.combine(day, midnight(), UTC) for day in parse_partition(key_of(path), Cadence.DAILY))
+    begin, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
     for number in range(parquet.num_row_groups):
-        with store.explained("read", path):
+        with store.explained("read", day.path):
             table = parquet.read_row_group(number)
         if not table.num_rows:
             continue
@@ -131,7 +132,7 @@ def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, path: str) 
         span = pc.min_max(table[schema.time_column]).as_py()
         if not begin <= span["min"] <= span["max"] < end:
             raise LakeError(
-                f"{path} holds rows of {span['min']} to {span['max']}: only rows of its day can be compacted"
+                f"{day.path} holds rows of {span['min']} to {span['max']}: only rows of its day can be compacted"
             )
         at = 0
         for symbol, length in symbol_runs(table):

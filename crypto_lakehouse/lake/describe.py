@@ -10,19 +10,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 
 import polars as pl
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, parse_partition
 from crypto_lakehouse.catalog.bars import bars_of_table
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.paths import PART
+from crypto_lakehouse.lake.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of
 
-_PART = re.compile(
-    r"exchange=(?P<exchange>\w+)/market=(?P<market>\w+)/(?:feed=(?P<feed>\w+)/)?"
-    # Names that start with a dot or an underscore are no data, by the convention of all engines.
-    r"(?P<column>date|month)=(?P<key>[\d-]+)/[^/._][^/]*\.parquet"
-)
 _LOGS = ("ledger", "quarantine")
 
 
@@ -44,7 +41,7 @@ class Part:
     @property
     def days(self) -> tuple[date, date]:
         """First UTC day of the partition and the day after its last."""
-        return parse_partition(self.key, Cadence.DAILY if self.column == "date" else Cadence.MONTHLY)
+        return parse_partition(self.key, _cadence(self.column))
 
 
 def split_table(table: str) -> tuple[str, str, Schema]:
@@ -99,11 +96,49 @@ def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> lis
 
     ``under`` narrows the listing to a folder of the table, such as ``exchange=binance/market=um``.
     """
-    parts = []
-    for file in store.list("/".join(filter(None, (layer, table, under)))):
-        if match := _PART.fullmatch(file.path.removeprefix(f"{layer}/{table}/")):
-            parts.append(Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict()))
+    files = store.list("/".join(filter(None, (layer, table, under))))
+    parts = filter(None, map(part_of, files))
     return sorted(parts, key=lambda part: (part.key, part.exchange, part.market, part.path))
+
+
+def part_of(file: LakeFile) -> Part | None:
+    """The file as one of its table; None if it is foreign.
+
+    That is one in any other place than where the lake itself puts files of the table, or in the folder of a day or
+    month that does not exist. Raises KeyError on an unknown table.
+    """
+    layer, table, _ = file.path.split("/", 2)
+    match = _own_path(layer, table).fullmatch(file.path)
+    if not match or not _is_key(match["key"], match["column"]):
+        return None
+    return Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict())
+
+
+@lru_cache(maxsize=256)
+def _own_path(layer: str, table: str) -> re.Pattern[str]:
+    """The paths at which the lake itself puts the files of a table."""
+    name = r"[a-z][a-z0-9_]*"
+    if layer in _LOGS:
+        # Names that start with a dot or an underscore are no data, by the convention of all engines.
+        feed, column, file = rf"feed=(?P<feed>{name})/", "date|month", r"[^/._][^/]*\.parquet"
+    else:
+        feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(PART)
+    return re.compile(
+        rf"{layer}/{table}/exchange=(?P<exchange>{name})/market=(?P<market>{name})/{feed}"
+        rf"(?P<column>{column})=(?P<key>[\d-]+)/{file}"
+    )
+
+
+def _is_key(key: str, column: str) -> bool:
+    try:
+        parse_partition(key, _cadence(column))
+    except ValueError:
+        return False
+    return True
+
+
+def _cadence(column: str) -> Cadence:
+    return Cadence.DAILY if column == Cadence.DAILY.partition_column else Cadence.MONTHLY
 
 
 def tables_frame(store: LakeStore) -> pl.DataFrame:

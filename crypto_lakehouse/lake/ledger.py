@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.describe import part_of
 from crypto_lakehouse.lake.parquet import conform, encode
 from crypto_lakehouse.lake.partitions import scan
 from crypto_lakehouse.lake.paths import feed_dir, log_dir
@@ -82,7 +83,7 @@ def read_states(store: LakeStore, feed: Feed, keys: Sequence[str]) -> dict[str, 
 
 def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.DataFrame:
     """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``."""
-    files = [file.path for folder in folders for file in store.list(folder) if file.path.endswith(".parquet")]
+    files = [file.path for folder in folders for file in store.list(folder) if part_of(file)]
     return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
 
 

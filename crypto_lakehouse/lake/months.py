@@ -33,7 +33,7 @@ def month_of(key: str) -> str:
     return key[: len("YYYY-MM")]
 
 
-def month_path(layer: str, table: str, exchange: str, market: str, month: str, days: Iterable[Part | LakeFile]) -> str:
+def month_path(layer: str, table: str, exchange: str, market: str, month: str, days: Iterable[Part]) -> str:
     """Where the month file lies that is made from these day files, and no others: all that the month has.
 
     Path, size and time of last change of each are in the name; a day that is added, removed or written again

@@ -18,9 +18,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_lakehouse.lake.describe import list_parts
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
 from crypto_lakehouse.lake.parquet import GroupWriter, conform
-from crypto_lakehouse.lake.paths import PART, key_of, partition_path, slice_dir
+from crypto_lakehouse.lake.paths import partition_path
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
 from crypto_lakehouse.transforms.frames import Frame
@@ -178,8 +179,8 @@ def find_keys(
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:
     """Keys of the partitions that exist, in order, each with its size in bytes and its mtime (UTC)."""
-    files = store.list(slice_dir(layer, table, exchange, market))
-    return {key_of(f.path): (f.size, f.modified) for f in files if f.path.endswith(f"/{PART}")}
+    parts = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
+    return {part.key: (part.size, part.modified) for part in parts}
 
 
 def scan_partitions(

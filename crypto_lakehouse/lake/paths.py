@@ -1,4 +1,4 @@
-"""Where things lie in the lake: pure functions from checked names to paths and back.
+"""Where things lie in the lake: pure functions from checked names to paths.
 
 Nothing here does I/O. Paths are relative to the root of the lake and use Hive folders
 (``silver/klines_1m/exchange=binance/market=um/date=2024-01-01/part-0.parquet``).
@@ -14,7 +14,6 @@ from crypto_lakehouse.schemas import LAYERS
 PART = "part-0.parquet"
 COMPACTED = "compacted"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_KEY = re.compile(r"(?:^|/)(?:(date)|(month))=(\d{4}-\d{2}(?:-\d{2})?)(?:/|$)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARCHIVE_NAME = re.compile(r"\w[\w.\-]*", re.UNICODE)
 
@@ -74,14 +73,6 @@ def raw_path(exchange: str, key: str, sha256: str) -> str:
         raise ValueError(f"{key!r} is not a safe key of a zip file in an archive")
     *folders, name = names
     return "/".join(("raw", check_name(exchange), *folders, f"{name.removesuffix('.zip')}.{sha256[:16]}.zip"))
-
-
-def key_of(path: str) -> str:
-    """Key of the partition that ``path`` lies in. Raises ValueError if it lies in none."""
-    if not (match := _KEY.search(path)):
-        raise ValueError(f"{path!r} does not lie in a date= or month= folder")
-    parse_partition(match[3], Cadence.DAILY if match[1] else Cadence.MONTHLY)
-    return match[3]
 
 
 def _key_dir(cadence: Cadence, key: str) -> str:

@@ -16,9 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.hold import HeldFile
 from crypto_lakehouse.catalog import Cadence, feed
 from crypto_lakehouse.lake import paths
+from crypto_lakehouse.lake.compaction import compact_month
+from crypto_lakehouse.lake.describe import list_parts
 from crypto_lakehouse.lake.ledger import latest, read_ledger, read_state, record_files
 from crypto_lakehouse.lake.partitions import (
     MissingPartition,
@@ -30,6 +33,7 @@ from crypto_lakehouse.lake.partitions import (
 )
 from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.raw import RawStore
+from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.model import BAR_ROWS
@@ -344,9 +348,44 @@ def test_paths_and_back() -> None:
     )
     path = paths.partition_path("silver", "funding_rates", "binance", "um", Cadence.MONTHLY, "2024-02")
     assert path == "silver/funding_rates/exchange=binance/market=um/month=2024-02/part-0.parquet"
-    assert paths.key_of(path) == "2024-02"
-    with pytest.raises(ValueError):
-        paths.key_of("silver/x/part-0.parquet")
+
+
+FOREIGN = [
+    "date=2024-13-01/part-0.parquet",
+    "date=2024-02-30/part-0.parquet",
+    "date=2024-1-1/part-0.parquet",
+    "date=9999-12-31/part-0.parquet",
+    "date=/part-0.parquet",
+    "month=2024-01/part-0.parquet",
+    "date=2024-01-05/copy.parquet",
+    "date=2024-01-05/part-0.parquet.bak",
+    "date=2024-01-05/old/part-0.parquet",
+    "old/date=2024-01-05/part-0.parquet",
+    "feed=klines_1m/date=2024-01-05/part-0.parquet",
+    "part-0.parquet",
+]
+
+
+@pytest.mark.requirement("D7", "F7.4")
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None:
+    rows = klines(["BTCUSDT"], date(2024, 1, 1), 3)
+    write_partition(store, *SLICE, KEY, rows)
+    record_files(store, UM_1M, KEY, [ledger_row("BTCUSDT")], NOW)
+    store.write_bytes_atomic(f"{paths.slice_dir(*SLICE)}/{foreign}", b"not ours")
+    for folder in ("date=2024-13-01", "month=2024-00"):
+        store.write_bytes_atomic(
+            f"ledger/files/exchange=binance/market=um/feed=klines_1m/{folder}/a.parquet", b"not ours"
+        )
+    assert list(list_keys(store, *SLICE)) == [part.key for part in list_parts(store, *SLICE[:2])] == [KEY]
+    lake = Lakehouse(store.uri)
+    assert lake.read("silver.klines_1m", format="polars").height == rows.height
+    assert lake.read("silver.klines_1m", start="2023-01-01", end="2025-01-01", format="polars").height == rows.height
+    assert lake.sql("SELECT * FROM silver.klines_1m", format="polars").height == rows.height
+    assert lake.read("ledger.files", start="2023-01-01", format="polars").height == 1
+    assert lake.tables()["partitions"].to_list() == [1, 1]
+    assert [(one.table, one.partitions) for one in lake_status(store)] == [("klines_1m", 0), ("klines_1m", 1)]
+    assert compact_month(store, *SLICE, "2024-01").days == 1
 
 
 @pytest.mark.requirement("F1.2")
