@@ -38,7 +38,7 @@ def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     endpoint = f"http://127.0.0.1:{s3}"
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0"]
+    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     log = folder / "weed.log"
     with log.open("wb") as stream:
         server = subprocess.Popen(
