@@ -75,7 +75,10 @@ class LakeStore:
         """
         scheme, separator, rest = uri.partition("://")
         if not separator or scheme == "file":
-            place = Path(unquote(rest) if separator else uri).expanduser().absolute()
+            try:
+                place = Path(unquote(rest) if separator else uri).expanduser().absolute()
+            except RuntimeError:
+                raise LakeError(f"cannot open the lake {uri}: nobody has this home, give a folder") from None
             root = os.path.normpath(place)
             return cls(root, root, fs.LocalFileSystem())
         if scheme != "s3":
@@ -87,8 +90,13 @@ class LakeStore:
                 "cannot open the lake: the URI does not name a bucket. Give s3://bucket/prefix, and "
                 "credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, never in the URI"
             )
-        if prefix:
+        try:
             _checked(*prefix)
+        except ValueError as error:
+            raise LakeError(
+                f"cannot open the lake: {error}. Give s3://bucket/prefix, where names of the prefix are of letters, "
+                "digits and _ = . -"
+            ) from None
         for name, value in _POLARS_ON_S3.items():
             os.environ.setdefault(name, value)
         return cls(f"s3://{root}", root, _s3(s3_endpoint_url, s3_region), s3_endpoint_url, s3_region)
@@ -251,7 +259,9 @@ class LakeStore:
         """Remove an object; one that does not exist is no error. Raises LakeError otherwise."""
         with self.explained("delete", path):
             if self.exists(path):
-                self.filesystem.delete_file(self.path(path))
+                # Others may delete it meanwhile.
+                with suppress(FileNotFoundError):
+                    self.filesystem.delete_file(self.path(path))
 
     @contextmanager
     def explained(self, action: str, path: str) -> Iterator[None]:
@@ -291,8 +301,13 @@ def _checked(*parts: str) -> list[str]:
 def _s3(endpoint_url: str | None, region: str) -> fs.S3FileSystem:
     scheme, endpoint = "https", None
     if endpoint_url:
-        url = urlsplit(endpoint_url)
-        if url.scheme not in ("http", "https") or not url.hostname or "@" in url.netloc:
+        try:
+            url = urlsplit(endpoint_url)
+            usable = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            # Without the parser's own message, which may quote credentials.
             raise LakeError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
         scheme, endpoint = url.scheme, url.netloc
     return fs.S3FileSystem(

@@ -388,6 +388,41 @@ def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None
     assert compact_month(store, *SLICE, "2024-01").days == 1
 
 
+@pytest.mark.requirement("T4")
+def test_an_object_that_goes_while_it_is_deleted_is_no_error(store: LakeStore) -> None:
+    class Overtaken(LakeStore):
+        def exists(self, path: str) -> bool:
+            found = LakeStore.exists(self, path)
+            LakeStore.delete(store, path)
+            return found
+
+    store.write_bytes_atomic("raw/a", b"one")
+    Overtaken(store.uri, store.root, store.filesystem).delete("raw/a")
+    assert not store.exists("raw/a")
+
+
+@pytest.mark.requirement("F1.2", "T7")
+@pytest.mark.parametrize(
+    ("uri", "endpoint", "advice"),
+    [
+        ("s3://bucket/a/../b", None, "Give s3://bucket/prefix"),
+        ("s3://bucket/a b", None, "Give s3://bucket/prefix"),
+        ("s3://bucket//b", None, "Give s3://bucket/prefix"),
+        ("s3://B", None, "Give s3://bucket/prefix"),
+        ("s3://", None, "Give s3://bucket/prefix"),
+        ("~nobody-of-this-name/lake", None, "give a folder"),
+        ("s3://bucket", "http://[::1", r"give http\(s\)://host:port"),
+        ("s3://bucket", "http://host:99999", r"give http\(s\)://host:port"),
+        ("s3://bucket", "http://host:port", r"give http\(s\)://host:port"),
+        ("s3://bucket", "http://host:0", r"give http\(s\)://host:port"),
+        ("s3://bucket", "host:9000", r"give http\(s\)://host:port"),
+    ],
+)
+def test_a_lake_that_cannot_be_opened_says_what_to_give(uri: str, endpoint: str | None, advice: str) -> None:
+    with pytest.raises(LakeError, match=advice):
+        LakeStore.open(uri, endpoint)
+
+
 @pytest.mark.requirement("F1.2")
 def test_a_store_shows_no_secrets_and_can_be_pickled(store: LakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "visible-key-id")
