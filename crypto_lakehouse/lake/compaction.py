@@ -142,10 +142,12 @@ def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) 
 
 def _frames(runs: Iterator[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
+    rows = 0
     for _, table in runs:
         held.append(table)
-        if sum(one.num_rows for one in held) >= _FRAME_ROWS:
+        rows += table.num_rows
+        if rows >= _FRAME_ROWS:
             yield pa.concat_tables(held, promote_options="default")
-            held = []
+            held, rows = [], 0
     if held:
         yield pa.concat_tables(held, promote_options="default")

@@ -204,9 +204,11 @@ def _described(info: PartitionInfo) -> dict[str, Any]:
 def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Frame]:
     """The frames, of which the first go to ``shown`` as well, until it has enough symbols for a preview."""
     symbols: set[str] = set()
+    height = 0
     for frame in frames:
-        if len(symbols) <= PREVIEW_SYMBOLS and sum(one.height for one in shown) < _PREVIEW_ROWS:
+        if len(symbols) <= PREVIEW_SYMBOLS and height < _PREVIEW_ROWS:
             rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
             shown.append(rows.cast({pl.Categorical: pl.String}))
             symbols.update(shown[-1]["symbol"].unique())
+            height += rows.height
         yield frame

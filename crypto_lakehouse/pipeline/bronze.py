@@ -299,10 +299,12 @@ def _origin(account: Account) -> Origin:
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in fewer tables: small ones joined where their types are the same."""
     held: list[pa.Table] = []
+    rows = 0
     for table in tables:
-        if held and (table.schema != held[0].schema or sum(one.num_rows for one in held) >= _JOINED_ROWS):
+        if held and (table.schema != held[0].schema or rows >= _JOINED_ROWS):
             yield pa.concat_tables(held)
-            held = []
+            held, rows = [], 0
         held.append(table)
+        rows += table.num_rows
     if held:
         yield pa.concat_tables(held)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.lake.partitions import list_keys, read_partition
-from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager, Made, PartitionStream
+from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager, Made, PartitionStream, _watched
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
@@ -141,3 +141,14 @@ def test_a_missing_upstream_partition_fails_at_once_and_says_what_to_do(filled: 
     assert "silver/binance/um/klines_1m lacks 7 partitions: 2025-01-02, 2025-01-03" in text
     assert "crypto-lakehouse backfill --market um --table klines_1m --from 2025-01-02 --to 2025-01-08" in text
     assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+
+
+@pytest.mark.requirement("P3")
+def test_a_preview_counts_the_rows_of_each_frame_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [pl.DataFrame({"symbol": ["BTCUSDT"]}) for _ in range(200)]
+    counted = []
+    monkeypatch.setattr(pl.DataFrame, "height", property(lambda frame: counted.append(frame) or 1))
+    shown: list[pl.DataFrame] = []
+    assert list(_watched(frames, shown)) == frames
+    assert len(shown) == len(frames)
+    assert len(counted) <= len(frames)
