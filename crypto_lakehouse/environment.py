@@ -1,7 +1,9 @@
 """Settings, read once from ``LAKEHOUSE_*`` environment variables and validated; an empty one counts as not set.
 
-Every setting of the platform is here and nowhere else. Credentials of S3 are not settings: they are
-the standard ``AWS_*`` variables and are read by the S3 clients themselves.
+Every setting of the platform is here. Three of them say where the lake is (``lake_uri``, ``s3_endpoint_url``,
+``s3_region``), and these the reader takes from the same variables by itself, with the same defaults: who reads a lake
+needs neither the other settings nor what validates them. Credentials of S3 are not settings: they are the standard
+``AWS_*`` variables and are read by the S3 clients themselves.
 """
 
 from __future__ import annotations

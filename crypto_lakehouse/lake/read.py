@@ -58,6 +58,7 @@ class Lakehouse:
     """
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, *, s3_endpoint_url: str | None = None):
+        # The same variables and defaults as in environment.py, which takes more to import and to be valid.
         place = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
         endpoint = s3_endpoint_url or os.environ.get("LAKEHOUSE_S3_ENDPOINT_URL") or None
         region = os.environ.get("LAKEHOUSE_S3_REGION") or "us-east-1"

@@ -99,7 +99,8 @@ class LakeStore:
             ) from None
         for name, value in _POLARS_ON_S3.items():
             os.environ.setdefault(name, value)
-        return cls(f"s3://{root}", root, _s3(s3_endpoint_url, s3_region), s3_endpoint_url, s3_region)
+        endpoint = (s3_endpoint_url or "").rstrip("/") or None
+        return cls(f"s3://{root}", root, _s3(endpoint, s3_region), endpoint, s3_region)
 
     def __repr__(self) -> str:
         return f"LakeStore({self.uri!r})"

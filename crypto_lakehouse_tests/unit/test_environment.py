@@ -6,8 +6,10 @@ import os
 
 import pytest
 
+from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.environment import Env, Environment, SettingsError
+from crypto_lakehouse.lake.store import LakeStore
 
 SECRET = "hunter2secret"
 
@@ -41,6 +43,27 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
     assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
     assert settings.table_names == ["klines_1h", "funding_rates"]
     assert settings.concurrency == 8
+
+
+@pytest.mark.requirement("F1.1", "F6.4")
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"LAKEHOUSE_LAKE_URI": "", "LAKEHOUSE_S3_ENDPOINT_URL": "", "LAKEHOUSE_S3_REGION": ""},
+        {"LAKEHOUSE_LAKE_URI": "elsewhere/lake/"},
+        {"LAKEHOUSE_LAKE_URI": "s3://bucket/lake/"},
+        {"LAKEHOUSE_LAKE_URI": "s3://bucket/lake", "LAKEHOUSE_S3_ENDPOINT_URL": "http://127.0.0.1:8333/"},
+        {"LAKEHOUSE_LAKE_URI": "s3://bucket/lake", "LAKEHOUSE_S3_REGION": "eu-west-1"},
+    ],
+)
+def test_the_reader_and_the_settings_find_the_same_lake(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Environment.load()
+    assert Lakehouse()._store == LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
 
 
 @pytest.mark.requirement("F1.3")
