@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -55,8 +55,15 @@ class MalformedAnswerError(Exception):
     """An answer that came whole but is not what was asked for; asking again can help."""
 
 
+class _Credentials(aiohttp.BasicAuth):
+    """Shows nothing of itself: aiohttp's errors hold it, and retries are logged with the repr of these."""
+
+    def __repr__(self) -> str:
+        return "****"
+
+
 def mask_url(text: str) -> str:
-    """The URL ``text``, which need not be valid, with ``****`` for user and password."""
+    """The URL ``text``, which need not be valid, or a text with one, with ``****`` for user and password."""
     return _USERINFO.sub("****@", text)
 
 
@@ -78,18 +85,27 @@ def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
     if not at:
         return url, None
     user, _, password = userinfo.partition(":")
-    auth = aiohttp.BasicAuth(unquote(user), unquote(password), encoding="utf-8")
+    auth = _Credentials(unquote(user), unquote(password), encoding="utf-8")
     return parts._replace(netloc=host).geturl(), auth
 
 
-def proxy_of(url: str) -> URL | None:
-    """The proxy for ``url`` by HTTP_PROXY, HTTPS_PROXY and NO_PROXY; may hold credentials.
+def proxy_of(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+    """The proxy for ``url`` by HTTP_PROXY, HTTPS_PROXY and NO_PROXY, without its user and password, and these.
 
     Asked once: aiohttp's own ``trust_env`` reads all of the environment and ``.netrc`` for every request, in a thread.
+    Raises ArchiveError for a proxy that cannot be used, which names the variable and does not quote it.
     """
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
-    return URL(proxy) if proxy and not proxy_bypass(parts.netloc) else None
+    if not proxy or proxy_bypass(parts.netloc):
+        return None, None
+    with suppress(ValueError):
+        return split_credentials(proxy)
+    # Not in an except clause: that error quotes what may be a password.
+    raise ArchiveError(
+        f"{parts.scheme.upper()}_PROXY is no http:// or https:// URL: correct it, with / and @ of a password as %2F "
+        "and %40, then run again"
+    )
 
 
 def is_worth_retrying(error: Exception) -> bool:
@@ -127,7 +143,7 @@ class HttpClient:
         self, url: str, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None
     ) -> None:
         self._auth = auth
-        self._proxy = proxy_of(url)
+        self._proxy, self._proxy_auth = proxy_of(url)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
         self._concurrency = concurrency
         self._attempts = attempts
@@ -139,6 +155,7 @@ class HttpClient:
             timeout=self._timeout,
             auto_decompress=False,
             proxy=self._proxy,
+            proxy_auth=self._proxy_auth,
             headers={"Accept-Encoding": "identity"},
         )
         return self
@@ -176,17 +193,21 @@ class HttpClient:
         accept: tuple[int, ...] = (200,),
         method: str = "GET",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One try of one request. Raises HttpError unless the status is one of ``accept``."""
+        """One try of one request. Raises HttpError unless the status is one of ``accept``, also a proxy's."""
         loop = asyncio.get_running_loop()
         while (wait := self._not_before - loop.time()) > 0:
             await asyncio.sleep(wait)
-        async with self._session.request(method, url, headers=headers, auth=self._auth) as response:
-            if response.status not in accept:
-                pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
-                if 0 < pause <= MAX_RETRY_AFTER:
-                    self._not_before = max(self._not_before, loop.time() + pause)
-                raise HttpError(str(url), response.status, pause)
-            yield response
+        try:
+            async with self._session.request(method, url, headers=headers, auth=self._auth) as response:
+                if response.status not in accept:
+                    pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
+                    if 0 < pause <= MAX_RETRY_AFTER:
+                        self._not_before = max(self._not_before, loop.time() + pause)
+                    raise HttpError(str(url), response.status, pause)
+                yield response
+        except aiohttp.ClientHttpProxyError as error:
+            # Its repr holds the headers, and with them the password.
+            raise HttpError(f"the proxy {self._proxy}", error.status) from None
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -251,9 +272,9 @@ class Downloader:
             reason = {404: "not_found", 403: "forbidden"}.get(error.status, "http_error")
             return RejectedFile(file, reason, str(error))
         except TimeoutError as error:
-            return RejectedFile(file, "timeout", f"{file.key}: no answer in time ({error})")
+            return RejectedFile(file, "timeout", f"{file.key}: no answer in time ({mask_url(str(error))})")
         except (aiohttp.ClientError, ConnectionError, MalformedAnswerError) as error:
-            detail = f"{file.key}: {type(error).__name__}: {error}"
+            detail = f"{file.key}: {type(error).__name__}: {mask_url(str(error))}"
             return RejectedFile(file, "connection_error", detail)
         except OSError as error:
             raise ArchiveError(

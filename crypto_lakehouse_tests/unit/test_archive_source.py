@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import resource
+import socketserver
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -685,6 +686,70 @@ def test_the_proxy_of_the_environment_is_asked(server: Server, tmp_path: Path, m
     (result,) = away.fetch([file], tmp_path)
     assert isinstance(result, RejectedFile)
     assert "s3cr" not in result.detail
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """Answers everything with a status and no more; ``asked`` are the heads of the requests."""
+
+    daemon_threads = True
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Answer)
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+
+class _Answer(socketserver.StreamRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        lines = [line.decode() for line in iter(self.rfile.readline, b"\r\n")]
+        self.server.asked.append("".join(lines))
+        self.wfile.write(f"HTTP/1.1 {self.server.status} Told\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+@pytest.mark.requirement("F1.2", "F2.4")
+@pytest.mark.parametrize(
+    ("scheme", "status"),
+    [("http", 407), ("https", 407), ("https", 200), ("http", 0), ("https", 0)],
+    ids=["refused", "tunnel refused", "no TLS in the tunnel", "away", "tunnel away"],
+)
+def test_the_password_of_a_proxy_is_sent_to_it_and_never_shown(
+    scheme: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = ArchiveFile(KEY, "BTCUSDT", "2024-01-01", 1, "e", datetime(2024, 1, 2, tzinfo=UTC))
+    with Proxy(status) as proxy:
+        address = f"127.0.0.1:{proxy.server_address[1] if status else 9}"
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://bob:s3cr%40t@{address}")
+        away = BinanceArchive(f"{scheme}://archive.invalid", f"{scheme}://archive.invalid/bucket", attempts=2)
+        (result,) = away.fetch([file], tmp_path)
+        with pytest.raises(ArchiveError, match="cannot list") as caught:
+            away.symbols(SPOT_1M)
+        proxy.shutdown()
+    assert isinstance(result, RejectedFile)
+    secret = base64.b64encode(b"bob:s3cr@t").decode()
+    assert bool(proxy.asked) is bool(status)
+    assert all(f"Proxy-Authorization: Basic {secret}\r\n" in head for head in proxy.asked)
+    cause = caught.value.__cause__
+    texts = [result.detail, str(caught.value), str(cause), repr(cause), *(str(vars(one)) for one in caplog.records)]
+    assert not [text for text in texts if "s3cr" in text or "bob" in text or secret in text]
+    if status == 407:
+        assert all("407" in text for text in texts[:2])
+        # A wrong password does not become right by asking again.
+        assert len(proxy.asked) == 2
+
+
+@pytest.mark.requirement("F1.2", "F2.4")
+@pytest.mark.parametrize(
+    "value", ["bob:s3cr@host:3128", "http://bob:s3/cr@host", "socks5://bob:s3cr@host", "http://bob:s3cr@host:x"]
+)
+def test_a_bad_proxy_is_told_by_its_variable(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", value)
+    with pytest.raises(ArchiveError, match="HTTPS_PROXY is no http:// or https:// URL") as caught:
+        BinanceArchive("https://archive.invalid", "https://archive.invalid/bucket").symbols(SPOT_1M)
+    assert "s3" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.requirement("F2.4")
