@@ -48,14 +48,16 @@ class RawRetention(StrEnum):
 
 def _http_url(value: str) -> str:
     if not _has_host(value, "http", "https"):
-        raise ValueError("must be a URL such as https://host/path")
+        raise ValueError("must be a URL such as https://host/path, with / and @ of a password as %2F and %40")
     return value.rstrip("/")
 
 
 def _has_host(url: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        # A slash in a password ends the host too early; what follows would be shown as the path.
+        is_whole = "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and is_whole
     except ValueError:
         # The parser's own message may quote the credentials of the URL.
         return False

@@ -5,6 +5,7 @@ from typing import Self
 import dagster as dg
 
 from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.download import split_credentials
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.store import LakeStore
@@ -32,7 +33,11 @@ class LakeResource(dg.ConfigurableResource):
 
 
 class ArchiveResource(dg.ConfigurableResource):
-    """The exchange's archive: where it is and how gently it is asked."""
+    """The exchange's archive: where it is and how gently it is asked.
+
+    Its URLs hold no credentials, because Dagster stores and shows what a resource holds: those of the settings are
+    taken from the environment when the archive is opened.
+    """
 
     archive_url: str
     listing_url: str
@@ -44,8 +49,8 @@ class ArchiveResource(dg.ConfigurableResource):
     def of(cls, environment: Environment) -> Self:
         """From the settings."""
         return cls(
-            archive_url=environment.archive_url,
-            listing_url=environment.archive_listing_url,
+            archive_url=split_credentials(environment.archive_url)[0],
+            listing_url=split_credentials(environment.archive_listing_url)[0],
             concurrency=environment.concurrency,
             attempts=environment.retries,
             stall_timeout=environment.stall_timeout,
@@ -53,10 +58,16 @@ class ArchiveResource(dg.ConfigurableResource):
 
     def source(self) -> ArchiveSource:
         """Open the archive."""
+        settings = Environment.load()
         return BinanceArchive(
-            archive_url=self.archive_url,
-            listing_url=self.listing_url,
+            archive_url=_with_credentials(self.archive_url, settings.archive_url),
+            listing_url=_with_credentials(self.listing_url, settings.archive_listing_url),
             concurrency=self.concurrency,
             attempts=self.attempts,
             timeout=self.stall_timeout,
         )
+
+
+def _with_credentials(url: str, setting: str) -> str:
+    """The URL as it is set, where the setting is for the same place."""
+    return setting if split_credentials(setting)[0] == url else url

@@ -1,14 +1,24 @@
 """The whole set of definitions, and what each materialized partition records."""
 
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import serialize_value
 
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.environment import Environment, SettingsError
-from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.schemas import bronze_schema, schema_of
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
@@ -106,6 +116,53 @@ def test_definitions_load_and_load_with_a_part_replaced(tmp_path: object) -> Non
     other = build_defs(environment, lake=LakeResource(uri=str(tmp_path)))
     dg.Definitions.validate_loadable(other)
     assert (other.resources or {})["lake"].uri == str(tmp_path)
+
+
+@contextmanager
+def _noting_server() -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Address of a server that has nothing, and who asked it: the first folder of the path to what was sent."""
+    sent: dict[str, str | None] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent[self.path.split("/")[1].partition("?")[0]] = self.headers["Authorization"]
+            self.send_error(403)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}", sent
+        server.shutdown()
+
+
+@pytest.mark.requirement("F1.2")
+def test_credentials_of_the_archive_are_sent_and_in_no_definition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _noting_server() as (address, sent):
+        monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/files/")
+        monkeypatch.setenv("LAKEHOUSE_ARCHIVE_LISTING_URL", f"http://ann:0th%40r@{address}/listing")
+        environment = Environment.load(env="test", retries=1)
+        archive = ArchiveResource.of(environment)
+        told = serialize_value(RepositorySnap.from_def(build_defs(environment).get_repository_def()))
+        for text in (repr(archive), str(archive), told):
+            assert f"{address}/files" in text
+            assert f"{address}/listing" in text
+            assert not [secret for secret in ("bob", "s3cr", "ann:", "0th") if secret in text]
+        source = archive.source()
+        list(source.fetch([ArchiveFile("x.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))], tmp_path))
+        with pytest.raises(ArchiveError, match="403"):
+            source.symbols(feed("binance", "um", "klines_1m"))
+        # Credentials are for the place that they were given with.
+        monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/elsewhere")
+        other = ArchiveFile("y.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))
+        list(
+            ArchiveResource.of(Environment.load(archive_url=f"http://{address}/open")).source().fetch([other], tmp_path)
+        )
+    basic = [f"Basic {base64.b64encode(text).decode()}" for text in (b"bob:s3cr@t", b"ann:0th@r")]
+    assert sent == {"files": basic[0], "listing": basic[1], "open": None}
 
 
 @pytest.mark.requirement("F5.1", "F5.2", "T3")

@@ -197,6 +197,7 @@ def test_masked_hides_secrets_and_shows_that_they_are_set(monkeypatch: pytest.Mo
         f"http://user:{SECRET}@[host",
         f"http://user:{SECRET}@h\u2100st",
         f"http://user:{SECRET}://x@",
+        f"http://user:12/{SECRET}@host",
     ],
 )
 def test_no_error_quotes_the_credentials_of_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
