@@ -6,6 +6,7 @@ What the bytes mean is the business of ``transforms``; nothing here writes to di
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -70,11 +71,13 @@ def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise BadZip("not_a_zip", f"{path.name} is no zip file or is truncated ({error})") from error
         info = _check(path, members, expected_name, max_bytes)
+        # zipfile moves this place by what the end record says of the directory's, so it can lie anywhere.
+        if not 0 <= info.header_offset <= handle.seek(0, os.SEEK_END) - _LOCAL_HEADER.size:
+            raise BadZip("corrupt", f"{path.name} states a place for its member that is outside of it")
         handle.seek(info.header_offset)
-        header = handle.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        magic, name_length, extra_length = _LOCAL_HEADER.unpack(handle.read(_LOCAL_HEADER.size))
+        if magic != b"PK\x03\x04":
             raise BadZip("corrupt", f"{path.name} has no local header where its directory says")
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         handle.seek(name_length + extra_length, 1)
 
         crc = total = consumed = 0

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member
+from crypto_lakehouse.archive.hold import HeldFile
+from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member, verified_member
+from crypto_lakehouse.archive.verify import verify_zip
 
 NAME = "BTCUSDT-1m-2024-01-01.csv"
 
@@ -140,3 +148,83 @@ def test_encrypted(tmp_path: Path) -> None:
     body[body.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(body)
     assert reason(path) == "encrypted"
+
+
+def body_of(method: int = zipfile.ZIP_DEFLATED, zip64: bool = False) -> bytes:
+    """A good zip of some hundred bytes."""
+    body = io.BytesIO()
+    with patch("zipfile.ZIP64_LIMIT", -1 if zip64 else zipfile.ZIP64_LIMIT), zipfile.ZipFile(body, "w", method) as made:
+        made.writestr(NAME, b"".join(b"%d,%d.5\n" % (i, i * i) for i in range(20)))
+    return body.getvalue()
+
+
+GOOD = [body_of(), body_of(zipfile.ZIP_STORED), body_of(zip64=True)]
+END, DIRECTORY, END64 = b"PK\x05\x06", b"PK\x01\x02", b"PK\x06\x06"
+
+
+def with_number(body: bytes, record: bytes, place: int, form: str, number: int) -> bytes:
+    """The zip with another number in one of its records."""
+    changed = bytearray(body)
+    struct.pack_into(form, changed, body.rindex(record) + place, number)
+    return bytes(changed)
+
+
+def number_in(body: bytes, record: bytes, place: int, form: str) -> int:
+    return int(struct.unpack_from(form, body, body.rindex(record) + place)[0])
+
+
+@pytest.mark.requirement("F2.3")
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize(
+    ("good", "record", "place", "form", "number"),
+    [
+        # Directory's offset and size in the end record; the member's offset, in the entry and in its ZIP64 field.
+        (GOOD[0], END, 16, "<I", number_in(GOOD[0], END, 16, "<I") + 1),
+        (GOOD[0], END, 12, "<I", 2**32 - 2),
+        (GOOD[0], DIRECTORY, 42, "<I", len(GOOD[0]) - 29),
+        (GOOD[2], DIRECTORY, 46 + len(NAME) + 20, "<Q", 2**64 - 1),
+        (GOOD[2], END64, 48, "<Q", 2**64 - 1),
+        (GOOD[2], END64, 40, "<Q", 2**64 - 1),
+    ],
+)
+def test_places_outside_of_the_file(
+    tmp_path: Path, held: bool, good: bytes, record: bytes, place: int, form: str, number: int
+) -> None:
+    body = with_number(good, record, place, form, number)
+    path = tmp_path / NAME.replace(".csv", ".zip")
+    path.write_bytes(body)
+    with pytest.raises(BadZip) as caught:
+        read_member(HeldFile(path.name, body) if held else path, NAME)
+    assert caught.value.reason in ("corrupt", "not_a_zip")
+    assert caught.value.reason in [finding.status for finding in verify_zip(path).findings]
+
+
+_CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, max(map(len, GOOD)) - 1),
+        st.binary(min_size=1, max_size=8) | st.sampled_from([b"\xff" * 4, b"\xff" * 8, bytes(4), bytes(8)]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@pytest.mark.requirement("F2.3", "F2.9")
+@settings(max_examples=1000)
+@given(good=st.sampled_from(GOOD), changes=_CHANGES, length=st.none() | st.integers(0, 1000))
+@example(GOOD[0], [(GOOD[0].rindex(END) + 16, b"\xff")], None)
+def test_whatever_is_changed_in_a_zip_it_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, good: bytes, changes: Sequence[tuple[int, bytes]], length: int | None
+) -> None:
+    changed = bytearray(good)
+    for place, data in changes:
+        changed[place : place + len(data)] = data
+    body = bytes(changed[:length])
+    path = tmp_path_factory.getbasetemp() / NAME.replace(".csv", ".zip")
+    path.write_bytes(body)
+    verify_zip(path)
+    for one in (path, HeldFile(path.name, body)):
+        with suppress(BadZip):
+            read_member(one, NAME)
+        with suppress(BadZip):
+            list(verified_member(one, NAME))
