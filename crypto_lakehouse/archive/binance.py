@@ -24,8 +24,8 @@ from crypto_lakehouse.archive.download import (
     HttpClient,
     HttpError,
     MalformedAnswerError,
+    in_words,
     local_name,
-    mask_url,
     split_credentials,
 )
 from crypto_lakehouse.archive.hold import Hold
@@ -231,8 +231,8 @@ class BinanceArchive(ArchiveSource):
                 ConnectionError,
             ) as error:
                 raise ArchiveError(
-                    f"cannot list {name} at {self._listing_url}: {type(error).__name__}: {mask_url(str(error))}; "
-                    f"up to {self._attempts} tries were made: check the network and the URL, then run again"
+                    f"cannot list {name} at {self._listing_url}: {in_words(error)}; up to "
+                    f"{self._attempts} tries were made: check the network and the URL, then run again"
                 ) from error
 
         return wrapped

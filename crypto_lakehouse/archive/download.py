@@ -31,6 +31,8 @@ MAX_RETRY_AFTER = 600.0
 """Seconds. A server that asks for a longer pause is not waited for: its requests fail at once."""
 
 _PAUSES = (418, 429, 503)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 5
 _RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
@@ -42,11 +44,12 @@ _USERINFO = re.compile(r"(?<=://).*@")
 
 
 class HttpError(Exception):
-    """An answer that is not a success; ``pause`` is its Retry-After in seconds."""
+    """An answer that is not a success; ``pause`` is its Retry-After in seconds, ``place`` its Location."""
 
-    def __init__(self, url: str, status: int, pause: float = 0.0) -> None:
+    def __init__(self, url: str, status: int, pause: float = 0.0, place: str = "") -> None:
         wait = f", and asks to wait {pause:,.0f} s" if pause else ""
-        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}")
+        lead = f", and leads to {mask_url(place)!r}: only {_MAX_REDIRECTS} redirects within one server are followed"
+        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}{lead if place else ''}")
         self.status = status
         self.pause = pause
 
@@ -106,6 +109,12 @@ def proxy_of(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
         f"{parts.scheme.upper()}_PROXY is no http:// or https:// URL: correct it, with / and @ of a password as %2F "
         "and %40, then run again"
     )
+
+
+def in_words(error: Exception) -> str:
+    """The kind and the text of an error; one that is not of this module may quote credentials of a URL."""
+    is_own = isinstance(error, (HttpError, MalformedAnswerError))
+    return f"{type(error).__name__}: {error if is_own else mask_url(str(error))}"
 
 
 def is_worth_retrying(error: Exception) -> bool:
@@ -198,7 +207,7 @@ class HttpClient:
         while (wait := self._not_before - loop.time()) > 0:
             await asyncio.sleep(wait)
         try:
-            async with self._session.request(method, url, headers=headers, auth=self._auth) as response:
+            async with await self._answer(method, url, headers) as response:
                 if response.status not in accept:
                     pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
                     if 0 < pause <= MAX_RETRY_AFTER:
@@ -209,6 +218,29 @@ class HttpClient:
             # Its repr holds the headers, and with them the password.
             raise HttpError(f"the proxy {self._proxy}", error.status) from None
 
+    async def _answer(
+        self, method: str, url: URL, headers: Mapping[str, str] | None, left: int = _MAX_REDIRECTS
+    ) -> aiohttp.ClientResponse:
+        """The answer at ``url``, or where its server redirects to within itself: elsewhere can be anyone's."""
+        response = await self._session.request(method, url, headers=headers, auth=self._auth, allow_redirects=False)
+        place = response.headers.get("Location")
+        if response.status not in _REDIRECTS or not place:
+            return response
+        response.release()
+        target = _within(url, place)
+        if target is None or not left:
+            raise HttpError(str(url), response.status, place=place)
+        return await self._answer(method, target, headers, left - 1)
+
+
+def _within(url: URL, place: str) -> URL | None:
+    """Where the Location ``place`` leads to from ``url``, if that is the same server."""
+    with suppress(ValueError):
+        target = url.join(URL(place)).with_user(None)
+        if target.origin() == url.origin():
+            return target
+    return None
+
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """Seconds that a Retry-After header asks for, in either of its two forms; 0 without a usable one."""
@@ -217,7 +249,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return float(text)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
@@ -274,8 +306,7 @@ class Downloader:
         except TimeoutError as error:
             return RejectedFile(file, "timeout", f"{file.key}: no answer in time ({mask_url(str(error))})")
         except (aiohttp.ClientError, ConnectionError, MalformedAnswerError) as error:
-            detail = f"{file.key}: {type(error).__name__}: {mask_url(str(error))}"
-            return RejectedFile(file, "connection_error", detail)
+            return RejectedFile(file, "connection_error", f"{file.key}: {in_words(error)}")
         except OSError as error:
             raise ArchiveError(
                 f"cannot write {path.name} to {self.directory}: {error}; free space or correct the folder's "

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from xml.etree import ElementTree
 
+import aiohttp
 from yarl import URL
 
 from crypto_lakehouse.archive.download import HttpClient, MalformedAnswerError
 
 MAX_KEYS = 1000
 """Most keys that a server puts on one page."""
+
+# A page of the longest keys has some 2 MB.
+_MAX_BYTES = 32 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,19 @@ async def pages(
         async for attempt in client.attempts():
             with attempt:
                 async with client.request(URL(url).with_query(query)) as response:
-                    page = parse_page(await response.read())
+                    page = parse_page(await _body(response))
                 if page.next_marker is not None and page.next_marker <= marker:
                     raise MalformedAnswerError(f"the listing goes back from {marker!r} to {page.next_marker!r}")
         yield page
         if page.next_marker is None:
             return
         marker = page.next_marker
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_BYTES:
+            raise MalformedAnswerError(f"the listing has more than {_MAX_BYTES:,} bytes on one page")
+    return bytes(body)

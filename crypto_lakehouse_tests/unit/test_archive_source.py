@@ -298,6 +298,24 @@ def test_a_listing_that_does_not_advance_ends(server: Server) -> None:
         source(server).symbols(SPOT_1M)
 
 
+@pytest.mark.requirement("F2.1")
+def test_a_listing_without_an_end_is_cut(server: Server) -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 2**20)
+            sent += 2**20
+
+    server.faults[BUCKET] = [endless]
+    with pytest.raises(ArchiveError, match="listing has more than 33,554,432 bytes"):
+        source(server, attempts=1).symbols(SPOT_1M)
+    assert sent < 64 * 2**20
+
+
 @pytest.mark.requirement("F2.1", "T7")
 @pytest.mark.parametrize(
     "body",
@@ -688,6 +706,48 @@ def test_the_proxy_of_the_environment_is_asked(server: Server, tmp_path: Path, m
     assert "s3cr" not in result.detail
 
 
+@pytest.mark.requirement("F2.4")
+def test_redirects_within_the_server_are_followed(server: Server, tmp_path: Path) -> None:
+    file = server.put(KEY)
+    server.faults = {
+        KEY: [status(302, Location="/moved/there")],
+        "moved/there": [status(307, Location=f"{server.url}/{KEY}")],
+        BUCKET: [status(301, Location=f"/{BUCKET}?prefix=data/spot/daily/klines/&max-keys=9&delimiter=/")],
+    }
+    check_fetched(fetch_one(server, file, tmp_path), tmp_path)
+    assert source(server).symbols(SPOT_1M) == ["BTCUSDT"]
+
+
+@pytest.mark.requirement("F2.4", "F1.2")
+def test_redirects_to_elsewhere_are_told_and_not_followed(server: Server, tmp_path: Path) -> None:
+    file = server.put(KEY)
+    other = Server()
+    try:
+        places = [
+            other.url.replace("http://", "http://bob:s3cr@"),
+            other.url.removeprefix("http:"),
+            server.url.replace("http:", "https:"),
+            "file:///etc/passwd",
+            "http://[h",
+            "/moved",
+        ]
+        for place in places:
+            server.faults = {name: [status(302, Location=place)] * 30 for name in (KEY, BUCKET, "moved")}
+            result = fetch_one(server, file, tmp_path)
+            assert isinstance(result, RejectedFile)
+            with pytest.raises(ArchiveError, match="cannot list") as caught:
+                source(server).symbols(SPOT_1M)
+            for text in (result.detail, str(caught.value)):
+                assert "HTTP 302" in text
+                assert place.rpartition("@")[2] in text
+                assert "s3cr" not in text
+        assert not other.hits
+        # Nothing of it heals by asking again.
+        assert server.hits[KEY] == server.hits[BUCKET] == len(places)
+    finally:
+        other.stop()
+
+
 class Proxy(socketserver.ThreadingTCPServer):
     """Answers everything with a status and no more; ``asked`` are the heads of the requests."""
 
@@ -758,6 +818,7 @@ def test_retry_after_forms() -> None:
     assert retry_after({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
     assert retry_after({"Retry-After": "Wed, 21 Oct 2115 07:28:00 GMT"}) > 1e9
     assert retry_after({"Retry-After": "soon"}) == retry_after({}) == 0
+    assert retry_after({"Retry-After": f"Wed, 21 Oct {'9' * 20} 07:28:00 GMT"}) == 0
     assert is_worth_retrying(HttpError("u", 429, 10))
     assert not is_worth_retrying(HttpError("u", 429, 1e9))
     assert not is_worth_retrying(HttpError("u", 404))
