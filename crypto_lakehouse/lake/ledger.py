@@ -47,8 +47,7 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
             changed.append({**row, "table": feed.table, "first_seen": first_seen, "ingested_at": ingested_at})
     if changed:
         schema = schema_of("ledger", "files")
-        # A period without files has no etag and no time: the ledger takes nulls rather than inventions.
-        data = encode(conform(table_of(changed, schema), schema, nulls_allowed=True), schema)
+        data = encode(conform(table_of(changed, schema), schema, nulls_allowed=False), schema)
         name = hashlib.sha256(data).hexdigest()[:32]
         store.write_bytes_atomic(f"{_dir(feed, key)}/{name}.parquet", data)
     return state | {row["key"]: row for row in changed}

@@ -180,7 +180,7 @@ def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, en
 
 def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:
     """When the newest file of a partition appeared: bronze's own time moves with every attempt."""
-    return max((row["last_modified"] for row in read_state(store, feed, key).values()), default=_NEVER)
+    return max((row["last_modified"] or _NEVER for row in read_state(store, feed, key).values()), default=_NEVER)
 
 
 def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:

@@ -154,13 +154,23 @@ class Account:
         feed, key = self.feed, self.key
         first, _ = parse_partition(key, feed.cadence)
         covered = feed.covers(first)
-        file = ArchiveFile(f"{feed.name}/{key}", "", key, 0, "", datetime.fromtimestamp(0, self._now.tzinfo))
         detail = (
             "the archive lists no file of the wanted symbols"
             if covered
             else f"the feed has data from {feed.first_date} to {feed.last_date or 'now'}"
         )
-        self.enter(file, "no_file", None, 0, 0, "not_listed" if covered else "outside_coverage", detail)
+        facts = {
+            "table": feed.table,
+            "key": f"{feed.name}/{key}",
+            "symbol": "",
+            "period": key,
+            "rows": 0,
+            "rejected_rows": 0,
+            "status": "no_file",
+            "reason": "not_listed" if covered else "outside_coverage",
+            "detail": detail,
+        }
+        self.entries.append({**dict.fromkeys(_LEDGER_COLUMNS), **facts})
 
     def _rejection(
         self, file: ArchiveFile, reason: str, detail: str, sha256: str | None, line: int | None, raw: str | None

@@ -139,6 +139,20 @@ def test_a_date_whose_run_ended_after_bronze_is_asked_for_exactly(empty: Platfor
 
 
 @pytest.mark.requirement("F5.3")
+def test_a_half_made_date_without_files_is_asked_for_like_any_other(empty: Platform) -> None:
+    for path in empty.archive.glob(f"data/futures/um/daily/klines/*/1m/*-{DAYS[1]}.zip*"):
+        path.unlink()
+    _make(empty, DAYS[1], "bronze")
+    requests, _ = _tick(empty)
+    assert _spans(requests) == [(DAYS[0], DAYS[1]), (DAYS[2], DAYS[2])]
+    assert _execute(empty, requests) == [True, True]
+    # Attempts are counted since the newest file appeared, also where there is none.
+    shutil.rmtree(empty.lake / f"silver/klines_1m/exchange=binance/market=um/date={DAYS[1]}")
+    assert _spans(_tick(empty)[0]) == [(DAYS[1], DAYS[1])]
+    assert f"given up: {DAYS[1]}" in _tick(empty, sensor_attempts="1")[1]
+
+
+@pytest.mark.requirement("F5.3")
 def test_a_layer_that_is_older_than_the_one_before_is_made_again(
     empty: Platform, replace_file: Callable[[Path, str], None]
 ) -> None:

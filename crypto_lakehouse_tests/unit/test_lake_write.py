@@ -35,6 +35,7 @@ from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.account import Account, Counts
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.model import BAR_ROWS
 
@@ -121,6 +122,7 @@ def test_a_write_that_cannot_finish_keeps_the_old_object_and_names_the_path(stor
     code = f"""
 import resource
 from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.account import Account, Counts
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     LakeStore.open({store.uri!r}).write_bytes_atomic("raw/a", bytes(100_000))
@@ -285,6 +287,39 @@ def test_the_ledger_takes_periods_without_files_and_refuses_unknown_fields(store
         record_files(store, UM_1M, KEY, [ledger_row("A", colour=1)], NOW)
     with pytest.raises(ValueError, match="time zone"):
         record_files(store, UM_1M, KEY, [], NOW.replace(tzinfo=None))
+
+
+@pytest.mark.requirement("F3.4")
+def test_of_a_file_that_is_not_there_nothing_is_invented(store: LakeStore) -> None:
+    account = Account(UM_1M, store, KEY, Counts(), NOW)
+    account.close()
+    (row,) = read_ledger(store, UM_1M).rows(named=True)
+    facts = ("size", "etag", "last_modified", "sha256")
+    assert [row[name] for name in facts] == [None] * 4
+    assert (row["status"], row["reason"], row["period"], row["symbol"]) == ("no_file", "not_listed", KEY, "")
+    columns = {column.name: column for column in schema_of("ledger", "files").columns}
+    assert all(columns[name].nullable for name in facts)
+    with pytest.raises(ValueError, match="period has 1 nulls"):
+        record_files(store, UM_1M, KEY, [ledger_row("A", period=None)], NOW)
+
+
+@pytest.mark.requirement("F3.4")
+def test_what_older_versions_invented_is_read_as_it_is_and_not_changed(store: LakeStore) -> None:
+    invented = {"size": 0, "etag": "", "last_modified": datetime(1970, 1, 1, tzinfo=UTC), "sha256": None}
+    told = {"status": "no_file", "rows": 0, "reason": "not_listed", **invented}
+    old = ledger_row("", key=f"{UM_1M.name}/{KEY}", **told)
+    assert record_files(store, UM_1M, KEY, [old], NOW) == 1
+    before = store.list()
+    later = NOW + timedelta(days=1)
+    for _ in range(2):
+        (state,) = read_state(store, UM_1M, KEY).values()
+        assert told.items() <= state.items()
+        assert latest(read_ledger(store, UM_1M)).height == 1
+        Account(UM_1M, store, KEY, Counts(), later).close()
+        told.update(dict.fromkeys(invented))
+    assert set(before) < set(store.list())
+    assert len(store.list()) == 2
+    assert read_state(store, UM_1M, KEY)[old["key"]]["first_seen"] == NOW
 
 
 @pytest.mark.requirement("F3.4")
