@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import NativeFile
 
 from crypto_lakehouse.lake.paths import partition_path
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import cadence_of
 
 _KEY = b"crypto_lakehouse"
+# So much is read at first, as Arrow does: few footers are longer.
+_TAIL = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,31 @@ def stored_partition(
     if file is None:
         return None
     try:
-        with store.open_file(path) as source:
-            metadata = pq.read_metadata(source)
-    except (pa.ArrowInvalid, OSError):
-        # Gone meanwhile, cut short or overwritten: as good as none, since it is made again then.
+        with store.explained("read", path), store.open_file(path) as source:
+            tail = _tail(source)
+    except FileNotFoundError:
+        # Gone meanwhile: as good as none, since it is made again then.
         return None
-    text = (metadata.metadata or {}).get(_KEY)
-    if text is None:
-        return None
-    told = json.loads(text)
-    first, last = (datetime.fromisoformat(told[name]) if told[name] else None for name in ("min_time", "max_time"))
-    info = PartitionInfo(metadata.num_rows, file.size, told["symbols"], first, last, store.polars_uri(path))
-    return StoredPartition(info, Origin(told["made_from"], told["facts"]), file.modified)
+    # Cut short, overwritten, or another's: no storage is asked here, so it is the bytes that are at fault.
+    with suppress(OSError, ValueError, NotImplementedError):
+        metadata = pq.read_metadata(pa.BufferReader(tail))
+        match json.loads((metadata.metadata or {}).get(_KEY, b"null")):
+            case {
+                "made_from": str(made_from),
+                "facts": dict(facts),
+                "symbols": int(symbols),
+                "min_time": str() | None as first,
+                "max_time": str() | None as last,
+            }:
+                begin, end = (datetime.fromisoformat(text) if text else None for text in (first, last))
+                info = PartitionInfo(metadata.num_rows, file.size, symbols, begin, end, store.polars_uri(path))
+                return StoredPartition(info, Origin(made_from, facts), file.modified)
+    return None
+
+
+def _tail(source: NativeFile) -> bytes:
+    """The end of a Parquet file, from its footer on or from before it."""
+    size = source.size()
+    tail = source.read_at(min(size, _TAIL), max(0, size - _TAIL))
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    return tail if length <= len(tail) or length > size else source.read_at(length, size - length)
