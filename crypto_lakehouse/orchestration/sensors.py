@@ -1,6 +1,7 @@
 """One sensor per feed: dates that the archive has and the lake has not, or has in an older version.
 
-And dates that a run left behind half made: bronze is there, and silver or gold lacks or is older.
+And dates that a run left behind half made: bronze is there, and silver or gold lacks or is older. So are days of gold
+that are older than the funding rates of their month, which come later.
 Stateless: what is there comes from the archive's listing, the lake and Dagster's own records.
 """
 
@@ -22,6 +23,7 @@ from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 
 # Partitions that Dagster knows as materialized, of each asset of a feed.
@@ -66,6 +68,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
             changed = _changed(found, feed)
             for key in _half_made(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
+            changed = _unfunded(recorded, store, feed, first, end) | changed
         except (ArchiveError, LakeError) as error:
             return dg.SkipReason(f"{feed.name}: {error}")
         nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
@@ -176,6 +179,19 @@ def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, en
             if made is None or since is None or unknown or made < since:
                 found.add(part)
     return found
+
+
+def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> dict[str, datetime]:
+    """Days of whole months since ``first`` whose gold was made before their funding rates, and when those came."""
+    minutes = asset_key("gold", feed.market, CONTINUOUS)
+    if feed.table != MINUTES or minutes not in recorded:
+        return {}
+    days = partition_keys(first.replace(day=1), end, feed.cadence)
+    months = sorted({day[: len("YYYY-MM")] for day in days})
+    rates = find_keys(store, "silver", FUNDING, feed.exchange, feed.market.name, months)
+    made = find_keys(store, *slice_of(minutes), days) if rates else {}
+    came = {day: rates.get(day[: len("YYYY-MM")], at) for day, at in made.items()}
+    return {day: came[day] for day, at in made.items() if at < came[day]}
 
 
 def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:

@@ -166,6 +166,18 @@ def test_a_layer_that_is_older_than_the_one_before_is_made_again(
     assert _tick(empty)[0] == []
 
 
+@pytest.mark.requirement("F5.3", "F4.2")
+def test_days_are_made_again_when_their_funding_rates_have_come(empty: Platform) -> None:
+    tables = {"tables": "klines_1m,funding_rates"}
+    assert all(_execute(empty, _tick(empty, **tables)[0], **tables))
+    assert _tick(empty, **tables)[0] == []
+    assert empty.run("update_binance_um_monthly", "2024-12", "2024-12", **tables).success
+    requests, _ = _tick(empty, **tables)
+    assert _spans(requests) == [(DAYS[0], DAYS[1])]
+    assert all(_execute(empty, requests, **tables))
+    assert _tick(empty, **tables)[0] == []
+
+
 @pytest.mark.requirement("F5.3", "F3.3")
 def test_a_file_whose_checksum_comes_later_is_asked_for_again(empty: Platform) -> None:
     checksum = empty.archive / f"data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{DAYS[1]}.zip.CHECKSUM"
