@@ -17,7 +17,7 @@ from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.ledger import read_state, read_states
 from crypto_lakehouse.lake.partitions import find_keys
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
@@ -69,7 +69,8 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
             for key in _half_made(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
             changed = _unfunded(recorded, store, feed, first, end) | changed
-        except (ArchiveError, LakeError) as error:
+        except ArchiveError as error:
+            # It may be back at the next tick. A lake that cannot be read is for people to mend: there the tick fails.
             return dg.SkipReason(f"{feed.name}: {error}")
         nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
         if not changed:

@@ -14,6 +14,7 @@ import pytest
 
 from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.lake.store import LakeError
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.sensors import FEED_TAG, month_ranges
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
@@ -219,6 +220,14 @@ def test_an_archive_that_is_down_skips_and_the_next_tick_goes_on(empty: Platform
     assert UM_1M.name in reason
     assert "127.0.0.1:1" in reason
     assert len(_tick(empty)[0]) == 2
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_lake_that_cannot_be_read_fails_the_tick(empty: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    with pytest.raises(LakeError, match=r"cannot .* s3://bucket/lake.*127\.0\.0\.1:1"):
+        _tick(empty, lake_uri="s3://bucket/lake", s3_endpoint_url="http://127.0.0.1:1")
 
 
 @pytest.mark.requirement("F5.3")
