@@ -162,6 +162,8 @@ def compact(
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
         store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        if swept := store.sweep():
+            say(console, f"removed {swept} drafts that killed runs left in the lake")
         states = month_states(of, store, datetime.now(UTC).date())
         states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
         for one in states:

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -263,6 +263,24 @@ class LakeStore:
                 # Others may delete it meanwhile.
                 with suppress(FileNotFoundError):
                     self.filesystem.delete_file(self.path(path))
+
+    def sweep(self, older_than: timedelta = timedelta(days=1)) -> int:
+        """Remove drafts that killed processes left in a local lake; how many. None that is being written is so old.
+
+        Raises LakeError where the folder cannot be read or written.
+        """
+        if not self.is_local:
+            return 0
+        newest = (datetime.now(UTC) - older_than).timestamp()
+        swept = 0
+        with self.explained("sweep", ""):
+            for draft in Path(self.root).rglob(f"{TEMP_PREFIX}*"):
+                # Its writer may publish it meanwhile.
+                with suppress(FileNotFoundError):
+                    if draft.stat().st_mtime < newest:
+                        draft.unlink()
+                        swept += 1
+        return swept
 
     @contextmanager
     def explained(self, action: str, path: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.processes import PROCESS_TAG, own_process, report_dead_runs
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
@@ -91,7 +92,8 @@ class Outcome:
 
 def open_instance() -> dg.DagsterInstance:
     """Dagster's records, in DAGSTER_HOME; unset, in the working directory if it has a dagster.yaml,
-    else in ``./.dagster``, which is made. Sets DAGSTER_HOME, so that all parts of a run agree.
+    else in ``./.dagster``, which is made. Sets DAGSTER_HOME, so that all parts of a run agree. Runs that a killed
+    process left behind are recorded as failed.
     """
     home = os.environ.get("DAGSTER_HOME")
     if home:
@@ -105,7 +107,9 @@ def open_instance() -> dg.DagsterInstance:
         if not (folder / "dagster.yaml").exists():
             (folder / "dagster.yaml").write_text(_NEW_HOME, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(folder)
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    report_dead_runs(instance)
+    return instance
 
 
 def plan(
@@ -217,13 +221,13 @@ def run_chunks(
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
-    more_tags = {REMAKE_TAG: "true"} if remake else {}
+    tags = {PROCESS_TAG: own_process(), **({REMAKE_TAG: "true"} if remake else {})}
     for span in spans:
         outcome = Outcome(wish.name, span[0], span[-1], len(span))
         try:
             result = job.execute_in_process(
                 instance=instance,
-                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], **more_tags},
+                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], **tags},
                 asset_selection=list(wish.assets),
                 run_config=config,
                 raise_on_error=False,

@@ -22,6 +22,7 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.processes import UNFINISHED, report_dead_runs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
@@ -35,8 +36,6 @@ _PARTITION_TAG = "dagster/partition"
 _PROBED_SYMBOLS = 50
 # How far behind the newest partition a tick still looks: archives had tails of eight days.
 _LOOK_BACK = timedelta(days=31)
-_FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -76,6 +75,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         if not changed:
             return dg.SkipReason(nothing)
         runs = _runs(context.instance, feed)
+        report_dead_runs(context.instance)
         busy = _busy(context.instance, feed, keys, job)
         wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts)
         if given_up:
@@ -154,7 +154,7 @@ def _keys_of(record: dg.RunRecord, feed: Feed) -> list[str]:
 def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey], job: str) -> set[str]:
     """Partitions for which any run is under way that makes assets of the feed: of a sensor, a schedule or a person."""
     busy: set[str] = set()
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED)):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         chosen = record.dagster_run.asset_selection
         if (record.dagster_run.job_name == job) if chosen is None else not chosen.isdisjoint(keys):
             busy.update(_keys_of(record, feed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -122,8 +123,13 @@ def test_the_command_makes_what_is_due_and_says_what_is_left_out(
     assert "1 months of binance/um/klines_1m to make, 0 are up to date" in done.output
     assert Lakehouse(store.uri).scan("silver.klines_1m", symbols="BTCUSDT").collect().equals(before)
     assert "compacted" in Lakehouse(store.uri).scan("silver.klines_1m", symbols="BTCUSDT").explain()
+    draft = Path(store.root, "silver", ".tmp-of-a-killed-run")
+    draft.write_bytes(b"half")
+    os.utime(draft, (0, 0))
     again = CliRunner().invoke(app, [*command, "--from", "2023-02", "--to", "2023-02"])
     assert again.exit_code == 0
+    assert "removed 1 drafts" in again.output
+    assert not draft.exists()
     assert "0 months of binance/um/klines_1m to make, 1 are up to date" in again.output
     for wrong in (["--table", "trades"], ["--table", "nothing"], ["--from", "2023-02-01"], ["--table", "klines_1h"]):
         assert CliRunner().invoke(app, ["compact", "--market", "um", *wrong]).exit_code == 2

@@ -16,8 +16,10 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.lake.store import LakeError
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.processes import PROCESS_TAG
 from crypto_lakehouse.orchestration.sensors import FEED_TAG, month_ranges
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
+from crypto_lakehouse_tests.orchestration.test_processes import of_a_dead_process
 
 SENSOR = "binance_um_klines_1m_sensor"
 JOB = "update_binance_um_daily"
@@ -99,6 +101,16 @@ def test_a_date_in_flight_is_not_asked_for_again(empty: Platform, status: dg.Dag
     assert _spans(again) == _spans(requests)
     # A run key that was used already would be dropped by the daemon.
     assert again[0].run_key != requests[0].run_key
+
+
+@pytest.mark.requirement("F5.3")
+def test_a_date_whose_process_was_killed_is_asked_for_again(empty: Platform) -> None:
+    requests, _ = _tick(empty)
+    job = empty.defs().resolve_job_def(JOB)
+    tags = {**requests[0].tags, PROCESS_TAG: of_a_dead_process()}
+    run = empty.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    assert _spans(_tick(empty)[0]) == _spans(requests)
+    assert empty.instance.get_run_record_by_id(run.run_id).dagster_run.status is dg.DagsterRunStatus.FAILURE
 
 
 @pytest.mark.requirement("F5.3")

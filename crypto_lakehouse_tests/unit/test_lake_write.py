@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
@@ -114,6 +115,20 @@ def test_publishing_replaces_whole_objects_and_leaves_no_temporary_files(store: 
     store.delete("raw/a")
     assert not store.exists("raw/a")
     assert store.list("nothing/here") == []
+
+
+@pytest.mark.requirement("T4")
+def test_only_old_drafts_are_swept(store: LakeStore) -> None:
+    assert store.sweep() == 0
+    store.write_bytes_atomic("raw/some/a", b"kept")
+    old, new = (Path(store.root, "raw", "some", f".tmp-{name}") for name in ("old", "new"))
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    two_days_ago = (datetime.now(UTC) - timedelta(days=2)).timestamp()
+    for path in (old, Path(store.root, "raw", "some", "a")):
+        os.utime(path, (two_days_ago, two_days_ago))
+    assert store.sweep() == 1
+    assert (old.exists(), new.exists(), store.read_bytes("raw/some/a")) == (False, True, b"kept")
 
 
 @pytest.mark.requirement("T4")

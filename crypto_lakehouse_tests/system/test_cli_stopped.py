@@ -1,0 +1,85 @@
+"""A backfill that is killed or interrupted, as a process of its own: what it leaves, and what comes of it next."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from aiohttp import web
+
+from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse_tests.system.runs import WatchedServer
+from crypto_lakehouse_tests.system.test_cli import COMMAND, UM, environment, run
+
+DAYS = ("2024-12-27", "2024-12-28", "2024-12-29")
+BACKFILL = (*UM, "klines_1m", "--from", DAYS[0], "--to", DAYS[-1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[WatchedServer]:
+    """An archive whose files of the second day do not come."""
+
+    async def hold_the_second_day(request: web.Request) -> None:
+        if DAYS[1] in request.path:
+            await asyncio.sleep(60)
+
+    make_sample(tmp_path / "archive", symbols=2, days=3, start=date(2024, 12, 27))
+    with WatchedServer(tmp_path / "archive", hold_the_second_day) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: WatchedServer, tmp_path: Path) -> dict[str, str]:
+    return {
+        "LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"),
+        "LAKEHOUSE_ARCHIVE_URL": server.url,
+        "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url,
+        "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "1",
+    }
+
+
+@contextmanager
+def held(folder: Path, server: WatchedServer, settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A backfill that waits for a file of the second day."""
+    with subprocess.Popen(
+        [*COMMAND, *BACKFILL],
+        cwd=folder,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            while process.poll() is None and not any(DAYS[1] in path for path in server.requests):
+                time.sleep(0.01)
+            yield process
+        finally:
+            process.kill()
+
+
+def statuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What came of the runs that Dagster's records have, the oldest first."""
+    monkeypatch.setenv("DAGSTER_HOME", str(folder / ".dagster"))
+    with dg.DagsterInstance.get() as instance:
+        return [run.status.value for run in reversed(instance.get_runs())]
+
+
+@pytest.mark.requirement("F7.3", "T4")
+def test_the_run_of_a_killed_backfill_is_failed_by_the_next_command(
+    tmp_path: Path, server: WatchedServer, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(tmp_path, server, settings) as process:
+        process.kill()
+        process.wait()
+    assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "STARTED"]
+    server.fault = None
+    again = run(tmp_path, *BACKFILL, **settings)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE", "SUCCESS", "SUCCESS", "SUCCESS"]
