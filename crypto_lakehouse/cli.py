@@ -1,7 +1,7 @@
 """The command line: arguments are checked here, words and exit codes decided, and the work is done elsewhere.
 
-Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings. Dagster is imported only by the
-commands that run something.
+Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings, 130 interrupted. Dagster is imported only by
+the commands that run something.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.table import Table
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, symbol_list
-from crypto_lakehouse.console import follow, say, summarize
+from crypto_lakehouse.console import INTERRUPTED, follow, say, summarize
 
 app = typer.Typer(
     help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
@@ -120,14 +120,14 @@ def backfill(
     with explained(), open_instance() as instance:
         defs = build_defs(settings)
         outcomes = run_chunks(wish, spans, defs, instance, symbols, remake)
-        well = summarize(console, follow(console, outcomes, len(wish.keys)))
+        code = summarize(console, follow(console, outcomes, len(wish.keys)))
         store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
-        if again := follow_up(wish, settings, store):
+        if code != INTERRUPTED and (again := follow_up(wish, settings, store)):
             say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
             spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
             outcomes = run_chunks(again, spans, defs, instance, "", remake)
-            well = summarize(console, follow(console, outcomes, len(again.keys))) and well
-    raise typer.Exit(0 if well else 1)
+            code = max(code, summarize(console, follow(console, outcomes, len(again.keys))))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -174,8 +174,8 @@ def compact(
         current = sum(one.current for one in states)
         say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to make, {current} are up to date")
         outcomes = run_chunks(wish, spans, build_defs(settings), instance, "") if spans else []
-        well = summarize(console, follow(console, outcomes, len(wish.keys)))
-    raise typer.Exit(0 if well else 1)
+        code = summarize(console, follow(console, outcomes, len(wish.keys)))
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -188,8 +188,8 @@ def demo(
     with explained():
         from crypto_lakehouse.demo import run_demo
 
-        well = run_demo(folder, Console())
-    raise typer.Exit(0 if well else 1)
+        code = run_demo(folder, Console())
+    raise typer.Exit(code)
 
 
 @export_app.command("legacy")

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Outcome
 
 
+INTERRUPTED = 130
+"""The exit code of a process that SIGINT has stopped, as shells have it."""
+
 _NAMED = 20
 
 
 def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
-    """Run them all, with a bar over ``total`` partitions; where there is no terminal, a line for each run."""
+    """Run them all, or up to one that is interrupted, with a bar over ``total`` partitions; where there is no
+    terminal, a line for each run.
+    """
     done: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -25,7 +30,10 @@ def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Ou
             done.append(outcome)
             progress.update(task, advance=outcome.partitions, description=outcome.name)
             if not console.is_terminal:
-                say(console, f"{outcome.name} {outcome.span}: {'FAILED' if outcome.error else 'done'}")
+                how = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "done"
+                say(console, f"{outcome.name} {outcome.span}: {how}")
+            if outcome.interrupted:
+                break
     return done
 
 
@@ -34,14 +42,14 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def summarize(console: Console, outcomes: Iterable[Outcome]) -> bool:
-    """Say what came of the runs; whether all are well: no run and no file failed, and no check found
-    wrong rows.
-    """
+def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
+    """Say what came of the runs; the exit code: 0 where no run and no file failed, and no check found wrong rows."""
     outcomes = list(outcomes)
-    made = sum(outcome.partitions for outcome in outcomes if not outcome.error)
-    failed = [outcome for outcome in outcomes if outcome.error]
-    say(console, f"{made} partitions made in {len(outcomes) - len(failed)} runs; {len(failed)} runs failed")
+    interrupted = [outcome for outcome in outcomes if outcome.interrupted]
+    failed = [outcome for outcome in outcomes if outcome.error and not outcome.interrupted]
+    well = [outcome for outcome in outcomes if not outcome.error and not outcome.interrupted]
+    made = sum(outcome.partitions for outcome in well)
+    say(console, f"{made} partitions made in {len(well)} runs; {len(failed)} runs failed")
     for outcome in failed:
         say(console, f"FAILED {outcome.name} {outcome.span}: {outcome.error}")
     for outcome in outcomes:
@@ -55,4 +63,8 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> bool:
         for level, found in (("ERROR", outcome.errors), ("warning", outcome.warnings)):
             for text in found:
                 say(console, f"check {level} {outcome.name} {outcome.span}: {text}")
-    return not any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes)
+    for outcome in interrupted:
+        say(console, f"interrupted in {outcome.name} {outcome.span}: repeat the command to go on; what is made stays")
+    if interrupted:
+        return INTERRUPTED
+    return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))

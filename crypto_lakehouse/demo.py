@@ -19,7 +19,7 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import Feed, feeds
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.console import follow, say, summarize
+from crypto_lakehouse.console import INTERRUPTED, follow, say, summarize
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.read import Lakehouse
 from crypto_lakehouse.lake.store import LakeStore
@@ -30,8 +30,8 @@ FIRST, DAYS, SYMBOLS = date(2024, 12, 27), 10, 10
 _PORT = 8765
 
 
-def run_demo(folder: Path, console: Console) -> bool:
-    """Make the demo in ``folder``, or what lacks of it; whether all is well.
+def run_demo(folder: Path, console: Console) -> int:
+    """Make the demo in ``folder``, or what lacks of it; the exit code.
 
     Raises OSError where the folder cannot be written, ArchiveError and LakeError like a run.
     """
@@ -48,14 +48,16 @@ def run_demo(folder: Path, console: Console) -> bool:
             symbols="",
             tables=",".join(TABLES),
         )
-        well = _make(environment, console)
+        code = _make(environment, console)
+    if code == INTERRUPTED:
+        return code
     lake = Lakehouse(lake_uri)
     _show(lake, folder / "chart.html", console)
     _tell(lake_uri, archive, console)
-    return well
+    return code
 
 
-def _make(environment: Environment, console: Console) -> bool:
+def _make(environment: Environment, console: Console) -> int:
     # Dagster takes seconds to import, and the words above are to come at once.
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
@@ -75,7 +77,7 @@ def _make(environment: Environment, console: Console) -> bool:
                 todo.append((wish, chunks(keys, wish.cadence, environment.max_partitions_per_run)))
         if not todo:
             say(console, "nothing to do: every partition is there, as the archive has it")
-            return True
+            return 0
         defs = build_defs(environment)
         outcomes = (outcome for wish, spans in todo for outcome in run_chunks(wish, spans, defs, instance, symbols=""))
         total = sum(len(span) for _, spans in todo for span in spans)

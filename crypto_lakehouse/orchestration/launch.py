@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import cast
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._utils.error import SerializableErrorInfo
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, feeds, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
@@ -71,13 +73,17 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded."""
+    """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded.
+
+    ``interrupted`` is one that a person at the terminal, or the system, told to stop.
+    """
 
     name: str
     first: str
     last: str
     partitions: int
     error: str = ""
+    interrupted: bool = False
     quarantined_files: int = 0
     quarantined_rows: int = 0
     failed_files: list[str] = field(default_factory=list)
@@ -210,7 +216,8 @@ def run_chunks(
     symbols: str,
     remake: bool = False,
 ) -> Iterator[Outcome]:
-    """Run the spans one after the other, in this process; a failed one does not keep the others from running.
+    """Run the spans one after the other, in this process; a failed one does not keep the others from running, an
+    interrupted one does.
 
     ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``remake``
     partitions are made again even where nothing is new.
@@ -234,14 +241,23 @@ def run_chunks(
             )
         except dg.DagsterError as error:
             outcome.error = str(error)
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            outcome.interrupted = True
         else:
             _read(outcome, result)
         yield outcome
+        if outcome.interrupted:
+            return
 
 
 def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
     for event in result.all_events:
-        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        if event.is_job_failure:
+            # Dagster ends the run by itself, and raises nothing.
+            reason = event.job_failure_data.failure_reason
+            outcome.interrupted |= reason is RunFailureReason.UNEXPECTED_TERMINATION
+        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            outcome.interrupted |= _is_interrupt(event.step_failure_data.error)
             outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             metadata = event.step_materialization_data.materialization.metadata
@@ -261,6 +277,14 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
                 blame.append(text)
     if not result.success and not outcome.error:
         outcome.error = f"run {result.run_id} failed before its first step; see it in Dagster's UI"
+
+
+def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
+    """Also where a second interrupt broke off the tidying up that the first one led to, which is an error then."""
+    if error is None:
+        return False
+    name = dg.DagsterExecutionInterruptedError.__name__
+    return error.cls_name == name or _is_interrupt(error.cause) or _is_interrupt(error.context)
 
 
 def _cause(event: dg.DagsterEvent) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ BACKFILL = (*UM, "klines_1m", "--from", DAYS[0], "--to", DAYS[-1])
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[WatchedServer]:
-    """An archive whose files of the second day do not come."""
+    """An archive whose files of the second day are slow to come."""
 
     async def hold_the_second_day(request: web.Request) -> None:
         if DAYS[1] in request.path:
-            await asyncio.sleep(60)
+            await asyncio.sleep(5)
 
     make_sample(tmp_path / "archive", symbols=2, days=3, start=date(2024, 12, 27))
     with WatchedServer(tmp_path / "archive", hold_the_second_day) as running:
@@ -83,3 +84,21 @@ def test_the_run_of_a_killed_backfill_is_failed_by_the_next_command(
     again = run(tmp_path, *BACKFILL, **settings)
     assert again.returncode == 0, again.stdout + again.stderr
     assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE", "SUCCESS", "SUCCESS", "SUCCESS"]
+
+
+@pytest.mark.requirement("F7.3")
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_stops_the_backfill_and_says_how_to_go_on(
+    times: int, tmp_path: Path, server: WatchedServer, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held(tmp_path, server, settings) as process:
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            # The second one comes while files that are under way are waited for.
+            time.sleep(1)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "1 partitions made in 1 runs; 0 runs failed" in out
+    assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to go on" in out
+    assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE"]
+    assert not any(DAYS[2] in path for path in server.requests)
