@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,14 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     say(console, f"{made} partitions made in {len(well)} runs; {len(failed)} runs failed")
     for outcome in failed:
         say(console, f"FAILED {outcome.name} {outcome.span}: {outcome.error}")
+    if runs := [outcome.run_id for outcome in failed if outcome.run_id]:
+        home = os.environ.get("DAGSTER_HOME", "")
+        say(console, f"every step of a failed run is in Dagster's UI (DAGSTER_HOME={home}), run {', '.join(runs)}")
     for outcome in outcomes:
         if outcome.quarantined_files or outcome.quarantined_rows:
             files, rows = outcome.quarantined_files, outcome.quarantined_rows
-            say(console, f"quarantined {outcome.name} {outcome.span}: {files} files, {rows} rows")
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.reasons.items()))
+            say(console, f"quarantined {outcome.name} {outcome.span}: {files} files, {rows} rows ({reasons})")
         for name in outcome.failed_files[:_NAMED]:
             say(console, f"FAILED file of {outcome.name}: {name}; run again to try again")
         if len(outcome.failed_files) > _NAMED:

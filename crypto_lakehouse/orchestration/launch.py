@@ -7,6 +7,7 @@ command line's; what a run does is the assets'.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -75,17 +76,20 @@ class Plan:
 class Outcome:
     """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded.
 
-    ``interrupted`` is one that a person at the terminal, or the system, told to stop.
+    ``run_id`` is that of Dagster's records, where they have the run. ``interrupted`` is one that a person at the
+    terminal, or the system, told to stop.
     """
 
     name: str
     first: str
     last: str
     partitions: int
+    run_id: str = ""
     error: str = ""
     interrupted: bool = False
     quarantined_files: int = 0
     quarantined_rows: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     failed_files: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -223,8 +227,8 @@ def run_chunks(
     partitions are made again even where nothing is new.
     """
     job = defs.resolve_job_def(wish.job)
-    # The console would tell every event of Dagster; the records have them all.
-    config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    # The console would tell every event of Dagster, with the stack of each fault; the records have them all.
+    config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
@@ -251,6 +255,7 @@ def run_chunks(
 
 
 def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
+    outcome.run_id = result.run_id
     for event in result.all_events:
         if event.is_job_failure:
             # Dagster ends the run by itself, and raises nothing.
@@ -265,6 +270,8 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
                 if name in metadata:
                     count = getattr(outcome, name) + int(str(metadata[name].value))
                     setattr(outcome, name, count)
+            if "quarantine_reasons" in metadata:
+                outcome.reasons.update(cast("dict[str, int]", metadata["quarantine_reasons"].value))
             if "failed_files" in metadata:
                 partition = event.step_materialization_data.materialization.partition
                 names = cast("list[str]", metadata["failed_files"].value)
@@ -276,7 +283,7 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
                 blame = outcome.errors if check.severity is dg.AssetCheckSeverity.ERROR else outcome.warnings
                 blame.append(text)
     if not result.success and not outcome.error:
-        outcome.error = f"run {result.run_id} failed before its first step; see it in Dagster's UI"
+        outcome.error = "failed before its first step"
 
 
 def _is_interrupt(error: SerializableErrorInfo | None) -> bool:

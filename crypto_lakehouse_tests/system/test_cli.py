@@ -68,7 +68,8 @@ def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 partitions of binance/um/klines_1m in 2 runs" in done.stdout
     assert "3 partitions made in 2 runs; 0 runs failed" in done.stdout
-    assert re.search(r"quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files", done.stdout)
+    quarantined = "quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files, 0 rows (not_a_zip 1)"
+    assert quarantined in done.stdout
     assert "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness" in done.stdout
     assert "Traceback" not in done.stderr
     assert "STEP_START" not in done.stderr
@@ -148,6 +149,9 @@ def test_backfill_goes_on_after_a_failed_run_and_names_it(tmp_path: Path) -> Non
     assert "0 partitions made in 0 runs; 2 runs failed" in done.stdout
     for day in ("2024-12-27", "2024-12-28"):
         assert re.search(rf"FAILED binance/um/klines_1m {day}: .*127\.0\.0\.1:9", done.stdout)
+    assert re.search(rf"in Dagster's UI \(DAGSTER_HOME={tmp_path / '.dagster'}\), run [\da-f-]{{36}}", done.stdout)
+    # The stacks of both runs are there, and not before the two lines that say it all.
+    assert done.stderr == ""
 
 
 @pytest.mark.requirement("F7.3")
