@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -51,6 +53,8 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     well = [outcome for outcome in outcomes if not outcome.error and not outcome.interrupted]
     made = sum(outcome.partitions for outcome in well)
     say(console, f"{made} partitions made in {len(well)} runs; {len(failed)} runs failed")
+    for name, some in groupby(outcomes, key=lambda outcome: outcome.name):
+        _say_rows(console, name, list(some))
     for outcome in failed:
         say(console, f"FAILED {outcome.name} {outcome.span}: {outcome.error}")
     if runs := [outcome.run_id for outcome in failed if outcome.run_id]:
@@ -72,4 +76,22 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
         say(console, f"interrupted in {outcome.name} {outcome.span}: repeat the command to go on; what is made stays")
     if interrupted:
         return INTERRUPTED
-    return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))
+    return int(any(one.error or one.errors or one.failed_files or one.absent for one in outcomes))
+
+
+def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
+    """How many rows each table of a plan has, and what the archive lacks of it."""
+    rows = Counter[str]()
+    for outcome in outcomes:
+        rows.update(outcome.rows)
+    if rows:
+        told = ", ".join(f"{table} {count:,}" for table, count in rows.items())
+        say(console, f"rows of {name}: {told}" if any(rows.values()) else f"no rows of {name}")
+    for symbol in sorted(set().union(*(outcome.absent for outcome in outcomes))):
+        say(console, f"FAILED {name}: the archive has no symbol {symbol}")
+    for symbol in sorted(set().union(*(outcome.unmatched for outcome in outcomes))):
+        say(console, f"warning: no symbol of {name} matches {symbol} in the archive")
+    if any(rows[table] == 0 for table in rows if table.startswith("bronze.")):
+        bad = any(outcome.failed_files or outcome.quarantined_files for outcome in outcomes)
+        why = "" if bad else ": the archive has no file of these symbols and dates"
+        say(console, f"warning: every bronze partition of {name} is empty{why}")

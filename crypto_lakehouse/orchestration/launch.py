@@ -77,7 +77,9 @@ class Outcome:
     """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded.
 
     ``run_id`` is that of Dagster's records, where they have the run. ``interrupted`` is one that a person at the
-    terminal, or the system, told to stop.
+    terminal, or the system, told to stop. ``rows`` are those of each table, by ``layer.table``. ``absent`` are symbols
+    that the command named and the archive does not have, ``unmatched`` what else matches none: patterns, and names of
+    the settings, which are for all markets.
     """
 
     name: str
@@ -90,6 +92,9 @@ class Outcome:
     quarantined_files: int = 0
     quarantined_rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    absent: set[str] = field(default_factory=set)
+    unmatched: set[str] = field(default_factory=set)
     failed_files: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -248,13 +253,13 @@ def run_chunks(
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             outcome.interrupted = True
         else:
-            _read(outcome, result)
+            _read(outcome, result, symbols)
         yield outcome
         if outcome.interrupted:
             return
 
 
-def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
+def _read(outcome: Outcome, result: dg.ExecuteInProcessResult, symbols: str) -> None:
     outcome.run_id = result.run_id
     for event in result.all_events:
         if event.is_job_failure:
@@ -265,7 +270,13 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
             outcome.interrupted |= _is_interrupt(event.step_failure_data.error)
             outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
-            metadata = event.step_materialization_data.materialization.metadata
+            made = event.step_materialization_data.materialization
+            metadata = made.metadata
+            outcome.rows[f"{made.asset_key.path[0]}.{made.asset_key.path[-1]}"] += cast(
+                "int", metadata["dagster/partition_row_count"].value
+            )
+            for name in cast("list[str]", metadata["unknown_symbols"].value) if "unknown_symbols" in metadata else ():
+                (outcome.absent if symbols and "*" not in name else outcome.unmatched).add(name)
             for name in ("quarantined_files", "quarantined_rows"):
                 if name in metadata:
                     count = getattr(outcome, name) + int(str(metadata[name].value))
@@ -273,9 +284,8 @@ def _read(outcome: Outcome, result: dg.ExecuteInProcessResult) -> None:
             if "quarantine_reasons" in metadata:
                 outcome.reasons.update(cast("dict[str, int]", metadata["quarantine_reasons"].value))
             if "failed_files" in metadata:
-                partition = event.step_materialization_data.materialization.partition
                 names = cast("list[str]", metadata["failed_files"].value)
-                outcome.failed_files += [f"{partition} {name}" for name in names]
+                outcome.failed_files += [f"{made.partition} {name}" for name in names]
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:

@@ -6,12 +6,11 @@ make a partition, and what is recorded of them.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import groupby, tee
@@ -38,8 +37,6 @@ from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of, made_from
 from crypto_lakehouse.transforms.frames import Frame
-
-log = logging.getLogger(__name__)
 
 # What can heal by itself: the file is asked for again by the next run of its partition. An archive that is
 # publishing lists files before they, their checksums or the fitting ones are served everywhere.
@@ -94,7 +91,7 @@ class BronzeIngest:
     """Makes bronze partitions of one feed. ``now`` is asked once per partition, for ledger and quarantine.
 
     Files that are in a stored partition as the archive lists them now are neither had nor parsed again, unless
-    ``remake``.
+    ``remake``. ``unknown`` are the names and patterns that match nothing in the archive, from the first partition on.
     """
 
     feed: Feed
@@ -104,6 +101,7 @@ class BronzeIngest:
     symbols: SymbolFilter
     now: Callable[[], datetime]
     remake: bool = False
+    unknown: list[str] = field(default_factory=list, init=False)
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
         """Yield every partition of ``keys``, in their order; store one before asking for the next, and ask to the end.
@@ -237,8 +235,7 @@ class BronzeIngest:
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
         """The files of the first of the days, by symbol; those of the others are put there meanwhile."""
         available = self.source.symbols(self.feed)
-        for name in self.symbols.unknown(available):
-            log.warning("%s: no symbol matches %r in the archive", self.feed.name, name)
+        self.unknown = self.symbols.unknown(available)
         known = {key: {row["symbol"] for row in states[key].values()} for key in days}
         wanted = set(self.symbols.select(available))
         asked = wanted | (set(available) & set().union(*known.values()))

@@ -113,6 +113,35 @@ def test_backfill_fails_and_names_the_files_when_the_archive_gives_none(
 
 
 @pytest.mark.requirement("F7.3")
+def test_backfill_says_plainly_that_the_archive_has_nothing(
+    tmp_path: Path, served: tuple[Path, dict[str, str]]
+) -> None:
+    _, settings = served
+    day, empty = ("--from", "2024-12-27", "--to", "2024-12-27"), ("--from", "2024-06-01", "--to", "2024-06-01")
+    warning = "warning: every bronze partition of binance/um/klines_1m is empty: the archive has no file"
+
+    misspelt = run(tmp_path, *UM, "klines_1m", *day, "--symbols", "BTCUSDX", **settings)
+    assert misspelt.returncode == 1
+    assert "FAILED binance/um/klines_1m: the archive has no symbol BTCUSDX" in misspelt.stdout
+    assert "no rows of binance/um/klines_1m" in misspelt.stdout
+    assert warning in misspelt.stdout
+
+    # What the settings name is meant for all markets, and a pattern may match nothing yet.
+    some = {**settings, "LAKEHOUSE_SYMBOLS": "ETHUSDT,BTCUSD_PERP,XRP*"}
+    made = run(tmp_path, *UM, "klines_1m", *day, **some)
+    assert made.returncode == 0, made.stdout
+    for name in ("BTCUSD_PERP", "XRP*"):
+        assert f"warning: no symbol of binance/um/klines_1m matches {name}" in made.stdout
+    assert "rows of binance/um/klines_1m: bronze.klines_1m 1,440, silver.klines_1m 1,440, gold" in made.stdout
+    assert warning not in made.stdout
+
+    early = run(tmp_path, *UM, "klines_1m", *empty, **settings)
+    assert early.returncode == 0, early.stdout
+    assert "1 partitions made in 1 runs; 0 runs failed" in early.stdout
+    assert warning in early.stdout
+
+
+@pytest.mark.requirement("F7.3")
 def test_backfill_of_months_for_some_symbols(tmp_path: Path, served: tuple[Path, dict[str, str]]) -> None:
     _, settings = served
     done = run(

@@ -64,9 +64,9 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
 def _made(ingest: BronzeIngest, keys: list[str]) -> Iterator[Made | Unchanged]:
     for part in _explained(ingest, ingest.partitions(keys)):
         if part.unchanged is not None:
-            yield Unchanged(part.key, part.unchanged, _about(part.counts))
+            yield Unchanged(part.key, part.unchanged, _about(ingest, part.counts))
         else:
-            yield Made(part.key, _explained(ingest, part.rows), partial(_about, part.counts), part.origin)
+            yield Made(part.key, _explained(ingest, part.rows), partial(_about, ingest, part.counts), part.origin)
 
 
 def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:
@@ -76,8 +76,9 @@ def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:
         raise dg.Failure(f"{ingest.feed.name}: {error}") from error
 
 
-def _about(counts: Counts) -> dict[str, Any]:
+def _about(ingest: BronzeIngest, counts: Counts) -> dict[str, Any]:
     return {
+        **({"unknown_symbols": ingest.unknown} if ingest.unknown else {}),
         "files": counts.files,
         "quarantined_files": counts.quarantined_files,
         "quarantined_rows": counts.quarantined_rows,
