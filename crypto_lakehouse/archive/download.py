@@ -37,7 +37,7 @@ _RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
 _CHECKSUM_LIMIT = 4096
-# A CDN may hold a stale zip beside a new CHECKSUM, so one mismatch is not the last word.
+# A CDN may hold a stale zip, beside a new CHECKSUM or its own, so one mismatch is not the last word.
 _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
 _USERINFO = re.compile(r"(?<=://).*@")
@@ -315,11 +315,11 @@ class Downloader:
         return FetchedFile(file, place, sha256)
 
     async def _verified(self, file: ArchiveFile, path: Path) -> tuple[str, Path | HeldFile]:
-        served = stated = ""
+        served, size, stated = "", 0, ""
         for number in range(_CHECKSUM_TRIES):
             fresh = _NO_CACHE if number else {}
             stated = await self._stated_sha256(file, path.name, fresh)
-            if path.is_file() and await asyncio.to_thread(_sha256, path) == stated:
+            if _has_size(path, file.size) and await asyncio.to_thread(_sha256, path) == stated:
                 return stated, path
             part = Part(path)
             if part.is_on_disk:
@@ -329,13 +329,21 @@ class Downloader:
             except BaseException:
                 part.keep()
                 raise
-            served = part.sha256()
-            if served == stated:
+            served, size = part.sha256(), part.size
+            # The sums agree for an old zip with its old CHECKSUM too; an ETag need not be the MD5 of the bytes.
+            if served == stated and size == file.size:
                 if self.hold is not None and not part.is_on_disk and self.hold.take(part.size):
                     return served, HeldFile(path.name, part.content())
                 part.publish()
                 return served, path
             part.discard()
+        if served == stated:
+            raise _RejectedError(
+                "size_mismatch",
+                f"{file.key}: the archive lists {file.size:,} bytes and serves {size:,}, whose CHECKSUM fits; one of "
+                "the two is of an older version: try again later",
+                served,
+            )
         raise _RejectedError(
             "checksum_mismatch",
             f"{file.key}: the archive states sha256 {stated} and serves {served}; it may be republishing: "
@@ -399,6 +407,10 @@ class Downloader:
 
     def _url(self, key: str) -> URL:
         return URL(f"{self.url.rstrip('/')}/{quote(key)}", encoded=True)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
 def _sha256(path: Path) -> str:

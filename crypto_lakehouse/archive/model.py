@@ -37,7 +37,7 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A file that is on local disk or in memory, whose sha256 equals the one that the archive states."""
+    """A file that is on local disk or in memory, with the size listed and the sha256 that the archive states."""
 
     file: ArchiveFile
     path: Path | HeldFile

@@ -113,7 +113,10 @@ class Arrivals:
         if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
             return None
         path = self._raw.get(file.key, row["sha256"], self._folder)
-        return None if path is None else FetchedFile(file, path, row["sha256"])
+        # What is listed can have been fetched when an older version was still served.
+        if path is None or path.stat().st_size != file.size:
+            return None
+        return FetchedFile(file, path, row["sha256"])
 
 
 def _batches(wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:

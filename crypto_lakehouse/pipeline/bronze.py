@@ -49,6 +49,7 @@ _TRANSIENT = {
     "checksum_missing",
     "checksum_malformed",
     "checksum_mismatch",
+    "size_mismatch",
 }
 
 # Frames that wait for the writer, or begins and ends of days.

@@ -136,15 +136,17 @@ HTTP: dict[str, str] = {
     "DENIEDUSDT": "forbidden",
     "BROKENUSDT": "http_error",
     "STALLUSDT": "timeout",
+    "OLDUSDT": "size_mismatch",
     "BUSYUSDT": "",
     "HICCUPUSDT": "",
 }
 
 
 class Faults:
-    """Answers of a bad server, by the symbol in the path."""
+    """Answers of a bad server, by the symbol in the path. ``older`` is a folder of what the archive had before."""
 
-    def __init__(self) -> None:
+    def __init__(self, older: Path) -> None:
+        self.older = older
         self.seen: Counter[str] = Counter()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
@@ -158,6 +160,8 @@ class Faults:
             return web.Response(status=429, headers={"Retry-After": "1"})
         if symbol == "HICCUPUSDT" and self.seen[request.path] == 1:
             return web.Response(status=500)
+        if symbol == "OLDUSDT":
+            return web.Response(body=(self.older / request.path[1:]).read_bytes())
         if symbol == "STALLUSDT" and request.path.endswith(".zip"):
             response = web.StreamResponse(headers={"Content-Length": "1000"})
             await response.prepare(request)
@@ -191,6 +195,8 @@ class Outcome:
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder, lake = tmp_path_factory.mktemp("bad"), tmp_path_factory.mktemp("bad_lake")
+    older = tmp_path_factory.mktemp("older")
+    put(older, "OLDUSDT", DAY, "".join(lines()[:2]))
     for symbol in ("GOODUSDT", *FILES, *ROWS, *HTTP):
         put(folder, symbol, NEXT, "".join(lines(NEXT)))
     for symbol in ("GOODUSDT", *HTTP):
@@ -199,7 +205,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         put(folder, symbol, DAY, content, {"BADSUMUSDT": "0" * 64, "NOSUMUSDT": None}.get(symbol, ""))
     for symbol, case in ROWS.items():
         put(folder, symbol, DAY, case.text)
-    with WatchedServer(folder, Faults()) as server:
+    with WatchedServer(folder, Faults(older)) as server:
         result = run(settings(server, lake, retries=3, stall_timeout=1.5), "um", DAY, NEXT)
     return Outcome(Lakehouse(lake), result.success)
 

@@ -400,6 +400,23 @@ def test_checksum_mismatch(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("F2.2")
+def test_an_old_zip_with_its_old_checksum_is_not_the_file_that_is_listed(server: Server, tmp_path: Path) -> None:
+    old, new = DATA[:-1], DATA
+    server.put(KEY, old)
+    older = [serve(server.files[KEY]), serve(server.files[KEY])], [serve(server.files[f"{KEY}.CHECKSUM"])] * 2
+    file = server.put(KEY, new)
+    server.faults = {KEY: older[0][:1], f"{KEY}.CHECKSUM": older[1][:1]}
+    check_fetched(fetch_one(server, file, tmp_path), tmp_path)
+    assert server.hits[KEY] == 2
+    (tmp_path / "BTCUSDT-1m-2024-01-01.zip").write_bytes(old)
+    server.faults = {KEY: older[0], f"{KEY}.CHECKSUM": older[1]}
+    (result,) = source(server).fetch([file], tmp_path, Hold(2 * len(DATA)))
+    assert isinstance(result, RejectedFile)
+    assert (result.reason, result.sha256) == ("size_mismatch", hashlib.sha256(old).hexdigest())
+    assert "lists 1,024,000 bytes and serves 1,023,999" in result.detail
+
+
+@pytest.mark.requirement("F2.2")
 def test_many_files_one_bad(server: Server, tmp_path: Path) -> None:
     keys = [f"{FOLDER}/BTCUSDT-1m-2024-01-{day:02}.zip" for day in range(1, 29)]
     files = [server.put(key, key.encode()) for key in keys]
