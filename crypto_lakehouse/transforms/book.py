@@ -18,7 +18,6 @@ from crypto_lakehouse.transforms.clean import (
     epoch_to_time,
     text_to_time,
     time_rules,
-    within,
 )
 
 
@@ -59,15 +58,14 @@ def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -
 def clean_book_ticker(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver best bid and ask of the partition [first, end), UTC days, from its bronze rows.
 
-    A change belongs to the partition if either of its times does: the archive files some by the one and
-    some by the other, so one at midnight may stand in two partitions. A side without orders has amount and
-    price 0 and is kept; so is a book whose bid equals its ask. A bid above the ask is rejected. Where an
-    update_id comes more than once, the row with the latest event_time is kept, then the last in the file.
+    A change belongs to the day of its transaction_time, the table's time: one that the archive files by its
+    event_time under the day after is rejected there, so that none is in two partitions or outside of its own.
+    A side without orders has amount and price 0 and is kept; so is a book whose bid equals its ask. A bid
+    above the ask is rejected. Where an update_id comes more than once, the row with the latest event_time is
+    kept, then the last in the file.
     """
     bid, ask = canonical("best_bid_price"), canonical("best_ask_price")
     bids, asks = canonical("best_bid_quantity"), canonical("best_ask_quantity")
-    times = [canonical("transaction_time"), canonical("event_time")]
-    bad_time, _ = time_rules(dict(zip(("transaction_time", "event_time"), times, strict=True)), first, end)
     return clean(
         bronze,
         feed,
@@ -82,12 +80,7 @@ def clean_book_ticker(bronze: pl.DataFrame, feed: Feed, first: date, end: date) 
             "best_ask_quantity": pl.col("best_ask_qty"),
         },
         rules=[
-            bad_time,
-            Rule(
-                "outside_partition",
-                ~pl.any_horizontal(within(time, first, end) for time in times),
-                f"neither time is within [{first}, {end}) UTC, which the file is named for",
-            ),
+            *time_rules({name: canonical(name) for name in ("transaction_time", "event_time")}, first, end),
             Rule("negative_id", canonical("update_id") < 0, "update_id is negative"),
             Rule(
                 "not_finite",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse_tests.unit.tables import DAY, MIDNIGHT, T0, bronze, clean, cleaned, instant, row
 
@@ -104,19 +110,53 @@ def test_a_change_of_the_best_bid_and_ask() -> None:
 @pytest.mark.parametrize(
     ("transaction", "event", "inside"),
     [
-        (T0 - 5, T0, True),
+        (T0, T0 + 5, True),
         (T0 + 86_399_999, T0 + 86_400_003, True),
-        (T0 - 5, T0 - 1, False),
+        (T0 - 5, T0, False),
         (T0 + 86_400_000, T0 + 86_400_000, False),
     ],
 )
-def test_a_change_at_midnight_belongs_to_the_days_of_either_of_its_times(
+def test_a_change_at_midnight_belongs_to_the_day_of_its_transaction_time(
     transaction: int, event: int, inside: bool
 ) -> None:
     result = cleaned(TICKER, [{**row(TICKER, 0), "transaction_time": transaction, "event_time": event}])
     assert (result.rows.height, result.rejected["reason"].to_list()) == (
         (1, []) if inside else (0, ["outside_partition"])
     )
+
+
+@pytest.mark.requirement("D2", "F6.1")
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 9), st.sampled_from(["one", "other", "both"]))))
+def test_days_read_one_by_one_are_the_days_read_at_once(changes: list[tuple[int, int, str]]) -> None:
+    midnight = T0 + 86_400_000
+    noon = [{"transaction_time": T0 + day * 86_400_000 + 43_200_000, "event_time": midnight} for day in range(2)]
+    filed = {day: [{**row(TICKER, 0), **noon[day], "update_id": 1000 + day}] for day in range(2)}
+    for number, (ms, delay, where) in enumerate(sorted(changes)):
+        times = {"transaction_time": midnight + ms, "event_time": midnight + ms + delay}
+        change = {**row(TICKER, 0), **times, "update_id": number}
+        own = int(ms >= 0)
+        for day in {"one": [own], "other": [1 - own], "both": [0, 1]}[where]:
+            filed[day].append(change)
+    edges = [DAY + timedelta(days=n) for n in range(3)]
+    refused = 0
+    with tempfile.TemporaryDirectory() as name:
+        for n, changes_of_day in filed.items():
+            made = cleaned(TICKER, changes_of_day, edges[n])
+            refused += made.rejected.height
+            assert set(made.rejected["reason"]) <= {"outside_partition"}
+            path = Path(name, f"silver/book_ticker/exchange=binance/market=um/date={edges[n]}/part-0.parquet")
+            path.parent.mkdir(parents=True)
+            made.rows.write_parquet(path)
+        lake = Lakehouse(name)
+        read = [
+            lake.scan("silver.book_ticker", market="um", start=a, end=b).collect()
+            for a, b in ((edges[0], edges[1]), (edges[1], edges[2]), (edges[0], edges[2]))
+        ]
+    assert pl.concat(read[:2]).equals(read[2])
+    assert read[2]["update_id"].is_unique().all()
+    assert read[2].height + refused == sum(map(len, filed.values()))
+    assert read[2].height == 2 + sum(where != "other" for _, _, where in changes)
 
 
 TICKER_RULES: list[tuple[str, dict[str, Any]]] = [
