@@ -159,11 +159,13 @@ def test_rows_of_a_settled_file_that_another_run_replaces_are_not_left_out(tmp_p
         source = BinanceArchive(server.url, server.listing_url)
         ingest(source, store)
         put(folder, "AUSDT", DAYS[0], other)
-        holding = True
+        holding, asked = True, len(server.listings)
         slow: Iterator[object] = partitions(source, store)
         part = next(slow)
-        while holding:
+        while holding or not any("BUSDT" in query for query in server.listings[asked:]):
             time.sleep(0.01)
+        # The listing of B is answered.
+        time.sleep(0.5)
         # B is settled for the slow run, which waits for A; meanwhile another run stores a new B.
         put(folder, "BUSDT", DAYS[0], other)
         ingest(source, store)
