@@ -180,7 +180,7 @@ def compact(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where archive, lake and chart go.")] = Path("./demo"),
+    folder: Annotated[Path, typer.Option(help="Where archive, lake, chart and Dagster's records go.")] = Path("./demo"),
 ) -> None:
     """Make a small lake from a made-up archive, by real runs, and show it; needs no network."""
     load_settings()

@@ -48,7 +48,7 @@ def run_demo(folder: Path, console: Console) -> int:
             symbols="",
             tables=",".join(TABLES),
         )
-        code = _make(environment, console)
+        code = _make(environment, folder / "dagster", console)
     if code == INTERRUPTED:
         return code
     lake = Lakehouse(lake_uri)
@@ -57,7 +57,7 @@ def run_demo(folder: Path, console: Console) -> int:
     return code
 
 
-def _make(environment: Environment, console: Console) -> int:
+def _make(environment: Environment, home: Path, console: Console) -> int:
     # Dagster takes seconds to import, and the words above are to come at once.
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
@@ -67,7 +67,8 @@ def _make(environment: Environment, console: Console) -> int:
     source = ArchiveResource.of(environment).source()
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
-    with open_instance() as instance:
+    # Made-up dates are not to look made for the real lake.
+    with open_instance(home) as instance:
         todo = []
         for feed in sorted(feeds(TABLES), key=lambda feed: TABLES.index(feed.table)):
             wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, environment, today)
@@ -130,8 +131,8 @@ def _tell(lake: Path, archive: Path, console: Console) -> None:
     lake_only = f"LAKEHOUSE_LAKE_URI={shlex.quote(settings['LAKEHOUSE_LAKE_URI'])}"
     serve = f"{bin_folder / 'crypto-lakehouse'} archive serve {shlex.quote(str(archive))} --port {_PORT}"
     ui = f"{exports} {bin_folder / 'dagster'} dev -m crypto_lakehouse.definitions"
-    say(console, f"\nto open Dagster's UI on http://127.0.0.1:3000, with the sample archive beside it:\n  {serve} &")
-    say(console, f"  {ui}")
+    say(console, "\nto open these runs in Dagster's UI, http://127.0.0.1:3000, with the sample archive beside it:")
+    say(console, f"  {serve} &\n  {ui}")
     say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with")
     say(console, f"  {lake_only}")
     say(console, f"to look at the lake again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")

@@ -31,12 +31,12 @@ from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, S
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-_NEW_HOME = """# Dagster's home, made because the working directory holds no dagster.yaml.
+_NEW_HOME = """# Dagster's home, {why}.
 storage:
   custom:
     module: crypto_lakehouse.orchestration.storage
-    class: StorageFromEnvironment
-    config: {}
+    class: {storage}
+    config: {{}}
 telemetry:
   enabled: false
 """
@@ -105,26 +105,35 @@ class Outcome:
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
-def open_instance() -> dg.DagsterInstance:
+def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
     """Dagster's records, in DAGSTER_HOME; unset, in the working directory if it has a dagster.yaml,
     else in ``./.dagster``, which is made. Sets DAGSTER_HOME, so that all parts of a run agree. Runs that a killed
     process left behind are recorded as failed.
+
+    ``own_home`` is a folder for records that are not to be among the others, wherever those are.
     """
     home = os.environ.get("DAGSTER_HOME")
-    if home:
+    if own_home is not None:
+        folder = own_home.resolve()
+        _furnish(folder, "of records that are not to be among the others", "SqliteInHome")
+    elif home:
         folder = Path(home).resolve()
         folder.mkdir(parents=True, exist_ok=True)
     elif Path("dagster.yaml").exists():
         folder = Path.cwd()
     else:
         folder = Path.cwd() / ".dagster"
-        folder.mkdir(exist_ok=True)
-        if not (folder / "dagster.yaml").exists():
-            (folder / "dagster.yaml").write_text(_NEW_HOME, encoding="utf-8")
+        _furnish(folder, "made because the working directory holds no dagster.yaml", "StorageFromEnvironment")
     os.environ["DAGSTER_HOME"] = str(folder)
     instance = dg.DagsterInstance.get()
     report_dead_runs(instance)
     return instance
+
+
+def _furnish(home: Path, why: str, storage: str) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(_NEW_HOME.format(why=why, storage=storage), encoding="utf-8")
 
 
 def plan(

@@ -28,6 +28,11 @@ def _folder() -> Path:
     return folder
 
 
+def _batch_events() -> None:
+    """Without it Dagster writes every event of a batch by itself."""
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+
+
 class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
     """Factory only: ``from_config_value`` gives Dagster's own SQLite or PostgreSQL storage."""
 
@@ -39,11 +44,9 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
         """The storage. Raises ValueError that names the variables where PostgreSQL is half configured."""
-        del config_value
-        # Without it Dagster writes every event of a batch by itself.
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
         if not os.environ.get(f"{_POSTGRES}HOST"):
-            return SqliteStorage(_folder(), inst_data)
+            return SqliteInHome.from_config_value(inst_data, config_value)
+        _batch_events()
         from dagster_postgres import DagsterPostgresStorage
 
         missing = [n for n in ("USER", "PASSWORD", "DB") if not os.environ.get(f"{_POSTGRES}{n}")]
@@ -61,6 +64,22 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
             scheme="postgresql+psycopg2",
         )
         return DagsterPostgresStorage(url, should_autocreate_tables=True, inst_data=inst_data)
+
+
+class SqliteInHome(DagsterStorage, ConfigurableClass):
+    """Factory only: SQLite in ``$DAGSTER_HOME/.dagster``, whatever ``DAGSTER_POSTGRES_*`` say."""
+
+    @classmethod
+    def config_type(cls) -> Any:
+        """No configuration."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        """The storage."""
+        del config_value
+        _batch_events()
+        return SqliteStorage(_folder(), inst_data)
 
 
 class ArtifactsInHome(LocalArtifactStorage):

@@ -18,7 +18,7 @@ def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "34 partitions made in 5 runs; 0 runs failed" in first.stdout
     assert "gold.bars_1h, um, BTCUSDT" in first.stdout
     assert "check ERROR" not in first.stdout
-    for command in ("dagster dev", "archive serve", "explore.ipynb", f"DAGSTER_HOME={tmp_path / '.dagster'}"):
+    for command in ("dagster dev", "archive serve", "explore.ipynb", f"DAGSTER_HOME={tmp_path / 'demo/dagster'}"):
         assert command in first.stdout
 
     tables = Lakehouse(tmp_path / "demo" / "lake").tables()
@@ -43,9 +43,11 @@ def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "nothing to do" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
+    # Nothing of it is among the records of the real lake, or beside the demo.
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     import dagster as dg
 
-    monkeypatch.setenv("DAGSTER_HOME", os.fspath(tmp_path / ".dagster"))
+    monkeypatch.setenv("DAGSTER_HOME", os.fspath(tmp_path / "demo" / "dagster"))
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 5

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 import crypto_lakehouse
+from crypto_lakehouse.orchestration.launch import open_instance
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
@@ -51,6 +52,18 @@ def _run_and_read_back() -> str:
         assert run is not None
         assert run.status is dg.DagsterRunStatus.SUCCESS
     return result.run_id
+
+
+@pytest.mark.requirement("T8", "F7.1")
+def test_records_of_their_own_are_in_sqlite_wherever_the_others_are(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "127.0.0.1")
+    with open_instance(tmp_path / "own") as instance:
+        assert instance.get_runs() == []
+    assert os.environ["DAGSTER_HOME"] == str(tmp_path / "own")
+    _run_and_read_back()
+    assert not (home / ".dagster").exists()
 
 
 @pytest.mark.requirement("T8")
