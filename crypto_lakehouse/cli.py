@@ -16,12 +16,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.filesize import decimal
 
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, symbol_list
-from crypto_lakehouse.console import INTERRUPTED, follow, say, summarize
+from crypto_lakehouse.console import INTERRUPTED, follow, say, show_table, summarize
 
 app = typer.Typer(
     help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
@@ -70,16 +70,20 @@ def status(
     if not found:
         say(console, f"the lake {store.uri} is empty; fill it with: crypto-lakehouse backfill, or demo")
         return
-    grid = Table(title=f"lake {store.uri}")
-    for name in ("table", "market", "first", "last"):
-        grid.add_column(name, no_wrap=True)
-    for name in ("partitions", "holes", "failed", "quarantined", "bytes"):
-        grid.add_column(name, justify="right")
-    for one in found:
-        counts = (one.partitions, len(one.holes), len(one.failed), len(one.quarantined), one.bytes)
-        place = (f"{one.layer}.{one.table}", f"{one.exchange}/{one.market}", one.first or "-", one.last or "-")
-        grid.add_row(*place, *(f"{count:,}" for count in counts))
-    console.print(grid)
+    say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
+    show_table(
+        console,
+        names=("table", "market"),
+        values=("first", "last", "parts", "holes", "failed", "bad", "size"),
+        rows=[
+            (
+                *(f"{one.layer}.{one.table}", f"{one.exchange}/{one.market}", one.first or "-", one.last or "-"),
+                *(f"{n:,}" for n in (one.partitions, len(one.holes), len(one.failed), len(one.quarantined))),
+                decimal(one.bytes),
+            )
+            for one in found
+        ],
+    )
     for one in found:
         for what, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
             for name in names[:20]:

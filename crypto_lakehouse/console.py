@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Outcome
@@ -19,6 +20,7 @@ INTERRUPTED = 130
 """The exit code of a process that SIGINT has stopped, as shells have it."""
 
 _NAMED = 20
+_ANY_WIDTH = 1_000
 
 
 def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
@@ -43,6 +45,19 @@ def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Ou
 def say(console: Console, text: str) -> None:
     """Print words from outside as they are: no markup, no colours, no folded lines."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(console: Console, names: Sequence[str], values: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns: at a narrow terminal names are folded and values never cut; as they are in a pipe."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:
+        grid.add_column(name, overflow="fold")
+    for value in values:
+        grid.add_column(value, justify="right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*row)
+    wide = console if console.is_terminal else Console(file=console.file, width=_ANY_WIDTH)
+    wide.print(grid, highlight=False)
 
 
 def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:

@@ -255,6 +255,27 @@ def test_status_of_an_empty_lake_and_of_an_unknown_table(tmp_path: Path) -> None
     assert "'tades'" in unknown.stderr
 
 
+@pytest.mark.requirement("F7.4")
+def test_status_is_whole_at_80_columns_and_plain_in_a_pipe(tmp_path: Path) -> None:
+    place = "exchange=binance/market=um"
+    for table in ("continuous_1m", "trades_missing_ids"):
+        for day in ("2024-12-27", "2024-12-29"):
+            partition = tmp_path / "lake/gold" / table / place / f"date={day}"
+            partition.mkdir(parents=True)
+            (partition / "part-0.parquet").touch()
+            os.truncate(partition / "part-0.parquet", 308_500_000)
+    lake = {"LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"), "COLUMNS": "80"}
+    row = ["2024-12-27", "2024-12-29", "2", "1", "0", "0", "617.0", "MB"]
+    piped = run(tmp_path, "status", **lake).stdout.splitlines()
+    assert piped[1].split() == ["table", "market", "first", "last", "parts", "holes", "failed", "bad", "size"]
+    assert piped[2].split() == ["gold.continuous_1m", "binance/um", *row]
+    assert piped[3].split() == ["gold.trades_missing_ids", "binance/um", *row]
+    terminal = run(tmp_path, "status", **lake, TERM="xterm", FORCE_COLOR="1").stdout
+    grid = [line for line in re.sub(r"\x1b\[[\d;]*m", "", terminal).splitlines()[1:] if not line.startswith("hole")]
+    assert max(map(len, grid)) <= 80
+    assert [line.split()[-8:] for line in grid if "MB" in line] == [row, row]
+
+
 @pytest.mark.requirement("F7.5")
 def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> None:
     options = ("--symbols", "1", "--days", "1", "--start", "2024-12-28", "--seed", "3")
