@@ -159,6 +159,8 @@ def compact(
     from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks
     from crypto_lakehouse.pipeline.compaction import month_states
 
+    if first and last and last < first:
+        fail(f"the range ends ({last}) before it begins ({first})", 2)
     try:
         of = feed(exchange, market, table)
         compaction_plan(of, (), settings)

@@ -144,7 +144,7 @@ class Environment(BaseSettings):
         except ValidationError as error:
             faults += [
                 f"{PREFIX}{'.'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}"
-                f"={_mask_url(str(e['input']))!r}: {e['msg']}"
+                f"={_mask_url(str(e['input']))!r}: {e['msg'].removeprefix('Value error, ')}"
                 for e in error.errors(include_url=False)
             ]
         if faults:

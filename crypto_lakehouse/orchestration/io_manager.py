@@ -72,8 +72,8 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
     Takes a ``PartitionStream``, a mapping of partition key to frame, or one frame where the run is for
     one partition. Refuses keys that the run is not for, and keys of the run that did not come. Each
-    partition gets its own metadata: rows, bytes, symbols, min and max time, URI, and a preview where it was written
-    or a flag ``unchanged`` where it was not.
+    partition gets its own metadata: rows, bytes, symbols, min and max time where known, URI, and a preview where it was
+    written or a flag ``unchanged`` where it was not.
     """
 
     lake: dg.ResourceDependency[LakeResource]
@@ -195,8 +195,12 @@ def _described(info: PartitionInfo) -> dict[str, Any]:
         "dagster/partition_row_count": info.rows,
         "bytes": info.bytes,
         "symbols": info.symbols,
-        "min_time": info.min_time.isoformat() if info.min_time else "none",
-        "max_time": info.max_time.isoformat() if info.max_time else "none",
+        **{
+            name: time.isoformat()
+            for name, time in (("min_time", info.min_time), ("max_time", info.max_time))
+            # Nobody knows it of no rows, and of bronze, whose times are as the file has them.
+            if time is not None
+        },
         "uri": dg.MetadataValue.path(info.uri),
     }
 

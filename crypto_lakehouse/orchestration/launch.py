@@ -19,6 +19,7 @@ from dagster._core.events import RunFailureReason
 from dagster._utils.error import SerializableErrorInfo
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, feeds, parse_partition, partition_keys
+from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.paths import COMPACTED
@@ -146,6 +147,10 @@ def plan(
     """
     gold = gold_tables(environment)
     sources = {**{name: of.source for name, of in gold.items()}, INSTRUMENTS: MINUTES}
+    if "." in table:
+        raise ValueError(f"{table}: give {table.rpartition('.')[2]}, without its layer, since all layers are made")
+    if table not in sources and (bars := bars_of_table(table)):
+        raise ValueError(f"{table} is not made here: add {bars.name} to LAKEHOUSE_BARS ({environment.bars})")
     try:
         source = feed(exchange, market, sources.get(table, table))
     except KeyError as error:

@@ -133,6 +133,9 @@ def test_the_command_makes_what_is_due_and_says_what_is_left_out(
     assert "0 months of binance/um/klines_1m to make, 1 are up to date" in again.output
     for wrong in (["--table", "trades"], ["--table", "nothing"], ["--from", "2023-02-01"], ["--table", "klines_1h"]):
         assert CliRunner().invoke(app, ["compact", "--market", "um", *wrong]).exit_code == 2
+    backwards = CliRunner().invoke(app, [*command, "--from", "2023-02", "--to", "2023-01"])
+    assert backwards.exit_code == 2
+    assert "the range ends (2023-01) before it begins (2023-02)" in backwards.output
 
 
 def test_a_day_that_is_backfilled_again_is_read_at_once_and_compacted_again(

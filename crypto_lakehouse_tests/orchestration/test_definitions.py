@@ -189,6 +189,8 @@ def test_a_range_runs_as_one_run_and_every_partition_has_its_metadata(empty: Pla
             assert values["min_time"] == f"{day}T00:00:00+00:00"
             assert values["min_time"] <= values["max_time"] < f"{day}T24"
         if layer == "bronze":
+            # Its times are as the file has them.
+            assert not {"min_time", "max_time"} & set(values)
             assert (values["files"], values["quarantined_files"], values["quarantined_rows"]) == (2, 0, 0)
         if layer == "silver":
             assert values["quarantined_rows"] == 0
