@@ -37,8 +37,11 @@ from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_inst
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
 
-def build_defs(environment: Environment | None = None, **resources: Any) -> dg.Definitions:
-    """Definitions for the settings; ``resources`` replace those of the same name.
+def build_defs(
+    environment: Environment | None = None, *, with_archive_checks: bool = True, **resources: Any
+) -> dg.Definitions:
+    """Definitions for the settings; ``resources`` replace those of the same name. Without the checks that ask the
+    archive for all of the lake, a run of some assets has those of what it stores alone.
 
     In ``local`` and ``test`` nothing starts by itself; in ``prod`` schedules do, and sensors are
     switched on by hand once the first backfill is done.
@@ -52,7 +55,9 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
     for feed in active:
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
-        checks += [completeness_check(feed), *epoch_checks(feed), *archive_checks(feed, environment)]
+        checks += [completeness_check(feed), *epoch_checks(feed)]
+        if with_archive_checks:
+            checks += archive_checks(feed, environment)
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
             made.append(continuous_asset(feed.market, with_funding, environment, policy))
@@ -91,7 +96,7 @@ def build_defs(environment: Environment | None = None, **resources: Any) -> dg.D
         )
     prod = environment.env is Env.PROD
     status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
-    jobs = update_jobs(active, assets)
+    jobs = update_jobs(active, assets, checks)
     reconcile = reconciliation_job()
     lake = resources.pop("lake", LakeResource.of(environment))
     return dg.Definitions(

@@ -79,7 +79,7 @@ def _make(environment: Environment, home: Path, console: Console) -> int:
         if not todo:
             say(console, "nothing to do: every partition is there, as the archive has it")
             return 0
-        defs = build_defs(environment)
+        defs = build_defs(environment, with_archive_checks=False)
         outcomes = (outcome for wish, spans in todo for outcome in run_chunks(wish, spans, defs, instance, symbols=""))
         total = sum(len(span) for _, spans in todo for span in spans)
         return summarize(console, follow(console, outcomes, total))

@@ -31,7 +31,8 @@ from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
 
 _NEWEST = 31
-_SHOWN = 20
+# Findings in the table of a check, and in its description, which the command line tells.
+_SHOWN, _TOLD = 20, 3
 # Base volumes have eight decimals: below this, rounding alone moves the price that they imply.
 _MEASURABLE = 1e-5
 
@@ -305,7 +306,9 @@ def result(
         metadata["table"] = dg.MetadataValue.md("\n".join(lines) + more)
         failing = sorted({key for key, _, _ in found})
         metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
-    text = f"{len(found)} findings" if found else "no findings"
+    first = "; ".join(" ".join(part for part in finding if part) for finding in found[:_TOLD])
+    rest = f"; {len(found) - _TOLD} more in Dagster's UI" if len(found) > _TOLD else ""
+    text = f"{len(found)} findings: {first}{rest}" if found else "no findings"
     return dg.AssetCheckResult(
         passed=not found,
         asset_key=check and check.asset_key,

@@ -50,7 +50,9 @@ def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.Unresolved
     ]
 
 
-def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
+def update_jobs(
+    feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition], checks: Sequence[dg.AssetChecksDefinition]
+) -> list[dg.UnresolvedAssetJobDefinition]:
     """One job for each market and cadence that has assets: bronze, silver and gold in one run.
 
     With the checks of what is stored, but without those that list the archive.
@@ -70,7 +72,7 @@ def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) ->
         jobs.append(
             dg.define_asset_job(
                 update_job_name(exchange, market, cadence),
-                selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*_archive_checks(feeds, keys)),
+                selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*_archive_checks(checks, keys)),
                 partitions_def=partitions,
                 description=f"{cadence} tables of {exchange} {market}, bronze to gold, for a range of partitions.",
                 executor_def=dg.in_process_executor,
@@ -79,9 +81,9 @@ def update_jobs(feeds: Sequence[Feed], assets: Sequence[dg.AssetsDefinition]) ->
     return jobs
 
 
-def _archive_checks(feeds: Sequence[Feed], keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
-    bronze = [asset_key("bronze", feed.market, feed.table) for feed in feeds]
-    return [dg.AssetCheckKey(key, name) for key in bronze if key in keys for name in _ARCHIVE_CHECKS]
+def _archive_checks(checks: Sequence[dg.AssetChecksDefinition], keys: Sequence[dg.AssetKey]) -> list[dg.AssetCheckKey]:
+    named = (key for check in checks for key in check.check_keys if key.asset_key in keys)
+    return [key for key in named if key.name in _ARCHIVE_CHECKS]
 
 
 def update_schedules(

@@ -70,7 +70,12 @@ def test_days_in_any_order_give_the_tables_of_one_range_and_the_check_names_what
     [outcome] = run(platform, DAYS)
     assert outcome.error == ""
     assert outcome.errors == []
-    assert outcome.warnings == ["id_continuity of gold/binance/um/trades_continuity: 3 findings"]
+    assert outcome.warnings == [
+        "id_continuity of gold/binance/um/trades_continuity: 3 findings:"
+        f" {DAYS[0]} BTCUSDT 2 ids are missing in 1 ranges;"
+        f" {DAYS[1]} BTCUSDT 1 ids are missing in 1 ranges;"
+        f" {DAYS[2]} BTCUSDT 1 ids are not above 110, the last one of the day before"
+    ]
     place = ("binance", "um")
     missing = [read_partition(platform.store, "gold", TABLES[1], *place, day) for day in DAYS]
     ranges = [rows.select("symbol", "first_missing_id", "last_missing_id").rows() for rows in missing]

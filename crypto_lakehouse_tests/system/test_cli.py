@@ -70,7 +70,11 @@ def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served
     assert "3 partitions made in 2 runs; 0 runs failed" in done.stdout
     quarantined = "quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files, 0 rows (not_a_zip 1)"
     assert quarantined in done.stdout
-    assert "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness" in done.stdout
+    warning = "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness of silver/binance/um/klines_1m"
+    assert f"{warning}: 1 findings: 2024-12-28 BTCUSDT quarantined: not_a_zip: " in done.stdout
+    # The first run does not warn of the day that the second one makes.
+    assert "freshness" not in done.stdout
+    assert "reconciliation" not in done.stdout
     assert "Traceback" not in done.stderr
     assert "STEP_START" not in done.stderr
     assert (tmp_path / ".dagster" / "dagster.yaml").exists()
