@@ -64,7 +64,7 @@ def parse_csv(data: bytes, file_format: FileFormat) -> ParsedRows:
     of columns that may be blank are null. Raises UnusableFile with reason ``empty_file``, ``header_only``,
     ``column_count`` (of the header, or of the first line where no line is good) or ``unexpected_header``;
     single bad lines, the first included, are returned as rejected rows (``column_count``, ``not_a_number``,
-    ``bad_csv``).
+    ``bad_csv``, and ``cut_off`` for a last line that has no end, whose last field can lack digits).
 
     >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> parse_csv(b"1775001600000,8,-0.00003449\\n", FUNDING_RATE).rows.row(0)
@@ -102,26 +102,23 @@ def parse_joined(texts: Sequence[bytes], file_format: FileFormat) -> tuple[pl.Da
     """Rows of several whole CSVs, one behind the other, read in one go, and how many each has.
 
     What ``parse_csv`` gives of each, for a fraction of its cost where files are small. None where any of them is out
-    of the ordinary (an odd header, a bad or blank line, quotes, carriage returns): parse them one by one then.
+    of the ordinary (an odd header, a bad, blank or cut line, quotes, carriage returns): parse them one by one then.
 
     >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> rows, heights = parse_joined([b"1775001600000,8,0.1\\n", b"1775001600000,8,0.2\\n"], FUNDING_RATE)
     >>> rows["last_funding_rate"].to_list(), heights
     ([0.1, 0.2], [1, 1])
     """
-    bodies: list[memoryview | bytes] = []
+    bodies: list[memoryview] = []
     heights: list[int] = []
     first_lines: list[int] = []
     headers: set[bytes] = set()
     for text in texts:
         begin = _usual_begin(text, file_format, headers)
-        if begin is None or begin == len(text):
+        if begin is None or begin == len(text) or not text.endswith(b"\n"):
             return None
         bodies.append(memoryview(text)[begin:])
         heights.append(text.count(b"\n", begin))
-        if not text.endswith(b"\n"):
-            bodies.append(b"\n")
-            heights[-1] += 1
         first_lines.append(1 + (begin > 0))
     joined = b"".join(bodies)
     rows = _read(joined, file_format, use_threads=False)
@@ -231,10 +228,11 @@ def _check_header(fields: list[str], file_format: FileFormat) -> None:
 
 def _parse_fast(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows | None:
     """The usual case in C++; None where any line needs a closer look."""
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if not data.endswith(b"\n"):
+        return None
     begin = data.find(b"\n") + 1 if has_header else 0
     rows = _read(data[begin:], file_format, use_threads=len(data) > _THREADED_FROM)
-    if rows is None or rows.height != lines - has_header:
+    if rows is None or rows.height != data.count(b"\n") - has_header:
         return None
     first = first_line + has_header
     return ParsedRows(rows.with_columns(pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias("source_line")), [])
@@ -261,6 +259,8 @@ def _read(data: bytes, file_format: FileFormat, use_threads: bool) -> pl.DataFra
 
 def _read_by_arrow(data: bytes, file_format: FileFormat, use_threads: bool) -> pl.DataFrame | None:
     columns = file_format.columns
+    if any(column.type is FieldType.INT64 for column in columns) and _may_hold_hexadecimal(data):
+        return None
     try:
         table = pa_csv.read_csv(
             pa.py_buffer(data),
@@ -281,15 +281,27 @@ def _read_by_arrow(data: bytes, file_format: FileFormat, use_threads: bool) -> p
     return frame
 
 
+def _may_hold_hexadecimal(data: bytes) -> bool:
+    """Whether there may be integers like 0x1F, which Arrow takes for numbers, and nobody else does.
+
+    A single character is looked for first, which is many times faster than a pair.
+    """
+    return any(mark in data and b"0" + mark in data for mark in (b"x", b"X"))
+
+
 def _parse_line_by_line(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows:
     columns = file_format.columns
     values: list[list[int | float | str | None]] = []
     rejected: list[RejectedRow] = []
-    for line, raw in enumerate(data.decode("utf-8", "replace").split("\n"), start=first_line):
+    lines = data.decode("utf-8", "replace").split("\n")
+    for line, raw in enumerate(lines, start=first_line):
         text = raw.rstrip("\r")
         if not text.strip() or (line == 1 and has_header):
             continue
         shown = text[:_SHOWN]
+        if line == first_line + len(lines) - 1:
+            rejected.append(RejectedRow(line, "cut_off", "the line has no end: the file breaks off in it", shown))
+            continue
         try:
             fields = next(csv.reader([text]))
         except csv.Error as error:

@@ -118,6 +118,7 @@ def third(text: str) -> str:
 ROWS: dict[str, Rows] = {
     "SHORTUSDT": Rows(third("1,2,3,4,5,6,7,8,9,10,11\n"), "column_count", (3,), (0, 1, 3, 4), 4),
     "TEXTUSDT": Rows(third(line(2, close="abc")), "not_a_number", (3,), (0, 1, 3, 4), 4),
+    "BREAKUSDT": Rows(GOOD[:-3], "cut_off", (5,), (0, 1, 2, 3), 4),
     "MINUSUSDT": Rows(third(line(2, low="-1.0")), "price_not_positive", (3,), (0, 1, 3, 4)),
     "NANUSDT": Rows(third(line(2, high="NaN")), "not_finite", (3,), (0, 1, 3, 4)),
     "TIMEUSDT": Rows(third(line(2, open_time="12345")), "bad_time", (3,), (0, 1, 3, 4)),

@@ -315,7 +315,7 @@ def test_funding_is_null_where_it_is_not_known_for_every_minute() -> None:
 def test_vwap_of_a_coin_margined_bar() -> None:
     # 206 contracts * 100 USD = 20600 USD; 20600 / 2.13660389 BTC = 9641.47 USD per BTC.
     of = feed("binance", "cm", "klines_1m")
-    line = "1577836800000,9640.7,9642.4,9640.6,9642.0,206,1577836859999,2.13660389,7,100,1.03,0"
+    line = "1577836800000,9640.7,9642.4,9640.6,9642.0,206,1577836859999,2.13660389,7,100,1.03,0\n"
     minutes = continuous(silver_rows(line, of, "BTCUSD_PERP", date(2020, 1, 1)), of)
     first = datetime(2020, 1, 1, tzinfo=UTC)
     [bar] = time_bars(minutes, INTERVALS["1h"], ZERO, first, first + DAY).to_dicts()

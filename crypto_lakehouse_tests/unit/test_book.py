@@ -34,7 +34,7 @@ def test_the_day_on_which_the_bands_changed_holds_both_spellings() -> None:
             ),
         ]
     )
-    result = clean(DEPTH, bronze(DEPTH, text.encode()), CHANGE)
+    result = clean(DEPTH, bronze(DEPTH, f"{text}\n".encode()), CHANGE)
     assert result.rejected.is_empty()
     early, late = (datetime(2026, 1, 15, 7, 59, 30, tzinfo=UTC), datetime(2026, 1, 15, 8, tzinfo=UTC))
     edges = [1.0, 2.0, 3.0, 4.0, 5.0]

@@ -7,7 +7,7 @@ import io
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,21 @@ from hypothesis import strategies as st
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import FileFormat
 from crypto_lakehouse.catalog import feed as feed_of
-from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES, METRICS
+from crypto_lakehouse.catalog.binance_files import EOH_SUMMARY, FUNDING_RATE, KLINES, METRICS
 from crypto_lakehouse.lake.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.reading import Reading, read_blocks, read_together
 from crypto_lakehouse.schemas import bronze_schema
-from crypto_lakehouse.transforms.parse import _parse_line_by_line, parse_csv, parse_joined
+from crypto_lakehouse.transforms.parse import (
+    ParsedRows,
+    UnusableFile,
+    _parse_line_by_line,
+    _read,
+    _read_by_arrow,
+    parse_blocks,
+    parse_csv,
+    parse_joined,
+)
 
 pytestmark = pytest.mark.requirement("P3")
 
@@ -37,11 +46,13 @@ USUAL = {
     KLINES: "1577836800000,7195.24,7196.25,7183.14,7186.68,51.64,1577836859999,371233.5,493,19.5,140000.5,0",
     FUNDING_RATE: "1775001600000,8,-0.00003449",
     METRICS: "2023-05-01 00:05:00,BTCUSDT,12.5,3,4,5,1.5,2",
+    EOH_SUMMARY: f"2023-05-18,7,BTC-230526-25000-C,BTCUSDT,C,25000{',1.5' * 20}",
 }
 ODD = [
     *("", " 1", "1 ", "+1", "-1", "1.0", "493.0", "1e5", "nan", "inf", "-inf", "1e400", "0x10", "1_0", ".5", "5."),
     *("9223372036854775807", "9223372036854775808", "-9223372036854775808", "99999999999999999999", "--1", "1\x00"),
     *("０", "00012", "-0", "1f", "null", '"1"', "1,2", "0.30000000000000004", "4.9e-324", "2.2250738585072011e-308"),
+    "0X1f",
 ]
 
 
@@ -57,7 +68,7 @@ def files(draw: st.DrawFn) -> tuple[FileFormat, list[bytes]]:
             fields = list(usual)
             if draw(st.integers(0, 5)) == 0:
                 fields[draw(st.integers(0, len(fields) - 1))] = draw(st.sampled_from(ODD))
-            lines.append(",".join(fields))
+            lines.append(",".join(fields) + draw(st.sampled_from([*[""] * 9, ",", "0", '"'])))
         end = draw(st.sampled_from(["\n", "\n", "", "\r\n", "\n\n"]))
         made.append(draw(st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf"])) + ("\n".join(lines) + end).encode())
     return file_format, made
@@ -86,10 +97,46 @@ def test_files_read_together_are_what_each_is_line_by_line(drawn: tuple[FileForm
     assert begin == rows.height
 
 
+@settings(max_examples=300)
+@given(files())
+def test_every_way_of_reading_types_the_same_lines(drawn: tuple[FileFormat, list[bytes]]) -> None:
+    file_format, texts = drawn
+    text = b"".join(texts).replace(b"\xef\xbb\xbf", b"")
+    slow = _parse_line_by_line(text, file_format, False, 1)
+    for read in (_read, _read_by_arrow):
+        rows = read(text, file_format, False)
+        # What is no line of its own is told by the count of lines alone.
+        if rows is not None and text.endswith(b"\n") and rows.height == text.count(b"\n"):
+            assert not slow.rejected
+            assert same(rows, slow.rows.drop("source_line"))
+
+
+@settings(max_examples=200)
+@given(files(), st.integers(1, 200))
+def test_a_file_is_the_same_wherever_its_blocks_end(drawn: tuple[FileFormat, list[bytes]], size: int) -> None:
+    file_format, (text, *_) = drawn
+    good = f"{USUAL[file_format]}\n".encode()
+    has_header = text.removeprefix(b"\xef\xbb\xbf").startswith(file_format.column_names[0].encode())
+    # Behind a good first line, as a file without one is refused as a whole from its first block.
+    begin, _, rest = text.partition(b"\n")
+    text = b"\n".join([begin, good + rest]) if has_header else good + text
+    size += max(map(len, text.splitlines(keepends=True)))
+    assert facts(parse_blocks([text], file_format, size)) == facts([parse_csv(text, file_format)])
+
+
+def facts(blocks: Iterable[ParsedRows]) -> tuple[list[str], list[Any]]:
+    """Rows and rejected rows of all blocks."""
+    try:
+        made = list(blocks)
+    except UnusableFile as error:
+        return [error.reason], []
+    return [str(row) for block in made for row in block.rows.rows()], [row for block in made for row in block.rejected]
+
+
 @pytest.mark.parametrize("file_format", list(USUAL), ids=lambda one: one.name)
 def test_usual_files_are_read_together(file_format: FileFormat) -> None:
     header, line = ",".join(file_format.column_names), USUAL[file_format]
-    texts = [f"{line}\n{line}\n".encode(), f"{header}\n{line}".encode(), f"{line}".encode()]
+    texts = [f"{line}\n{line}\n".encode(), f"{header}\n{line}\n".encode(), f"{line}\n".encode()]
     joined = parse_joined(texts, file_format)
     assert joined is not None
     assert joined[1] == [2, 1, 1]

@@ -23,7 +23,7 @@ HOUR = 3_600_000
 
 
 def bronze(*rows: tuple[int, int, object]) -> pl.DataFrame:
-    parsed = parse_csv("\n".join(",".join(map(str, row)) for row in rows).encode(), UM.file_format)
+    parsed = parse_csv("".join(",".join(map(str, row)) + "\n" for row in rows).encode(), UM.file_format)
     assert not parsed.rejected
     return parsed.rows.with_columns(symbol=pl.lit("BTCUSDT"), source_key=pl.lit("k"), source_sha256=pl.lit("s"))
 

@@ -39,7 +39,7 @@ GOOD: dict[str, Any] = {
 
 def bronze(*changes: dict[str, Any], of: Feed = SPOT, symbol: str = "BTCUSDT") -> pl.DataFrame:
     lines = (",".join(str({**GOOD, **change}[name]) for name in of.file_format.column_names) for change in changes)
-    parsed = parse_csv("\n".join(lines).encode(), of.file_format)
+    parsed = parse_csv("".join(f"{line}\n" for line in lines).encode(), of.file_format)
     assert not parsed.rejected
     return parsed.rows.with_columns(symbol=pl.lit(symbol), source_key=pl.lit("k"), source_sha256=pl.lit("s"))
 

@@ -57,7 +57,7 @@ def epoch_ms(time: datetime) -> int:
 def silver(market: str, table: str, symbol: str, lines: Sequence[str]) -> pl.DataFrame:
     """Silver rows of one archive file with these lines."""
     of = feed("binance", market, table)
-    parsed = parse_csv("\n".join(lines).encode(), of.file_format)
+    parsed = parse_csv("".join(f"{line}\n" for line in lines).encode(), of.file_format)
     bronze = parsed.rows.with_columns(symbol=pl.lit(symbol), source_key=pl.lit("k"), source_sha256=pl.lit("s"))
     clean = clean_klines if table == "klines_1m" else clean_funding_rates
     cleaned = clean(bronze, of, date(2000, 1, 1), date(2100, 1, 1))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import FieldType, FileFormat
-from crypto_lakehouse.catalog.binance_files import BOOK_DEPTH, FUNDING_RATE, KLINES, METRICS
+from crypto_lakehouse.catalog.binance_files import BOOK_DEPTH, EOH_SUMMARY, FUNDING_RATE, KLINES, METRICS
 from crypto_lakehouse.transforms.parse import UnusableFile, parse_blocks, parse_csv
 
 pytestmark = pytest.mark.requirement("F3.1")
@@ -42,7 +42,7 @@ def changed(column: str, text: str) -> str:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[FileFormat, list[list[int | float | str]], str, str, bool]:
+def files(draw: st.DrawFn) -> tuple[FileFormat, list[list[int | float | str]], str, str]:
     file_format = draw(st.sampled_from([KLINES, FUNDING_RATE]))
     scale = SCALES[draw(st.sampled_from(sorted(SCALES)))]
     rows = []
@@ -59,17 +59,17 @@ def files(draw: st.DrawFn) -> tuple[FileFormat, list[list[int | float | str]], s
                 row.append(draw(st.sampled_from(["0", "", "12.5", "abc"])))
         rows.append(row)
     headers = ["", ",".join(file_format.column_names), ",".join(file_format.column_names).upper().replace("_", " ")]
-    return file_format, rows, draw(st.sampled_from(headers)), draw(st.sampled_from(["\n", "\r\n"])), draw(st.booleans())
+    return file_format, rows, draw(st.sampled_from(headers)), draw(st.sampled_from(["\n", "\r\n"]))
 
 
 @given(files(), st.booleans())
 def test_rows_written_are_rows_read(
-    file: tuple[FileFormat, list[list[int | float | str]], str, str, bool], blank_line: bool
+    file: tuple[FileFormat, list[list[int | float | str]], str, str], blank_line: bool
 ) -> None:
-    file_format, rows, header, newline, ends = file
+    file_format, rows, header, newline = file
     # A blank line sends the file down the slow way, which must read the same.
     lines = [*([header] if header else []), *(",".join(map(str, row)) for row in rows)]
-    text = newline.join([*lines, ""] if blank_line else lines) + (newline if ends else "")
+    text = newline.join([*lines, ""] if blank_line else lines) + newline
     parsed = parse_csv(text.encode(), file_format)
     first = 2 if header else 1
     assert parsed.rows["source_line"].to_list()[:1] == [1 + bool(header)]
@@ -103,7 +103,7 @@ def test_headers_byte_order_marks_and_line_ends(header: str, bom: bytes, newline
 
 
 def test_an_integer_may_be_written_as_a_decimal() -> None:
-    parsed = parse_csv((changed("count", "493.0") + "\n" + GOOD).encode(), KLINES)
+    parsed = parse_csv((changed("count", "493.0") + "\n" + GOOD + "\n").encode(), KLINES)
     assert parsed.rows["count"].to_list() == [493, 493]
     assert parsed.rejected == []
 
@@ -115,6 +115,7 @@ def test_an_integer_may_be_written_as_a_decimal() -> None:
         ("low", "", "'' is no number"),
         ("low", "1_0", "'1_0' is no number"),
         ("count", "493.5", "'493.5' is no integer"),
+        ("count", "0x1ed", "'0x1ed' is no integer"),
         ("count", "nan", "'nan' is no integer"),
         ("count", "inf", "'inf' is no integer"),
         ("count", "9223372036854775808", "'9223372036854775808' is no integer"),
@@ -131,7 +132,7 @@ def test_a_field_that_is_no_number_rejects_its_line_alone(column: str, text: str
 
 
 def test_the_greatest_integer_fits() -> None:
-    parsed = parse_csv(changed("count", str(2**63 - 1)).encode(), KLINES)
+    parsed = parse_csv(f"{changed('count', str(2**63 - 1))}\n".encode(), KLINES)
     assert parsed.rows["count"].item() == 2**63 - 1
 
 
@@ -167,8 +168,31 @@ def test_a_stray_carriage_return_rejects_its_line_alone() -> None:
     assert [(r.line, r.reason) for r in parsed.rejected] == [(2, "bad_csv")]
 
 
+@pytest.mark.requirement("F3.3")
+@pytest.mark.parametrize("header", ["", f"{HEADER}\n"], ids=["none", "names"])
+@pytest.mark.parametrize("last", [GOOD, GOOD[:-3], f"{GOOD},", f"{GOOD}\r", "15778", f'"{GOOD}'])
+def test_a_last_line_without_an_end_is_no_row(header: str, last: str) -> None:
+    # The last number of a file that was cut is as good as any other, but another.
+    parsed = parse_csv(f"{header}{GOOD}\n{last}".encode(), KLINES)
+    assert parsed.rows.rows() == [(*ROW, "0", 1 + bool(header))]
+    assert [(r.line, r.reason, r.raw) for r in parsed.rejected] == [(2 + bool(header), "cut_off", last.rstrip("\r"))]
+
+
+@pytest.mark.parametrize("field", ["0x1", "0X1F", "0x"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_an_integer_in_hexadecimal_is_none_wherever_blocks_end(field: str, quote: str) -> None:
+    good = f"1775001600000,8,{quote}0.1{quote}\n"
+    text = f"{good}1775001600000,{field},0.1\n{good}".encode()
+    for size in range(1, len(text) + 1, 7):
+        blocks = list(parse_blocks([text], FUNDING_RATE, block_bytes=max(size, len(good))))
+        assert [row.reason for block in blocks for row in block.rejected] == ["not_a_number"]
+    options = ["2023-05-18", field, *["BTC-230526-25000-C", "BTCUSDT", "C"], *["1"] * 21]
+    parsed = parse_csv(f"{','.join(options)}\n{','.join(options).replace(field, '7')}\n".encode(), EOH_SUMMARY)
+    assert [(row.line, row.reason) for row in parsed.rejected] == [(1, "not_a_number")]
+
+
 def test_bytes_that_are_no_utf8_do_not_stop_the_file() -> None:
-    parsed = parse_csv(GOOD.encode() + b"\n" + changed("low", "X").encode().replace(b"X", b"\xff\xfe"), KLINES)
+    parsed = parse_csv(GOOD.encode() + b"\n" + changed("low", "X").encode().replace(b"X", b"\xff\xfe") + b"\n", KLINES)
     assert parsed.rows.height == 1
     assert [r.reason for r in parsed.rejected] == ["not_a_number"]
 
@@ -231,5 +255,5 @@ def test_a_line_without_an_end_costs_bounded_memory_and_one_row() -> None:
     endless = ["9" * 500] * 10
     blocks = list(parse_blocks([part.encode() for part in (good, *endless, "\n", good)], KLINES, block_bytes=1000))
     assert sum(block.rows.height for block in blocks) == 2
-    assert {row.reason for block in blocks for row in block.rejected} == {"column_count"}
+    assert {row.reason for block in blocks for row in block.rejected} == {"column_count", "cut_off"}
     assert max(len(row.raw) for block in blocks for row in block.rejected) <= 4000

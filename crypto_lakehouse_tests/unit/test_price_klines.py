@@ -36,12 +36,12 @@ def test_a_minute_of_the_premium_may_be_below_zero() -> None:
             "source": "archive_daily",
         }
     ]
-    assert clean(MARK, bronze(MARK, line.encode())).rejected["reason"].to_list() == ["price_not_positive"]
+    assert clean(MARK, bronze(MARK, f"{line}\n".encode())).rejected["reason"].to_list() == ["price_not_positive"]
 
 
 def test_index_prices_of_coin_margined_contracts_are_named_by_pair() -> None:
     line = "1688169600000,30471.1,30480,30460.5,30475,0,1688169659999,0,60,0,0,0"
-    result = clean(CM_INDEX, bronze(CM_INDEX, line.encode(), "BTCUSD"))
+    result = clean(CM_INDEX, bronze(CM_INDEX, f"{line}\n".encode(), "BTCUSD"))
     assert result.rows.select("symbol", "open", "sample_count").rows() == [("BTCUSD", 30471.1, 60)]
 
 
