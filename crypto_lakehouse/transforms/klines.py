@@ -53,7 +53,7 @@ def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cl
             "contracts": contracts if feed.market.inverse else pl.lit(None, pl.Int64),
         },
         rules=[
-            *_bar_rules(first, end, always_positive=True, volumes=volumes),
+            *_bar_rules(feed, first, end, always_positive=True, volumes=volumes),
             Rule(
                 "negative_volume",
                 pl.any_horizontal(e < 0 for e in (*volumes, canonical("trade_count"))),
@@ -85,7 +85,7 @@ def clean_price_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date)
         PRICE_KLINES,
         columns={**_bar(feed), "sample_count": pl.col("count")},
         rules=[
-            *_bar_rules(first, end, always_positive=_ALWAYS_POSITIVE[feed.archive_type]),
+            *_bar_rules(feed, first, end, always_positive=_ALWAYS_POSITIVE[feed.archive_type]),
             Rule("negative_count", canonical("sample_count") < 0, "the count of samples is negative"),
         ],
         prefer=(canonical("sample_count"),),
@@ -121,13 +121,24 @@ def _volumes(bronze: pl.DataFrame, feed: Feed) -> list[pl.Expr]:
     ]
 
 
-def _bar_rules(first: date, end: date, always_positive: bool, volumes: Sequence[pl.Expr] = ()) -> list[Rule]:
+def _bar_rules(
+    feed: Feed, first: date, end: date, always_positive: bool, volumes: Sequence[pl.Expr] = ()
+) -> list[Rule]:
+    assert feed.interval is not None
+    # Counted from the file's own open time, before it is snapped down to the grid.
+    interval_end = epoch_to_time("open_time").dt.offset_by(feed.interval.name)
     prices = [canonical(name) for name in _PRICES]
     body = [canonical("open"), canonical("close")]
     positive = Rule("price_not_positive", ~pl.all_horizontal(e > 0 for e in prices), "a price is zero or negative")
     return [
         *time_rules({name: canonical(name) for name in ("open_time", "close_time")}, first, end),
         Rule("close_before_open", canonical("close_time") < canonical("open_time"), "close_time is before open_time"),
+        # Bars may close early, before a halt, but one that closes late is of another interval.
+        Rule(
+            "close_after_interval",
+            canonical("close_time") > interval_end,
+            f"close_time is more than {feed.interval.name} after open_time",
+        ),
         Rule(
             "not_finite",
             ~pl.all_horizontal(e.is_finite() for e in (*prices, *volumes)),

@@ -111,12 +111,32 @@ def test_bars_of_a_week_and_a_month_keep_the_time_that_the_exchange_states() -> 
     assert cleaned.rows["open_time"].item() == datetime(2019, 12, 30, tzinfo=UTC)
 
 
+@pytest.mark.requirement("D3")
+@pytest.mark.parametrize(
+    ("table", "open_time", "length"),
+    [
+        ("klines_1m", 1577836800000 + 6_500, 60_000),
+        ("klines_1h", 1577836800000, 3_600_000),
+        ("klines_1w", 1577664000000, 7 * 86_400_000),
+        ("klines_1mo", 1580515200000, 29 * 86_400_000),  # February of 2020
+    ],
+)
+def test_a_bar_closes_within_its_interval(table: str, open_time: int, length: int) -> None:
+    of = feed("binance", "spot", table)
+    for late, reasons in ((-1, []), (0, []), (1, ["close_after_interval"])):
+        change = {"open_time": open_time, "close_time": open_time + length + late}
+        cleaned = clean_klines(bronze(change, of=of), of, date(2019, 12, 1), date(2020, 3, 1))
+        assert cleaned.rejected["reason"].to_list() == reasons
+
+
 RULES: list[tuple[str, dict[str, Any]]] = [
     ("bad_time", {"open_time": T0 // 1000}),
     ("bad_time", {"close_time": 0}),
     ("outside_partition", {"open_time": T0 - 1}),
     ("outside_partition", {"open_time": T0 + 86_400_000, "close_time": T0 + 86_459_999}),
     ("close_before_open", {"close_time": T0 - 1}),
+    ("close_after_interval", {"close_time": T0 + 60_001}),
+    ("close_after_interval", {"close_time": T0 + 3_599_999}),
     *(("not_finite", {name: "nan"}) for name in ("open", "high", "low", "close", "volume", "quote_volume")),
     ("not_finite", {"taker_buy_volume": "inf"}),
     ("not_finite", {"taker_buy_quote_volume": "-inf"}),

@@ -58,6 +58,7 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("bad_time", {"close_time": 0}),
     ("outside_partition", {"open_time": T0 - 1}),
     ("close_before_open", {"close_time": T0}),
+    ("close_after_interval", {"close_time": T0 + 3_599_999}),
     *(("not_finite", {name: "nan"}) for name in ("open", "high", "low", "close")),
     ("price_order", {"low": 10.5}),
     ("price_order", {"high": 10.5}),
