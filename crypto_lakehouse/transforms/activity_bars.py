@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 
 from crypto_lakehouse.catalog.bars import ActivityBars
@@ -17,6 +16,7 @@ from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
 _AMOUNTS = {"dollar": "quote_volume", "volume": "base_volume", "tick": "trade_count"}
 _SERIES = ("symbol", "month", "segment")
 _SUMS = ("base_volume", "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume")
+_UNITS = 10**8
 _LAST_OF_MINUTE = timedelta(minutes=1, microseconds=-1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -32,9 +32,11 @@ def activity_bars(minutes: pl.DataFrame, bars: ActivityBars, first: datetime, en
     minute is in one bar. After Lopez de Prado, Advances in Financial Machine Learning, 2.3.2, but for the
     whole minutes and the monthly begin.
 
+    Each minute's amount counts as the nearest whole number of 1e-8, the last decimal that the archive has:
+    totals are exact then, and ten times 0.1 reaches 1 wherever in the month it stands.
+
     ``minutes`` must begin at ``month_begin(first)``: then a bar depends on the month's minutes before it
-    and on nothing else, any part of a month can be made from at most one month of minutes, and the
-    rounding of the running total, summed in order of time, never builds up over years.
+    and on nothing else, and any part of a month can be made from at most one month of minutes.
 
     What is left at the end of a month or of a segment is a bar that is not ``complete``. That a segment
     has ended is known when the next one begins, so such a rest closes at that minute, and that of a month
@@ -56,12 +58,21 @@ def month_begin(time: datetime) -> datetime:
 def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
     """Sorted minutes with ``number`` of their bar and ``reached``, the multiples reached at their end."""
     rows = minutes.sort("symbol", "open_time").with_columns(month=pl.col("open_time").dt.truncate("1mo"))
-    total = rows.select(pl.col(_AMOUNTS[bars.activity]).cum_sum().over(_SERIES)).to_series().to_numpy()
-    # Not by Polars, which multiplies by 1 / threshold: a total just below a multiple would reach it.
-    reached = np.floor(total / bars.threshold).astype(np.int64)
-    return rows.with_columns(pl.Series("reached", reached)).with_columns(
+    total = _whole_total(pl.col(_AMOUNTS[bars.activity]))
+    return rows.with_columns(reached=total // bars.threshold).with_columns(
         number=pl.col("reached").shift(1, fill_value=0).over(_SERIES)
     )
+
+
+def _whole_total(amount: pl.Expr) -> pl.Expr:
+    """The running total of a series, rounded down: a multiple of a whole threshold is reached by it or not at all.
+
+    Whole parts and 1e-8 units are summed apart, since a month of units of a cheap coin does not fit 64 bits.
+    """
+    whole = amount.floor()
+    units = ((amount - whole) * _UNITS).round()
+    totals = [part.cast(pl.Int64).cum_sum().over(_SERIES) for part in (whole, units)]
+    return totals[0] + totals[1] // _UNITS
 
 
 def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:

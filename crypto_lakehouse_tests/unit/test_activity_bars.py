@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -78,21 +79,21 @@ def reference(rows: list[dict[str, Any]], bars: ActivityBars, first: datetime, e
     for symbol in sorted({row["symbol"] for row in rows}):
         series = sorted((row for row in rows if row["symbol"] == symbol), key=lambda row: row["open_time"])
         part: list[dict[str, Any]] = []
-        total, number, at = 0.0, 0, None
+        total, number, at = Decimal(0), 0, None
         for row in series:
             place = (month_begin(row["open_time"]), row["segment"])
             if at is not None and place != at:
                 if part:
                     known = row["open_time"] if place[0] == at[0] else month_begin(at[0] + 31 * DAY) - MICROSECOND
                     made.append((known, {**row_of(symbol, *at, number, part), "complete": False}))
-                part, total, number = [], 0.0, 0
+                part, total, number = [], Decimal(0), 0
             at = place
             part.append(row)
-            total += row[AMOUNTS[bars.activity]]
-            if math.floor(total / bars.threshold) > number:
+            total += round(Decimal(row[AMOUNTS[bars.activity]]), 8)
+            if total // bars.threshold > number:
                 bar = row_of(symbol, *at, number, part)
                 made.append((bar["close_time"], {**bar, "complete": True}))
-                part, number = [], math.floor(total / bars.threshold)
+                part, number = [], int(total // bars.threshold)
         if part and at is not None:
             known = month_begin(at[0] + 31 * DAY) - MICROSECOND
             made.append((known, {**row_of(symbol, *at, number, part), "complete": False}))
@@ -183,11 +184,35 @@ def test_day_by_day_is_the_month_at_once_and_sums_up_to_its_minutes(
 
 
 @pytest.mark.requirement("F4.4")
-def test_a_total_that_is_a_hair_below_a_multiple_has_not_reached_it() -> None:
-    # 100 + 9.99999999999999 is the double before 110; times a tenth it is 11, divided by 10 it is not.
-    rows = [minute(JANUARY + n * MINUTE, 1.0, v) for n, v in enumerate([100.0, 9.99999999999999, 1.0])]
+@pytest.mark.parametrize(("volume", "n_minutes"), [(9.99999999, [1, 2]), (9.999999999999998, [1, 1, 1])])
+def test_a_total_that_is_a_hair_below_a_multiple_has_not_reached_it(volume: float, n_minutes: list[int]) -> None:
+    # The hair is the last decimal of the archive; what is finer is the rounding of a float.
+    rows = [minute(JANUARY + n * MINUTE, 1.0, v) for n, v in enumerate([100.0, volume, 1.0])]
     got = activity_bars(frame(rows), ActivityBars("volume", 10), JANUARY, FEBRUARY)
-    assert got["n_minutes"].to_list() == [1, 2]
+    assert got["n_minutes"].to_list() == n_minutes
+
+
+@pytest.mark.requirement("F4.4")
+@pytest.mark.parametrize(("volume", "threshold"), [(0.1, 1), (0.7, 7), (3e15, 30 * 10**15)])
+def test_bars_at_exact_multiples_close_in_the_minute_that_reaches_them(volume: float, threshold: int) -> None:
+    # Units of 1e-8 in the last one would not fit 64 bits.
+    rows = [minute(JANUARY + n * MINUTE, 1.0, volume) for n in range(60)]
+    got = activity_bars(frame(rows), ActivityBars("volume", threshold), JANUARY, FEBRUARY)
+    assert got["n_minutes"].to_list() == [10] * 6
+    assert got["complete"].all()
+
+
+@pytest.mark.requirement("F4.4", "D9")
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 10**9), st.integers(1, 12), st.data())
+def test_equal_minutes_give_equal_bars_whatever_is_before(unit: int, per_bar: int, data: st.DataObject) -> None:
+    """Amounts of whole 1e-8 whose ``per_bar`` make a threshold: every bar has as many minutes."""
+    threshold = -(-unit * per_bar // 10**8)
+    amounts = [unit] * (per_bar - 1) + [threshold * 10**8 - unit * (per_bar - 1)]
+    order = [amount for _ in range(6) for amount in data.draw(st.permutations(amounts))]
+    rows = [minute(JANUARY + n * MINUTE, 1.0, float(Decimal(a) / 10**8)) for n, a in enumerate(order)]
+    got = activity_bars(frame(rows), ActivityBars("volume", threshold), JANUARY, FEBRUARY)
+    assert got["n_minutes"].to_list() == [per_bar] * 6
 
 
 @pytest.mark.requirement("F4.4")
