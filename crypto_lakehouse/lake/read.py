@@ -226,7 +226,7 @@ class Lakehouse:
         contract_type: str | Sequence[str] | None = None,
         stable_pairs: bool = True,
         leveraged: bool = False,
-        settled: bool = True,
+        settled: bool = False,
         exchange: str = "binance",
         format: Format = "pandas",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
@@ -236,10 +236,13 @@ class Lakehouse:
         later delisting or rename shows (``last_day`` is ``on``). ``quote`` (``USDT``) and ``contract_type``
         (``spot``, ``perpetual``, ``delivery``) narrow it down to one or some; ``stable_pairs``, ``leveraged``
         and ``settled`` tell whether stable pairs, leveraged tokens and settled contracts stay. The archive files
-        the whole history of a settled contract under a new name, so that it may stand beside the old one.
+        the history of a settled contract under a new name (``ICPUSDT_SETTLED``), often beside the old one: nobody
+        knew that name while it was traded, so it shows only when asked for. Where there is no file under the old
+        name, a warning says what is left out.
 
         Raises KeyError on an unknown exchange or market, ValueError on a malformed day, quote or contract type,
-        and MissingPartition where no instruments are in the lake for this day or a later one, with what makes them.
+        and MissingPartition where no instruments are in the lake for this day or a later one, or the newest ones were
+        made before anything of these days was listed, with what makes them.
 
         >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
         """

@@ -6,6 +6,8 @@ reader says and gets is in ``read.py``.
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -21,7 +23,9 @@ INSTRUMENTS = "instruments"
 def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: InstrumentFilter) -> pl.DataFrame:
     """The instruments listed on ``on`` that the filter lets through, in the columns of gold.instruments.
 
-    Raises MissingPartition where no partition of that day or of a later one is in the lake.
+    Warns of contracts that the filter leaves out because the archive has them under their settled names alone.
+    Raises MissingPartition where no partition of that day or of a later one is in the lake, or nothing of these days
+    was listed when the newest was made.
     """
     stored = list_keys(store, "gold", INSTRUMENTS, exchange, market)
     # The newest one has seen the files that came late.
@@ -29,10 +33,36 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
     if newest < on.isoformat():
         raise MissingPartition(
             f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition of {on} or later"
-            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Make one: crypto-lakehouse"
-            f" backfill --market {market} --table {INSTRUMENTS} --from {on} --to {on}"
+            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Make one:"
+            f" {_command(market, on.isoformat())}"
         )
-    rows = known_on(read_partition(store, "gold", INSTRUMENTS, exchange, market, newest), on)
+    made = read_partition(store, "gold", INSTRUMENTS, exchange, market, newest)
+    last = max(made["last_day"].to_list(), default=None)
+    if last is None or last < on:
+        raise MissingPartition(
+            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} knows nothing of {on} or later: the"
+            f" archive had no file of these days yet ({f'its last day is {last}' if last else 'it lists nothing'})."
+            f" Make it again once there are some: {_command(market, newest)}"
+        )
+    rows = known_on(made, on)
+    found = _passing(rows, wanted)
+    if not wanted.settled:
+        others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
+        alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
+        if len(alone):
+            warnings.warn(
+                f"traded on {on}, but left out, since the archive has them under their later names of settled"
+                f" contracts alone: {', '.join(alone)}; settled=True gives these names too",
+                stacklevel=3,
+            )
+    return found
+
+
+def _command(market: str, key: str) -> str:
+    return f"crypto-lakehouse backfill --market {market} --table {INSTRUMENTS} --from {key} --to {key}"
+
+
+def _passing(rows: pl.DataFrame, wanted: InstrumentFilter) -> pl.DataFrame:
     passing = [wanted.passes(_facts(row)) for row in rows.iter_rows(named=True)]
     return rows.filter(pl.Series(passing, dtype=pl.Boolean))
 

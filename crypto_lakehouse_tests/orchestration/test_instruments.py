@@ -126,8 +126,8 @@ def test_the_universe_on_given_dates(platform: tuple[Platform, ListingServer]) -
     newest = names(lake, "spot", "2022-06-02", quote="USDT", stable_pairs=False, leveraged=True)
     assert newest == ["BTCUPUSDT", "BTCUSDT", "JUPUSDT", "LUNAUSDT:2", "XNOUSDT"]
     both = ["BNXUSDTSETTLED", "BTCUSDT", "BTCUSDT_220527", "ICPUSDT", "ICPUSDT_SETTLED"]
-    assert names(lake, "um", "2022-05-12") == both
-    assert names(lake, "um", "2022-05-12", settled=False, contract_type="perpetual") == ["BTCUSDT", "ICPUSDT"]
+    assert names(lake, "um", "2022-05-12", settled=True) == both
+    assert names(lake, "um", "2022-05-12", contract_type="perpetual") == ["BTCUSDT", "ICPUSDT"]
     assert names(lake, "um", "2022-05-30") == ["BTCUSDT", "ICPUSDT:2"]
 
 

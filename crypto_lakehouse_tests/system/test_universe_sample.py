@@ -35,7 +35,7 @@ def universe(tmp_path_factory: pytest.TempPathFactory) -> Universe:
     lake = Lakehouse(folder / "lake")
 
     def on(market: str, day: str) -> set[str]:
-        rows = lake.universe(market, on=day, leveraged=True, format="polars")
+        rows = lake.universe(market, on=day, leveraged=True, settled=True, format="polars")
         return {name.split(":", 2)[2] for name in rows["instrument_id"]}
 
     return on

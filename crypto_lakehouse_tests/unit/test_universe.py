@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -233,8 +234,48 @@ def test_the_universe_is_narrowed(lake: Lakehouse) -> None:
     kept = symbols(lake, "spot", "2022-05-20", quote=["USDT"], stable_pairs=False, leveraged=True)
     assert kept == ["BTCUPUSDT", "BTCUSDT", "JUPUSDT", "XNOUSDT"]
     assert symbols(lake, "um", "2021-02-01", contract_type="delivery") == ["BTCUSDT_210326"]
-    assert symbols(lake, "um", "2022-06-01") == ["BTCUSDT", "ICPUSDT", "ICPUSDT_SETTLED"]
-    assert symbols(lake, "um", "2022-06-01", settled=False) == ["BTCUSDT", "ICPUSDT"]
+    assert symbols(lake, "um", "2022-06-01", settled=True) == ["BTCUSDT", "ICPUSDT", "ICPUSDT_SETTLED"]
+
+
+@pytest.mark.requirement("F6.7")
+def test_no_name_that_a_contract_got_when_it_was_settled_unless_asked_for(tmp_path: Path) -> None:
+    listed = {
+        "BTCUSDT": runs(("2021-01-01", "2024-12-31")),
+        "BNXUSDTSETTLED": runs(("2022-01-01", "2022-03-31")),
+        "ICPUSDT": runs(("2021-05-10", "2022-06-10")),
+        "ICPUSDTSETTLED": runs(("2021-05-10", "2022-06-10")),
+    }
+    store = LakeStore.open(str(tmp_path))
+    write_partition(store, "gold", "instruments", "binance", "um", "2024-01-01", rows_on(UM, listed, "2024-01-01"))
+    lake = Lakehouse(tmp_path)
+    with warnings.catch_warnings(action="error"):
+        assert symbols(lake, "um", "2022-05-01") == ["BTCUSDT", "ICPUSDT"]
+        assert symbols(lake, "um", "2022-03-31", quote="BTC") == []
+        everything = ["BNXUSDTSETTLED", "BTCUSDT", "ICPUSDT", "ICPUSDTSETTLED"]
+        assert symbols(lake, "um", "2022-03-31", settled=True) == everything
+    # What was traded but is filed under the later name alone must not lack silently: that were survivors' bias.
+    with pytest.warns(UserWarning, match=r"on 2022-03-31.*: BNXUSDTSETTLED;.*settled=True"):
+        assert symbols(lake, "um", "2022-03-31") == ["BTCUSDT", "ICPUSDT"]
+
+
+@pytest.mark.requirement("F6.7", "D10")
+def test_instruments_that_were_made_before_the_day_was_listed_do_not_answer(tmp_path: Path) -> None:
+    store, where = LakeStore.open(str(tmp_path)), ("gold", "instruments", "binance", "um")
+    early = {"BTCUSDT": runs(("2024-03-01", "2024-03-04")), "GONEUSDT": runs(("2024-03-01", "2024-03-02"))}
+    write_partition(store, *where, "2024-03-05", rows_on(UM, early, "2024-03-05"))
+    lake = Lakehouse(tmp_path)
+    assert symbols(lake, "um", "2024-03-04") == ["BTCUSDT"]
+    assert symbols(lake, "um", "2024-02-29") == []
+    command = r"knows nothing of 2024-03-05 or later.*last day is 2024-03-04.*--from 2024-03-05 --to 2024-03-05"
+    with pytest.raises(MissingPartition, match=command):
+        lake.universe("um", on="2024-03-05")
+    # The next day heals it, and so does the command.
+    late = {"BTCUSDT": runs(("2024-03-01", "2024-03-06"))}
+    write_partition(store, *where, "2024-03-06", rows_on(UM, late, "2024-03-06"))
+    assert symbols(lake, "um", "2024-03-05") == ["BTCUSDT"]
+    write_partition(store, *where, "2024-03-07", rows_on(UM, {}, "2024-03-07"))
+    with pytest.raises(MissingPartition, match="lists nothing"):
+        lake.universe("um", on="2024-03-05")
 
 
 @pytest.mark.requirement("F6.7")
