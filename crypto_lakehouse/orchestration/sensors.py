@@ -55,6 +55,8 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
     def sensor(
         context: dg.SensorEvaluationContext, lake: LakeResource, archive: ArchiveResource
     ) -> dg.SensorResult | dg.SkipReason:
+        # They would keep their dates from being asked for, and the queue from launching what is.
+        report_dead_runs(context.instance)
         recorded = {key: context.instance.get_materialized_partitions(key) for key in keys}
         made = _materialized(recorded, feed)
         first, end = _window(feed, made)
@@ -75,7 +77,6 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         if not changed:
             return dg.SkipReason(nothing)
         runs = _runs(context.instance, feed)
-        report_dead_runs(context.instance)
         busy = _busy(context.instance, feed, keys, job)
         wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts)
         if given_up:
