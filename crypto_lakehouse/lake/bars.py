@@ -6,7 +6,7 @@ reader says and gets is in ``read.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -15,7 +15,7 @@ import polars as pl
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars, bars_of_table, parse_bars, parse_offset
 from crypto_lakehouse.lake.describe import existing_tables
-from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.partitions import collect_partitions, list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
@@ -135,8 +135,7 @@ class _Asked:
         return _days(*self.span(keys)) if keys else []
 
     def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
-        rows = self._chosen(scan_partitions(self.store, "gold", table, *self.place, days).drop("date")).collect()
-        return self._asked_rows(rows)
+        return self._asked_rows(self._collected(table, days, lambda rows: rows))
 
     def make(self, minutes: Mapping[str, datetime]) -> BarsFound:
         first, stop = self.span(list(minutes))
@@ -146,8 +145,8 @@ class _Asked:
         # Days before the market's first partition are no holes.
         days = _days(max(begin, _midnight(min(minutes))), stop)
         there = [day for day in days if day in minutes]
-        scanned = scan_partitions(self.store, "gold", CONTINUOUS, *self.place, there).drop("date")
-        rows = self._chosen(scanned.filter(pl.col("open_time") >= begin, pl.col("open_time") < stop)).collect()
+        within = (pl.col("open_time") >= begin, pl.col("open_time") < stop)
+        rows = self._collected(CONTINUOUS, there, lambda rows: rows.filter(*within))
         if isinstance(self.bars, ActivityBars):
             made = activity_bars(rows, self.bars, first, stop)
         else:
@@ -157,8 +156,13 @@ class _Asked:
     def no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(self.schema.arrow.empty_table())
 
-    def _chosen(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        return rows if self.symbols is None else rows.filter(pl.col("symbol").is_in(self.symbols))
+    def _collected(
+        self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> pl.DataFrame:
+        mine = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
+        return collect_partitions(
+            self.store, "gold", table, *self.place, days, lambda rows: choose(rows.drop("date")).filter(*mine)
+        )
 
     def _asked_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         if isinstance(self.bars, TimeBars):

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import Part, list_parts
 from crypto_lakehouse.lake.months import month_of, month_path
 from crypto_lakehouse.lake.parquet import symbol_runs
@@ -113,18 +114,23 @@ def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[Part]) ->
             sources = [stack.enter_context(store.open_file(day.path)) for day in days]
         except FileNotFoundError:
             raise MonthChanged(f"a day went while {path} was made: compact again") from None
-        parquets = [pq.ParquetFile(source, pre_buffer=True) for source in sources]
+        parquets = [_opened(store, source, day) for source, day in zip(sources, days, strict=True)]
         runs = [_runs(store, parquet, schema, day) for parquet, day in zip(parquets, days, strict=True)]
         # Days come in order, so rows of a symbol do; heapq keeps their order where symbols are equal.
         merged = heapq.merge(*runs, key=itemgetter(0))
         write_rows(store, path, replace(schema, row_group_rows=MONTH_ROWS), _frames(merged))
 
 
+def _opened(store: LakeStore, source: pa.NativeFile, day: Part) -> pq.ParquetFile:
+    with reading(store, [day.path]):
+        return pq.ParquetFile(source, pre_buffer=True)
+
+
 def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) -> Iterator[tuple[str, pa.Table]]:
     """(symbol, rows) of a day file, in its order."""
     begin, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
     for number in range(parquet.num_row_groups):
-        with store.explained("read", day.path):
+        with reading(store, [day.path]):
             table = parquet.read_row_group(number)
         if not table.num_rows:
             continue

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import part_of
 from crypto_lakehouse.lake.parquet import conform, encode
 from crypto_lakehouse.lake.partitions import scan
@@ -81,9 +82,12 @@ def read_states(store: LakeStore, feed: Feed, keys: Sequence[str]) -> dict[str, 
 
 
 def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.DataFrame:
-    """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``."""
+    """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``, and
+    DamagedFile that names an object that cannot be read.
+    """
     files = [file.path for folder in folders for file in store.list(folder) if part_of(file)]
-    return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
+    with reading(store, files):
+        return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:

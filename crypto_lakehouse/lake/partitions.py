@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import list_parts
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
 from crypto_lakehouse.lake.parquet import GroupWriter, conform
@@ -133,26 +134,32 @@ class _Seen:
 
 
 def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
-    """All rows of a partition, in primary key order. Raises MissingPartition if it does not exist."""
+    """All rows of a partition, in primary key order. Raises MissingPartition if it does not exist, DamagedFile if it
+    cannot be read.
+    """
     path = _path(layer, table, exchange, market, key)
     try:
         data = store.read_bytes(path)
     except FileNotFoundError:
         raise _missing(store, path) from None
-    return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
+    with reading(store, [path]):
+        return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
 
 
 @contextmanager
 def open_partition(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
 ) -> Iterator[pa.NativeFile]:
-    """The partition's Parquet as an open file. Raises MissingPartition if it does not exist."""
+    """The partition's Parquet as an open file, in a block that decodes it and does nothing else.
+
+    Raises MissingPartition if it does not exist, and DamagedFile for what the block raises over its bytes.
+    """
     path = _path(layer, table, exchange, market, key)
     try:
         source = store.open_file(path)
     except FileNotFoundError:
         raise _missing(store, path) from None
-    with source:
+    with source, reading(store, [path]):
         yield source
 
 
@@ -198,6 +205,20 @@ def scan_partitions(
             raise _missing(store, path)
     column = cadence_of(layer, table).partition_column
     return scan_hive(store, slice_schema(layer, table, exchange, market), paths, {column: pl.String()})
+
+
+def collect_partitions(
+    store: LakeStore,
+    layer: str,
+    table: str,
+    exchange: str,
+    market: str,
+    keys: Sequence[str],
+    choose: Callable[[pl.LazyFrame], pl.LazyFrame],
+) -> pl.DataFrame:
+    """What ``choose`` takes of ``scan_partitions``. Raises DamagedFile that names a file that cannot be read."""
+    with reading(store, [_path(layer, table, exchange, market, key) for key in keys]):
+        return choose(scan_partitions(store, layer, table, exchange, market, keys)).collect()
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:

@@ -21,7 +21,9 @@ from crypto_lakehouse.catalog import check_symbol
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
+from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import (
+    Part,
     check_markets,
     describe_frame,
     path_columns,
@@ -94,14 +96,15 @@ class Lakehouse:
         of the file.
         Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
         are there and up to date: the rows are the same. What is read are the files as they are at this call.
-        A table with no data gives an empty frame with the right columns.
+        A table with no data gives an empty frame with the right columns. Over a damaged file ``collect`` raises what
+        Polars says of it, without its name, which ``read`` tells.
 
         Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed
         symbol or time or where end is before start.
 
         >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
         """
-        return self._scan(table, exchange, market, symbols, start, end, columns, ordered=True)
+        return self._scan(table, exchange, market, symbols, start, end, columns, ordered=True)[0]
 
     def _scan(
         self,
@@ -113,8 +116,8 @@ class Lakehouse:
         end: Time | None,
         columns: Sequence[str] | None,
         ordered: bool,
-    ) -> pl.LazyFrame:
-        """``scan``; unless ``ordered``, rows of several symbols of a month may come in order of symbol."""
+    ) -> tuple[pl.LazyFrame, list[Part]]:
+        """``scan`` and its files; unless ``ordered``, rows of several symbols of a month may be in order of symbol."""
         layer, name, schema = split_table(table)
         markets = check_markets(exchange, market)
         wanted = _check_symbols(symbols)
@@ -137,7 +140,7 @@ class Lakehouse:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
             if last is not None:
                 frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
-        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output)
+        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), parts
 
     def read(
         self,
@@ -154,7 +157,8 @@ class Lakehouse:
         """Rows of ``layer.table`` in memory, sorted by market and primary key; arguments as in ``scan``.
 
         ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. Symbols that have no
-        row in the range are named in a UserWarning.
+        row in the range are named in a UserWarning. Raises like ``scan``, and DamagedFile that names a file which
+        cannot be read and says what makes it whole.
 
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
@@ -165,7 +169,9 @@ class Lakehouse:
         order = [*(["market"] if len(check_markets(exchange, market)) > 1 else []), *schema.primary_key]
         wanted = _check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
-        frame = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False).collect()
+        scanned, parts = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
+        with reading(self._store, [part.path for part in parts]):
+            frame = scanned.collect()
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent:
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)

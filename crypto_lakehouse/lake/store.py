@@ -67,7 +67,7 @@ class LakeStore:
 
     @classmethod
     def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str = "us-east-1") -> LakeStore:
-        """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing is read or made yet.
+        """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing of the lake is read or made yet.
 
         For S3, Polars is told in the environment to read ahead of round trips, where its settings there are not set.
 
@@ -79,6 +79,10 @@ class LakeStore:
                 place = Path(unquote(rest) if separator else uri).expanduser().absolute()
             except RuntimeError:
                 raise LakeError(f"cannot open the lake {uri}: nobody has this home, give a folder") from None
+            with suppress(PermissionError):
+                for above in (place, *place.parents):
+                    if above.exists() and not above.is_dir():
+                        raise LakeError(f"cannot open the lake {uri}: {above} is a file, give a folder")
             root = os.path.normpath(place)
             return cls(root, root, fs.LocalFileSystem())
         if scheme != "s3":

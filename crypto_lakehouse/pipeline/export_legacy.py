@@ -17,7 +17,9 @@ import polars as pl
 from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.paths import partition_path
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, legacy_series
@@ -88,19 +90,24 @@ class LegacyExport:
     def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
         if market not in FOLDERS:
             raise KeyError(f"no market {market!r}; there are {', '.join(FOLDERS)}")
-        self.market, self._out, self._wish = market, out, wish
+        self.market, self._lake, self._out, self._wish = market, lake, out, wish
         self._market = MARKETS[_EXCHANGE, market]
         self._funded = market in _FUNDED
         there = list_keys(lake, "silver", _MINUTES, _EXCHANGE, market)
         asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
         self.days = [key for key in asked if key in there]
         self.missing_days = [key for key in asked if key not in there and self._is_inside(key)]
+        self._read = [partition_path("silver", _MINUTES, _EXCHANGE, market, Cadence.DAILY, key) for key in self.days]
         self._minutes = scan_partitions(lake, "silver", _MINUTES, _EXCHANGE, market, self.days)
         self.months, self.missing_months = self._find_months(lake) if self._funded else ([], [])
         self._rates = (
             scan_partitions(lake, "silver", _FUNDING, _EXCHANGE, market, self.months) if self._funded else None
         )
-        names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
+        self._read += [
+            partition_path("silver", _FUNDING, _EXCHANGE, market, Cadence.MONTHLY, key) for key in self.months
+        ]
+        with reading(lake, self._read):
+            names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
         self.available = sorted(check_symbol(name) for name in names["symbol"])
         self.symbols = wish.symbols.select(self.available)
 
@@ -137,9 +144,12 @@ class LegacyExport:
     def _series(self, symbol: str) -> list[tuple[str, pl.DataFrame]]:
         legacy = self._wish.profile is Profile.LEGACY
         mine = pl.col("symbol") == symbol
+        with reading(self._lake, self._read):
+            minutes = self._minutes.filter(mine).drop("date", "close_time", "source").collect()
+            rates = None if self._rates is None else self._rates.filter(mine).collect()
         rows = continuous_minutes(
-            self._minutes.filter(mine).drop("date", "close_time", "source").collect(),
-            None if self._rates is None else self._rates.filter(mine).collect(),
+            minutes,
+            rates,
             no_state(),
             None,
             self._wish.rule,

@@ -22,11 +22,11 @@ from crypto_lakehouse.lake.bars import closing_lag
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import (
     MissingPartition,
+    collect_partitions,
     find_keys,
     list_keys,
     partition_exists,
     read_partition,
-    scan_partitions,
 )
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.minutes import Minutes
@@ -207,7 +207,8 @@ class ContinuousMinutes:
 
     def _roll(self, state: pl.DataFrame, days: Sequence[str]) -> pl.DataFrame:
         for day in days:
-            rows = scan_partitions(self._store, "silver", MINUTES, *self._place, [day]).select(_ROLLED).collect()
+            place = ("silver", MINUTES, *self._place)
+            rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
             state = next_state(rows, state, self._rule)
         return state
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Market, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars
-from crypto_lakehouse.lake.partitions import list_keys, read_partition, scan_partitions
+from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, read_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING
 from crypto_lakehouse.transforms.compare import bars_against_funding, bars_against_klines, bars_against_minutes
@@ -51,5 +51,5 @@ def _stored(
     keys = [key for key in partition_keys(*span, cadence) if key in there]
     if not keys:
         return None
-    rows = scan_partitions(store, layer, table, market.exchange, market.name, keys)
-    return rows.drop(cadence.partition_column).collect()
+    place = (layer, table, market.exchange, market.name)
+    return collect_partitions(store, *place, keys, lambda rows: rows.drop(cadence.partition_column))

@@ -15,7 +15,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
-from crypto_lakehouse.lake.partitions import partition_exists, read_partition, scan_partitions
+from crypto_lakehouse.lake.partitions import collect_partitions, partition_exists, read_partition, scan_partitions
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import MINUTES, lacking
@@ -192,13 +192,16 @@ def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATC
     place = (feed.exchange, feed.market.name)
     if not partition_exists(store, "silver", MINUTES, *place, key):
         return []
-    klines = scan_partitions(store, "silver", MINUTES, *place, [key])
     found: list[Finding] = []
     for rebuilt in _rebuilt(store, feed, key, batch_rows):
-        symbols = rebuilt["symbol"].unique()
-        theirs = klines.filter(pl.col("symbol").is_in(symbols.implode())).select(KLINES.column_names).collect()
+        theirs = _klines_of(store, feed, key, rebuilt["symbol"].unique())
         found += klines_against_trades(theirs, rebuilt.join(theirs, on="symbol", how="semi"))
     return found
+
+
+def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl.DataFrame:
+    place, mine = ("silver", MINUTES, feed.exchange, feed.market.name), pl.col("symbol").is_in(symbols.implode())
+    return collect_partitions(store, *place, [key], lambda rows: rows.filter(mine).select(KLINES.column_names))
 
 
 def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:

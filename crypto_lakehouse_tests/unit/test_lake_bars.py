@@ -14,6 +14,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, parse_bars
+from crypto_lakehouse.lake.damage import DamagedFile
 from crypto_lakehouse.lake.partitions import read_partition, write_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
@@ -249,7 +250,7 @@ def test_only_days_that_are_needed_are_opened(store: LakeStore, lake: Lakehouse)
     for day in (DAYS[0], DAYS[1], DAYS[4]):
         path(store, "continuous_1m", day).write_bytes(b"not parquet")
     assert lake.bars("AAAUSDT", "1h", **asked).equals(expected)
-    with pytest.raises((pl.exceptions.PolarsError, OSError)):
+    with pytest.raises(DamagedFile, match=r"2024-02-26/part-0.parquet"):
         lake.bars("AAAUSDT", "1h", **{**asked, "start": DAYS[1]})
 
 
