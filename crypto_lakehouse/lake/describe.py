@@ -7,14 +7,14 @@ opens a file.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 
 import polars as pl
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, parse_partition
+from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.paths import PART
 from crypto_lakehouse.lake.store import LakeFile, LakeStore
@@ -112,6 +112,21 @@ def part_of(file: LakeFile) -> Part | None:
     if not match or not _is_key(match["key"], match["column"]):
         return None
     return Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict())
+
+
+def holes(layer: str, table: str, exchange: str, market: str, keys: Collection[str]) -> list[str]:
+    """Keys between the first and the last of ``keys`` that are not among them, and that the feed of a bronze or
+    silver table covers.
+    """
+    if not keys:
+        return []
+    cadence, feed = cadence_of(layer, table), FEEDS.get((exchange, market, table))
+    first, end = parse_partition(min(keys), cadence)[0], parse_partition(max(keys), cadence)[1]
+    return [
+        key
+        for key in partition_keys(first, end, cadence)
+        if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
+    ]
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,14 +23,13 @@ from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import (
-    Part,
     check_markets,
     describe_frame,
     path_columns,
     split_table,
     tables_frame,
 )
-from crypto_lakehouse.lake.scan import by_day, find_parts, scan_parts
+from crypto_lakehouse.lake.scan import Found, Span, by_day, find_parts, lacking, scan_parts
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
 from crypto_lakehouse.schemas import Schema
@@ -42,9 +41,13 @@ Format = Literal["pandas", "polars", "arrow"]
 Time = str | date | datetime
 
 _HIVE = ("exchange", "market")
+_LOGS = ("ledger", "quarantine")
 # In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
 # file was seen), so a range of time means partitions; so it does in tables whose rows are not of a time.
-_BY_PARTITION = ("bronze", "ledger", "quarantine")
+_BY_PARTITION = ("bronze", *_LOGS)
+# Each partition of these is what was known at the end of its day.
+_STATES = ("gold.instruments", "gold.symbol_states")
+_NAMED = 10
 
 
 class Lakehouse:
@@ -116,8 +119,8 @@ class Lakehouse:
         end: Time | None,
         columns: Sequence[str] | None,
         ordered: bool,
-    ) -> tuple[pl.LazyFrame, list[Part]]:
-        """``scan`` and its files; unless ``ordered``, rows of several symbols of a month may be in order of symbol."""
+    ) -> tuple[pl.LazyFrame, list[Found]]:
+        """``scan`` and its files by market; unless ``ordered``, rows of a month may be in order of symbol."""
         layer, name, schema = split_table(table)
         markets = check_markets(exchange, market)
         wanted = _check_symbols(symbols)
@@ -125,12 +128,9 @@ class Lakehouse:
         from_path = path_columns(layer, name)
         output = _check_columns(table, schema, from_path, columns)
         bars = bars_of_table(name) if layer == "gold" else None
-        lag = closing_lag(bars) if bars else timedelta(0)
-        parts = [
-            part
-            for one in markets
-            for part in find_parts(self._store, layer, name, exchange, one, first, last, lag, wanted is not None)
-        ]
+        span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
+        found = [find_parts(self._store, layer, name, exchange, one, span, wanted is not None) for one in markets]
+        parts = [part for one in found for part in one.parts]
         frame = scan_parts(self._store, schema, parts, from_path)
         if wanted is not None:
             frame = frame.filter(pl.col("symbol").is_in(wanted))
@@ -140,7 +140,7 @@ class Lakehouse:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
             if last is not None:
                 frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
-        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), parts
+        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), found
 
     def read(
         self,
@@ -156,9 +156,10 @@ class Lakehouse:
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Rows of ``layer.table`` in memory, sorted by market and primary key; arguments as in ``scan``.
 
-        ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. Symbols that have no
-        row in the range are named in a UserWarning. Raises like ``scan``, and DamagedFile that names a file which
-        cannot be read and says what makes it whole.
+        ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. A UserWarning names symbols that
+        have no row in the range, markets that have no partition (if they were named, or none has), and partitions of
+        the range that lack between the oldest and the newest one of a market. Raises like ``scan``, and DamagedFile
+        that names a file which cannot be read and says what makes it whole.
 
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
@@ -169,13 +170,29 @@ class Lakehouse:
         order = [*(["market"] if len(check_markets(exchange, market)) > 1 else []), *schema.primary_key]
         wanted = _check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
-        scanned, parts = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
-        with reading(self._store, [part.path for part in parts]):
+        scanned, found = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
+        with reading(self._store, [part.path for one in found for part in one.parts]):
             frame = scanned.collect()
+        for lack in self._lacks(table, exchange, found, named=market is not None):
+            warnings.warn(lack, stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
-        if absent:
+        if absent and any(one.stored for one in found):
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
         return _as_format(frame.sort(order, maintain_order=True).select(output), format)
+
+    def _lacks(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:
+        """In words, which markets that were ``named`` are not there, or that none is, and which partitions lack."""
+        layer, name, _ = split_table(table)
+        without = [one.market for one in found if not one.stored]
+        if without and (named or len(without) == len(found)):
+            yield f"{table} of {exchange}/{', '.join(without)} in {self.uri} has no partition: make it first"
+        # Logs are of many tables; a partition of the others tells the whole state of its day.
+        if layer in _LOGS or table in _STATES:
+            return
+        for one in found:
+            if keys := lacking(layer, name, exchange, one):
+                told = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+                yield f"{table} of {exchange}/{one.market} in {self.uri} lacks {told}: their rows are not given"
 
     def bars(
         self,

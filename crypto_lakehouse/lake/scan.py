@@ -6,40 +6,67 @@ What a reader says and gets is in ``read.py``, which month files stand for day f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 import polars as pl
 
-from crypto_lakehouse.lake.describe import Part, list_parts
+from crypto_lakehouse.catalog import parse_partition
+from crypto_lakehouse.lake.describe import Part, holes, list_parts
 from crypto_lakehouse.lake.months import is_compacted, is_month_file, scan_months, with_months
 from crypto_lakehouse.lake.partitions import scan_hive
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas import Schema, cadence_of
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """[first, last) of time, where one is given, and how long before a partition its rows may begin."""
+
+    first: datetime | None
+    last: datetime | None
+    lag: timedelta
+
+    def overlaps(self, days: tuple[date, date]) -> bool:
+        """Whether a partition of these days, the second exclusive, may hold rows of the span."""
+        begins = datetime.combine(days[0], time.min, UTC)
+        return (self.first is None or self.first.date() < days[1]) and (
+            self.last is None or begins - self.lag < self.last
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One market's files of a table: the keys of all that are ``stored``, and the ``parts`` to read for a span."""
+
+    market: str
+    span: Span
+    stored: frozenset[str]
+    parts: list[Part]
 
 
 def find_parts(
-    store: LakeStore,
-    layer: str,
-    table: str,
-    exchange: str,
-    market: str,
-    first: datetime | None,
-    last: datetime | None,
-    lag: timedelta,
-    by_month: bool,
-) -> list[Part]:
-    """Files of one market's partitions that overlap [first, last), or whose rows may begin ``lag`` before them.
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, span: Span, by_month: bool
+) -> Found:
+    """The market's partitions that overlap the span.
 
     ``by_month`` takes the month files there are and that are up to date, where they pay.
     """
     stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
-    asked = [part for part in stored if _overlaps(part, first, last, lag)]
+    asked = [part for part in stored if span.overlaps(part.days)]
     if by_month and is_compacted(layer, table, exchange, market):
-        return with_months(store, layer, table, exchange, market, stored, asked)
-    return asked
+        asked = with_months(store, layer, table, exchange, market, stored, asked)
+    return Found(market, span, frozenset(part.key for part in stored), asked)
+
+
+def lacking(layer: str, table: str, exchange: str, found: Found) -> list[str]:
+    """Keys of partitions of the span that lie between the oldest and the newest stored one, and are not there."""
+    cadence = cadence_of(layer, table)
+    missed = holes(layer, table, exchange, found.market, found.stored)
+    return [key for key in missed if found.span.overlaps(parse_partition(key, cadence))]
 
 
 def scan_parts(store: LakeStore, schema: Schema, parts: Sequence[Part], from_path: Mapping[str, Any]) -> pl.LazyFrame:
@@ -62,9 +89,3 @@ def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -
     if not any(map(is_month_file, parts)) or not (several or len(set(symbols)) > 1):
         return frame
     return frame.sort(["date", "market"] if several else ["date"], maintain_order=True)
-
-
-def _overlaps(part: Part, first: datetime | None, last: datetime | None, lag: timedelta) -> bool:
-    begin, stop = part.days
-    begins = datetime.combine(begin, time.min, UTC)
-    return (first is None or first.date() < stop) and (last is None or begins - lag < last)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from crypto_lakehouse.catalog import FEEDS, parse_partition, partition_keys
-from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts
+from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.lake.describe import Part, existing_tables, holes, is_table, list_parts
 from crypto_lakehouse.lake.ledger import latest, read_ledger
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import cadence_of, table_names
+from crypto_lakehouse.schemas import table_names
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -82,14 +82,8 @@ def _status(store: LakeStore, layer: str, table: str, exchange: str, market: str
     feed = FEEDS.get((exchange, market, table))
     status.partitions = len(keys)
     if keys:
-        cadence = cadence_of(layer, table)
         status.first, status.last = min(keys), max(keys)
-        first, end = parse_partition(status.first, cadence)[0], parse_partition(status.last, cadence)[1]
-        status.holes = [
-            key
-            for key in partition_keys(first, end, cadence)
-            if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
-        ]
+        status.holes = holes(layer, table, exchange, market, keys)
     if layer == "bronze" and feed is not None:
         for row in latest(read_ledger(store, feed)).sort("period", "symbol").iter_rows(named=True):
             if row["status"] in ("failed", "quarantined"):

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from datetime import UTC, date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -231,6 +232,55 @@ def test_absent_symbols_are_named(lake: Lakehouse) -> None:
         frame = lake.read("gold.bars_1h", market="um", symbols=["BTCUSDT", "NOSUCHCOIN"], columns=["close"])
     assert list(frame.columns) == ["close"]
     assert len(frame) == 72
+
+
+@pytest.mark.requirement("F6.2")
+def test_a_table_that_is_not_there_is_named(lake: Lakehouse, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"gold\.bars_4h of binance/spot, um, .* no partition") as caught:
+        assert lake.read("gold.bars_4h").empty
+    assert len(caught) == 1
+    assert Path(caught[0].filename) == Path(__file__)
+    with pytest.warns(UserWarning, match=r"nowhere has no partition"):
+        assert Lakehouse(tmp_path / "nowhere").read("gold.bars_1h", market="um", symbols="BTCUSDT").empty
+    # A market that was named is missed, not one of all.
+    with pytest.warns(UserWarning, match=r"gold\.bars_1h of binance/cm in .* has no partition"):
+        assert len(lake.read("gold.bars_1h", market=["spot", "cm"])) == 24
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(lake.read("gold.bars_1h")) == 3 * 48 + 24
+
+
+@pytest.mark.requirement("F6.2")
+def test_days_that_are_not_there_are_named(lake: Lakehouse, root: Path) -> None:
+    for day in range(4, 31):
+        put(day_of_bars(date(2024, 1, day), ["BTCUSDT"]), part_path(root, "um", f"2024-01-{day:02}"))
+    for day in (2, 12):
+        part_path(root, "um", f"2024-01-{day:02}").unlink()
+    with pytest.warns(UserWarning, match=r"gold\.bars_1h of binance/um in .* lacks 2024-01-02, 2024-01-12: ") as caught:
+        lake.read("gold.bars_1h", start="2023-01-01")
+    assert len(caught) == 1
+    assert Path(caught[0].filename) == Path(__file__)
+    # A day at the edge of the range, between others that nobody asks for.
+    with pytest.warns(UserWarning, match="lacks 2024-01-12: "):
+        lake.read("gold.bars_1h", market="um", start="2024-01-11", end="2024-01-12T01:00")
+    for day in range(4, 30):
+        part_path(root, "um", f"2024-01-{day:02}").unlink(missing_ok=True)
+    with pytest.warns(UserWarning, match="2024-01-12, 2024-01-13 and 16 more: "):
+        lake.read("gold.bars_1h", market="um", start="2024-01-03")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lake.scan("gold.bars_1h", market="um").collect()
+        lake.read("gold.bars_1h", market="um", start="2024-01-30")
+        lake.read("gold.bars_1h", market="um", start="2024-02-15")
+
+
+@pytest.mark.requirement("F6.2", "F5.7")
+def test_days_that_a_feed_does_not_cover_are_not_missed(tmp_path: Path) -> None:
+    empty = pl.DataFrame(schema_of("silver", "book_ticker").arrow.empty_table())
+    for day in ("2024-03-29", "2024-04-02"):
+        put(empty, part_path(tmp_path, "um", day, "silver/book_ticker"))
+    with pytest.warns(UserWarning, match="lacks 2024-03-30: "):
+        Lakehouse(tmp_path).read("silver.book_ticker", market="um")
 
 
 @pytest.mark.requirement("F6.2")
