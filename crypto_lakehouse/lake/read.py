@@ -43,9 +43,9 @@ Time = str | date | datetime
 _HIVE = ("exchange", "market")
 _LOGS = ("ledger", "quarantine")
 # In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
-# file was seen), so a range of time means partitions; so it does in tables whose rows are not of a time.
+# file was seen), so a range of time means partitions.
 _BY_PARTITION = ("bronze", *_LOGS)
-# Each partition of these is what was known at the end of its day.
+# So it does here: each partition is all that was known at the end of its day, of whenever its rows are.
 _STATES = ("gold.instruments", "gold.symbol_states")
 _NAMED = 10
 
@@ -91,11 +91,11 @@ class Lakehouse:
         """Rows of ``layer.table`` as a lazy Polars frame; only the files of the range are ever opened.
 
         ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
-        table's time column; in bronze, ledger, quarantine and gold.instruments they choose whole partitions
-        (any that overlaps the range). Gold bars lie in the partition of the day on which they close; those that open
-        in the range are found all the same. ``market`` None means all markets. Without ``columns`` the
-        result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month`` for
-        monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
+        table's time column; in bronze, ledger, quarantine, gold.instruments and gold.symbol_states they choose
+        whole partitions (any that overlaps the range). Gold bars lie in the partition of the day on which they
+        close; those that open in the range are found all the same. ``market`` None means all markets. Without
+        ``columns`` the result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month``
+        for monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
         of the file.
         Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
         are there and up to date: the rows are the same. What is read are the files as they are at this call.
@@ -134,7 +134,7 @@ class Lakehouse:
         frame = scan_parts(self._store, schema, parts, from_path)
         if wanted is not None:
             frame = frame.filter(pl.col("symbol").is_in(wanted))
-        if layer not in _BY_PARTITION and pa.types.is_timestamp(schema.arrow.field(schema.time_column).type):
+        if layer not in _BY_PARTITION and table not in _STATES:
             time_column = pl.col(schema.time_column)
             if first is not None:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))

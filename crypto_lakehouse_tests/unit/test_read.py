@@ -234,6 +234,19 @@ def test_absent_symbols_are_named(lake: Lakehouse) -> None:
     assert len(frame) == 72
 
 
+@pytest.mark.requirement("F6.1")
+def test_states_of_a_day_are_all_of_its_partition(lake: Lakehouse, root: Path) -> None:
+    empty = pl.DataFrame(schema_of("gold", "symbol_states").arrow.empty_table())
+    quiet = {"symbol": ["QUIETUSDT"], "last_time": [datetime(2023, 5, 1, tzinfo=UTC)]}
+    for day in DAYS:
+        states = pl.DataFrame(quiet, schema_overrides={"last_time": empty.schema["last_time"]})
+        put(pl.concat([empty, states], how="diagonal"), part_path(root, "um", f"{day}", "gold/symbol_states"))
+    asked = {"market": "um", "start": DAYS[1], "end": DAYS[2], "columns": ["symbol", "date"]}
+    expected = [("QUIETUSDT", DAYS[1])]
+    assert lake.read("gold.symbol_states", format="polars", **asked).rows() == expected
+    assert lake.scan("gold.symbol_states", **asked).collect().rows() == expected
+
+
 @pytest.mark.requirement("F6.2")
 def test_a_table_that_is_not_there_is_named(lake: Lakehouse, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"gold\.bars_4h of binance/spot, um, .* no partition") as caught:
