@@ -21,6 +21,7 @@ from rich.filesize import decimal
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, symbol_list
+from crypto_lakehouse.cli_lake import verify
 from crypto_lakehouse.console import INTERRUPTED, follow, say, show_table, summarize
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
 export_app = typer.Typer(help="The lake's rows in the files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
+app.command()(verify)
 
 
 def _quiet_dagster() -> None:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -61,11 +60,11 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        if _is_of_storage(error):
+        if is_of_storage(error):
             with store.explained("read", paths[0] if len(paths) == 1 else ""):
                 raise
         path = paths[0] if len(paths) == 1 else _first_damaged(store, paths)
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        said = first_line(error)
         # ``from None``: all that the cause says is said here, and what runs tell is the innermost cause.
         if path is None:
             raise LakeError(
@@ -74,7 +73,18 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
         raise DamagedFile(f"{store.polars_uri(path)} is damaged: {said}. {remedy(path)}") from None
 
 
-def _is_of_storage(error: BaseException) -> bool:
+def scan_alone(store: LakeStore, path: str) -> pl.LazyFrame:
+    """The rows of one file as it is, whatever its table should have."""
+    options = store.polars_options()
+    return pl.scan_parquet(store.polars_uri(path), glob=False, hive_partitioning=False, storage_options=options)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that goes on."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def is_of_storage(error: BaseException) -> bool:
     """Whether it was the storage that refused. Over bytes Arrow raises plain OSErrors without a number, too."""
     if not isinstance(error, OSError):
         return False
@@ -84,17 +94,16 @@ def _is_of_storage(error: BaseException) -> bool:
 
 def _first_damaged(store: LakeStore, paths: Sequence[str]) -> str | None:
     """The first file with a footer that cannot be read; where all can, the first with such rows."""
-    asked: tuple[Callable[[pl.LazyFrame], Any], ...] = (
+    asked: tuple[Callable[[pl.LazyFrame], object], ...] = (
         pl.LazyFrame.collect_schema,
-        lambda rows: rows.select(pl.all().null_count()).collect(),
+        lambda rows: rows.select(pl.all().null_count()).collect(engine="streaming"),
     )
     for ask in asked:
         for path in paths:
-            uri, options = store.polars_uri(path), store.polars_options()
             # What went meanwhile was not damaged.
             with suppress(FileNotFoundError):
                 try:
-                    ask(pl.scan_parquet(uri, glob=False, hive_partitioning=False, storage_options=options))
+                    ask(scan_alone(store, path))
                 except FileNotFoundError:
                     raise
                 except UNREADABLE:

@@ -18,7 +18,7 @@ from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, parse_partition, p
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.paths import PART
 from crypto_lakehouse.lake.store import LakeFile, LakeStore
-from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of
+from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
 
 _LOGS = ("ledger", "quarantine")
 
@@ -60,6 +60,18 @@ def is_table(layer: str, table: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
+    """(layer, name) of the tables of ``layers`` called so, with or without the layer. Raises KeyError that names what
+    there is.
+    """
+    wanted, _, name = table.rpartition(".")
+    found = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
+    if not found:
+        names = ", ".join(dict.fromkeys(name for layer, name in table_names() if layer in layers))
+        raise KeyError(f"no table {table!r}; there are {names}, alone or as layer.table")
+    return found
 
 
 def existing_tables(store: LakeStore, layer: str) -> list[str]:

@@ -9,10 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from crypto_lakehouse.catalog import FEEDS
-from crypto_lakehouse.lake.describe import Part, existing_tables, holes, is_table, list_parts
+from crypto_lakehouse.lake.describe import Part, existing_tables, holes, is_table, list_parts, tables_called
 from crypto_lakehouse.lake.ledger import latest, read_ledger
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import table_names
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -44,7 +43,7 @@ def lake_status(store: LakeStore, table: str | None = None) -> list[TableStatus]
 
     An empty lake gives an empty list. Raises KeyError on an unknown table, LakeError if the storage refuses.
     """
-    named = None if table is None else _named(table)
+    named = None if table is None else tables_called(table, LAYERS)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
     wanted = named if named is not None else _present(store, {feed for feed, _, _ in seen if feed})
     found = []
@@ -65,15 +64,6 @@ def _present(store: LakeStore, feeds: set[str]) -> list[tuple[str, str]]:
     there = {(layer, name) for layer in LAYERS for name in existing_tables(store, layer)}
     there |= {("bronze", name) for name in feeds if is_table("bronze", name)}
     return sorted(there, key=lambda one: (LAYERS.index(one[0]), one[1]))
-
-
-def _named(table: str) -> list[tuple[str, str]]:
-    wanted_layer, _, name = table.rpartition(".")
-    found = [(layer, name) for layer in LAYERS if wanted_layer in ("", layer) and is_table(layer, name)]
-    if not found:
-        names = ", ".join(dict.fromkeys(name for layer, name in table_names() if layer in LAYERS))
-        raise KeyError(f"no table {table!r}; there are {names}, alone or as layer.table")
-    return found
 
 
 def _status(store: LakeStore, layer: str, table: str, exchange: str, market: str, parts: list[Part]) -> TableStatus:
