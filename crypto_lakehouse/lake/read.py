@@ -293,6 +293,9 @@ class Lakehouse:
         a condition on these skips files. Of gold bars ``date`` is the day on which they close: for long
         bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
         ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
+        ``SHOW ALL TABLES`` and ``information_schema`` tell the tables that are in the lake, by layer; what DuckDB lists
+        in its database ``temp`` stands behind these. A query over files that a run replaces meanwhile is tried once
+        more.
 
         Raises ValueError on a query that does anything else, KeyError on a table there is not, duckdb.Error on what
         DuckDB refuses.

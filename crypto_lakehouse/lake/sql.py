@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from crypto_lakehouse.lake.describe import Part, is_table, list_parts, path_columns
+from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts, path_columns
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
@@ -26,6 +26,8 @@ _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # DuckDB takes COPY inside of WITH, and functions run text as SQL that the query does not show. A PIVOT that looks for
 # its columns first is no plain statement, but several.
 _MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
+# Asks which tables there are, rather than for one of them.
+_DISCOVERS = re.compile(r"\bshow\b|information_schema|\bduckdb_\w+\s*\(|\bdescribe\s*(?:[;)]|$)", re.IGNORECASE)
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
@@ -38,9 +40,22 @@ def referenced_tables(query: str) -> list[tuple[str, str]]:
 def run_sql(store: LakeStore, query: str) -> pa.Table:
     """Run one reading query with session time zone UTC; repeated names of columns are numbered (``open_1``).
 
+    A query over files that a run replaces meanwhile is tried once more, with a new listing: DuckDB opens a file again
+    and reads it by the footer of the one before.
+
     Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
     table there is not, duckdb.Error on what else DuckDB refuses.
     """
+    try:
+        return _run(store, query)
+    except duckdb.Error as error:
+        # What it meets inside of such a file is not of any kind, or of these.
+        if type(error) not in (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException):
+            raise
+    return _run(store, query)
+
+
+def _run(store: LakeStore, query: str) -> pa.Table:
     with duckdb.connect() as connection:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
@@ -49,7 +64,7 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
         by_itself = store.is_local and statement.type in _PLAIN and not _MAY_WRITE.search(query)
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
-        for layer, table in referenced_tables(query):
+        for layer, table in _asked_tables(store, query):
             _register(connection, store, layer, table, by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
@@ -65,6 +80,14 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
                         raise unknown from error
             raise
         return table.rename_columns(_distinct(table.column_names))
+
+
+def _asked_tables(store: LakeStore, query: str) -> list[tuple[str, str]]:
+    """The tables that a query names, and all that are in the lake where it asks which there are."""
+    named = referenced_tables(query)
+    if _DISCOVERS.search(query):
+        named += [(layer, table) for layer in LAYERS for table in existing_tables(store, layer)]
+    return list(dict.fromkeys(named))
 
 
 def _reading(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:

@@ -444,6 +444,60 @@ def test_sql_says_what_is_allowed(lake: Lakehouse, root: Path, query: str, says:
 
 
 @pytest.mark.requirement("F6.3")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT schema || '.' || name AS name FROM (SHOW ALL TABLES) WHERE schema <> 'main'",
+        "SELECT schema || '.' || name AS name FROM (DESCRIBE ) WHERE schema <> 'main' -- copy",
+        "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables WHERE table_schema <> 'main'",
+        "SELECT schema_name || '.' || view_name AS name FROM duckdb_views() WHERE schema_name = 'gold'",
+    ],
+)
+def test_sql_tells_which_tables_there_are(lake: Lakehouse, root: Path, query: str) -> None:
+    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1h_by_5m"))
+    assert sorted(lake.sql(query)["name"]) == ["gold.bars_1h", "gold.bars_1h_by_5m"]
+    columns = (
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'bars_1h' ORDER BY ordinal_position"
+    )
+    assert lake.sql(columns)["column_name"].to_list() == lake.describe("gold.bars_1h")["column"].to_list()
+
+
+@pytest.mark.requirement("F6.3")
+def test_sql_lists_only_the_tables_that_a_query_names(lake: Lakehouse, root: Path) -> None:
+    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1d")).write_bytes(b"?")
+    assert lake.sql("SELECT open FROM gold.bars_1h ORDER BY open DESC").shape == (3 * 48 + 24, 1)
+    assert lake.sql("DESCRIBE gold.bars_1h").shape[0] == len(schema_of("gold", "bars_1h").column_names) + 3
+
+
+@pytest.mark.requirement("F6.3")
+@pytest.mark.parametrize(("failures", "attempts"), [(1, 2), (9, 2)])
+def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, failures: int, attempts: int
+) -> None:
+    seen: list[int] = []
+
+    def lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
+        seen.append(1)
+        if len(seen) <= failures:
+            # What DuckDB says, which opens a file anew with the footer of the one before.
+            raise duckdb.Error("TProtocolException: Invalid data")
+
+    monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)
+    query = "SELECT count(*) AS n FROM gold.bars_1h"
+    if failures < attempts:
+        assert lake.sql(query)["n"][0] == 3 * 48 + 24
+    else:
+        with pytest.raises(duckdb.Error, match="TProtocol"):
+            lake.sql(query)
+    assert len(seen) == attempts
+    seen.clear()
+    failures = 0
+    with pytest.raises(duckdb.BinderException):
+        lake.sql("SELECT no_such_column FROM gold.bars_1h")
+    assert len(seen) == 1
+
+
+@pytest.mark.requirement("F6.3")
 def test_sql_renames_repeated_columns(lake: Lakehouse) -> None:
     query = """
         SELECT a.*, b.*, a.open + 1 AS open_1, b.open + 2 AS open
