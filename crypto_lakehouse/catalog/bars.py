@@ -116,7 +116,7 @@ def bars_of_table(table: str) -> Bars | None:
 
 def parse_offset(text: str) -> timedelta:
     """A length in whole minutes or hours: ``5m``, ``1h``, ``0m``. Raises ValueError on anything else."""
-    if text == "0m":
+    if text in ("0m", "0h"):
         return timedelta(0)
     if not (match := _OFFSET.fullmatch(text)):
         raise ValueError(f"{text!r} is not an offset such as 5m or 1h")

@@ -121,8 +121,9 @@ class Lakehouse:
         ordered: bool,
     ) -> tuple[pl.LazyFrame, list[Found]]:
         """``scan`` and its files by market; unless ``ordered``, rows of a month may be in order of symbol."""
+        _check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
-        markets = check_markets(exchange, market)
+        markets = check_markets(exchange, _check_listed("market", market))
         wanted = _check_symbols(symbols)
         first, last = _range(start, end)
         from_path = path_columns(layer, name)
@@ -164,10 +165,12 @@ class Lakehouse:
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
         _check_format(format)
+        _check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
         output = _check_columns(table, schema, path_columns(layer, name), columns)
         # Text is slow to sort by, and one market needs no order.
-        order = [*(["market"] if len(check_markets(exchange, market)) > 1 else []), *schema.primary_key]
+        markets = check_markets(exchange, _check_listed("market", market))
+        order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
         wanted = _check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
         scanned, found = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
@@ -219,14 +222,16 @@ class Lakehouse:
         given. Days without a partition between the oldest and the newest are named in a UserWarning, and
         bars over them lack their minutes.
 
-        Raises ValueError on an unknown kind, a bad offset, symbol or time, KeyError on an unknown
-        exchange or market.
+        Raises ValueError on an unknown kind, a bad offset, symbol or time, TypeError on what is no text, KeyError on an
+        unknown exchange or market.
 
         >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
         """
         _check_format(format)
+        _check_text("bars", bars, "'1h' or 'dollar:1000000'")
+        _check_text("offset", offset, "'5m' or '1h'")
         kind, shift = parse_bars_offset(bars, offset)
-        check_markets(exchange, market)
+        _check_one_market("lake.bars", exchange, market)
         wanted = _check_symbols(symbols)
         first, last = _range(start, end)
         found = find_bars(self._store, exchange, market, kind, shift, wanted, first, last)
@@ -270,7 +275,7 @@ class Lakehouse:
         >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
         """
         _check_format(format)
-        check_markets(exchange, market)
+        _check_one_market("lake.universe", exchange, market)
         day = _utc("on", on)
         if day is None:
             raise ValueError("on must be a day such as 2024-01-31")
@@ -329,11 +334,28 @@ class Lakehouse:
         return describe_frame(layer, name)
 
 
-def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
-    if symbols is None:
+def _check_text(argument: str, value: object, examples: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be text such as {examples}, not {value!r}")
+
+
+def _check_listed(argument: str, value: str | Iterable[str] | None) -> list[str] | None:
+    if value is None:
         return None
-    names = [symbols] if isinstance(symbols, str) else list(symbols)
-    for name in names:
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{argument} must be text or a list of it, not {value!r}")
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _check_one_market(method: str, exchange: str, market: str) -> None:
+    if not isinstance(market, str):
+        raise TypeError(f"{method} takes one market, such as 'um', not {market!r}")
+    check_markets(exchange, market)
+
+
+def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
+    names = _check_listed("symbols", symbols)
+    for name in names or ():
         if not isinstance(name, str):
             raise ValueError(f"symbols must be text such as 'BTCUSDT', not {name!r}")
         check_symbol(name)
@@ -345,6 +367,8 @@ def _check_columns(table: str, schema: Schema, from_path: Iterable[str], columns
         return [*schema.column_names, *_HIVE]
     if isinstance(columns, str):
         raise ValueError(f"columns must be a list of names; did you mean [{columns!r}]?")
+    if not isinstance(columns, Iterable):
+        raise TypeError(f"columns must be a list of names, not {columns!r}")
     known = [*schema.column_names, *from_path]
     unknown = [name for name in columns if name not in known]
     if unknown:
@@ -380,6 +404,9 @@ def _utc(argument: str, value: Time | None) -> datetime | None:
             raise ValueError(
                 f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
             ) from None
+    # Of all values only NaN and NaT differ from themselves; the latter passes for a datetime.
+    if value != value:
+        raise ValueError(f"{argument} is {value}, which is no time: leave {argument} out or give one")
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if isinstance(value, date):

@@ -160,7 +160,13 @@ def test_offsets_are_written_in_minutes(offset: timedelta) -> None:
 
 
 @pytest.mark.requirement("F4.1")
-@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "5s", "1d", "1.5h", "05m", "0h", "5m\n", "99999m"])
+@pytest.mark.parametrize("text", ["0m", "0h"])
+def test_no_offset_has_either_unit(text: str) -> None:
+    assert parse_offset(text) == timedelta(0)
+
+
+@pytest.mark.requirement("F4.1")
+@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "5s", "1d", "1.5h", "05m", "00h", "5m\n", "99999m"])
 def test_what_is_no_offset(text: str) -> None:
     with pytest.raises(ValueError, match="is not an offset such as 5m or 1h"):
         parse_offset(text)

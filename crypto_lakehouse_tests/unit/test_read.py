@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -199,6 +201,36 @@ def test_mistakes_are_explained(
 ) -> None:
     with pytest.raises(error, match=says):
         lake.scan(**arguments)
+
+
+@pytest.mark.requirement("F6.1", "F6.2", "F6.6", "F6.7")
+@pytest.mark.parametrize(
+    ("ask", "error", "says"),
+    [
+        (lambda lake: lake.bars("A", "1h", market="um", offset=5), TypeError, "offset must be text .* '5m' .* not 5"),
+        (lambda lake: lake.bars("A", "1h", market="um", offset=timedelta(minutes=5)), TypeError, "offset must be text"),
+        (lambda lake: lake.bars("A", 5, market="um"), TypeError, "bars must be text .* '1h' .* not 5"),
+        (
+            lambda lake: lake.bars("A", "1h", market=None),
+            TypeError,
+            "lake.bars takes one market, such as 'um', not None",
+        ),
+        (lambda lake: lake.bars("A", "1h", market=["um"]), TypeError, "one market, such as 'um', not .'um'"),
+        (lambda lake: lake.universe(["um"], on="2024-01-01"), TypeError, "one market, such as 'um'"),
+        (lambda lake: lake.universe("um", on=pd.NaT), ValueError, "on is NaT, which is no time"),
+        (lambda lake: lake.bars("A", "1h", market="um", start=pd.NaT), ValueError, "start is NaT, which is no time"),
+        (lambda lake: lake.read("gold.bars_1h", end=pd.NaT), ValueError, "end is NaT, which is no time"),
+        (lambda lake: lake.read("gold.bars_1h", market=5), TypeError, "market must be text or a list of it, not 5"),
+        (lambda lake: lake.read("gold.bars_1h", symbols=5), TypeError, "symbols must be text or a list of it, not 5"),
+        (lambda lake: lake.read("gold.bars_1h", columns=5), TypeError, "columns must be a list of names, not 5"),
+        (lambda lake: lake.read(5), TypeError, "table must be text .* 'gold.bars_1h', not 5"),
+    ],
+)
+def test_what_is_of_a_wrong_kind_is_refused_in_words(
+    lake: Lakehouse, ask: Callable[[Lakehouse], object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        ask(lake)
 
 
 @pytest.mark.requirement("F6.1", "F6.2")
