@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -43,6 +44,26 @@ def put_day(root: Path, table: str, day: datetime, step: timedelta) -> None:
     folder = root / layer / name / "exchange=binance" / "market=um" / f"date={day:%Y-%m-%d}"
     folder.mkdir(parents=True)
     pl.concat([empty, frame], how="diagonal").write_parquet(folder / "part-0.parquet")
+
+
+@pytest.mark.requirement("F6.5")
+@pytest.mark.parametrize("folder", [".", "notebooks"])
+@pytest.mark.parametrize(
+    ("uri", "place"), [(None, "{root}/lake"), ("./demo/lake", "{root}/demo/lake"), ("file:///a/lake", "/a/lake")]
+)
+def test_notebook_reads_the_same_lake_from_either_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, uri: str | None, place: str
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path / folder)
+    monkeypatch.delenv("LAKEHOUSE_LAKE_URI", raising=False)
+    if uri is not None:
+        monkeypatch.setenv("LAKEHOUSE_LAKE_URI", uri)
+    first = next(cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code")
+    names: dict[str, Any] = {}
+    exec(first.source, names)
+    assert names["lake"].uri == place.format(root=tmp_path)
 
 
 @pytest.mark.requirement("F6.5")
