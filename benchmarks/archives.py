@@ -115,7 +115,9 @@ class FolderArchive(ArchiveSource):
 
     def _fetched(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         path = self._folder / file.key
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        # A big day as a whole would be the peak of what is measured.
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
         stated = path.with_name(f"{path.name}.CHECKSUM").read_text().split()[0]
         if stated != found:
             return RejectedFile(file, "checksum_mismatch", f"states {stated}", found)
