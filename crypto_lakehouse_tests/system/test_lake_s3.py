@@ -28,8 +28,8 @@ from crypto_lakehouse.lake.partitions import (
 from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse_tests.unit.small_lake import has_one_row_per_market, store_a_row
 from crypto_lakehouse_tests.unit.test_lake_write import klines, ledger_row, reject
-from crypto_lakehouse_tests.unit.test_read import has_one_row_per_market, store_a_row
 
 SLICE = ("silver", "klines_1m", "binance", "um")
 NOW = datetime(2024, 2, 1, tzinfo=UTC)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import socketserver
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,13 +36,6 @@ from crypto_lakehouse_tests.unit.archive_http import (
     status,
     stop_after,
 )
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.stop()
 
 
 @pytest.mark.requirement("F2.4")

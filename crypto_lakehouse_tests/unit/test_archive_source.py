@@ -43,13 +43,6 @@ from crypto_lakehouse_tests.unit.archive_http import (
 )
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.stop()
-
-
 @pytest.mark.requirement("F2.1")
 @pytest.mark.parametrize("page_size", [1, 2, 1000])
 def test_symbols_over_pages(server: Server, page_size: int, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import table_names
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
-from crypto_lakehouse_tests.unit.test_read import store_a_row
+from crypto_lakehouse_tests.unit.small_lake import store_a_row
 
 MINUTES = "gold/continuous_1m/exchange=binance/market=um"
 

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, source_of, stored_partition
 from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
@@ -42,10 +42,11 @@ def store(tmp_path: Path) -> LakeStore:
 @pytest.mark.requirement("P2")
 def test_what_was_told_is_read_back(store: LakeStore) -> None:
     assert found(store) is None
-    write(store)
+    path = write(store)
     stored = found(store)
     assert stored is not None
     assert stored.origin == ORIGIN
+    assert source_of(pq.read_metadata(path)) == ORIGIN.made_from
     assert (stored.info.rows, stored.info.symbols, stored.info.min_time) == (0, 0, None)
 
 
@@ -99,6 +100,7 @@ def test_what_another_writer_put_under_our_key_is_none_of_ours(store: LakeStore,
     path = write(store)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"crypto_lakehouse": value}), path)
     assert found(store) is None
+    assert source_of(pq.read_metadata(path)) == ""
 
 
 class _Refusing(BaseHTTPRequestHandler):

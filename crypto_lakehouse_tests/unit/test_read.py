@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -20,81 +19,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import Cadence, feeds
-from crypto_lakehouse.lake.describe import path_columns
-from crypto_lakehouse.lake.partitions import scan, write_partition
+from crypto_lakehouse.lake.partitions import scan
 from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.schemas import cadence_of, schema_of, slice_schema, table_names
-
-DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]
-
-
-def day_of_bars(day: date, symbols: list[str]) -> pl.DataFrame:
-    schema = schema_of("gold", "bars_1h")
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    values = {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "base_volume": 10.0, "quote_volume": 15.0}
-    counts = {"segment": 0, "offset": 0, "trade_count": 3, "n_minutes": 60, "n_filled": 2, "complete": True}
-    rows = [
-        {**values, **counts, "symbol": symbol, "open_time": at, "close_time": at + timedelta(hours=1, microseconds=-1)}
-        for symbol in symbols
-        for at in (midnight + timedelta(hours=hour) for hour in range(24))
-    ]
-    empty = pl.DataFrame(schema.arrow.empty_table())
-    return pl.DataFrame(rows, schema={n: t for n, t in empty.schema.items() if n in rows[0]}).pipe(
-        lambda frame: pl.concat([empty, frame], how="diagonal")
-    )
-
-
-def part_path(root: Path, market: str, key: str, table: str = "gold/bars_1h", column: str = "date") -> Path:
-    return root / table / "exchange=binance" / f"market={market}" / f"{column}={key}" / "part-0.parquet"
-
-
-def put(frame: pl.DataFrame, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(path)
-    return path
-
-
-def store_a_row(store: LakeStore, layer: str, table: str, market: str) -> None:
-    """A partition with a value in each column that the files of the market have."""
-    values = {"int64": 7, "double": 1.5, "string": market, "bool": True, "date32[day]": DAYS[0]}
-    row = {
-        column.name: [values.get(str(column.type), datetime(2024, 1, 1, 12, tzinfo=UTC))]
-        for column in slice_schema(layer, table, "binance", market).columns
-    }
-    key = "2024-01" if cadence_of(layer, table) is Cadence.MONTHLY else "2024-01-01"
-    write_partition(
-        store, layer, table, "binance", market, key, pa.table(row, slice_schema(layer, table, "binance", market).arrow)
-    )
-
-
-def has_one_row_per_market(lake: Lakehouse, layer: str, table: str, markets: list[str]) -> bool:
-    """Whether SQL gives the rows, columns and types that the reader gives, one row of each market."""
-    from_path = path_columns(layer, table)
-    columns = [*(name for name in schema_of(layer, table).column_names if name not in from_path), *from_path]
-    expected = lake.read(f"{layer}.{table}", columns=columns, format="polars")
-    # What mentions COPY is answered without access to files.
-    found = [
-        lake.sql(f"SELECT * FROM {layer}.{table} ORDER BY market {end}", format="polars") for end in ("", "--copy")
-    ]
-    return expected["market"].to_list() == sorted(markets) and all(one.equals(expected) for one in found)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    # A parent folder that looks like a Hive column, a quote and a bracket must not disturb anything.
-    root = tmp_path / "owner=it's [me]" / "lake"
-    for day in DAYS:
-        put(day_of_bars(day, ["BTCUSDT", "ETHUSDT"]), part_path(root, "um", f"{day}"))
-    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "spot", f"{DAYS[0]}"))
-    part_path(root, "um", f"{DAYS[0]}").with_name(".tmp-0.parquet").write_bytes(b"being written")
-    return root
-
-
-@pytest.fixture
-def lake(root: Path) -> Lakehouse:
-    return Lakehouse(root)
+from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse_tests.unit.small_lake import (
+    DAYS,
+    day_of_bars,
+    part_path,
+    put,
+)
 
 
 @pytest.mark.requirement("F6.1")
@@ -373,187 +307,6 @@ def test_logs_of_daily_and_monthly_feeds_are_one_table(lake: Lakehouse, root: Pa
     assert len(lake.read("ledger.files")) == 2
     query = 'SELECT "table", market FROM ledger.files ORDER BY ALL'
     assert lake.sql(query, format="polars").rows() == [("funding_rates", "um"), ("klines_1m", "um")]
-
-
-@pytest.mark.requirement("F6.3")
-def test_sql_sees_tables_with_path_columns(lake: Lakehouse) -> None:
-    query = """
-        SELECT market, date, count(*) AS n
-        FROM gold.bars_1h LEFT JOIN "gold"."bars_1d" USING (symbol, market, date)
-        GROUP BY ALL ORDER BY ALL
-    """
-    frame = lake.sql(query, format="polars")
-    assert frame.rows() == [("spot", DAYS[0], 24), *(("um", day, 48) for day in DAYS)]
-    times = lake.sql("SELECT min(open_time) AS t, date_trunc('day', max(open_time)) AS d FROM gold.bars_1h")
-    assert str(times["t"].dt.tz) == "UTC"
-    assert times["d"][0] == datetime(2024, 1, 3, tzinfo=UTC)
-
-
-@pytest.mark.requirement("F6.3")
-def test_sql_sees_every_table_with_the_columns_of_all_its_markets(tmp_path: Path) -> None:
-    store = LakeStore.open(str(tmp_path))
-    for layer, table in table_names():
-        if layer in ("ledger", "quarantine"):
-            continue
-        markets = [feed.market.name for feed in feeds([table])] or ["spot", "um"]
-        for market in markets:
-            store_a_row(store, layer, table, market)
-        assert has_one_row_per_market(Lakehouse(tmp_path), layer, table, markets), f"{layer}.{table}"
-
-
-@pytest.mark.requirement("F6.3")
-@pytest.mark.parametrize("table", ["trades", "agg_trades"])
-def test_columns_of_a_table_do_not_depend_on_the_markets_that_are_there(tmp_path: Path, table: str) -> None:
-    store_a_row(LakeStore.open(str(tmp_path)), "bronze", table, "um")
-    assert has_one_row_per_market(Lakehouse(tmp_path), "bronze", table, ["um"])
-
-
-READS = {
-    "WITH a AS (SELECT close FROM gold.bars_1h) SELECT close FROM a": 3 * 48 + 24,
-    "SELECT 1; -- and no more": 1,
-    "FROM gold.bars_1d": 0,
-    "DESCRIBE gold.bars_1h": len(schema_of("gold", "bars_1h").column_names) + 3,
-    "SUMMARIZE SELECT open, close FROM gold.bars_1h": 2,
-    "EXPLAIN SELECT * FROM gold.bars_1h": 1,
-    "EXPLAIN ANALYZE SELECT * FROM gold.bars_1h": 1,
-    "PIVOT gold.bars_1h ON symbol USING first(close) GROUP BY open_time": 72,
-    "PIVOT gold.bars_1h ON symbol IN ('BTCUSDT') USING first(close) GROUP BY open_time": 72,
-    "SELECT * FROM query('SELECT close FROM gold.bars_1h')": 3 * 48 + 24,
-}
-
-
-@pytest.mark.requirement("F6.3")
-@pytest.mark.parametrize("query", READS)
-def test_sql_reads_in_every_form(lake: Lakehouse, query: str) -> None:
-    assert lake.sql(query, format="polars").height == READS[query]
-
-
-WRITES = [
-    "COPY (SELECT 1) TO '{file}'",
-    "WITH a AS (COPY (SELECT 1) TO '{file}') SELECT 1",
-    "WITH a AS (/**/cOpY gold.bars_1h TO '{file}' (FORMAT parquet)) FROM a",
-    "EXPLAIN ANALYZE COPY (SELECT 1) TO '{file}'",
-    "WITH a AS (COPY (SELECT 1) TO '{file}'), b AS (SELECT 1 AS x, 2 AS y) PIVOT b ON x USING sum(y)",
-    "FROM json_execute_serialized_sql(json_serialize_sql('WITH a AS (COPY (SELECT 1) TO ''{file}'') SELECT 1'))",
-    "FROM query('FROM json_execute_serialized' || '_sql(json_serialize_sql(''WITH a AS (CO' || "
-    "'PY (SELECT 1) TO {file}) SELECT 1''))')",
-    "ATTACH '{file}' AS a",
-    "EXPORT DATABASE '{file}'",
-]
-
-
-@pytest.mark.requirement("F6.3", "T7")
-@pytest.mark.parametrize("write", WRITES)
-def test_sql_writes_nowhere(tmp_path: Path, write: str) -> None:
-    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(tmp_path / "lake", "um", f"{DAYS[0]}"))
-    stored = sorted(tmp_path.rglob("*"))
-    for file in (tmp_path / "lake" / "x.csv", tmp_path / "x.csv"):
-        with pytest.raises((ValueError, duckdb.Error)):
-            Lakehouse(tmp_path / "lake").sql(write.format(file=file))
-    assert sorted(tmp_path.rglob("*")) == stored
-
-
-@pytest.mark.requirement("F6.3", "T7")
-@pytest.mark.parametrize(
-    ("query", "says"),
-    [
-        ("SELECT * FROM read_csv('/etc/passwd')", "tables named layer.table, of no other files"),
-        ("SELECT * FROM '{root}/../outside.parquet'", "of no other files"),
-        ("SELECT * FROM glob('/etc/*')", "of no other files"),
-        ("SELECT count(*) FROM gold.bars_1h, read_text('/etc/passwd') -- copy", "of no other files"),
-        ("SELECT 1; SELECT 2", "one statement a call, not 2"),
-        ("-- nothing", "one statement a call, not 0"),
-        ("COPY (SELECT 1) TO '/tmp/x'", "SELECT, .* not COPY"),
-        ("SET enable_external_access = true", "not SET"),
-        ("CREATE TABLE a AS SELECT 1", "not CREATE"),
-        ("INSTALL httpfs", "not LOAD"),
-    ],
-)
-def test_sql_says_what_is_allowed(lake: Lakehouse, root: Path, query: str, says: str) -> None:
-    put(day_of_bars(DAYS[0], ["BTCUSDT"]), root.parent / "outside.parquet")
-    with pytest.raises(ValueError, match=says):
-        lake.sql(query.format(root=str(root).replace("'", "''")))
-
-
-@pytest.mark.requirement("F6.3")
-@pytest.mark.parametrize(
-    "query",
-    [
-        "SELECT schema || '.' || name AS name FROM (SHOW ALL TABLES) WHERE schema <> 'main'",
-        "SELECT schema || '.' || name AS name FROM (DESCRIBE ) WHERE schema <> 'main' -- copy",
-        "SELECT table_schema || '.' || table_name AS name FROM information_schema.tables WHERE table_schema <> 'main'",
-        "SELECT schema_name || '.' || view_name AS name FROM duckdb_views() WHERE schema_name = 'gold'",
-    ],
-)
-def test_sql_tells_which_tables_there_are(lake: Lakehouse, root: Path, query: str) -> None:
-    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1h_by_5m"))
-    assert sorted(lake.sql(query)["name"]) == ["gold.bars_1h", "gold.bars_1h_by_5m"]
-    columns = (
-        "SELECT column_name FROM information_schema.columns WHERE table_name = 'bars_1h' ORDER BY ordinal_position"
-    )
-    assert lake.sql(columns)["column_name"].to_list() == lake.describe("gold.bars_1h")["column"].to_list()
-
-
-@pytest.mark.requirement("F6.3")
-def test_sql_lists_only_the_tables_that_a_query_names(lake: Lakehouse, root: Path) -> None:
-    put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1d")).write_bytes(b"?")
-    assert lake.sql("SELECT open FROM gold.bars_1h ORDER BY open DESC").shape == (3 * 48 + 24, 1)
-    assert lake.sql("DESCRIBE gold.bars_1h").shape[0] == len(schema_of("gold", "bars_1h").column_names) + 3
-
-
-@pytest.mark.requirement("F6.3")
-@pytest.mark.parametrize(("failures", "attempts"), [(1, 2), (9, 2)])
-def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
-    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch, failures: int, attempts: int
-) -> None:
-    seen: list[int] = []
-
-    def lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
-        seen.append(1)
-        if len(seen) <= failures:
-            # What DuckDB says, which opens a file anew with the footer of the one before.
-            raise duckdb.Error("TProtocolException: Invalid data")
-
-    monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)
-    query = "SELECT count(*) AS n FROM gold.bars_1h"
-    if failures < attempts:
-        assert lake.sql(query)["n"][0] == 3 * 48 + 24
-    else:
-        with pytest.raises(duckdb.Error, match="TProtocol"):
-            lake.sql(query)
-    assert len(seen) == attempts
-    seen.clear()
-    failures = 0
-    with pytest.raises(duckdb.BinderException):
-        lake.sql("SELECT no_such_column FROM gold.bars_1h")
-    assert len(seen) == 1
-
-
-@pytest.mark.requirement("F6.3")
-def test_sql_renames_repeated_columns(lake: Lakehouse) -> None:
-    query = """
-        SELECT a.*, b.*, a.open + 1 AS open_1, b.open + 2 AS open
-        FROM gold.bars_1h a JOIN gold.bars_1h b USING (symbol, market, open_time) LIMIT 1
-    """
-    for columns in (
-        list(lake.sql(query).columns),
-        lake.sql(query, format="polars").columns,
-        lake.sql(query, format="arrow").column_names,
-    ):
-        assert len(set(columns)) == len(columns)
-        assert [name for name in columns if name.startswith("open_") and name[5:].isdigit()] == [
-            "open_2",
-            "open_1",
-            "open_3",
-        ]
-        assert {"high", "high_1"} <= set(columns)
-    assert lake.sql(query, format="polars").select("open", "open_1", "open_2", "open_3").row(0) == (1.0, 2.0, 1.0, 3.0)
-
-
-@pytest.mark.requirement("F6.3")
-def test_sql_names_the_tables_there_are(lake: Lakehouse) -> None:
-    with pytest.raises(KeyError, match=r"gold\.bars_1h"):
-        lake.sql("SELECT * FROM gold.bars_7h")
 
 
 @pytest.mark.requirement("F6.4")
