@@ -20,7 +20,7 @@ from rich.filesize import decimal
 
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
-from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, symbol_list
+from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, open_lake, symbol_list
 from crypto_lakehouse.cli_lake import verify
 from crypto_lakehouse.console import INTERRUPTED, follow, say, show_table, summarize
 
@@ -58,9 +58,8 @@ def status(
     settings = load_settings()
     with explained():
         from crypto_lakehouse.lake.status import lake_status
-        from crypto_lakehouse.lake.store import LakeStore
 
-        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        store = open_lake(settings)
         try:
             found = lake_status(store, table)
         except KeyError as error:
@@ -111,7 +110,6 @@ def backfill(
     console = Console()
     _quiet_dagster()
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.lake.store import LakeStore
     from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
 
     today = datetime.now(UTC).date()
@@ -128,7 +126,7 @@ def backfill(
         defs = build_defs(settings, with_archive_checks=False)
         outcomes = run_chunks(wish, spans, defs, instance, symbols, remake)
         code = summarize(console, follow(console, outcomes, len(wish.keys)))
-        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        store = open_lake(settings)
         if code != INTERRUPTED and (again := follow_up(wish, settings, store)):
             say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
             spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
@@ -158,7 +156,6 @@ def compact(
     _quiet_dagster()
     from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.lake.store import LakeStore
     from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks
     from crypto_lakehouse.pipeline.compaction import month_states
 
@@ -170,7 +167,7 @@ def compact(
     except (KeyError, ValueError) as error:
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
-        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        store = open_lake(settings)
         if swept := store.sweep():
             say(console, f"removed {swept} drafts that killed runs left in the lake")
         states = month_states(of, store, datetime.now(UTC).date())
@@ -240,7 +237,7 @@ def export_legacy(
     except (ValueError, OverflowError) as error:
         fail(error, 2)
     with explained():
-        lake = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        lake = open_lake(settings)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
         exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(market or FOLDERS)]
         well = show_export(Console(), exports, wish.symbols)

@@ -28,7 +28,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings
-from crypto_lakehouse.cli_pipe import STDIN, advance, bar, emit, field, input_lines, note, read_names
+from crypto_lakehouse.cli_pipe import STDIN, advance, bar, behind_bar, emit, field, input_lines, note, read_names
 from crypto_lakehouse.pipeline.discover import (
     coverage,
     file_url,
@@ -215,9 +215,6 @@ def archive_verify(
 
     def lines() -> Iterator[str]:
         nonlocal bad, checked
-        # Where lines and bar would share a terminal, the lines wait for the end of the bar.
-        held: list[str] = []
-        hold = sys.stdout.isatty()
         with bar("verify", total, shown=True) as progress:
             for one in chain(refused, verify_zips(paths, root)):
                 checked += 1
@@ -225,15 +222,10 @@ def archive_verify(
                 counts.update(finding.status for finding in one.findings)
                 advance(progress, what=f"verify, {bad} bad")
                 for finding in one.findings or ([Finding(OK, "")] if every else ()):
-                    line = _verify_line(one.path, finding, as_json)
-                    if hold:
-                        held.append(line)
-                    else:
-                        yield line
-        yield from held
+                    yield _verify_line(one.path, finding, as_json)
 
     with explained():
-        emit(lines())
+        emit(behind_bar(lines()))
     note(f"{checked} files checked, {bad} bad" + "".join(f", {counts[code]} {code}" for code in sorted(counts)))
     if total == 0 and not refused:
         fail(f"there is no zip file in {folder}", 1)

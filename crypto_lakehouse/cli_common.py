@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from crypto_lakehouse.catalog import Cadence, parse_date, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
 from crypto_lakehouse.environment import Environment, SettingsError
+
+if TYPE_CHECKING:
+    from crypto_lakehouse.lake.store import LakeStore
 
 
 def day(text: str | date) -> date:
@@ -57,6 +60,13 @@ def load_settings() -> Environment:
         return Environment.load()
     except SettingsError as error:
         fail(error, 2)
+
+
+def open_lake(settings: Environment) -> LakeStore:
+    """The lake of the settings. Raises LakeError where it cannot be opened."""
+    from crypto_lakehouse.lake.store import LakeStore
+
+    return LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
 
 
 @contextmanager

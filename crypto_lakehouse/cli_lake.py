@@ -6,14 +6,13 @@ Words and exit codes are decided here; reading the files is ``lake/integrity.py`
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from crypto_lakehouse.cli_common import explained, fail, load_settings
-from crypto_lakehouse.cli_pipe import advance, bar, emit, field, note
+from crypto_lakehouse.cli_common import explained, fail, load_settings, open_lake
+from crypto_lakehouse.cli_pipe import advance, bar, behind_bar, emit, field, note
 
 
 def verify(
@@ -26,31 +25,24 @@ def verify(
 
     def lines() -> Iterator[str]:
         nonlocal checked, bad
-        # Where lines and bar would share a terminal, the lines wait for the end of the bar.
-        held: list[str] = []
         with bar("verify", len(files), shown=True) as progress:
             for one in check_files(store, files):
                 checked += 1
                 if one.damage is not None:
                     bad += 1
                     told = {"path": one.path, "damage": one.damage, "remedy": remedy(one.path)}
-                    held.append(json.dumps(told) if as_json else "\t".join(map(field, told.values())))
+                    yield json.dumps(told) if as_json else "\t".join(map(field, told.values()))
                 advance(progress, what=f"verify, {bad} damaged")
-                if not sys.stdout.isatty():
-                    yield from held
-                    held.clear()
-        yield from held
 
     with explained():
         from crypto_lakehouse.lake.damage import remedy
         from crypto_lakehouse.lake.integrity import check_files, parquet_files
-        from crypto_lakehouse.lake.store import LakeStore
 
-        store = LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+        store = open_lake(settings)
         try:
             files = parquet_files(store, table)
         except KeyError as error:
             fail(error.args[0], 2)
-        emit(lines())
+        emit(behind_bar(lines()))
     note(f"{checked} files checked in {store.uri}, {bad} damaged")
     raise typer.Exit(1 if bad else 0)

@@ -103,6 +103,11 @@ def emit(lines: Iterable[str]) -> None:
         raise typer.Exit(0) from None
 
 
+def behind_bar(lines: Iterable[str]) -> Iterator[str]:
+    """The lines; where they would share a terminal with the bar that their making shows, all of them at its end."""
+    yield from list(lines) if sys.stdout.isatty() else lines
+
+
 def note(text: str) -> None:
     """Say something that is no data, on stderr."""
     say(Console(stderr=True), text)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,8 +76,8 @@ def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: da
 
 def source_of(metadata: pq.FileMetaData) -> str:
     """The fingerprint of what a file was made from, by its own footer; empty where that does not tell."""
-    text = (metadata.metadata or {}).get(_KEY)
-    return str(json.loads(text)["made_from"]) if text else ""
+    told = _told(metadata)
+    return told.made_from if told else ""
 
 
 def stored_partition(
@@ -96,9 +96,29 @@ def stored_partition(
     except FileNotFoundError:
         # Gone meanwhile: as good as none, since it is made again then.
         return None
-    # Cut short, overwritten, or another's: no storage is asked here, so it is the bytes that are at fault.
+    # Cut short or overwritten: no storage is asked here, so it is the bytes that are at fault.
     with suppress(OSError, ValueError, NotImplementedError):
         metadata = pq.read_metadata(pa.BufferReader(tail))
+        if told := _told(metadata):
+            uri = store.polars_uri(path)
+            info = PartitionInfo(metadata.num_rows, file.size, told.symbols, told.min_time, told.max_time, uri)
+            return StoredPartition(info, Origin(told.made_from, told.facts), file.modified)
+    return None
+
+
+class _Told(NamedTuple):
+    """What ``footer`` has written."""
+
+    made_from: str
+    facts: Mapping[str, Any]
+    symbols: int
+    min_time: datetime | None
+    max_time: datetime | None
+
+
+def _told(metadata: pq.FileMetaData) -> _Told | None:
+    """What the footer of a file tells under our key; None where another has written it, or nobody."""
+    with suppress(ValueError):
         match json.loads((metadata.metadata or {}).get(_KEY, b"null")):
             case {
                 "made_from": str(made_from),
@@ -108,8 +128,7 @@ def stored_partition(
                 "max_time": str() | None as last,
             }:
                 begin, end = (datetime.fromisoformat(text) if text else None for text in (first, last))
-                info = PartitionInfo(metadata.num_rows, file.size, symbols, begin, end, store.polars_uri(path))
-                return StoredPartition(info, Origin(made_from, facts), file.modified)
+                return _Told(made_from, facts, symbols, begin, end)
     return None
 
 

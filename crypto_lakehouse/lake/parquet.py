@@ -228,7 +228,7 @@ class GroupWriter:
             write_statistics=[field.name for field in columns if self._is_looked_for(field)],
             # A column of a group at once; the bytes do not depend on it.
             write_batch_size=BAR_ROWS,
-            # A twelfth of what encoding takes, and no bit of a page that a disk flips goes unnoticed (integrity.py).
+            # So that a bit of a page that a disk flips can be noticed (integrity.py).
             write_page_checksum=True,
             store_schema=False,
         )

@@ -60,7 +60,7 @@ def _run(store: LakeStore, query: str) -> pa.Table:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-        # DuckDB reads a folder by itself several times as fast as through Arrow, but where it may read it may write.
+        # DuckDB reads a folder faster by itself than through Arrow, but where it may read it may write.
         by_itself = store.is_local and statement.type in _PLAIN and not _MAY_WRITE.search(query)
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
