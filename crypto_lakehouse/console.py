@@ -1,4 +1,6 @@
-"""What the terminal shows while runs go on. Only words and bars: what runs, and why, is decided elsewhere."""
+"""What the terminal shows: runs while they go on, what came of them, and tables. Only words and bars: what runs, and
+why, is decided elsewhere.
+"""
 
 from __future__ import annotations
 
