@@ -16,6 +16,7 @@ from typing import cast
 
 import dagster as dg
 from dagster._core.events import RunFailureReason
+from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._utils.error import SerializableErrorInfo
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, feeds, parse_partition, partition_keys
@@ -26,8 +27,8 @@ from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
-from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.orchestration.processes import PROCESS_TAG, own_process, report_dead_runs
+from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
+from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
@@ -251,17 +252,11 @@ def run_chunks(
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
-    tags = {PROCESS_TAG: own_process(), **({REMAKE_TAG: "true"} if remake else {})}
     for span in spans:
         outcome = Outcome(wish.name, span[0], span[-1], len(span))
+        tags = {TABLE_TAG: wish.name, PARTITIONS_TAG: outcome.span, **({REMAKE_TAG: "true"} if remake else {})}
         try:
-            result = job.execute_in_process(
-                instance=instance,
-                tags={RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], **tags},
-                asset_selection=list(wish.assets),
-                run_config=config,
-                raise_on_error=False,
-            )
+            result = execute_here(job, instance, wish.assets, (span[0], span[-1]), config, tags)
         except dg.DagsterError as error:
             outcome.error = str(error)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
@@ -273,7 +268,7 @@ def run_chunks(
             return
 
 
-def _read(outcome: Outcome, result: dg.ExecuteInProcessResult, symbols: str) -> None:
+def _read(outcome: Outcome, result: JobExecutionResult, symbols: str) -> None:
     outcome.run_id = result.run_id
     for event in result.all_events:
         if event.is_job_failure:

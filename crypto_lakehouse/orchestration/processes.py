@@ -11,8 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 
-PROCESS_TAG = "lakehouse/process"
-"""Machine, number and start of the process that a run lives in, with blanks between them."""
+PROCESS_TAG = ".dagster/lakehouse_process"
+"""Machine, number and start of the process that a run lives in, with blanks between them. Dagster does not show tags
+with this prefix."""
 
 _FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _FINISHED]
@@ -28,7 +29,8 @@ def report_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     dead: list[str] = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run_id, tag = record.dagster_run.run_id, record.dagster_run.tags.get(PROCESS_TAG, "")
-        if not _is_gone(tag):
+        # A run that the UI executes again has the tags of its parent, and a process of its own.
+        if record.dagster_run.parent_run_id is not None or not _is_gone(tag):
             continue
         # It may have ended well, and its process then, since the runs were listed.
         run = instance.get_run_by_id(run_id)

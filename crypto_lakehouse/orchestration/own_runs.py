@@ -1,0 +1,61 @@
+"""One run in this process, recorded as a run of the code location that ``workspace.yaml`` names.
+
+What a run is for, and what came of it, is the work of ``launch.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.job_execution_result import JobExecutionResult
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.processes import PROCESS_TAG, own_process
+
+CODE_LOCATION = "crypto_lakehouse.definitions"
+"""Module of the definitions, after which Dagster names the code location that loads it."""
+
+TABLE_TAG = "lakehouse/table"
+"""``exchange/market/table`` of the first table that a run of the command line makes."""
+
+PARTITIONS_TAG = "lakehouse/partitions"
+"""The partitions of a run of the command line, in words: ``2024-01-01 to 2024-01-31``."""
+
+
+def execute_here(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    assets: Sequence[dg.AssetKey],
+    partitions: tuple[str, str],
+    run_config: Mapping[str, object],
+    tags: Mapping[str, str],
+) -> JobExecutionResult:
+    """Run some assets of a job for the partitions from first to last, in this process; a failed run raises nothing.
+
+    ``JobDefinition.execute_in_process`` records no origin: the UI would not show the run with its job, nor run it
+    again without a warning.
+    """
+    first, last = partitions
+    run = instance.create_run_for_job(
+        job_def=job,
+        run_config=dict(run_config),
+        tags={PROCESS_TAG: own_process(), RANGE_START_TAG: first, RANGE_END_TAG: last, **job.run_tags, **tags},
+        asset_selection=frozenset(assets),
+        remote_job_origin=_origin(job.name),
+    )
+    return execute_run(InMemoryJob(job), run, instance)
+
+
+def _origin(job: str) -> RemoteJobOrigin:
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=CODE_LOCATION))
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job)
