@@ -34,6 +34,11 @@ Rows: TypeAlias = Frame | Iterable[Frame]
 # Pages are much smaller, and each write has its price.
 _BUFFERED = 1024**2
 
+# Names, and names with values, of the folders of a path.
+_HIVE_NAME, _HIVE_VALUE = re.compile(r"([^/=]+)="), re.compile(r"([^/=]+)=([^/]+)/")
+# The file of a row: no column of a table has such a name.
+_FILE = "file of the row"
+
 # As many objects are looked up in the time in which some thousands are listed.
 _LOOKED_UP, _ASKED_AT_ONCE = 100, 16
 
@@ -229,9 +234,10 @@ def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame
 def scan_hive(
     store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
 ) -> pl.LazyFrame:
-    """Lazy rows of Parquet objects that exist, with the named ``name=value`` parts of their paths as columns.
+    """Lazy rows of Parquet objects that exist, with the named ``name=value`` folders of their paths as columns.
 
-    A column of the files that is called like one of the paths gives way to it, as in all engines.
+    Only folders below the root of the lake count. A column of the files that has the name of one of them gives way
+    to it, as in all engines.
     """
     columns = {
         name: kind for name, kind in pl.DataFrame(schema.arrow.empty_table()).schema.items() if name not in from_path
@@ -239,19 +245,39 @@ def scan_hive(
     if not paths:
         return pl.LazyFrame(schema={**columns, **from_path})
     uris = [store.polars_uri(path) for path in paths]
-    # Polars wants a type for each name= in a path: also of feed=, and of folders above the lake.
-    hive = dict.fromkeys(re.findall(r"([^/=]+)=", uris[0]), pl.String()) | dict(from_path)
+    by_itself = bool(from_path) and not store.is_below_hive_names
     frame = pl.scan_parquet(
         uris,
         schema=columns,
-        hive_partitioning=True,
-        hive_schema=hive,
+        hive_partitioning=by_itself,
+        # Polars wants a type for each name= in a path, also for feed=.
+        hive_schema=dict.fromkeys(_HIVE_NAME.findall(paths[0]), pl.String()) | dict(from_path) if by_itself else None,
+        include_file_paths=None if by_itself or not from_path else _FILE,
         glob=False,
         missing_columns="insert",
         extra_columns="ignore",
         storage_options=store.polars_options(),
     )
+    if not by_itself:
+        frame = frame.with_columns(**_values_of_paths(uris, paths, from_path))
     return frame.select(*columns, *from_path)
+
+
+def _values_of_paths(
+    uris: Sequence[str], paths: Sequence[str], from_path: Mapping[str, pl.DataType]
+) -> dict[str, pl.Expr]:
+    """The columns ``from_path`` of rows whose file ``_FILE`` names.
+
+    Polars reads names of the whole path, and refuses one that comes twice. Files are left out by these columns only
+    after their rows are read, which is why other lakes leave it to Polars.
+    """
+    values = pl.DataFrame([dict(_HIVE_VALUE.findall(path)) for path in paths])
+    return {
+        name: pl.col(_FILE).replace_strict(
+            uris, values[name].str.to_date("%Y-%m-%d") if kind == pl.Date else values[name]
+        )
+        for name, kind in from_path.items()
+    }
 
 
 def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:

@@ -60,8 +60,10 @@ def _run(store: LakeStore, query: str) -> pa.Table:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-        # DuckDB reads a folder faster by itself than through Arrow, but where it may read it may write.
-        by_itself = store.is_local and statement.type in _PLAIN and not _MAY_WRITE.search(query)
+        # DuckDB reads a folder faster by itself than through Arrow, but where it may read it may write, and it takes
+        # columns from names above the lake.
+        is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
+        by_itself = is_safe and store.is_local and not store.is_below_hive_names
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for layer, table in _asked_tables(store, query):

@@ -114,6 +114,14 @@ class LakeStore:
         """Whether the lake is a folder of this machine."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
+    @property
+    def is_below_hive_names(self) -> bool:
+        """Whether a folder above the lake looks like a Hive column (``date=2024-01-01``).
+
+        Engines take columns from all of a path, so they must not take them here from paths by themselves.
+        """
+        return "=" in self.root
+
     def path(self, *parts: str) -> str:
         """Path inside ``filesystem`` of a path in the lake. Raises ValueError on unsafe names (``..``)."""
         return "/".join((self.root.rstrip("/"), *_checked(*parts))) if parts else self.root
