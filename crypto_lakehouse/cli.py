@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
+from crypto_lakehouse.catalog import no_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, open_lake, symbol_list
@@ -227,7 +228,7 @@ def export_legacy(
         fail(f"gaps need days within 0 to 366 and a change from 0 on, not {gap_days:g} and {gap_change:g}", 2)
     for name in market or ():
         if name not in FOLDERS:
-            fail(f"no market {name!r}; there are {', '.join(FOLDERS)}", 2)
+            fail(no_market(name, FOLDERS), 2)
     if profile not in list(Profile):
         fail(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
     try:

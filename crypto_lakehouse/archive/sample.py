@@ -20,8 +20,9 @@ from crypto_lakehouse.archive.sample_coins import Coin, coins, special_coins
 from crypto_lakehouse.archive.sample_days import CoinDay, Sample, walk
 from crypto_lakehouse.archive.sample_files import ArchiveFolder
 from crypto_lakehouse.archive.sample_format import file_key
-from crypto_lakehouse.catalog import Cadence, Feed, Market, feeds, partition_keys
+from crypto_lakehouse.catalog import Cadence, Feed, Market, feeds, no_market, partition_keys
 from crypto_lakehouse.catalog.binance import EXCHANGE, MARKETS
+from crypto_lakehouse.catalog.near import unknown_name
 
 DEFAULT_TABLES = ("klines_1m", "klines_1h", "funding_rates")
 TRADES_PER_DAY = (LEAST_TRADES * MINUTES, 40_000_000)
@@ -89,10 +90,10 @@ def _chosen(tables: Sequence[str], markets: Sequence[str]) -> list[Feed]:
     known = [market.name for market in MARKETS]
     for name in markets:
         if name not in known:
-            raise ValueError(f"no market {name!r}; there are {', '.join(known)}")
+            raise ValueError(no_market(name, known))
     for pattern in tables:
         if not any(fnmatchcase(feed.table, pattern) for feed in available):
-            raise ValueError(f"no table {pattern!r}; there are {', '.join(sorted({f.table for f in available}))}")
+            raise ValueError(unknown_name("table", pattern, list(dict.fromkeys(f.table for f in available))))
     return [
         feed
         for feed in available

@@ -6,12 +6,13 @@ other room asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from crypto_lakehouse.catalog import binance
 from crypto_lakehouse.catalog.intervals import INTERVALS
 from crypto_lakehouse.catalog.model import Cadence, Feed, FieldType, FileColumn, FileFormat, Interval, Market
 from crypto_lakehouse.catalog.names import check_symbol, parse_date, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.catalog.near import unknown_name
 
 FEEDS: dict[tuple[str, str, str], Feed] = {
     (feed.exchange, feed.market.name, feed.table): feed for feed in binance.FEEDS
@@ -21,12 +22,43 @@ MARKETS: dict[tuple[str, str], Market] = {(m.exchange, m.name): m for m in binan
 
 def feed(exchange: str, market: str, table: str) -> Feed:
     """The feed of a table in a market. Raises KeyError that names what exists."""
+    find_market(exchange, market)
     try:
         return FEEDS[exchange, market, table]
     except KeyError:
-        tables = sorted({t for e, m, t in FEEDS if (e, m) == (exchange, market)})
-        known = ", ".join(tables) or f"markets: {', '.join('/'.join(key) for key in MARKETS)}"
-        raise KeyError(f"no feed {exchange}/{market}/{table}; there are {known}") from None
+        raise KeyError(no_table(exchange, market, table, tables_of(exchange, market))) from None
+
+
+def find_market(exchange: str, market: str) -> Market:
+    """The market of an exchange. Raises KeyError that names near ones and all."""
+    try:
+        return MARKETS[exchange, market]
+    except KeyError:
+        exchanges = list(dict.fromkeys(name for name, _ in MARKETS))
+        if exchange not in exchanges:
+            raise KeyError(unknown_name("exchange", exchange, exchanges)) from None
+        known = [name for of, name in MARKETS if of == exchange]
+        raise KeyError(no_market(market, known, exchange)) from None
+
+
+def no_market(market: str, known: Collection[str], exchange: str = binance.EXCHANGE) -> str:
+    """What an error says of a market that is none of the ``known`` ones."""
+    aliases = {m.name: m.aliases for m in MARKETS.values() if m.exchange == exchange and m.name in known}
+    return unknown_name("market", market, known, aliases=aliases)
+
+
+def no_table(exchange: str, market: str, table: str, known: Collection[str]) -> str:
+    """What an error says of a table that is none of the ``known`` ones of a market; other markets may have it."""
+    elsewhere = [m for e, m, t in FEEDS if (e, t) == (exchange, table)]
+    if elsewhere:
+        return f"no table {table!r} in {exchange}/{market}, only in {', '.join(elsewhere)}"
+    types = {t: (one.archive_type,) for (e, m, t), one in FEEDS.items() if (e, m) == (exchange, market)}
+    return unknown_name("table", table, known, where=f"{exchange}/{market}", aliases=types)
+
+
+def tables_of(exchange: str, market: str) -> list[str]:
+    """Tables of a market, in catalogue order."""
+    return [t for e, m, t in FEEDS if (e, m) == (exchange, market)]
 
 
 def feeds(tables: Iterable[str] | None = None) -> list[Feed]:
@@ -49,8 +81,12 @@ __all__ = [
     "check_symbol",
     "feed",
     "feeds",
+    "find_market",
+    "no_market",
+    "no_table",
     "parse_date",
     "parse_partition",
     "partition_key",
     "partition_keys",
+    "tables_of",
 ]

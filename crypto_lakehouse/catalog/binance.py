@@ -18,7 +18,15 @@ from crypto_lakehouse.catalog.model import Cadence, Feed, FileFormat, Market
 EXCHANGE = "binance"
 
 SPOT = Market(EXCHANGE, "spot", "Binance spot", "spot", date(2017, 8, 17))
-UM = Market(EXCHANGE, "um", "Binance USD-M futures", "futures/um", date(2019, 9, 8))
+_FUTURES = ("futures", "future", "perpetual", "perp", "swap")
+UM = Market(
+    EXCHANGE,
+    "um",
+    "Binance USD-M futures",
+    "futures/um",
+    date(2019, 9, 8),
+    aliases=(*_FUTURES, "usd-m", "usds-m", "usdt-m", "usdc-m", "linear", "fapi"),
+)
 CM = Market(
     EXCHANGE,
     "cm",
@@ -28,8 +36,16 @@ CM = Market(
     inverse=True,
     contract_sizes={"BTCUSD": 100.0},
     contract_size_default=10.0,
+    aliases=(*_FUTURES, "coin-m", "coin", "inverse", "dapi", "delivery"),
 )
-OPTION = Market(EXCHANGE, "option", "Binance options", "option", date(2023, 5, 18))
+OPTION = Market(
+    EXCHANGE,
+    "option",
+    "Binance options",
+    "option",
+    date(2023, 5, 18),
+    aliases=("options", "eoptions", "eapi", "vanilla"),
+)
 MARKETS = (SPOT, UM, CM, OPTION)
 
 # The archive has these intervals as monthly files only; 1s exists on spot alone.

@@ -98,7 +98,8 @@ class Market:
 
     ``archive_path`` is its folder in the archive. ``inverse`` markets (COIN-M) count volume in
     contracts of a fixed USD value: ``contract_sizes`` maps an underlying (``BTCUSD``) to USD a
-    contract, ``contract_size_default`` serves the others.
+    contract, ``contract_size_default`` serves the others. ``aliases`` are what else people call the market:
+    errors suggest its name for them.
     """
 
     exchange: str
@@ -109,6 +110,7 @@ class Market:
     inverse: bool = False
     contract_sizes: Mapping[str, float] = field(default_factory=dict)
     contract_size_default: float | None = None
+    aliases: tuple[str, ...] = ()
 
     def contract_size(self, symbol: str) -> float:
         """USD value of one contract of ``symbol`` (``BTCUSD_PERP``). Raises ValueError on a linear market."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from crypto_lakehouse.catalog.near import families, unknown_name
+
 
 def select_tables(text: str, available: Sequence[str]) -> list[str]:
     """The wanted ones of ``available``, in its order, by a comma-separated list.
@@ -16,12 +18,12 @@ def select_tables(text: str, available: Sequence[str]) -> list[str]:
     ['klines_1m', 'klines_1h']
     """
     entries = [entry for entry in (part.strip() for part in text.split(",")) if entry]
-    there = ", ".join(available)
+    there = ", ".join(families(available))
     if not entries:
         raise ValueError(f"names no table; there are {there}")
     for entry in entries:
         if not any(_matches(name, entry.removeprefix("!")) for name in available):
-            raise ValueError(f"no table {entry.removeprefix('!')!r}; there are {there}")
+            raise ValueError(unknown_name("table", entry.removeprefix("!"), available))
     wanted = [entry for entry in entries if not entry.startswith("!")]
     unwanted = [entry.removeprefix("!") for entry in entries if entry.startswith("!")]
     chosen = [

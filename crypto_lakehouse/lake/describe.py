@@ -14,8 +14,9 @@ from functools import lru_cache
 
 import polars as pl
 
-from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, parse_partition, partition_keys
+from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, find_market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import bars_of_table
+from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
 from crypto_lakehouse.lake.paths import PART
 from crypto_lakehouse.lake.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
@@ -48,9 +49,19 @@ def split_table(table: str) -> tuple[str, str, Schema]:
     """Layer, table and schema of ``layer.table``. Raises KeyError that names the tables there are."""
     layer, dot, name = table.partition(".")
     if not dot:
-        known = ", ".join(f"{layer}.{table}" for layer in LAYERS if is_table(layer, table))
-        raise KeyError(f"{table!r} is not of the form layer.table; try {known or 'silver.klines_1m'}")
+        close = _in_layers(table) or [f"{a}.{b}" for a, b in table_names() if b in near(table, _names())]
+        raise KeyError(f"{table!r} is not of the form layer.table; try {', '.join(close) or 'silver.klines_1m'}")
+    if not is_table(layer, name) and layer in LAYERS and (others := _in_layers(name)):
+        raise KeyError(f"no table {table}; {did_you_mean(others)}")
     return layer, name, schema_of(layer, name)
+
+
+def _in_layers(table: str, layers: Sequence[str] = LAYERS) -> list[str]:
+    return [f"{layer}.{table}" for layer in layers if is_table(layer, table)]
+
+
+def _names(layers: Sequence[str] = LAYERS) -> list[str]:
+    return list(dict.fromkeys(name for layer, name in table_names() if layer in layers))
 
 
 def is_table(layer: str, table: str) -> bool:
@@ -69,8 +80,9 @@ def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
     wanted, _, name = table.rpartition(".")
     found = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
     if not found:
-        names = ", ".join(dict.fromkeys(name for layer, name in table_names() if layer in layers))
-        raise KeyError(f"no table {table!r}; there are {names}, alone or as layer.table")
+        if wanted and (others := _in_layers(name, layers)):
+            raise KeyError(f"no table {table!r}; {did_you_mean(others)}")
+        raise KeyError(f"{unknown_name('table', name, _names(layers))}, alone or as layer.table")
     return found
 
 
@@ -83,11 +95,10 @@ def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str
     """Names of the markets asked for; None is all of the exchange. Raises KeyError that names what exists."""
     known = [m for e, m in MARKETS if e == exchange]
     if not known:
-        raise KeyError(f"no exchange {exchange!r}; there are {', '.join(sorted({e for e, _ in MARKETS}))}")
+        raise KeyError(unknown_name("exchange", exchange, list(dict.fromkeys(e for e, _ in MARKETS))))
     wanted = known if market is None else [market] if isinstance(market, str) else list(market)
     for name in wanted:
-        if name not in known:
-            raise KeyError(f"no market {name!r} on {exchange}; there are {', '.join(known)}")
+        find_market(exchange, name)
     return wanted
 
 

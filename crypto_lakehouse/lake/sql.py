@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts, path_columns
+from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts, path_columns, split_table
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
@@ -77,7 +77,7 @@ def _run(store: LakeStore, query: str) -> pa.Table:
             for layer, table in _NAME.findall(query):
                 if f"{table} does not exist" in str(error):
                     try:
-                        schema_of(layer.lower(), table.lower())
+                        split_table(f"{layer}.{table}".lower())
                     except KeyError as unknown:
                         raise unknown from error
             raise

@@ -19,7 +19,19 @@ from dagster._core.events import RunFailureReason
 from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._utils.error import SerializableErrorInfo
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, feeds, parse_partition, partition_keys
+from crypto_lakehouse.catalog import (
+    MARKETS,
+    Cadence,
+    Feed,
+    Market,
+    feed,
+    feeds,
+    find_market,
+    no_table,
+    parse_partition,
+    partition_keys,
+    tables_of,
+)
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
@@ -153,9 +165,14 @@ def plan(
     if table not in sources and (bars := bars_of_table(table)):
         raise ValueError(f"{table} is not made here: add {bars.name} to LAKEHOUSE_BARS ({environment.bars})")
     try:
-        source = feed(exchange, market, sources.get(table, table))
+        find_market(exchange, market)
     except KeyError as error:
-        raise ValueError(f"{error.args[0]}; or {', '.join(sources)}") from None
+        raise ValueError(error.args[0]) from None
+    there = tables_of(exchange, market)
+    if sources.get(table, table) not in there:
+        made = [name for name, of in sources.items() if of in there]
+        raise ValueError(no_table(exchange, market, table, [*there, *made]))
+    source = feed(exchange, market, sources.get(table, table))
     active = environment.table_names
     if table == INSTRUMENTS:
         if source.market.name not in [m.name for m in markets_with_instruments(feeds(active))]:

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from crypto_lakehouse.archive.download import split_credentials
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
-from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, feed, parse_partition, partition_keys
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, feed, find_market, parse_partition, partition_keys
+from crypto_lakehouse.catalog.near import unknown_name
 
 T = TypeVar("T")
 
@@ -75,13 +76,15 @@ def find_feed(
 
 
 def _of_type(exchange: str, market: str, archive_type: str, interval: str | None) -> Feed:
+    try:
+        find_market(exchange, market)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
     here = [one for one in FEEDS.values() if (one.exchange, one.market.name) == (exchange, market)]
     of_type = [one for one in here if one.archive_type == archive_type]
     if not of_type:
-        known = ", ".join(dict.fromkeys(one.archive_type for one in here))
-        markets = ", ".join(dict.fromkeys(f"{one.exchange}/{one.market.name}" for one in FEEDS.values()))
-        there = f"there are {known}" if known else f"markets are {markets}"
-        raise ValueError(f"no type {archive_type!r} in {exchange}/{market}; {there}")
+        known = list(dict.fromkeys(one.archive_type for one in here))
+        raise ValueError(unknown_name("type", archive_type, known, where=f"{exchange}/{market}"))
     for one in of_type:
         if interval == (one.interval.name if one.interval else None):
             return one

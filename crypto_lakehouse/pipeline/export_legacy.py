@@ -14,7 +14,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, no_market, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.damage import reading
@@ -89,7 +89,7 @@ class LegacyExport:
 
     def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
         if market not in FOLDERS:
-            raise KeyError(f"no market {market!r}; there are {', '.join(FOLDERS)}")
+            raise KeyError(no_market(market, FOLDERS))
         self.market, self._lake, self._out, self._wish = market, lake, out, wish
         self._market = MARKETS[_EXCHANGE, market]
         self._funded = market in _FUNDED

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType, feeds
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
+from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
@@ -111,8 +112,9 @@ def schema_of(layer: str, table: str) -> Schema:
         return FILES
     if (layer, table) == ("quarantine", "rejected"):
         return REJECTED
-    known = ", ".join(f"{a}.{b}" for a, b in table_names() if a == layer) or f"layers: {', '.join(LAYERS)}"
-    raise KeyError(f"no table {layer}.{table}; there are {known}")
+    if layer not in LAYERS:
+        raise KeyError(f"no table {layer}.{table}: {unknown_name('layer', layer, LAYERS)}")
+    raise KeyError(unknown_name("table", table, [b for a, b in table_names() if a == layer], where=f"layer {layer}"))
 
 
 def table_names() -> list[tuple[str, str]]:

@@ -258,7 +258,7 @@ def test_no_names_on_stdin_list_nothing(call: Run) -> None:
     ("arguments", "message"),
     [
         ("symbols --market um", "either a table"),
-        ("symbols --market um --table klines_1s", "klines_1m"),
+        ("symbols --market um --table klines_1s", "only in spot"),
         ("symbols --market nowhere --table klines_1m", "nowhere"),
         ("symbols --market um --type klines", "one of 1m"),
         ("symbols --market um --table klines_1m --quote XYZ", "XYZ"),

@@ -47,13 +47,15 @@ def test_monthly_files_of_a_daily_feed() -> None:
         ("um", {}, "either a table"),
         ("um", {"table": "trades", "archive_type": "trades"}, "either a table"),
         ("um", {"table": "klines_1m", "interval": "1m"}, "leave out the interval"),
-        ("um", {"table": "klines_1s"}, "klines_1m"),
+        ("um", {"table": "klines_1s"}, "only in spot"),
+        ("um", {"table": "metrics"}, "no table 'metrics' in binance/um; did you mean open_interest?"),
+        ("um", {"archive_type": "agg_trades"}, "no type 'agg_trades' in binance/um; did you mean aggTrades?"),
         ("um", {"archive_type": "klines"}, "one of 1m, 3m"),
         ("um", {"archive_type": "klines", "interval": "1M"}, "one of 1m, 3m"),
         ("um", {"archive_type": "trades", "interval": "1m"}, "has no intervals"),
         ("um", {"archive_type": "BVOLIndex"}, "there are klines, aggTrades, trades, fundingRate"),
-        ("swap", {"archive_type": "klines"}, "markets are binance/spot, binance/um, binance/cm, binance/option"),
-        ("swap", {"table": "klines_1m"}, "markets: binance/spot"),
+        ("swap", {"archive_type": "klines"}, "no market 'swap'; did you mean um or cm"),
+        ("cash", {"table": "klines_1m"}, "no market 'cash'; there are spot, um, cm, option"),
     ],
 )
 def test_what_names_no_feed_is_told_what_there_is(market: str, names: dict[str, str], message: str) -> None:

@@ -191,9 +191,9 @@ def test_impossible_arguments_are_refused(tmp_path: Path) -> None:
     for symbols, days in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match="at least one"):
             make_sample(tmp_path, symbols=symbols, days=days)
-    with pytest.raises(ValueError, match=r"no table 'ticks'; there are agg_trades, "):
+    with pytest.raises(ValueError, match=r"no table 'ticks'; there are klines_\*, agg_trades, "):
         make_sample(tmp_path, tables=("klines_1m", "ticks"))
-    with pytest.raises(ValueError, match="no market 'coin'; there are spot, um, cm, option"):
+    with pytest.raises(ValueError, match="no market 'coin'; did you mean cm"):
         make_sample(tmp_path, markets=("coin",))
     for trades in (0, 10_079, 40_000_001):
         with pytest.raises(ValueError, match="use 10080 to 40000000"):

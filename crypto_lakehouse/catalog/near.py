@@ -1,0 +1,76 @@
+"""Names near a misspelt one, and long lists of names in few words: what errors suggest.
+
+Here belong the comparison and the words. Which names exist, and who refuses one, is the caller's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from crypto_lakehouse.catalog.intervals import INTERVALS
+
+_SUGGESTED, _FEW = 3, 6
+_BY_INTERVAL = re.compile(rf"(.+)_(?:{'|'.join(INTERVALS)})")
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """Some names of ``known`` that ``name`` probably means, best first: the one that differs in case, dashes and
+    underscores alone; else those that go on where ``name`` ends; else those that are spelt alike.
+
+    >>> near("btc-usdt", ["BTCUSDC", "BTCUSDT"])
+    ['BTCUSDT']
+    """
+    spelt, plain = {_plain(one): one for one in known}, _plain(name)
+    if plain in spelt:
+        return [spelt[plain]]
+    if longer := [one for text, one in spelt.items() if plain and text.startswith(plain)]:
+        return longer[:_SUGGESTED]
+    return [spelt[one] for one in difflib.get_close_matches(plain, spelt, n=_SUGGESTED)]
+
+
+def families(names: Iterable[str]) -> list[str]:
+    """The names in order, with tables that differ in their interval alone as one pattern.
+
+    >>> families(["klines_1m", "klines_1h", "trades", "continuous_1m"])
+    ['klines_*', 'trades', 'continuous_1m']
+    """
+    listed = list(names)
+    members = Counter(_family(name) for name in listed)
+    return list(dict.fromkeys(_family(name) if members[_family(name)] > 1 else name for name in listed))
+
+
+def unknown_name(
+    kind: str, name: str, known: Collection[str], *, where: str = "", aliases: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """What an error says of a name that does not exist: the nearest ones, and all of them where these are few.
+
+    ``aliases`` are what others call some of the ``known``.
+
+    >>> unknown_name("table", "klins_1m", ["klines_1m", "trades"])
+    "no table 'klins_1m'; did you mean klines_1m? There are klines_1m, trades"
+    """
+    called = [one for one, others in (aliases or {}).items() if _plain(name) in map(_plain, others)]
+    close, there = called[:_SUGGESTED] or near(name, known), families(known)
+    beginning = f"no {kind} {name!r}" + (f" in {where}" if where else "")
+    if not close:
+        return f"{beginning}; there are {', '.join(there)}"
+    rest = f" There are {', '.join(there)}" if len(there) <= _FEW else ""
+    return f"{beginning}; {did_you_mean(close)}{rest}"
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """The question, for at least one name."""
+    *others, last = names
+    return f"did you mean {', '.join(others) + ' or ' if others else ''}{last}?"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_/ ]", "", name).casefold()
+
+
+def _family(name: str) -> str:
+    match = _BY_INTERVAL.fullmatch(name)
+    return f"{match[1]}_*" if match else name
