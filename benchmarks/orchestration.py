@@ -38,7 +38,7 @@ _DATES = 3_400
 # Tables of 48 feeds, of which 40 are recorded.
 _FORTY = "klines_*,funding_rates"
 _LOAD = (
-    "from crypto_lakehouse.definitions import defs; defs.get_repository_def().load_all_definitions();"
+    "from crypto_lakehouse.definitions import build_defs; build_defs().get_repository_def().load_all_definitions();"
     "print(len(list(defs.assets)))"
 )
 

@@ -71,11 +71,12 @@ def open_lake(settings: Environment) -> LakeStore:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What the archive, the lake or the disk refused, as words instead of a traceback; the exit code is 1."""
+    """What the archive, the lake, Dagster's records or the disk refused, as words; the exit code is 1."""
     from crypto_lakehouse.archive.model import ArchiveError
     from crypto_lakehouse.lake.store import LakeError
+    from crypto_lakehouse.orchestration.home import HomeError
 
     try:
         yield
-    except (ArchiveError, LakeError, OSError) as error:
+    except (ArchiveError, LakeError, HomeError, OSError) as error:
         fail(error, 1)

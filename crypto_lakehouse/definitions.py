@@ -5,6 +5,7 @@ Nothing else belongs here: assets, checks, jobs and sensors are made in ``orches
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from crypto_lakehouse.orchestration.checks import (
     epoch_checks,
     table_checks,
 )
+from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
 from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_job, update_jobs, update_schedules
 from crypto_lakehouse.orchestration.partitions import backfill_policy
@@ -120,4 +122,8 @@ def build_defs(
     )
 
 
-defs = build_defs()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads; the settings of PostgreSQL are refused where its configuration does not use them."""
+    refuse_ignored_postgres(os.environ)
+    return build_defs()

@@ -38,22 +38,14 @@ from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
+from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
+from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
-
-_NEW_HOME = """# Dagster's home, {why}.
-storage:
-  custom:
-    module: crypto_lakehouse.orchestration.storage
-    class: {storage}
-    config: {{}}
-telemetry:
-  enabled: false
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +113,28 @@ class Outcome:
 
 def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
     """Dagster's records, in DAGSTER_HOME; unset, in the working directory if it has a dagster.yaml,
-    else in ``./.dagster``, which is made. Sets DAGSTER_HOME, so that all parts of a run agree. Runs that a killed
-    process left behind are recorded as failed.
+    else in ``./.dagster``. A home without a dagster.yaml gets one. Sets DAGSTER_HOME, so that all parts of a run
+    agree. Runs that a killed process left behind are recorded as failed. Raises HomeError, one sentence, where the
+    records cannot be opened.
 
     ``own_home`` is a folder for records that are not to be among the others, wherever those are.
     """
-    home = os.environ.get("DAGSTER_HOME")
     if own_home is not None:
-        folder = own_home.resolve()
-        _furnish(folder, "of records that are not to be among the others", "SqliteInHome")
-    elif home:
-        folder = Path(home).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-    elif Path("dagster.yaml").exists():
-        folder = Path.cwd()
+        folder, storage = own_home.resolve(), SQLITE
     else:
-        folder = Path.cwd() / ".dagster"
-        _furnish(folder, "made because the working directory holds no dagster.yaml", "StorageFromEnvironment")
+        folder, storage = Path(os.environ.get("DAGSTER_HOME") or _usual_home()).resolve(), FROM_ENVIRONMENT
     os.environ["DAGSTER_HOME"] = str(folder)
-    instance = dg.DagsterInstance.get()
-    report_dead_runs(instance)
+    with opening():
+        furnish(folder, storage)
+        if own_home is None:
+            refuse_ignored_postgres(os.environ)
+        instance = dg.DagsterInstance.get()
+        report_dead_runs(instance)
     return instance
 
 
-def _furnish(home: Path, why: str, storage: str) -> None:
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(_NEW_HOME.format(why=why, storage=storage), encoding="utf-8")
+def _usual_home() -> Path:
+    return Path.cwd() if Path("dagster.yaml").exists() else Path.cwd() / ".dagster"
 
 
 def plan(

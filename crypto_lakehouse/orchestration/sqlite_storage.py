@@ -7,6 +7,8 @@ longer than making a small partition.
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,8 +32,31 @@ class SqliteStorage(DagsterSqliteStorage):
     """Runs, events and schedules in SQLite files below ``folder``, where Dagster itself would put them."""
 
     def __init__(self, folder: Path, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(str(folder), inst_data)
-        self._event_log_storage = _Events(str(folder / "history" / "runs"))
+        with _one_process_at_a_time(folder / ".opening"):
+            if not (folder / "history" / "runs.db").exists():
+                _make_databases(folder)
+            super().__init__(str(folder), inst_data)
+            self._event_log_storage = _Events(str(folder / "history" / "runs"))
+
+
+def _make_databases(folder: Path) -> None:
+    """Dagster's databases, whole or not at all: what a kill leaves of them cannot be opened later."""
+    draft = folder / "new"
+    shutil.rmtree(draft, ignore_errors=True)
+    DagsterSqliteStorage(str(draft)).dispose()
+    # The history is moved last: a home that has its runs is whole.
+    if not (folder / "schedules").exists():
+        (draft / "schedules").rename(folder / "schedules")
+    (draft / "history").rename(folder / "history")
+    shutil.rmtree(draft)
+
+
+@contextmanager
+def _one_process_at_a_time(lock: Path) -> Iterator[None]:
+    """Processes that make the tables of a database at once leave it with two versions, and broken for good."""
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class _Events(SqliteEventLogStorage):
@@ -44,6 +69,10 @@ class _Events(SqliteEventLogStorage):
         super().__init__(base_dir)
         # A batch holds it while each event takes it again.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        with _one_process_at_a_time(Path(self._base_dir) / ".opening"):
+            super()._initdb(engine, for_index_shard)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events one by one; none of them where one is refused.

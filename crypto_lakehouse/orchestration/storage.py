@@ -11,20 +11,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg2  # type: ignore[import-untyped]
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from sqlalchemy import URL
 
+from crypto_lakehouse.orchestration.home import PostgresSettings, records_folder
+from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.sqlite_storage import SqliteStorage
 
-_POSTGRES = "DAGSTER_POSTGRES_"
+_CONNECT_SECONDS = 10
+# Any number that no other program takes in the same database.
+_FIRST_OPENING = 0x1A4E_D465_7E12
 
 
 def _folder() -> Path:
-    home = Path(os.environ["DAGSTER_HOME"]).resolve()
-    folder = home if home.name == ".dagster" else home / ".dagster"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = records_folder()
+    with opening():
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -43,27 +49,46 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        """The storage. Raises ValueError that names the variables where PostgreSQL is half configured."""
-        if not os.environ.get(f"{_POSTGRES}HOST"):
+        """The storage. Raises HomeError that names the variables where PostgreSQL is half configured."""
+        settings = PostgresSettings.load(os.environ)
+        if settings is None:
             return SqliteInHome.from_config_value(inst_data, config_value)
         _batch_events()
-        from dagster_postgres import DagsterPostgresStorage
+        return _open_postgres(settings, inst_data)
 
-        missing = [n for n in ("USER", "PASSWORD", "DB") if not os.environ.get(f"{_POSTGRES}{n}")]
-        if missing:
-            raise ValueError(f"{_POSTGRES}HOST is set, so set {', '.join(_POSTGRES + n for n in missing)} too")
-        from dagster_postgres.utils import get_conn_string
 
-        url = get_conn_string(
-            username=os.environ[f"{_POSTGRES}USER"],
-            password=os.environ[f"{_POSTGRES}PASSWORD"],
-            hostname=os.environ[f"{_POSTGRES}HOST"],
-            port=os.environ.get(f"{_POSTGRES}PORT", "5432"),
-            db_name=os.environ[f"{_POSTGRES}DB"],
-            # SQLAlchemy 2.1 takes psycopg 3 for a bare "postgresql".
-            scheme="postgresql+psycopg2",
+def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData | None) -> Any:
+    """Dagster's PostgreSQL storage. Commands that open an empty database at once make its tables one by one."""
+    from dagster_postgres import DagsterPostgresStorage
+
+    url = URL.create(
+        # SQLAlchemy 2.1 takes psycopg 3 for a bare "postgresql".
+        "postgresql+psycopg2",
+        username=settings.user,
+        password=settings.password,
+        host=settings.host,
+        port=settings.port,
+        database=settings.database,
+        query={"connect_timeout": str(_CONNECT_SECONDS)},
+    )
+    with opening():
+        # Dagster tries each refused connection six times, with a warning of several lines for each.
+        connection = psycopg2.connect(
+            host=settings.host,
+            port=settings.port,
+            user=settings.user,
+            password=settings.password,
+            dbname=settings.database,
+            connect_timeout=_CONNECT_SECONDS,
         )
-        return DagsterPostgresStorage(url, should_autocreate_tables=True, inst_data=inst_data)
+        try:
+            with connection.cursor() as cursor:
+                # The end of the connection releases the lock.
+                cursor.execute("SELECT pg_advisory_lock(%s)", [_FIRST_OPENING])
+            text = url.render_as_string(hide_password=False)
+            return DagsterPostgresStorage(text, should_autocreate_tables=True, inst_data=inst_data)
+        finally:
+            connection.close()
 
 
 class SqliteInHome(DagsterStorage, ConfigurableClass):
@@ -79,7 +104,8 @@ class SqliteInHome(DagsterStorage, ConfigurableClass):
         """The storage."""
         del config_value
         _batch_events()
-        return SqliteStorage(_folder(), inst_data)
+        with opening():
+            return SqliteStorage(_folder(), inst_data)
 
 
 class ArtifactsInHome(LocalArtifactStorage):

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 import crypto_lakehouse
+from crypto_lakehouse.orchestration.home import HomeError
 from crypto_lakehouse.orchestration.launch import open_instance
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 
@@ -79,7 +80,7 @@ def test_with_nothing_set_runs_are_in_sqlite_below_the_home(home: Path) -> None:
 def test_half_a_postgresql_configuration_names_what_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "127.0.0.1")
     monkeypatch.setenv("DAGSTER_POSTGRES_USER", "dagster")
-    with pytest.raises(ValueError, match="DAGSTER_POSTGRES_PASSWORD, DAGSTER_POSTGRES_DB"):
+    with pytest.raises(HomeError, match="set DAGSTER_POSTGRES_PASSWORD, DAGSTER_POSTGRES_DB too"):
         dg.DagsterInstance.get()
 
 

@@ -1,0 +1,117 @@
+"""DAGSTER_HOME: its folder, its ``dagster.yaml``, and the settings of PostgreSQL.
+
+Opening the storage belongs in ``storage.py``, the sentences for its faults in ``home_faults.py``. Nothing here
+imports Dagster or a database, so that every command can show a ``HomeError`` without waiting for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import yaml  # type: ignore[import-untyped]
+
+PREFIX = "DAGSTER_POSTGRES_"
+_REQUIRED = ("HOST", "USER", "PASSWORD", "DB")
+_NAMES = (*_REQUIRED, "PORT")
+_CONFIGURATION = "dagster.yaml"
+FROM_ENVIRONMENT = "StorageFromEnvironment"
+"""Class of ``storage.py``: SQLite, or PostgreSQL where ``DAGSTER_POSTGRES_*`` say so."""
+SQLITE = "SqliteInHome"
+"""Class of ``storage.py``: SQLite, whatever ``DAGSTER_POSTGRES_*`` say."""
+_NEW_HOME = """# Dagster's home, made because the folder had no dagster.yaml.
+storage:
+  custom:
+    module: crypto_lakehouse.orchestration.storage
+    class: {storage}
+    config: {{}}
+telemetry:
+  enabled: false
+"""
+
+
+class HomeError(click.ClickException):
+    """Dagster's records cannot be opened or written. Dagster's own commands print it as one line, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """Where the PostgreSQL server with Dagster's records is."""
+
+    host: str
+    user: str
+    password: str = field(repr=False)
+    database: str
+    port: int = 5432
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str]) -> PostgresSettings | None:
+        """The settings of ``DAGSTER_POSTGRES_*``, None where none is set. Raises HomeError that names a variable."""
+        given = {
+            name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX) and value
+        }
+        if not given:
+            return None
+        known = ", ".join(PREFIX + name for name in _NAMES)
+        if unknown := sorted(given.keys() - set(_NAMES)):
+            raise HomeError(f"no setting {', '.join(PREFIX + name for name in unknown)}; there are {known}")
+        if missing := [name for name in _REQUIRED if name not in given]:
+            present = ", ".join(PREFIX + name for name in sorted(given))
+            raise HomeError(f"set {', '.join(PREFIX + name for name in missing)} too, or unset {present}")
+        port = given.get("PORT", "5432")
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise HomeError(f"{PREFIX}PORT={port} is no port: give a number from 1 to 65535")
+        return cls(given["HOST"], given["USER"], given["PASSWORD"], given["DB"], int(port))
+
+    def refusal(self, reason: str) -> HomeError:
+        """The sentence for a server that cannot be used."""
+        return HomeError(
+            f"PostgreSQL at {self.host}:{self.port}, which keeps Dagster's records (database {self.database}, user"
+            f" {self.user}), cannot be used: {reason}. Check that the server runs and that its disk has space, and"
+            f" check {PREFIX}HOST, _PORT, _DB, _USER and _PASSWORD; then repeat the command: what is stored stays."
+        )
+
+
+def records_folder() -> Path:
+    """Where SQLite and other files of Dagster are: ``$DAGSTER_HOME/.dagster``. Raises HomeError where it is not set."""
+    if not os.environ.get("DAGSTER_HOME"):
+        raise HomeError("DAGSTER_HOME is not set: set it to the folder of dagster.yaml, as in DAGSTER_HOME=$PWD")
+    home = Path(os.environ["DAGSTER_HOME"]).resolve()
+    return home if home.name == ".dagster" else home / ".dagster"
+
+
+def furnish(home: Path, storage: str) -> None:
+    """Give a home a ``dagster.yaml`` where it has none, whole or not at all.
+
+    A home where Dagster itself, without any ``dagster.yaml``, has kept records keeps them in use.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if (home / _CONFIGURATION).exists() or (home / "history" / "runs.db").exists():
+        return
+    draft = home / f".{_CONFIGURATION}.{os.getpid()}"
+    try:
+        draft.write_text(_NEW_HOME.format(storage=storage), encoding="utf-8")
+        draft.replace(home / _CONFIGURATION)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def refuse_ignored_postgres(environment: Mapping[str, str]) -> None:
+    """Raise HomeError where ``DAGSTER_POSTGRES_*`` are set and Dagster's configuration does not use them."""
+    if PostgresSettings.load(environment) is None:
+        return
+    home = environment.get("DAGSTER_HOME")
+    file = Path(home or "") / _CONFIGURATION
+    try:
+        configuration = str(yaml.safe_load(file.read_text(encoding="utf-8"))) if home else ""
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        configuration = ""
+    if not any(name in configuration for name in ("postgres", FROM_ENVIRONMENT, SQLITE)):
+        where = f"{file} does not use it" if home else "DAGSTER_HOME is not set"
+        raise HomeError(
+            f"{PREFIX}HOST is set, but {where}: set DAGSTER_HOME to a folder with the project's dagster.yaml,"
+            f" or unset the variables {PREFIX}*"
+        )

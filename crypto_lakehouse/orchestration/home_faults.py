@@ -1,0 +1,80 @@
+"""What the storage of Dagster's records raises, as one sentence that says what happened and what to check."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]
+from alembic.util.exc import CommandError
+
+from crypto_lakehouse.orchestration.home import HomeError, PostgresSettings, records_folder
+
+_LITTLE = 1 << 20
+
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """Raise what the storage of Dagster's records refuses as HomeError: one sentence that says what to check."""
+    try:
+        yield
+    except OSError as error:
+        raise _sqlite_refusal(error.strerror or str(error)) from error
+    except Exception as error:
+        if (sentence := explain(error)) is None:
+            raise
+        raise sentence from error
+
+
+def explain(error: BaseException) -> HomeError | None:
+    """The sentence for a fault of Dagster's records, None for any other error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, HomeError):
+            return cause
+        if isinstance(cause, sqlite3.Error):
+            return _sqlite_refusal(_first_line(cause))
+        if isinstance(cause, psycopg2.Error):
+            settings = PostgresSettings.load(os.environ)
+            return settings.refusal(_first_line(cause)) if settings else None
+        if isinstance(cause, CommandError):
+            return _sqlite_refusal(_first_line(cause))
+        if isinstance(cause, yaml.YAMLError):
+            return HomeError(f"the dagster.yaml of DAGSTER_HOME is no YAML: {' '.join(str(cause).split())}")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _sqlite_refusal(reason: str) -> HomeError:
+    folder = records_folder()
+    if "full" in reason or _free_bytes(folder) < _LITTLE:
+        return HomeError(
+            f"the disk of DAGSTER_HOME is full, so Dagster's records in {folder} cannot be written: free some space"
+            " there and repeat the command; what is stored stays"
+        )
+    if any(name in reason for name in ("readonly", "unable to open", "locked", "denied", "Read-only")):
+        return HomeError(
+            f"Dagster's records in {folder} cannot be written ({reason}): check the owner and the permissions of this"
+            " folder and of its files, and that no other program holds them"
+        )
+    return HomeError(
+        f"Dagster's records in {folder} are broken ({reason}): move them away with mv {shlex.quote(str(folder))}"
+        f" {shlex.quote(f'{folder}.broken')} and repeat the command; the lake keeps its rows, only the history of"
+        " runs starts empty"
+    )
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
