@@ -62,17 +62,22 @@ def status(
 
         store = open_lake(settings)
         try:
-            found = lake_status(store, table)
+            found = lake_status(store, table, settings.market_names, settings.start)
         except KeyError as error:
             fail(error.args[0], 2)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2))
         return
     console = Console()
+    if not found and settings.hidden:
+        say(console, f"the lake {store.uri} has nothing to show; not shown: {settings.hidden}")
+        return
     if not found:
         say(console, f"the lake {store.uri} is empty; fill it with: crypto-lakehouse backfill, or demo")
         return
     say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
+    if hidden := settings.hidden:
+        say(console, f"not shown: {hidden}")
     show_table(
         console,
         names=("table", "market"),
@@ -157,7 +162,7 @@ def compact(
     _quiet_dagster()
     from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks, since_start
     from crypto_lakehouse.pipeline.compaction import month_states
 
     if first and last and last < first:
@@ -165,6 +170,7 @@ def compact(
     try:
         of = feed(exchange, market, table)
         compaction_plan(of, (), settings)
+        of = since_start(of, settings, first or "")
     except (KeyError, ValueError) as error:
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
@@ -204,7 +210,9 @@ def export_legacy(
     out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write, made if it is not there.")],
     first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
     last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
-    market: Annotated[list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default all.")] = None,
+    market: Annotated[
+        list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default those of the settings.")
+    ] = None,
     symbols: Annotated[
         str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
     ] = "",
@@ -240,6 +248,7 @@ def export_legacy(
     with explained():
         lake = open_lake(settings)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
-        exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(market or FOLDERS)]
+        chosen = market or [name for name in FOLDERS if name in settings.market_names]
+        exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]
         well = show_export(Console(), exports, wish.symbols)
     raise typer.Exit(0 if well else 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import Cadence, feeds
+from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.environment import Env, Environment
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
@@ -50,7 +50,7 @@ def build_defs(
     """
     environment = environment or Environment.load()
     policy = backfill_policy(environment.max_partitions_per_run)
-    active = feeds(environment.table_names)
+    active = environment.feeds
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
@@ -61,7 +61,7 @@ def build_defs(
         if with_archive_checks:
             checks += archive_checks(feed, environment)
         if feed.table == MINUTES:
-            with_funding = any(f.table == FUNDING and f.market is feed.market for f in active)
+            with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)
             made.append(continuous_asset(feed.market, with_funding, environment, policy))
             made += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
             for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
@@ -72,7 +72,7 @@ def build_defs(
             made.append(trade_ids_asset(feed, policy))
             for table in id_tables(feed.table):
                 checks.append(table_checks("gold", feed.market, table, feed.cadence))
-            with_minutes = any(f.table == MINUTES and f.market is feed.market for f in active)
+            with_minutes = any(f.table == MINUTES and f.market == feed.market for f in active)
             checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
         assets += made
         sensors.append(feed_sensor(feed, [key for asset in made for key in asset.keys], environment))
@@ -83,7 +83,7 @@ def build_defs(
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",
-            target=dg.AssetSelection.groups("gold"),
+            target=dg.AssetSelection.tag("layer", "gold"),
             default_status=dg.DefaultSensorStatus.STOPPED,
         )
     )

@@ -47,6 +47,8 @@ def run_demo(folder: Path, console: Console) -> int:
             archive_listing_url=server.listing_url,
             symbols="",
             tables=",".join(TABLES),
+            markets="",
+            start=None,
         )
         code = _make(environment, folder / "dagster", console)
     if code == INTERRUPTED:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.catalog import FEEDS, Feed, parse_date
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
+from crypto_lakehouse.catalog.selection import select_feeds, select_markets
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
 
@@ -83,6 +85,8 @@ class Environment(BaseSettings):
     tables: str = Field(
         "klines_1m,funding_rates", description="tables that are made: names, patterns (mark_klines_*), !exclusions"
     )
+    markets: str = Field("", description="markets that are made: spot,um,cm,option; empty: all")
+    start: date | None = Field(None, description="first UTC day of the partitions: 2023-01-01; empty: the markets' own")
     bars: str = Field("1h,1d", description="bars that are made: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
     gap_days: float = Field(1.0, gt=0, le=366, description="silence in days beyond which a price jump is a gap")
     gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a silence a gap")
@@ -114,6 +118,29 @@ class Environment(BaseSettings):
         select_tables(value, _TABLES)
         return value
 
+    @field_validator("markets")
+    @classmethod
+    def _check_markets(cls, value: str) -> str:
+        select_markets(value)
+        return value
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _check_start(cls, value: str | date | None) -> date | None:
+        day = parse_date(value.strip()) if isinstance(value, str) else value
+        if day is not None and day >= datetime.now(UTC).date():
+            raise ValueError("must be a UTC day that is over, since partitions before it are hidden")
+        return day
+
+    @model_validator(mode="after")
+    def _check_feeds(self) -> Self:
+        if not self.feeds:
+            raise ValueError(
+                f"no table of {PREFIX}TABLES ({self.tables}) is in {PREFIX}MARKETS"
+                f" ({', '.join(self.market_names)})" + (f" on {PREFIX}START or later" if self.start else "")
+            )
+        return self
+
     @field_validator("bars")
     @classmethod
     def _check_bars(cls, value: str) -> str:
@@ -135,6 +162,24 @@ class Environment(BaseSettings):
         """Names of the tables that ``tables`` means, in the order of the catalogue."""
         return select_tables(self.tables, _TABLES)
 
+    @property
+    def market_names(self) -> list[str]:
+        """Names of the markets that ``markets`` means, in the order of the catalogue."""
+        return select_markets(self.markets)
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """What is made: the feeds of ``tables`` in ``markets``, from ``start`` on."""
+        return select_feeds(self.table_names, self.market_names, self.start)
+
+    @property
+    def hidden(self) -> str:
+        """What the lake may hold and ``markets`` and ``start`` hide, in words; empty where they hide nothing."""
+        others = [name for name in select_markets("") if name not in self.market_names]
+        facts = [f"partitions before {PREFIX}START={self.start}"] if self.start else []
+        facts += [f"markets that are not in {PREFIX}MARKETS ({', '.join(others)})"] if others else []
+        return " and ".join(facts)
+
     @classmethod
     def load(cls, **overrides: Any) -> Environment:
         """Settings from the environment, ``overrides`` first. Raises SettingsError that names every fault."""
@@ -142,11 +187,11 @@ class Environment(BaseSettings):
         try:
             settings = cls(**overrides)
         except ValidationError as error:
-            faults += [
-                f"{PREFIX}{'.'.join(map(str, e['loc'])).upper().removeprefix(PREFIX)}"
-                f"={_mask_url(str(e['input']))!r}: {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors(include_url=False)
-            ]
+            for e in error.errors(include_url=False):
+                name = ".".join(map(str, e["loc"])).upper().removeprefix(PREFIX)
+                # A fault of several settings is at none of them.
+                at = f"{PREFIX}{name}={_mask_url(str(e['input']))!r}: " if name else ""
+                faults.append(at + e["msg"].removeprefix("Value error, "))
         if faults:
             raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
         return settings

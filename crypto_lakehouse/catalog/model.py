@@ -7,7 +7,7 @@ I/O, Dagster and frames do not belong here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import product
@@ -112,6 +112,10 @@ class Market:
     contract_size_default: float | None = None
     aliases: tuple[str, ...] = ()
 
+    def since(self, day: date) -> Market:
+        """The market without its days before a UTC day."""
+        return replace(self, first_date=max(self.first_date, day))
+
     def contract_size(self, symbol: str) -> float:
         """USD value of one contract of ``symbol`` (``BTCUSD_PERP``). Raises ValueError on a linear market."""
         if self.contract_size_default is None:
@@ -152,6 +156,11 @@ class Feed:
     def name(self) -> str:
         """``exchange/market/table``, as logs and errors name a feed."""
         return f"{self.exchange}/{self.market.name}/{self.table}"
+
+    def since(self, day: date) -> Feed:
+        """The feed without its days before a UTC day; of a monthly one the month of that day stays."""
+        first = day.replace(day=1) if self.cadence is Cadence.MONTHLY else day
+        return replace(self, market=self.market.since(day), first_date=max(self.first_date, first))
 
     def covers(self, day: date) -> bool:
         """Whether the archive can have data for the UTC day (or for the month it lies in)."""

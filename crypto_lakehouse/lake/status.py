@@ -6,7 +6,9 @@ Here belongs what the lake itself can tell. Comparing with an archive is the pip
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import date
 
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.lake.describe import Part, existing_tables, holes, is_table, list_parts, tables_called
@@ -38,25 +40,33 @@ class TableStatus:
     quarantined: list[str] = field(default_factory=list)
 
 
-def lake_status(store: LakeStore, table: str | None = None) -> list[TableStatus]:
+def lake_status(
+    store: LakeStore, table: str | None = None, markets: Collection[str] | None = None, start: date | None = None
+) -> list[TableStatus]:
     """Status of every table that is there, or of those called ``table`` (with or without its layer).
 
+    Of ``markets`` alone where they are given, and without partitions and files before the one of the UTC day ``start``.
     An empty lake gives an empty list. Raises KeyError on an unknown table, LakeError if the storage refuses.
     """
     named = None if table is None else tables_called(table, LAYERS)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
+    since = "" if start is None else start.isoformat()
     wanted = named if named is not None else _present(store, {feed for feed, _, _ in seen if feed})
     found = []
     for layer, name in wanted:
         slices: dict[tuple[str, str], list[Part]] = defaultdict(list)
         for part in list_parts(store, layer, name):
-            slices[part.exchange, part.market].append(part)
+            if _is_shown(part.key, since):
+                slices[part.exchange, part.market].append(part)
         if layer == "bronze":
             # A run that broke off can leave files in the ledger and no partition.
             for feed, exchange, market in sorted(seen, key=str):
                 if feed == name:
                     slices[exchange, market] += []
-        found += [_status(store, layer, name, *place, parts) for place, parts in slices.items()]
+        shown = {place: parts for place, parts in slices.items() if markets is None or place[1] in markets}
+        found += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
+    if since:
+        found = [one for one in found if one.partitions or one.failed or one.quarantined]
     return found
 
 
@@ -66,7 +76,14 @@ def _present(store: LakeStore, feeds: set[str]) -> list[tuple[str, str]]:
     return sorted(there, key=lambda one: (LAYERS.index(one[0]), one[1]))
 
 
-def _status(store: LakeStore, layer: str, table: str, exchange: str, market: str, parts: list[Part]) -> TableStatus:
+def _is_shown(key: str, since: str) -> bool:
+    """Whether a day, or the month that holds ``since``, is not before it."""
+    return key >= since[: len(key)]
+
+
+def _status(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, parts: list[Part], since: str
+) -> TableStatus:
     status = TableStatus(layer, table, exchange, market, bytes=sum(part.size for part in parts))
     keys = {part.key for part in parts}
     feed = FEEDS.get((exchange, market, table))
@@ -76,7 +93,7 @@ def _status(store: LakeStore, layer: str, table: str, exchange: str, market: str
         status.holes = holes(layer, table, exchange, market, keys)
     if layer == "bronze" and feed is not None:
         for row in latest(read_ledger(store, feed)).sort("period", "symbol").iter_rows(named=True):
-            if row["status"] in ("failed", "quarantined"):
+            if row["status"] in ("failed", "quarantined") and _is_shown(row["period"], since):
                 words = filter(None, (f"{row['period']} {row['symbol']}", row["reason"], row["detail"]))
                 getattr(status, row["status"]).append(": ".join(words))
     return status

@@ -279,7 +279,8 @@ def keys_to_check(
     cadence: Cadence,
 ) -> list[str]:
     """Stored partitions of the run's range or partition; outside such a run the newest ones."""
-    stored = sorted(list_keys(store, layer, table, market.exchange, market.name))
+    since = partition_key(market.first_date, cadence)
+    stored = sorted(key for key in list_keys(store, layer, table, market.exchange, market.name) if key >= since)
     tags = context.run.tags
     start, end = tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG)
     one = tags.get("dagster/partition")

@@ -34,19 +34,19 @@ def compaction_job_name(exchange: str, market: str) -> str:
 
 def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
     """One job for each market that has assets of month files (``assets``)."""
-    markets: dict[tuple[str, str], list[dg.AssetKey]] = {}
+    markets: dict[tuple[str, str], list[dg.AssetsDefinition]] = {}
     for asset in assets:
         _, exchange, market, _ = asset.key.path
-        markets.setdefault((exchange, market), []).append(asset.key)
+        markets.setdefault((exchange, market), []).append(asset)
     return [
         dg.define_asset_job(
             compaction_job_name(*place),
-            selection=dg.AssetSelection.assets(*keys),
-            partitions_def=partitions_of(*place, Cadence.MONTHLY),
+            selection=dg.AssetSelection.assets(*(asset.key for asset in some)),
+            partitions_def=some[0].partitions_def,
             description=f"Complete months of silver tables of {' '.join(place)} once more, in order of symbol.",
             executor_def=dg.in_process_executor,
         )
-        for place, keys in markets.items()
+        for place, some in markets.items()
     ]
 
 
@@ -58,9 +58,9 @@ def update_jobs(
     With the checks of what is stored, but without those that list the archive.
     """
     jobs = []
-    markets = dict.fromkeys((f.exchange, f.market.name) for f in feeds)
-    for (exchange, market), cadence in product(markets, Cadence):
-        partitions = partitions_of(exchange, market, cadence)
+    markets = {(f.exchange, f.market.name): f.market for f in feeds}
+    for ((exchange, market), of), cadence in product(markets.items(), Cadence):
+        partitions = partitions_of(of, cadence)
         keys = [
             key
             for asset in assets

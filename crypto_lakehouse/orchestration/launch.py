@@ -20,7 +20,6 @@ from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._utils.error import SerializableErrorInfo
 
 from crypto_lakehouse.catalog import (
-    MARKETS,
     Cadence,
     Feed,
     Market,
@@ -29,6 +28,7 @@ from crypto_lakehouse.catalog import (
     find_market,
     no_table,
     parse_partition,
+    partition_key,
     partition_keys,
     tables_of,
 )
@@ -160,16 +160,17 @@ def plan(
         made = [name for name, of in sources.items() if of in there]
         raise ValueError(no_table(exchange, market, table, [*there, *made]))
     source = feed(exchange, market, sources.get(table, table))
-    active = environment.table_names
     if table == INSTRUMENTS:
-        if source.market.name not in [m.name for m in markets_with_instruments(feeds(active))]:
+        with_klines = [m.name for m in markets_with_instruments(feeds(environment.table_names))]
+        if source.market.name not in with_klines:
             raise ValueError(f"{INSTRUMENTS} are made where klines are: add {MINUTES} to LAKEHOUSE_TABLES")
-    elif source.table not in active:
-        raise ValueError(f"{source.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(active)})")
+    elif source.table not in environment.table_names:
+        raise _not_enabled(source, environment)
     if last < first:
         raise ValueError(f"the range ends ({last}) before it begins ({first})")
     if not (source.covers(first) and source.covers(last)):
         raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
+    source = since_start(source, environment, first.isoformat())
     keys = partition_keys(first, last + timedelta(days=1), source.cadence)
     end = parse_partition(keys[-1], source.cadence)[1]
     if end > today:
@@ -180,7 +181,7 @@ def plan(
         tables = [("bronze", table), ("silver", table)]
         tables += [("gold", name) for name, of in gold.items() if of.source == table]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
-    return Plan(MARKETS[exchange, market], source.cadence, assets, tuple(keys))
+    return Plan(source.market, source.cadence, assets, tuple(keys))
 
 
 def compaction_plan(feed: Feed, months: Sequence[str], environment: Environment) -> Plan:
@@ -188,10 +189,37 @@ def compaction_plan(feed: Feed, months: Sequence[str], environment: Environment)
     if not feed.compacted:
         raise ValueError(f"{feed.name} has no month files: they are made of daily klines of any kind")
     if feed.table not in environment.table_names:
-        raise ValueError(
-            f"{feed.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(environment.table_names)})"
-        )
+        raise _not_enabled(feed, environment)
     return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
+
+
+def since_start(feed: Feed, environment: Environment, first: str = "") -> Feed:
+    """The feed in a market that is enabled, without its days before LAKEHOUSE_START.
+
+    Raises ValueError that names the setting, where the market is not enabled, or ``first``, the day or month from which
+    partitions are wanted, lies in one that is not made.
+    """
+    markets = environment.market_names
+    if feed.market.name not in markets:
+        raise ValueError(
+            f"market {feed.market.name} is not enabled; add it to LAKEHOUSE_MARKETS (now: {','.join(markets)})"
+        )
+    if environment.start is None:
+        return feed
+    start = environment.start.isoformat()
+    key = first[: len("YYYY-MM")] if feed.cadence is Cadence.MONTHLY else first
+    if first and key < start[: len(key)]:
+        raise ValueError(
+            f"{first} is before the first day of the partitions: choose --from {start[: len(first)]} or later, or set"
+            f" LAKEHOUSE_START to an earlier day (now: {start})"
+        )
+    return feed.since(environment.start)
+
+
+def _not_enabled(feed: Feed, environment: Environment) -> ValueError:
+    return ValueError(
+        f"{feed.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(environment.table_names)})"
+    )
 
 
 def gold_tables(environment: Environment) -> dict[str, GoldTable]:
@@ -208,7 +236,8 @@ def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | 
         return None
     market = done.market
     made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
-    days = tuple(key for key in made if key[: len("YYYY-MM")] in done.keys)
+    since = partition_key(market.first_date, Cadence.DAILY)
+    days = tuple(key for key in made if key >= since and key[: len("YYYY-MM")] in done.keys)
     gold = gold_tables(environment)
     assets = tuple(asset_key("gold", market, name) for name, of in gold.items() if of.source == MINUTES)
     return Plan(market, Cadence.DAILY, assets, days) if days else None

@@ -6,20 +6,25 @@ assets of a market share these objects, so that a chunk of dates runs through al
 
 from __future__ import annotations
 
+from datetime import date
 from functools import cache
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import MARKETS, Cadence
+from crypto_lakehouse.catalog import Cadence, Market
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
-@cache
-def partitions_of(exchange: str, market: str, cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
+def partitions_of(market: Market, cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
     """Partitions of a market, from its first date: keys ``YYYY-MM-DD`` (daily) or ``YYYY-MM`` (monthly), UTC."""
-    first = MARKETS[exchange, market].first_date
+    return _partitions_of(market.exchange, market.name, market.first_date, cadence)
+
+
+@cache
+def _partitions_of(exchange: str, market: str, first: date, cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
+    del exchange, market  # Each market has an object of its own.
     if cadence is Cadence.DAILY:
         return dg.DailyPartitionsDefinition(start_date=f"{first:%Y-%m-%d}", fmt="%Y-%m-%d")
     return dg.MonthlyPartitionsDefinition(start_date=f"{first:%Y-%m}", fmt="%Y-%m")

@@ -188,7 +188,7 @@ def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end
     minutes = asset_key("gold", feed.market, CONTINUOUS)
     if feed.table != MINUTES or minutes not in recorded:
         return {}
-    days = partition_keys(first.replace(day=1), end, feed.cadence)
+    days = partition_keys(max(first.replace(day=1), feed.first_date), end, feed.cadence)
     months = sorted({day[: len("YYYY-MM")] for day in days})
     rates = find_keys(store, "silver", FUNDING, feed.exchange, feed.market.name, months)
     made = find_keys(store, *slice_of(minutes), days) if rates else {}

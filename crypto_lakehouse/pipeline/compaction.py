@@ -37,7 +37,8 @@ class MonthState:
 
 
 def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
-    """Every month that is over before the UTC day ``today`` and of which silver has days, in order; by two listings.
+    """Every month that is over before the UTC day ``today``, that the feed covers and of which silver has days, in
+    order; by two listings.
 
     A month is complete when every day is there that the feed covers, empty ones included.
     """
@@ -49,8 +50,9 @@ def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
     for month in sorted({month_of(day) for day in days}):
         first, end = parse_partition(month, Cadence.MONTHLY)
         if end <= today:
-            wanted = (day for day in partition_keys(first, end, Cadence.DAILY) if feed.covers(date.fromisoformat(day)))
-            states.append(MonthState(month, tuple(day for day in wanted if day not in days), month in current))
+            wanted = [day for day in partition_keys(first, end, Cadence.DAILY) if feed.covers(date.fromisoformat(day))]
+            if wanted:
+                states.append(MonthState(month, tuple(day for day in wanted if day not in days), month in current))
     return states
 
 

@@ -12,7 +12,7 @@ from datetime import date
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
-from crypto_lakehouse.catalog import MARKETS, Cadence, Feed, Market, feed, parse_partition
+from crypto_lakehouse.catalog import Cadence, Feed, Market, feed, parse_partition
 from crypto_lakehouse.lake.universe import INSTRUMENTS as INSTRUMENTS
 from crypto_lakehouse.pipeline.unchanged import sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
@@ -24,9 +24,7 @@ _LISTED = "klines_1m"
 
 def markets_with_instruments(feeds: Iterable[Feed]) -> list[Market]:
     """The markets of those feeds that are klines: where these are made, instruments are."""
-    return [
-        MARKETS[place] for place in dict.fromkeys((f.exchange, f.market.name) for f in feeds if f.schema == "klines")
-    ]
+    return list({(f.exchange, f.market.name): f.market for f in feeds if f.schema == "klines"}.values())
 
 
 def instrument_partitions(

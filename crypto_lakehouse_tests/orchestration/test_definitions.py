@@ -45,7 +45,7 @@ def test_the_default_set_of_assets() -> None:
 def test_every_asset_is_described() -> None:
     for name, spec in _specs().items():
         layer, exchange, market, table = spec.key.path
-        assert spec.group_name == ("silver" if layer == "compacted" else layer)
+        assert spec.group_name == f"{exchange}_{market}_{layer}"
         assert spec.owners == ["team:market-data"]
         assert "parquet" in spec.kinds, name
         assert {"layer": layer, "exchange": exchange, "market": market, "table": table}.items() <= spec.tags.items()

@@ -122,8 +122,9 @@ def page() -> Iterator[Page]:
 @pytest.mark.requirement("T9")
 def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(page: Page, url: str, home: Path) -> None:
     page.goto(f"{url}/asset-groups")
-    for layer in ("bronze", "silver", "gold"):
-        expect(page.get_by_text(layer, exact=True).first).to_be_visible()
+    for market in ("spot", "um", "cm"):
+        for layer in ("bronze", "silver", "gold", "compacted"):
+            expect(page.get_by_text(f"binance_{market}_{layer}", exact=True).first).to_be_visible()
     # Expands all groups.
     page.keyboard.press("Alt+e")
     expect(page.get_by_text("bars_1h", exact=True).first).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 
 import pytest
 
@@ -90,6 +91,47 @@ def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected:
         assert Environment.load().table_names == expected
 
 
+@pytest.mark.requirement("F1.5")
+def test_markets_and_start_narrow_the_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = Environment.load().feeds
+    assert everything == [feed for feed in FEEDS.values() if feed.table in ("klines_1m", "funding_rates")]
+    monkeypatch.setenv("LAKEHOUSE_MARKETS", " cm, um ")
+    monkeypatch.setenv("LAKEHOUSE_START", "2023-06-15")
+    monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1m,funding_rates,option_summaries,book_depth")
+    settings = Environment.load()
+    assert settings.market_names == ["um", "cm"]
+    first = {feed.name: feed.first_date for feed in settings.feeds}
+    day, month = date(2023, 6, 15), date(2023, 6, 1)
+    assert first == {
+        f"binance/{market}/{table}": month if table == "funding_rates" else day
+        for market in ("um", "cm")
+        for table in ("klines_1m", "funding_rates", "book_depth")
+    }
+    # A feed that begins later than that keeps its own first day, and one that has ended is left out.
+    assert Environment.load(start="2020-01-01", tables="book_depth").feeds[0].first_date == date(2023, 1, 1)
+    assert {feed.name for feed in Environment.load(start="2024-04-01", tables="book_ticker").feeds} == {
+        "binance/cm/book_ticker"
+    }
+
+
+@pytest.mark.requirement("F1.5")
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"MARKETS": "spot", "TABLES": "funding_rates"}, "no table of LAKEHOUSE_TABLES (funding_rates) is in"),
+        ({"START": "2025-01-01", "TABLES": "option_summaries"}, "on LAKEHOUSE_START or later"),
+    ],
+)
+def test_settings_that_leave_nothing_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], text: str
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        Environment.load()
+    assert text in str(caught.value)
+
+
 @pytest.mark.requirement("F1.3")
 def test_a_star_means_every_table_in_the_order_of_the_catalogue() -> None:
     assert Environment.load(tables="*").table_names == list(dict.fromkeys(table for _, _, table in FEEDS))
@@ -143,6 +185,10 @@ def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, 
         ("TABLES", " ", "klines_*"),
         ("TABLES", "klines_1m,klins_*", "no table 'klins_*'; did you mean klines_"),
         ("TABLES", "klines_1m,!klines_7m", "no table 'klines_7m'; did you mean klines_"),
+        ("MARKETS", "um,futures", "no market 'futures'; did you mean um"),
+        ("START", "2023-1-1", "YYYY-MM-DD"),
+        ("START", "2023-02-30", "day is out of range"),
+        ("START", "2999-01-01", "must be a UTC day that is over"),
         ("TABLES", "klines_1m,!klines_1?", "leaves no table"),
         ("TABLES", "KLINES_1M", "no table 'KLINES_1M'"),
         ("LAKE_URI", " ", "s3://bucket/prefix"),

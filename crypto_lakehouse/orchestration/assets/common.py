@@ -30,6 +30,11 @@ def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:
     return dg.AssetKey([layer, market.exchange, market.name, table])
 
 
+def group_name(layer: str, market: Market) -> str:
+    """The group of a market's assets in a layer, to tell the same tables apart: ``binance_um_gold``."""
+    return f"{market.exchange}_{market.name}_{layer}"
+
+
 def table_schema(schema: Schema) -> dg.TableSchema:
     """The schema as Dagster shows it, each column with its unit and words."""
     return dg.TableSchema(
@@ -63,8 +68,8 @@ def asset_arguments(
     return {
         "key": asset_key(layer, market, table),
         **_described(layer, market, table, schema, description, kinds),
-        "group_name": layer,
-        "partitions_def": partitions_of(market.exchange, market.name, cadence),
+        "group_name": group_name(layer, market),
+        "partitions_def": partitions_of(market, cadence),
         "backfill_policy": policy,
     }
 
@@ -81,7 +86,7 @@ def asset_out(
     """The same for one output of ``@dg.multi_asset``."""
     return dg.AssetOut(
         key=asset_key(layer, market, table),
-        group_name=layer,
+        group_name=group_name(layer, market),
         automation_condition=automation,
         **_described(layer, market, table, schema, description, kinds),
     )

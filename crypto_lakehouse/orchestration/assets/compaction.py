@@ -28,8 +28,6 @@ def compacted_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
         ["parquet"],
         policy,
     )
-    # Beside silver in the graph, because it is no layer: tables and readers do not know it by name.
-    arguments["group_name"] = "silver"
     days = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
     @dg.asset(

@@ -71,7 +71,7 @@ def continuous_asset(
             for table, text in _TABLES.items()
         },
         deps=inputs,
-        partitions_def=partitions_of(market.exchange, market.name, Cadence.DAILY),
+        partitions_def=partitions_of(market, Cadence.DAILY),
         backfill_policy=policy,
     )
     def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:

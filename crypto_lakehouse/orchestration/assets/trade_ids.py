@@ -39,7 +39,7 @@ def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
             for table, text in words.items()
         },
         deps=[asset_key("silver", market, feed.table)],
-        partitions_def=partitions_of(feed.exchange, market.name, feed.cadence),
+        partitions_def=partitions_of(market, feed.cadence),
         backfill_policy=policy,
     )
     def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
