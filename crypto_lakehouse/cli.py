@@ -1,7 +1,7 @@
 """The command line: arguments are checked here, words and exit codes decided, and the work is done elsewhere.
 
-Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings, 130 interrupted. Dagster is imported only by
-the commands that run something.
+Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings, 130 stopped by Ctrl-C, 143 by SIGTERM.
+Dagster is imported only by the commands that run something.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import no_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
-from crypto_lakehouse.cli_common import day, explained, fail, load_settings, month, open_lake, symbol_list
+from crypto_lakehouse.cli_common import Program, day, explained, fail, load_settings, month, open_lake, symbol_list
 from crypto_lakehouse.cli_lake import verify
-from crypto_lakehouse.console import INTERRUPTED, follow, say, show_table, summarize
+from crypto_lakehouse.console import follow, say, say_late_signal, show_table, summarize
 
-app = typer.Typer(
+app = Program(
     help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -114,6 +115,7 @@ def backfill(
     """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
     settings = load_settings()
     console = Console()
+    interrupts.defer()
     _quiet_dagster()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
@@ -131,13 +133,14 @@ def backfill(
         # What the archive has besides is told by the daily reconciliation; here later runs may be about to make it.
         defs = build_defs(settings, with_archive_checks=False)
         outcomes = run_chunks(wish, spans, defs, instance, symbols, remake)
-        code = summarize(console, follow(console, outcomes, len(wish.keys)))
+        code = summarize(console, done := follow(console, outcomes, len(wish.keys)))
         store = open_lake(settings)
-        if code != INTERRUPTED and (again := follow_up(wish, settings, store)):
+        if not any(one.interrupted for one in done) and (again := follow_up(wish, settings, store)):
             say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
             spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
             outcomes = run_chunks(again, spans, defs, instance, "", remake)
             code = max(code, summarize(console, follow(console, outcomes, len(again.keys))))
+    say_late_signal(console, code)
     raise typer.Exit(code)
 
 
@@ -159,6 +162,7 @@ def compact(
     """
     settings = load_settings()
     console = Console()
+    interrupts.defer()
     _quiet_dagster()
     from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
@@ -188,6 +192,7 @@ def compact(
         say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to make, {current} are up to date")
         outcomes = run_chunks(wish, spans, build_defs(settings), instance, "") if spans else []
         code = summarize(console, follow(console, outcomes, len(wish.keys)))
+    say_late_signal(console, code)
     raise typer.Exit(code)
 
 

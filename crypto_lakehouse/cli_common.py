@@ -5,14 +5,16 @@ A command itself belongs in ``cli.py`` or ``cli_*.py``. Nothing here imports Dag
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import Cadence, parse_date, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
@@ -20,6 +22,26 @@ from crypto_lakehouse.environment import Environment, SettingsError
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.store import LakeStore
+
+
+class Program(typer.Typer):
+    """The command line as a process: a signal ends it with 130 or 143, until the exit code is decided."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command that the arguments name, and end the process."""
+        try:
+            try:
+                interrupts.install()
+                return super().__call__(*args, **kwargs)
+            finally:
+                interrupts.ignore()
+        except SystemExit as end:
+            # Click ends with 130, whatever the signal was.
+            if interrupts.received() and end.code == 128 + signal.SIGINT:
+                raise SystemExit(interrupts.exit_code()) from None
+            raise
+        except interrupts.Interrupted:
+            raise SystemExit(interrupts.exit_code()) from None
 
 
 def day(text: str | date) -> date:

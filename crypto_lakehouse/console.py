@@ -5,6 +5,7 @@ why, is decided elsewhere.
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -14,12 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from crypto_lakehouse import interrupts
+
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Outcome
 
-
-INTERRUPTED = 130
-"""The exit code of a process that SIGINT has stopped, as shells have it."""
 
 _NAMED = 20
 _ANY_WIDTH = 1_000
@@ -63,7 +63,9 @@ def show_table(console: Console, names: Sequence[str], values: Sequence[str], ro
 
 
 def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
-    """Say what came of the runs; the exit code: 0 where no run and no file failed, and no check found wrong rows."""
+    """Say what came of the runs; the exit code: 0 where no run and no file failed, and no check found wrong rows; 130
+    or 143 where a signal stopped them.
+    """
     outcomes = list(outcomes)
     interrupted = [outcome for outcome in outcomes if outcome.interrupted]
     failed = [outcome for outcome in outcomes if outcome.error and not outcome.interrupted]
@@ -92,8 +94,14 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     for outcome in interrupted:
         say(console, f"interrupted in {outcome.name} {outcome.span}: repeat the command to go on; what is made stays")
     if interrupted:
-        return INTERRUPTED
+        return interrupts.exit_code()
     return int(any(one.error or one.errors or one.failed_files or one.absent for one in outcomes))
+
+
+def say_late_signal(console: Console, code: int) -> None:
+    """Say of a signal that came when no run was left to stop that nothing was left out."""
+    if (number := interrupts.received()) and code != interrupts.exit_code():
+        say(console, f"{signal.Signals(number).name} came when all runs were finished: nothing was left out")
 
 
 def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import Feed, feeds
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.console import INTERRUPTED, follow, say, summarize
+from crypto_lakehouse.console import follow, say, summarize
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.read import Lakehouse
 from crypto_lakehouse.lake.store import LakeStore
@@ -51,8 +52,8 @@ def run_demo(folder: Path, console: Console) -> int:
             start=None,
         )
         code = _make(environment, folder / "dagster", console)
-    if code == INTERRUPTED:
-        return code
+    if interrupts.received():
+        return interrupts.exit_code()
     lake = Lakehouse(lake_uri)
     _show(lake, folder / "chart.html", console)
     _tell(lake_uri, archive, console)
@@ -61,6 +62,7 @@ def run_demo(folder: Path, console: Console) -> int:
 
 def _make(environment: Environment, home: Path, console: Console) -> int:
     # Dagster takes seconds to import, and the words above are to come at once.
+    interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
     from crypto_lakehouse.orchestration.resources import ArchiveResource

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive import listing
 from crypto_lakehouse.archive.download import (
     Downloader,
@@ -339,7 +340,7 @@ def _in_thread(main: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterat
         thread = threading.Thread(target=run, name="archive-source", daemon=True)
         thread.start()
         try:
-            while (item := results.get()) is not None:
+            while (item := interrupts.wait(results)) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 yield item[0]

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.download import parse_checksum
 from crypto_lakehouse.archive.unzip import BadZip, iter_member
 
@@ -76,6 +77,7 @@ def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         try:
             for path in paths:
+                interrupts.ask()
                 waiting.append(pool.submit(verify_zip, path, root))
                 # A window, so that a million of paths is no million of waiting results.
                 if len(waiting) > 4 * threads:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import Part, list_parts
 from crypto_lakehouse.lake.months import month_of, month_path
@@ -130,6 +131,7 @@ def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) 
     """(symbol, rows) of a day file, in its order."""
     begin, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
     for number in range(parquet.num_row_groups):
+        interrupts.ask()
         with reading(store, [day.path]):
             table = parquet.read_row_group(number)
         if not table.num_rows:

@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.damage import UNREADABLE, first_line, is_of_storage, scan_alone
 from crypto_lakehouse.lake.describe import is_table, tables_called
 from crypto_lakehouse.lake.paths import COMPACTED
@@ -63,6 +64,7 @@ def check_files(store: LakeStore, files: Iterable[LakeFile]) -> Iterator[Checked
     begun: deque[tuple[str, Future[CheckedFile]]] = deque()
     try:
         while True:
+            interrupts.ask()
             for path in islice(paths, 2 * _AT_ONCE - len(begun)):
                 begun.append((path, _begin(pool, store, path)))
             if not begun:

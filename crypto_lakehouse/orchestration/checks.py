@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 import polars as pl
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
@@ -123,7 +124,9 @@ def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: 
     first = next(pieces, None)
     # An empty partition has no piece, and columns all the same.
     yield read_partition(store, *where) if first is None else first
-    yield from pieces
+    for piece in pieces:
+        interrupts.ask()
+        yield piece
 
 
 def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
@@ -279,6 +282,7 @@ def keys_to_check(
     cadence: Cadence,
 ) -> list[str]:
     """Stored partitions of the run's range or partition; outside such a run the newest ones."""
+    interrupts.ask()
     since = partition_key(market.first_date, cadence)
     stored = sorted(key for key in list_keys(store, layer, table, market.exchange, market.name) if key >= since)
     tags = context.run.tags

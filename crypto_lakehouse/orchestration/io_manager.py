@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 import pyarrow as pa
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
 from crypto_lakehouse.lake.partitions import Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.store import LakeStore
@@ -80,6 +81,10 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write every partition of the run. Raises dg.Failure on foreign, repeated or missing keys."""
+        with interrupts.deferred():
+            self._store_all(context, obj)
+
+    def _store_all(self, context: dg.OutputContext, obj: Any) -> None:
         expected = list(context.asset_partition_keys)
         missing = set(expected)
         store = self.lake.store()
@@ -89,6 +94,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
         def awaited() -> Iterator[Made | Unchanged]:
             for made in stream:
+                interrupts.ask()
                 if made.key not in missing:
                     raise dg.Failure(
                         f"{context.asset_key.to_user_string()} gave partition {made.key}, which this run is not for"
@@ -210,6 +216,7 @@ def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Fra
     symbols: set[str] = set()
     height = 0
     for frame in frames:
+        interrupts.ask()
         if len(symbols) <= PREVIEW_SYMBOLS and height < _PREVIEW_ROWS:
             rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
             shown.append(rows.cast({pl.Categorical: pl.String}))

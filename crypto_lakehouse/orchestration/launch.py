@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +20,7 @@ from dagster._core.events import RunFailureReason
 from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._utils.error import SerializableErrorInfo
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import (
     Cadence,
     Feed,
@@ -288,11 +290,13 @@ def run_chunks(
     for span in spans:
         outcome = Outcome(wish.name, span[0], span[-1], len(span))
         tags = {TABLE_TAG: wish.name, PARTITIONS_TAG: outcome.span, **({REMAKE_TAG: "true"} if remake else {})}
+        run = partial(execute_here, job, instance, wish.assets, (span[0], span[-1]), config, tags)
         try:
-            result = execute_here(job, instance, wish.assets, (span[0], span[-1]), config, tags)
+            interrupts.ask()
+            result = interrupts.aside(run)
         except dg.DagsterError as error:
             outcome.error = str(error)
-        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        except KeyboardInterrupt:
             outcome.interrupted = True
         else:
             _read(outcome, result, symbols)
@@ -339,11 +343,12 @@ def _read(outcome: Outcome, result: JobExecutionResult, symbols: str) -> None:
 
 
 def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
-    """Also where a second interrupt broke off the tidying up that the first one led to, which is an error then."""
+    """Also where something else failed because of it."""
     if error is None:
         return False
-    name = dg.DagsterExecutionInterruptedError.__name__
-    return error.cls_name == name or _is_interrupt(error.cause) or _is_interrupt(error.context)
+    return (
+        error.cls_name == interrupts.Interrupted.__name__ or _is_interrupt(error.cause) or _is_interrupt(error.context)
+    )
 
 
 def _cause(event: dg.DagsterEvent) -> str:

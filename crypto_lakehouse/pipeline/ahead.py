@@ -10,6 +10,8 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import TypeVar
 
+from crypto_lakehouse import interrupts
+
 T = TypeVar("T")
 
 _LOOK_UP = 0.1
@@ -53,7 +55,7 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T]:
     thread = threading.Thread(target=run, name="lakehouse-ahead", daemon=True)
     thread.start()
     try:
-        while (item := made.get()) is not None:
+        while (item := interrupts.wait(made)) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item[0]

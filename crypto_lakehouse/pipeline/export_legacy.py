@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, no_market, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
@@ -125,6 +126,7 @@ class LegacyExport:
             for file in self._out.list(place, recursive=False)
         ]
         for symbol in self.symbols:
+            interrupts.ask()
             written = tuple(self._write(symbol, folder))
             earlier = re.compile(rf"SP\d+_{re.escape(symbol)}\.parquet")
             stale = [path for path in before if written and earlier.fullmatch(path.rpartition("/")[2])]

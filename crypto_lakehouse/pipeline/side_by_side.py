@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from crypto_lakehouse import interrupts
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -39,6 +41,7 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
         source, failure = iter(items), None
         try:
             while True:
+                interrupts.ask()
                 try:
                     item = next(source)
                 except StopIteration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +26,11 @@ BACKFILL = (*UM, "klines_1m", "--from", DAYS[0], "--to", DAYS[-1])
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[WatchedServer]:
-    """An archive whose files of the second day are slow to come."""
+    """An archive whose files of the second day do not come."""
 
     async def hold_the_second_day(request: web.Request) -> None:
         if DAYS[1] in request.path:
-            await asyncio.sleep(5)
+            await asyncio.sleep(600)
 
     make_sample(tmp_path / "archive", symbols=2, days=3, start=date(2024, 12, 27))
     with WatchedServer(tmp_path / "archive", hold_the_second_day) as running:
@@ -87,18 +88,68 @@ def test_the_run_of_a_killed_backfill_is_failed_by_the_next_command(
 
 
 @pytest.mark.requirement("F7.3")
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ((signal.SIGINT,), 130),
+        ((signal.SIGTERM,), 143),
+        # An impatient person, up to the end of the process.
+        ((signal.SIGINT,) * 1000, 130),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "Ctrl-C again and again"],
+)
 def test_an_interrupt_stops_the_backfill_and_says_how_to_go_on(
-    times: int, tmp_path: Path, server: WatchedServer, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    signals: tuple[signal.Signals, ...],
+    code: int,
+    tmp_path: Path,
+    server: WatchedServer,
+    settings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with held(tmp_path, server, settings) as process:
-        for _ in range(times):
-            process.send_signal(signal.SIGINT)
-            # The second one comes while files that are under way are waited for.
-            time.sleep(1)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
+        for number in signals:
+            process.send_signal(number)
+            if len(signals) > 1:
+                time.sleep(0.005)
+        out, _ = process.communicate()
+    assert process.returncode == code, out
     assert "1 partitions made in 1 runs; 0 runs failed" in out
     assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to go on" in out
     assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE"]
     assert not any(DAYS[2] in path for path in server.requests)
+
+
+IN_GARBAGE_COLLECTION = """
+import gc, os, signal, threading
+from pathlib import Path
+
+def stop(phase, info):
+    if phase == "start" and not sent and any(Path("lake/bronze").glob("*/*/*/*/*.parquet")):
+        sent.append(phase)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+sent = []
+gc.callbacks.append(stop)
+gc.set_threshold(100)
+from crypto_lakehouse.cli import app
+
+app()
+"""
+
+
+@pytest.mark.requirement("F7.3")
+def test_a_signal_in_a_callback_of_the_garbage_collection_is_not_lost(
+    tmp_path: Path, server: WatchedServer, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.fault = None
+    done = subprocess.run(
+        [sys.executable, "-c", IN_GARBAGE_COLLECTION, *BACKFILL],
+        cwd=tmp_path,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 143, done.stdout + done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert f"interrupted in binance/um/klines_1m {DAYS[0]}: repeat the command to go on" in done.stdout
+    assert statuses(tmp_path, monkeypatch) == ["FAILURE"]

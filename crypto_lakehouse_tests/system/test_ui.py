@@ -84,25 +84,20 @@ def url(home: Path) -> Iterator[str]:
             _wait(server, address, home / "dagster.log")
             yield address
         finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
+            # All of its processes: how they end by themselves is Dagster's business.
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
 def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    for _ in range(600):
+    while server.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
+            urllib.request.urlopen(f"{address}/server_info").close()
         except OSError:
-            if server.poll() is not None:
-                break
             time.sleep(0.2)
         else:
             return
-    pytest.fail(f"dagster dev did not come up:\n{log.read_text(errors='replace')[-3000:]}")
+    pytest.fail(f"dagster dev ended:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @pytest.fixture
