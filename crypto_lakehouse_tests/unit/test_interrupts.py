@@ -1,0 +1,87 @@
+"""Signals that are noted and asked for, in a program that has handlers of its own."""
+
+from __future__ import annotations
+
+import gc
+import queue
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from crypto_lakehouse import interrupts
+
+
+class HandedError(Exception):
+    """What the handler of the other program raises."""
+
+
+@pytest.fixture
+def other_program() -> Iterator[None]:
+    def handler(*_: object) -> None:
+        raise HandedError
+
+    before = {number: signal.signal(number, handler) for number in interrupts.SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def interrupted(name: str = "") -> Iterator[None]:
+    """Work of this block ends because it asked for a signal."""
+    with pytest.raises(interrupts.Interrupted, match=name or None), interrupts.deferred():
+        yield
+
+
+@pytest.mark.requirement("F7.3")
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_signal_is_asked_for_and_then_forgotten(number: signal.Signals, other_program: None) -> None:
+    with interrupted(number.name):
+        signal.raise_signal(number)
+        interrupts.ask()
+    interrupts.ask()
+
+
+@pytest.mark.requirement("F7.3")
+def test_a_signal_that_was_not_asked_for_goes_to_the_other_program(other_program: None) -> None:
+    done = []
+
+    def work() -> None:
+        with interrupts.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("all work")
+
+    with pytest.raises(HandedError):
+        work()
+    assert done
+    interrupts.ask()
+
+
+@pytest.mark.requirement("F7.3")
+def test_a_signal_in_a_callback_of_the_garbage_collection_is_noted(other_program: None) -> None:
+    def collect(phase: str, _: object) -> None:
+        if phase == "start":
+            signal.raise_signal(signal.SIGINT)
+
+    with interrupted():
+        gc.callbacks.append(collect)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(collect)
+        interrupts.ask()
+
+
+@pytest.mark.requirement("F7.3")
+@pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
+def test_who_waits_for_work_wakes_up_for_a_signal(kind: Callable[[], queue.Queue[str]], other_program: None) -> None:
+    items = kind()
+    items.put("work")
+    with interrupted():
+        assert interrupts.wait(items) == "work"
+        signal.raise_signal(signal.SIGTERM)
+        interrupts.wait(items)
