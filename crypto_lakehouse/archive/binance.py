@@ -20,16 +20,10 @@ import aiohttp
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive import listing
-from crypto_lakehouse.archive.download import (
-    Downloader,
-    HttpClient,
-    HttpError,
-    MalformedAnswerError,
-    in_words,
-    local_name,
-    split_credentials,
-)
+from crypto_lakehouse.archive.addresses import split_credentials
+from crypto_lakehouse.archive.download import Downloader, local_name
 from crypto_lakehouse.archive.hold import Hold
+from crypto_lakehouse.archive.http_client import HttpClient, RequestError
 from crypto_lakehouse.archive.model import (
     ArchiveError,
     ArchiveFile,
@@ -224,15 +218,9 @@ class BinanceArchive(ArchiveSource):
         async def wrapped(client: HttpClient, name: str) -> T:
             try:
                 return await one(client, name)
-            except (
-                HttpError,
-                MalformedAnswerError,
-                aiohttp.ClientError,
-                TimeoutError,
-                ConnectionError,
-            ) as error:
+            except RequestError as error:
                 raise ArchiveError(
-                    f"cannot list {name} at {self._listing_url}: {in_words(error)}; up to "
+                    f"cannot list {name} at {self._listing_url}: {error}; up to "
                     f"{self._attempts} tries were made: check the network and the URL, then run again"
                 ) from error
 
@@ -312,6 +300,11 @@ def _folder(feed: Feed) -> str:
     return f"data/{feed.market.archive_path}/{feed.cadence.value}/{feed.archive_type}/"
 
 
+def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """As asyncio logs what no task waits for, without the exception: one of a library may hold headers."""
+    log.warning("%s: %s", context["message"], type(context.get("exception")).__name__)
+
+
 def _in_thread(main: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
     """What ``main`` emits, from an event loop in a thread of its own; closing the iterator cancels it.
 
@@ -322,6 +315,7 @@ def _in_thread(main: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterat
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     async def body() -> None:
+        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
         task = asyncio.ensure_future(main(lambda result: results.put((result,))))
         running.append((asyncio.get_running_loop(), task))
         if stop.is_set():

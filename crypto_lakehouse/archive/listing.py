@@ -1,6 +1,6 @@
 """S3 ListObjects V1: pages of a public bucket's listing, as objects and common prefixes.
 
-Here belong the protocol and its XML. Retries and connections are ``download.HttpClient``'s; what the
+Here belong the protocol and its XML. Retries and connections are ``http_client.HttpClient``'s; what the
 keys mean is known to ``binance.py``.
 """
 
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from xml.etree import ElementTree
 
-import aiohttp
 from yarl import URL
 
-from crypto_lakehouse.archive.download import HttpClient, MalformedAnswerError
+from crypto_lakehouse.archive.http_client import Answer, HttpClient, MalformedAnswerError
 
 MAX_KEYS = 1000
 """Most keys that a server puts on one page."""
@@ -51,7 +50,7 @@ def parse_page(body: bytes) -> ListingPage:
             raise MalformedAnswerError("the listing has a DTD, which is refused")
         root = ElementTree.fromstring(text)
         if root.tag.rpartition("}")[2] != "ListBucketResult":
-            raise MalformedAnswerError(f"the answer is {root.tag[:100]!r}, not a ListBucketResult")
+            raise MalformedAnswerError("the answer is XML, but not a ListBucketResult")
         namespace = root.tag.removesuffix("ListBucketResult")
         objects = tuple(
             ListedObject(
@@ -64,8 +63,12 @@ def parse_page(body: bytes) -> ListingPage:
         )
         prefixes = tuple(_text(item, f"{namespace}Prefix") for item in root.iterfind(f"{namespace}CommonPrefixes"))
         truncated = _text(root, f"{namespace}IsTruncated").lower() == "true"
-    except (ValueError, ElementTree.ParseError) as error:
-        raise MalformedAnswerError(f"the listing cannot be parsed: {error}") from error
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        raise MalformedAnswerError(f"the listing is no XML from line {line}, column {column} on") from None
+    except ValueError:
+        # Its text quotes what the server sent.
+        raise MalformedAnswerError("the listing has a character, a size or a time that is none") from None
     if any(item.last_modified.tzinfo is None for item in objects):
         raise MalformedAnswerError("the listing has times without a zone")
     if not truncated:
@@ -81,7 +84,7 @@ def parse_page(body: bytes) -> ListingPage:
 def _text(element: ElementTree.Element, tag: str) -> str:
     text = element.findtext(tag)
     if not text:
-        raise MalformedAnswerError(f"the listing has no {tag.rpartition('}')[2]} in {element.tag[-60:]!r}")
+        raise MalformedAnswerError(f"the listing has an entry without its {tag.rpartition('}')[2]}")
     return text
 
 
@@ -96,28 +99,27 @@ async def pages(
 ) -> AsyncIterator[ListingPage]:
     """Pages of the bucket at ``url`` in key order, from the first key after ``marker``.
 
-    Raises what the last try of a page raised: HttpError, MalformedAnswerError, aiohttp.ClientError
-    or TimeoutError.
+    Raises the RequestError of the last try of a page.
     """
     while True:
         query = {"prefix": prefix, "max-keys": str(max_keys)}
         query |= {"delimiter": delimiter} if delimiter else {}
         query |= {"marker": marker} if marker else {}
-        async for attempt in client.attempts():
+        async for attempt in client.attempts(prefix):
             with attempt:
                 async with client.request(URL(url).with_query(query)) as response:
                     page = parse_page(await _body(response))
                 if page.next_marker is not None and page.next_marker <= marker:
-                    raise MalformedAnswerError(f"the listing goes back from {marker!r} to {page.next_marker!r}")
+                    raise MalformedAnswerError("the listing goes back: a page ends before it begins")
         yield page
         if page.next_marker is None:
             return
         marker = page.next_marker
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+async def _body(response: Answer) -> bytes:
     body = bytearray()
-    async for chunk in response.content.iter_any():
+    async for chunk in response.chunks():
         body += chunk
         if len(body) > _MAX_BYTES:
             raise MalformedAnswerError(f"the listing has more than {_MAX_BYTES:,} bytes on one page")

@@ -115,7 +115,7 @@ def _check_sum(path: Path, root: Path | None) -> Finding | None:
     with beside.open("rb") as handle:
         body = handle.read(_CHECKSUM_LIMIT)
     try:
-        stated = parse_checksum(body.decode(), path.name)
+        stated = parse_checksum(body.decode("utf-8", "replace"), path.name)
     except ValueError as error:
         return Finding("checksum_malformed", f"{beside.name}: {error}")
     with path.open("rb") as handle:

@@ -4,8 +4,8 @@ from typing import Self
 
 import dagster as dg
 
+from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.download import split_credentials
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.store import LakeStore

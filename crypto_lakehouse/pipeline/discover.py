@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
-from crypto_lakehouse.archive.download import split_credentials
+from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, feed, find_market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.near import unknown_name

@@ -1,0 +1,272 @@
+"""HTTP for archives: one polite client that tries again, keeps its pace, and says in its own words what failed.
+
+No exception of a library leaves this module: these hold the headers of requests, and with them passwords, and what a
+server sent. Credentials and proxies of addresses are in ``addresses.py``, files and listings in ``download.py`` and
+``listing.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from types import TracebackType
+from typing import TypeVar
+
+import aiohttp
+import tenacity
+from yarl import URL
+
+from crypto_lakehouse.archive.addresses import mask_url, proxy_of
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+MAX_RETRY_AFTER = 600.0
+"""Seconds. A server that asks for a longer pause is not waited for: its requests fail at once."""
+
+_PAUSES = (418, 429, 503)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 5
+_RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
+# The head of an answer has so many times the longest silence: to connect, to speak TLS, and to come.
+_HEAD_SILENCES = 3
+_SHOWN = 200
+
+
+class RequestError(Exception):
+    """A request that failed, in words of this project: nothing of a library's exception is kept."""
+
+
+class HttpError(RequestError):
+    """An answer that is not a success; ``pause`` is its Retry-After in seconds, ``place`` its Location."""
+
+    def __init__(self, url: str, status: int, pause: float = 0.0, place: str = "") -> None:
+        wait = f", and asks to wait {pause:,.0f} s" if pause else ""
+        lead = f", and leads to {_shown(place)}: only {_MAX_REDIRECTS} redirects within one server are followed"
+        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}{lead if place else ''}")
+        self.status = status
+        self.pause = pause
+
+
+class MalformedAnswerError(RequestError):
+    """An answer that came whole but is not what was asked for; asking again can help."""
+
+
+class ConnectionLostError(RequestError):
+    """No connection, or one that broke off."""
+
+
+class AnswerTimeoutError(RequestError):
+    """An answer that did not come in time."""
+
+
+def is_worth_retrying(error: BaseException) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, HttpError):
+        return error.status in _RETRIED and error.pause <= MAX_RETRY_AFTER
+    return isinstance(error, RequestError)
+
+
+class _FirstAttempt(AbstractContextManager[None]):
+    """Keeps its failure, if trying again may help; what tries again is only set up where it is needed."""
+
+    failure: Exception | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or not is_worth_retrying(error):
+            return False
+        self.failure = error
+        return True
+
+
+class Answer:
+    """The answer to a request: its status, its headers, and its body, which is read once."""
+
+    def __init__(self, response: aiohttp.ClientResponse, client: HttpClient) -> None:
+        self.status, self.headers = response.status, response.headers
+        self._response, self._client = response, client
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises RequestError where it breaks off or stalls."""
+        while chunk := await self._client.in_own_words(self._response.content.readany()):
+            yield chunk
+
+
+class HttpClient:
+    """A connection pool with retries for the host of ``url``, through the proxy that the environment names for it.
+
+    ``timeout`` is in seconds, to connect and of silence while reading. ``auth`` goes with every request; URLs must
+    hold no credentials, because errors quote them. A Retry-After holds back every request of the client, not only
+    the one that got it.
+    """
+
+    def __init__(
+        self, url: str, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None
+    ) -> None:
+        self._auth = auth
+        self._proxy, self._proxy_auth = proxy_of(url)
+        self._silence = timeout
+        self._concurrency = concurrency
+        self._attempts = attempts
+        self._not_before = 0.0
+
+    async def __aenter__(self) -> HttpClient:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._silence, sock_read=self._silence),
+            auto_decompress=False,
+            proxy=self._proxy,
+            proxy_auth=self._proxy_auth,
+            headers={"Accept-Encoding": "identity"},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def attempts(self, name: str) -> AsyncIterator[AbstractContextManager[object]]:
+        """``async for attempt in client.attempts(name): with attempt: ...``: exponential backoff with jitter.
+
+        ``name`` is what is asked for; each failure is logged under it.
+        """
+        first = _FirstAttempt()
+        yield first
+        if first.failure is None:
+            return
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(is_worth_retrying),
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=tenacity.wait_exponential_jitter(initial=0.2, max=30.0, jitter=0.5),
+            before_sleep=partial(self._log_retry, name),
+            reraise=True,
+        ):
+            if attempt.retry_state.attempt_number == 1:
+                with attempt:
+                    raise first.failure
+            else:
+                yield attempt
+
+    def _log_retry(self, name: str, state: tenacity.RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        number, pause = state.attempt_number, state.upcoming_sleep
+        log.warning("%s: try %d of %d failed, next in %.1f s: %s", name, number, self._attempts, pause, failure)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        url: URL,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (200,),
+        method: str = "GET",
+    ) -> AsyncIterator[Answer]:
+        """One try of one request. Raises HttpError unless the status is one of ``accept``, also a proxy's, and
+        RequestError where no answer comes.
+        """
+        loop = asyncio.get_running_loop()
+        while (wait := self._not_before - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        response = await self._response(method, url, headers)
+        try:
+            if response.status not in accept:
+                pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
+                if 0 < pause <= MAX_RETRY_AFTER:
+                    self._not_before = max(self._not_before, loop.time() + pause)
+                raise HttpError(str(url), response.status, pause)
+            yield Answer(response, self)
+        finally:
+            # Of a body that was read to its end this keeps the connection, of any other it closes it.
+            response.release()
+
+    async def _response(
+        self, method: str, url: URL, headers: Mapping[str, str] | None, left: int = _MAX_REDIRECTS
+    ) -> aiohttp.ClientResponse:
+        """The answer at ``url``, or where its server redirects to within itself: elsewhere can be anyone's."""
+        response = await self.in_own_words(self._head(method, url, headers))
+        place = response.headers.get("Location")
+        if response.status not in _REDIRECTS or not place:
+            return response
+        response.release()
+        target = _within(url, place)
+        if target is None or not left:
+            raise HttpError(str(url), response.status, place=place)
+        return await self._response(method, target, headers, left - 1)
+
+    async def _head(self, method: str, url: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
+        """The head of an answer. The library bounds neither a proxy's silence nor a head that comes byte by byte."""
+        async with asyncio.timeout(_HEAD_SILENCES * self._silence):
+            return await self._session.request(method, url, headers=headers, auth=self._auth, allow_redirects=False)
+
+    async def in_own_words(self, step: Awaitable[T]) -> T:
+        """What comes of a step of the library, whose exceptions become those of this module."""
+        try:
+            return await step
+        except Exception as error:
+            failure = self._translated(error)
+        # Not in the except clause: not even as its context does the error go on.
+        raise failure
+
+    def _translated(self, error: Exception) -> RequestError:
+        """The same failure without anything that the library or the server says, but the system's own words."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return HttpError(f"the proxy {self._proxy}", error.status)
+        if isinstance(error, TimeoutError):
+            return AnswerTimeoutError(f"no answer came in time: the longest silence is {self._silence:g} s")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return ConnectionLostError(f"the certificate of {error.host}:{error.port} is refused: {_reason(error)}")
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return ConnectionLostError(f"cannot connect to the proxy {error.host}:{error.port}: {_reason(error)}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return ConnectionLostError(f"cannot connect to {error.host}:{error.port}: {_reason(error)}")
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return ConnectionLostError("the server closed the connection before it answered")
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return ConnectionLostError("the answer broke off, or is not framed as HTTP asks for")
+        if isinstance(error, OSError):
+            return ConnectionLostError(f"the connection broke off: {_reason(error)}")
+        if isinstance(error, aiohttp.ClientResponseError):
+            return MalformedAnswerError("the answer is not HTTP that can be read")
+        return ConnectionLostError(f"the HTTP library failed with {type(error).__name__}")
+
+
+def _reason(error: OSError | aiohttp.ClientConnectorCertificateError) -> str:
+    """What the system says of a connection; it quotes neither a header nor a server."""
+    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    text = getattr(cause, "verify_message", "") or getattr(cause, "strerror", "") or type(cause).__name__
+    return str(text)[:_SHOWN]
+
+
+def _shown(place: str) -> str:
+    """A Location as it may be shown: without credentials and query, and not without an end."""
+    return ascii(mask_url(place).partition("?")[0][:_SHOWN])
+
+
+def _within(url: URL, place: str) -> URL | None:
+    """Where the Location ``place`` leads to from ``url``, if that is the same server."""
+    with suppress(ValueError):
+        target = url.join(URL(place)).with_user(None)
+        if target.origin() == url.origin():
+            return target
+    return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a Retry-After header asks for, in either of its two forms; 0 without a usable one."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return 0.0
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
