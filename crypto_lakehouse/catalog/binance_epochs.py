@@ -91,7 +91,8 @@ _TIMES = (
         ("metrics",),
         Topic.LABEL,
         "period_end",
-        "create_time is the end of its five minutes: 00:05 to 00:00 of the next day.",
+        "create_time is the end of its five minutes: 00:05 to 00:00 of the next day. One thread says so; a real file of"
+        " 2024-01-02 has 00:00 to 23:55 of its own date, which shows neither end.",
         _issues(491),
         last="2026-06-24",
     ),

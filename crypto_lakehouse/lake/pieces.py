@@ -6,12 +6,13 @@ piece belongs to ``pipeline`` and ``transforms``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import polars as pl
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse.lake.parquet import frame_of
@@ -45,29 +46,54 @@ def read_pieces(
     rows: int = PIECE_ROWS,
     columns: Sequence[str] | None = None,
     symbol: str | None = None,
+    groups: Collection[int] | None = None,
 ) -> Iterator[pl.DataFrame]:
     """Rows of one partition in order of symbol, in frames of whole symbols of about ``rows`` rows.
 
     A symbol with more rows is cut too if ``order`` names an integer column: between two values of it, so
     that rows of one value are always in one frame and frames come in its order, however disordered the rows
     are. So memory stays bounded, unless one value, or without ``order`` one symbol, has very many rows.
-    ``columns`` narrows what is read; with ``symbol``, row groups without it are left out, others not.
+    ``columns`` narrows what is read; with ``symbol``, row groups without it are left out, others not, and with
+    ``groups`` those of other numbers are.
     Raises MissingPartition if the partition does not exist.
     """
     with open_partition(store, layer, table, exchange, market, key) as source:
         text = [column.name for column in slice_schema(layer, table, exchange, market).columns if column.type == TEXT]
         parquet = pq.ParquetFile(source, read_dictionary=text)
-        groups = [
+        chosen = [
             group
             for group in _groups(parquet, order)
-            if symbol is None or group.symbols[0] <= symbol <= group.symbols[1]
+            if (symbol is None or group.symbols[0] <= symbol <= group.symbols[1])
+            and (groups is None or group.number in groups)
         ]
-        for piece in _pieces(_atoms(groups, within_symbols=order is not None), rows):
+        for piece in _pieces(_atoms(chosen, within_symbols=order is not None), rows):
             numbers = [group.number for group in piece]
             if order is None or len(piece) == 1 or sum(group.rows for group in piece) <= 2 * rows:
                 yield _read(parquet, numbers, columns)
             else:
                 yield from _by_ranges(parquet, piece, order, rows, columns)
+
+
+def column_spans(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str, column: str
+) -> list[tuple[Any, Any] | None]:
+    """The least and greatest value of a column in each row group of a partition; None where it has no value.
+
+    From the footer, and from the column itself where that has no statistics of it. Raises MissingPartition if the
+    partition does not exist.
+    """
+    with open_partition(store, layer, table, exchange, market, key) as source:
+        parquet = pq.ParquetFile(source)
+        return [_span(parquet, number, column) for number in range(parquet.metadata.num_row_groups)]
+
+
+def _span(parquet: pq.ParquetFile, number: int, column: str) -> tuple[Any, Any] | None:
+    place = parquet.schema_arrow.names.index(column)
+    statistics = parquet.metadata.row_group(number).column(place).statistics
+    if statistics is not None and statistics.has_min_max:
+        return statistics.min, statistics.max
+    found = pc.min_max(parquet.read_row_group(number, columns=[column])[column]).as_py()
+    return None if found["min"] is None else (found["min"], found["max"])
 
 
 def _groups(parquet: pq.ParquetFile, order: str | None) -> list[_Group]:

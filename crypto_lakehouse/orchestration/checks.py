@@ -26,7 +26,9 @@ from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.gold_checks import check_sources
+from crypto_lakehouse.pipeline.neighbours import keeps_rows
 from crypto_lakehouse.pipeline.reconcile import compare
+from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.schemas import Schema, schema_of, silver_schema
 from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
@@ -172,7 +174,8 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name="completeness",
         asset=asset_key("silver", feed.market, feed.table),
-        description="Every file in the ledger is in silver; failed and quarantined ones are named.",
+        description="Every file in the ledger is in silver; failed and quarantined ones are named, and days that are"
+        " older than the rows which neighbouring days' files hold of them.",
     )
     def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -185,8 +188,14 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
             for row in read_state(store, feed, key).values():
                 if row["status"] in ("failed", "quarantined"):
                     found.append((key, row["symbol"], f"{row['status']}: {row['reason']}: {row['detail']}"))
-                elif row["status"] == "ingested" and row["symbol"] not in symbols:
+                elif (
+                    row["status"] == "ingested"
+                    and row["symbol"] not in symbols
+                    and keeps_rows(feed, key, row["symbol"], store)
+                ):
                     found.append((key, row["symbol"], "the file is ingested and silver has no row of it"))
+        outdated = "not made of the files that bronze holds of this day and its neighbours now: build the day again"
+        found += [(key, "", outdated) for key in stale(feed, keys, store)]
         return result(_with_known(found, feed), keys, dg.AssetCheckSeverity.WARN)
 
     return completeness

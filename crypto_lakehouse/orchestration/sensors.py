@@ -25,7 +25,9 @@ from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START
 from crypto_lakehouse.orchestration.processes import UNFINISHED, report_dead_runs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
+from crypto_lakehouse.pipeline.neighbours import neighbour_keys
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
+from crypto_lakehouse.pipeline.silver import stale
 
 # Partitions that Dagster knows as materialized, of each asset of a feed.
 Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]
@@ -163,7 +165,8 @@ def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey],
 
 
 def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> set[str]:
-    """Partitions of [first, end) that bronze has, and that a table behind it lacks or has from older rows.
+    """Partitions of [first, end) that bronze has, and that a table behind it lacks or has from older rows, be they
+    of the partition's own files or of a neighbour's.
 
     A table lacks what is not in the lake, and what Dagster knows of bronze and not of the table.
     """
@@ -180,7 +183,13 @@ def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, en
             unknown = part in recorded[bronze] and part not in recorded[key]
             if made is None or since is None or unknown or made < since:
                 found.add(part)
-    return found
+    # Silver of some types has rows of neighbouring days' files as well.
+    older = {
+        part
+        for part, made in there.get(silver, {}).items()
+        if any(made < there[bronze].get(other, made) for other in neighbour_keys(feed, part))
+    }
+    return found.union(stale(feed, sorted(older & window - found), store))
 
 
 def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> dict[str, datetime]:

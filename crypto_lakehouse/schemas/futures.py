@@ -1,6 +1,6 @@
 """Silver tables that only futures have, beside funding: open interest and liquidations."""
 
-from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schema
+from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _SYMBOL = Column("symbol", TEXT, "name", "Symbol as the exchange writes it.")
 _SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
@@ -12,11 +12,32 @@ def _ratio(name: str, doc: str) -> Column:
 
 OPEN_INTEREST = Schema(
     name="open_interest",
-    doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day.",
+    doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day. A row lies in"
+    " the day of its label, whichever file has it; use it from known_time on.",
     columns=(
         _SYMBOL,
-        Column("period_start", TIME, "UTC", "Begin of the five minutes, whatever the archive's label meant then."),
-        Column("label_time", TIME, "UTC", "The archive's own label: the period's end or begin, by the epoch."),
+        Column("label_time", TIME, "UTC", "The archive's own label, rounded to five minutes."),
+        Column(
+            "period_start",
+            TIME,
+            "UTC",
+            "Start of the five minutes, by what the epoch registry says of labels then: label_time, or five minutes"
+            " before it.",
+        ),
+        Column(
+            "known_time",
+            TIME,
+            "UTC",
+            "When the five minutes had ended: label_time where it is proven to be their end, else five minutes after"
+            " it, so that neither reading looks ahead.",
+        ),
+        Column(
+            "is_label_proven",
+            FLAG,
+            "true or false",
+            "Whether the file itself shows which end of its period the label is, as one of 00:05 to 00:00 does; one of"
+            " 00:00 to 23:55 cannot.",
+        ),
         Column("open_interest", FLOAT, "base asset; COIN-M: contracts", "Open interest.", nullable=True),
         Column("open_interest_value", FLOAT, "quote asset; COIN-M: base asset", "Its value.", nullable=True),
         _ratio("top_trader_account_long_short_ratio", "Long accounts per short account of the top traders"),
@@ -25,8 +46,8 @@ OPEN_INTEREST = Schema(
         _ratio("taker_buy_sell_volume_ratio", "Volume that takers bought per volume that they sold"),
         _SOURCE,
     ),
-    primary_key=("symbol", "period_start"),
-    time_column="period_start",
+    primary_key=("symbol", "label_time"),
+    time_column="label_time",
 )
 
 LIQUIDATIONS = Schema(

@@ -7,7 +7,6 @@ from datetime import date
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.catalog.epochs import Topic, epochs_of
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.transforms.clean import (
     TEXT_TIME,
@@ -24,11 +23,10 @@ from crypto_lakehouse.transforms.clean import (
 def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver book depth of the partition [first, end), UTC days, from its bronze rows.
 
-    ``percentage`` must be a band of the epoch registry, on either side: one of any epoch, since the file of
-    the day on which they changed holds both sets. Where a band comes more than once at a time, the row with
+    ``percentage`` is the edge of a band on either side of the mid price. Bands that the epoch registry does not have
+    on that day stay: the check ``epochs`` names them. Where a band comes more than once at a time, the row with
     the greatest depth is kept, then the greatest notional, then the last in the file.
     """
-    bands = {float(edge) for epoch in epochs_of(feed, Topic.BANDS) for edge in epoch.value.split(",")}
     amounts = [canonical("depth"), canonical("notional")]
     return clean(
         bronze,
@@ -43,9 +41,9 @@ def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -
         rules=[
             *time_rules({"timestamp": canonical("time")}, first, end, TEXT_TIME),
             Rule(
-                "unknown_band",
-                ~canonical("percentage").abs().is_in(sorted(bands)),
-                f"percentage is not {', '.join(f'{band:g}' for band in sorted(bands))} or one of these below 0",
+                "no_band",
+                ~canonical("percentage").is_finite() | (canonical("percentage") == 0),
+                "percentage is NaN, infinite or 0",
             ),
             Rule("not_finite", ~pl.all_horizontal(e.is_finite() for e in amounts), "an amount is NaN or infinite"),
             Rule("negative_depth", pl.any_horizontal(e < 0 for e in amounts), "depth or notional is negative"),
@@ -58,8 +56,8 @@ def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -
 def clean_book_ticker(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver best bid and ask of the partition [first, end), UTC days, from its bronze rows.
 
-    A change belongs to the day of its transaction_time, the table's time: one that the archive files by its
-    event_time under the day after is rejected there, so that none is in two partitions or outside of its own.
+    A change belongs to the day of its transaction_time, the table's time; one that the archive files by its
+    event_time under the day after is taken from there (``edges.py``).
     A side without orders has amount and price 0 and is kept; so is a book whose bid equals its ask. A bid
     above the ask is rejected. Where an update_id comes more than once, the row with the latest event_time is
     kept, then the last in the file.

@@ -23,6 +23,12 @@ _REJECTED_TYPES = {name: pl.Int64 if name == "source_line" else pl.String for na
 # the file's own columns are still needed as the text of rejected rows.
 _PREFIX = "canonical_"
 TEXT_TIME = "time of the form YYYY-MM-DD HH:MM:SS"
+
+FILE_OFFSET = "file_offset"
+"""A column that bronze rows may have while they are cleaned: how many partitions their file is from their own, -1, 0
+or 1 (``edges.py``). Without it all rows are from files of their own partition.
+"""
+
 _TEXT_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]$"
 
 
@@ -60,7 +66,8 @@ def clean(
     A row that breaks rules is rejected with the first of them. Of rows with one key, the greatest in
     ``prefer`` (in its order) is kept, of equal ones the last in (source_key, source_line), so the result
     does not depend on the order of rows. Those left out are rejected as ``duplicate`` where they equal
-    the kept one, else as ``duplicate_conflict``, whose detail is ``preferred``: the order in words.
+    the kept one, else as ``duplicate_conflict``, whose detail is ``preferred``: the order in words. A row of a
+    neighbouring partition's file (``FILE_OFFSET``) never replaces one of the partition's own: it is a ``duplicate``.
     """
     made = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
     frame = bronze.with_columns(made[name].alias(_PREFIX + name) for name in schema.column_names)
@@ -196,7 +203,8 @@ def _one_row_per_key(
     # Nearly all files are in order and without repeats: a look is much cheaper than a sort.
     if frame.select(_rises(key)).item():
         return Cleaned(frame, nothing)
-    order = [*prefer, pl.col("source_key"), pl.col("source_line")]
+    own = [pl.col(FILE_OFFSET) == 0] if FILE_OFFSET in frame.columns else []
+    order = [*own, *prefer, pl.col("source_key"), pl.col("source_line")]
     ranked = frame.sort([*key, *order], descending=[False] * len(key) + [True] * len(order))
     first = pl.any_horizontal(k.ne_missing(k.shift()) for k in key)
     marked = ranked.with_columns(first.alias("_kept"), (first.cum_sum() - 1).alias("_place"))
@@ -206,9 +214,18 @@ def _one_row_per_key(
     winners = kept[left_out["_place"]]
     values = [_PREFIX + name for name in schema.column_names]
     same = pl.all_horizontal(pl.lit(left_out[v].eq_missing(winners[v])) for v in values)
-    bad = left_out.with_columns(same.alias("_same")).with_columns(
-        pl.when("_same").then(pl.lit("duplicate")).otherwise(pl.lit("duplicate_conflict")).alias("reason"),
-        pl.when("_same").then(pl.lit("the same row again")).otherwise(pl.lit(preferred)).alias("detail"),
+    visits = pl.lit((left_out[FILE_OFFSET] != 0) & (winners[FILE_OFFSET] == 0)) if own else pl.lit(False)
+    bad = left_out.with_columns(same.alias("_same"), visits.alias("_visits")).with_columns(
+        pl.when(pl.col("_same") | pl.col("_visits"))
+        .then(pl.lit("duplicate"))
+        .otherwise(pl.lit("duplicate_conflict"))
+        .alias("reason"),
+        pl.when("_same")
+        .then(pl.lit("the same row again"))
+        .when("_visits")
+        .then(pl.lit("the file of this date has a row with the same key"))
+        .otherwise(pl.lit(preferred))
+        .alias("detail"),
     )
     return Cleaned(kept, _rejected(bad, raw_columns))
 

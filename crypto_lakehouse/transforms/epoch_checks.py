@@ -16,6 +16,8 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed, FieldType, parse_partition
 from crypto_lakehouse.catalog.epochs import Epoch, Topic, epoch_value, epochs_of, known_faults
+from crypto_lakehouse.transforms.clean import midnight
+from crypto_lakehouse.transforms.futures import metrics_label
 
 Finding = tuple[str, str]
 EpochCheck = Callable[[pl.LazyFrame, Feed, date], list[Finding]]
@@ -41,6 +43,8 @@ def check_epochs(layer: str, rows: pl.LazyFrame, feed: Feed, key: str) -> list[F
 def checks_of(layer: str, feed: Feed) -> EpochCheck | None:
     """What is checked of a feed's rows in the layer; None where the registry asks for nothing."""
     if layer == "bronze":
+        if feed.schema in BRONZE_CHECKS:
+            return BRONZE_CHECKS[feed.schema]
         times = [c for c in feed.file_format.columns if c.name in feed.file_format.time_columns]
         return check_time_unit if all(c.type is FieldType.INT64 for c in times) else None
     return SILVER_CHECKS.get(feed.schema) if layer == "silver" else None
@@ -80,6 +84,30 @@ def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     ]
 
 
+def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
+    """Bronze metrics: files whose labels contradict what the registry says of their ends, and what it says.
+
+    A file from 00:05 to 00:00 of the next day has labels of ends, one from 00:00 to 23:55 has none. No row is
+    refused for it, and none counts as known too early: see ``known_time``.
+    """
+    epoch = next((one for one in epochs_of(feed, Topic.LABEL) if one.holds_on(day)), None)
+    if epoch is None:
+        return [("", f"the registry does not say which end labels of {feed.archive_type} are on {day}: add it")]
+    first, last = (metrics_label() == midnight(day + timedelta(days=n)) for n in (0, 1))
+    files = (
+        rows.group_by("symbol", "source_key").agg(first.any().alias("first"), last.any().alias("last")).sort("symbol")
+    )
+    ends = epoch.value == "period_end"
+    other = (pl.col("first") & ~pl.col("last")) if ends else (pl.col("last") & ~pl.col("first"))
+    found = files.filter(other).collect(engine="streaming")
+    if found.is_empty():
+        return []
+    symbol, key, *_ = found.row(0)
+    more = f" and {found.height - 1:,} more files have" if found.height > 1 else " has"
+    seen = "00:00 to 23:55 of their own date" if ends else "00:05 to 00:00 of the next day"
+    return [(symbol, f"{key}{more} labels of {seen}; the registry says {epoch.value}: {epoch.what} ({epoch.source})")]
+
+
 def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     """book_depth: bands that the registry does not have, and those that stand still while others move."""
     bands = (
@@ -94,13 +122,16 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         .sort("symbol", "percentage")
         .with_columns((~pl.col("still")).any().over("symbol").alias("others_move"))
     )
-    edges = {float(edge) for edge in (epoch_value(feed, Topic.BANDS, day) or "").split(",") if edge}
+    known = [epoch for epoch in epochs_of(feed, Topic.BANDS) if epoch.holds_on(day)]
+    edges = {float(edge) for epoch in known for edge in epoch.value.split(",")}
+    source = ", ".join(epoch.source for epoch in known)
     frozen = [epoch for epoch in epochs_of(feed, Topic.FROZEN) if epoch.holds_on(day)]
     found: list[Finding] = []
     for row in bands.iter_rows(named=True):
         band = row["percentage"]
         if abs(band) not in edges:
-            found.append((row["symbol"], f"band {band:+g} % is none of ±{', ±'.join(f'{e:g}' for e in sorted(edges))}"))
+            names = ", ".join(f"±{edge:g}" for edge in sorted(edges))
+            found.append((row["symbol"], f"band {band:+g} % is none of {names}, which the registry has ({source})"))
         if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
             words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
             text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, and others do"
@@ -111,8 +142,13 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
 def check_periods(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     """open_interest: symbols with more or fewer rows than a whole day has."""
     expected = int(epoch_value(feed, Topic.ROWS, day) or 0)
-    counts = rows.group_by("symbol").len().filter(pl.col("len") != expected).collect(engine="streaming")
-    return [(symbol, f"{n:,} rows where a whole day has {expected:,}") for symbol, n in counts.iter_rows()]
+    counts = rows.group_by("symbol").agg(pl.len().alias("n"), pl.col("label_time").min().alias("first"))
+    different = counts.filter(pl.col("n") != expected).collect(engine="streaming")
+    found = []
+    for symbol, n, first in different.iter_rows():
+        hint = "; that of 00:00 may be in the file of the day before" if first > midnight(day) and n < expected else ""
+        found.append((symbol, f"{n:,} rows where a whole day has {expected:,}{hint}"))
+    return found
 
 
 def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
@@ -144,6 +180,7 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     return found
 
 
+BRONZE_CHECKS: Mapping[str, EpochCheck] = {"open_interest": check_labels}
 SILVER_CHECKS: Mapping[str, EpochCheck] = {
     "book_depth": check_bands,
     "open_interest": check_periods,

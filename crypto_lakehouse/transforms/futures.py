@@ -10,6 +10,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.epochs import Topic, epoch_value
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
 from crypto_lakehouse.transforms.clean import (
+    FILE_OFFSET,
     TEXT_TIME,
     Cleaned,
     Rule,
@@ -17,13 +18,20 @@ from crypto_lakehouse.transforms.clean import (
     clean,
     epoch_to_time,
     file_symbol_rule,
+    midnight,
     text_to_time,
     time_rules,
     value_rules,
     whole_contracts,
 )
 
-_PERIOD = timedelta(minutes=5)
+METRICS_PERIOD = timedelta(minutes=5)
+LABEL_REACH = METRICS_PERIOD / 2
+"""How far after a label of metrics the five minutes may be that it is rounded to."""
+
+LABELS_END = "labels_end"
+"""A column that bronze rows of metrics may have while they are cleaned; see ``with_label_ends``."""
+
 _OFF_GRID = timedelta(seconds=60)
 _METRICS = {
     "open_interest": "sum_open_interest",
@@ -43,24 +51,30 @@ _CONTRACTS = {
 def clean_open_interest(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver open interest of the partition [first, end), UTC days, from its bronze rows.
 
-    ``period_start`` is the file's label, rounded to five minutes (labels up to 60 s off them occur), and
-    five minutes less where the epoch registry says that the labels of the day are ends of periods. Blanks
-    are null. Where a period comes more than once, the row with the most values is kept, then the one whose
-    label is nearest to the grid, then the last in the file.
+    ``label_time`` is the file's label, rounded to five minutes (labels up to 60 s off them occur); it decides the
+    day. ``period_start`` is five minutes before it where the epoch registry says that the labels of the file's day
+    are ends of periods. A label is proven where the file shows that too (``with_label_ends``); of all others the row
+    counts as known five minutes after its label, when the period has ended under either reading. Blanks are null.
+    Where a label comes more than once, the row with the most values is kept, then the one whose label was nearest to
+    the grid, then the last in the file.
     """
-    label = text_to_time(pl.col("create_time"))
-    rounded = label.dt.round(_PERIOD)
-    ends = epoch_value(feed, Topic.LABEL, first) == "period_end"
-    distance = (canonical("label_time") - canonical("label_time").dt.round(_PERIOD)).abs()
+    if LABELS_END not in bronze.columns:
+        bronze = with_label_ends(bronze, first, end)
+    raw, label = text_to_time(pl.col("create_time")), metrics_label()
+    distance = (raw - label).abs()
+    ends = _labels_are_ends(feed, first, pl.col(FILE_OFFSET) if FILE_OFFSET in bronze.columns else pl.lit(0))
+    proven = ends & pl.col(LABELS_END)
     values = [canonical(name) for name in _METRICS]
-    bad_time, outside = time_rules({"create_time": canonical("period_start")}, first, end, TEXT_TIME)
+    bad_time, outside = time_rules({"create_time": canonical("label_time")}, first, end, TEXT_TIME)
     return clean(
         bronze,
         feed,
         OPEN_INTEREST,
         columns={
-            "period_start": rounded - _PERIOD if ends else rounded,
             "label_time": label,
+            "period_start": pl.when(ends).then(label - METRICS_PERIOD).otherwise(label),
+            "known_time": pl.when(proven).then(label).otherwise(label + METRICS_PERIOD),
+            "is_label_proven": proven,
             **{name: pl.col(column) for name, column in _METRICS.items()},
         },
         rules=[
@@ -71,8 +85,33 @@ def clean_open_interest(bronze: pl.DataFrame, feed: Feed, first: date, end: date
             *value_rules(finite=values, not_negative=values),
         ],
         prefer=(pl.sum_horizontal(v.is_not_null() for v in values), -distance.to_physical()),
-        preferred="another row of this symbol and period has more values, a label nearer to the grid, or stands later",
+        preferred="another row of this symbol and label has more values, a label nearer to the grid, or stands later",
     )
+
+
+def metrics_label() -> pl.Expr:
+    """The label of a row of metrics, rounded to five minutes."""
+    return text_to_time(pl.col("create_time")).dt.round(METRICS_PERIOD)
+
+
+def with_label_ends(bronze: pl.DataFrame, first: date, end: date) -> pl.DataFrame:
+    """The rows of the files of [first, end), whole files, each with ``LABELS_END``: whether its file shows that labels
+    are the ends of periods.
+
+    A file does where it has the label at which its day ends and not the one at which it begins: 00:05 to 00:00. One
+    of 00:00 to 23:55 may be either: labels of ends, cut by the label, look the same.
+    """
+
+    def has(day: date) -> pl.Expr:
+        return (metrics_label() == midnight(day)).any().over("source_key")
+
+    return bronze.with_columns((has(end) & ~has(first)).alias(LABELS_END))
+
+
+def _labels_are_ends(feed: Feed, day: date, offset: pl.Expr) -> pl.Expr:
+    """What the epoch registry says of the labels of files that are ``offset`` days from the day."""
+    said = {n: epoch_value(feed, Topic.LABEL, day + timedelta(days=n)) == "period_end" for n in (-1, 0, 1)}
+    return offset.replace_strict(list(said), list(said.values()), return_dtype=pl.Boolean)
 
 
 def clean_liquidations(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:

@@ -74,6 +74,13 @@ def clean_volatility_index(bronze: pl.DataFrame, feed: Feed, first: date, end: d
     )
 
 
+def summary_time() -> pl.Expr:
+    """The file's date and hour, 0 to 23, as a time; all else is null."""
+    hour = pl.col("hour")
+    begin = text_to_time(pl.concat_str(pl.col("date"), pl.lit(" 00:00:00")))
+    return begin + pl.duration(hours=pl.when(hour.is_between(0, 23)).then(hour))
+
+
 def clean_option_summaries(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver option summaries of the partition [first, end), UTC days, from its bronze rows.
 
@@ -81,8 +88,6 @@ def clean_option_summaries(bronze: pl.DataFrame, feed: Feed, first: date, end: d
     date and hour, 0 to 23. Blanks are null. Where a contract and hour come more than once, the row with the
     most values is kept, then the last in the file.
     """
-    hour = pl.col("hour")
-    begin = text_to_time(pl.concat_str(pl.col("date"), pl.lit(" 00:00:00")))
     values = {**_NOT_NEGATIVE, **_OF_EITHER_SIGN}
     low, high = canonical("low"), canonical("high")
     body = [canonical("open"), canonical("close")]
@@ -92,7 +97,7 @@ def clean_option_summaries(bronze: pl.DataFrame, feed: Feed, first: date, end: d
         OPTION_SUMMARIES,
         columns={
             "symbol": pl.col("file_symbol"),
-            "time": begin + pl.duration(hours=pl.when(hour.is_between(0, 23)).then(hour)),
+            "time": summary_time(),
             "underlying": pl.col("underlying"),
             "option_type": pl.col("type").replace_strict(_TYPES, default=None, return_dtype=pl.String),
             "strike": pl.col("strike"),

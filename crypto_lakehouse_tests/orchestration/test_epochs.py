@@ -83,7 +83,7 @@ def test_a_frozen_band_is_found_and_known(empty: Platform) -> None:
 
 def test_short_days_and_late_funding_are_found(empty: Platform) -> None:
     times = [datetime(2024, 2, 16, tzinfo=UTC) + timedelta(minutes=5 * n) for n in range(163)]
-    _store(empty, "silver", UM_OPEN, "2024-02-16", {"symbol": ["BTCUSDT"] * 163, "period_start": times})
+    _store(empty, "silver", UM_OPEN, "2024-02-16", {"symbol": ["BTCUSDT"] * 163, "label_time": times})
     table = str(_epochs(empty, UM_OPEN).metadata["table"].value)
     assert "| 2024-02-16 | BTCUSDT | 163 rows where a whole day has 288; known: BTCUSDT ends at 13:30" in table
     hours = [datetime(2024, 2, 1, hour, tzinfo=UTC) for hour in (0, 8, 16)]

@@ -84,7 +84,7 @@ def row(feed: Feed, n: int, symbol: str = "") -> dict[str, Any]:
         },
         "funding_rates": {"calc_time": T0 + n * 3_600_000, "funding_interval_hours": 8, "last_funding_rate": 0.0001},
         "open_interest": {
-            # On USD-M the labels of this day are ends, on COIN-M begins of the five minutes.
+            # On USD-M the labels of this day are said to be ends, on COIN-M starts of the five minutes.
             "create_time": f"{MIDNIGHT + timedelta(minutes=5 * (n + (feed.market.name == 'um'))):%Y-%m-%d %H:%M:%S}",
             "file_symbol": symbol,
             **dict.fromkeys(RATIOS.values(), 1.5),
@@ -248,7 +248,14 @@ def _funding_rates(feed: Feed, r: Mapping[str, Any], size: float | None) -> dict
 def _open_interest(feed: Feed, r: Mapping[str, Any], size: float | None) -> dict[str, Any]:
     label = of_text(r["create_time"])
     start = label - timedelta(minutes=5) if feed.market.name == "um" and label.date() < date(2026, 6, 25) else label
-    return {"period_start": start, "label_time": label, **{name: r[column] for name, column in RATIOS.items()}}
+    # Of a few rows no file shows which end its labels are.
+    known = {"known_time": label + timedelta(minutes=5), "is_label_proven": False}
+    return {
+        "label_time": label,
+        "period_start": start,
+        **known,
+        **{name: r[column] for name, column in RATIOS.items()},
+    }
 
 
 def _book_depth(feed: Feed, r: Mapping[str, Any], size: float | None) -> dict[str, Any]:

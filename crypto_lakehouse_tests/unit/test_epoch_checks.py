@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import FEEDS, feed
-from crypto_lakehouse.catalog.epochs import Topic, epoch_value
-from crypto_lakehouse.transforms.epoch_checks import SILVER_CHECKS, check_epochs, checks_of
+from crypto_lakehouse.catalog.epochs import Topic, epoch_value, epochs_of
+from crypto_lakehouse.transforms.epoch_checks import BRONZE_CHECKS, SILVER_CHECKS, check_epochs, checks_of
 
 pytestmark = pytest.mark.requirement("D12")
 
@@ -52,7 +52,8 @@ def test_each_time_column_is_looked_at() -> None:
 def test_every_feed_with_numbers_as_times_is_checked_and_has_a_unit() -> None:
     for entry in FEEDS.values():
         unit = epoch_value(entry, Topic.TIME_UNIT, entry.first_date)
-        assert (checks_of("bronze", entry) is not None) is (unit in ("ms", "us")), entry.name
+        checked = unit in ("ms", "us") or entry.schema in BRONZE_CHECKS
+        assert (checks_of("bronze", entry) is not None) is checked, entry.name
         assert checks_of("silver", entry) is SILVER_CHECKS.get(entry.schema)
     assert checks_of("gold", feed("binance", "um", "klines_1m")) is None
     assert check_epochs("silver", pl.LazyFrame(), feed("binance", "um", "klines_1m"), "2024-05-01") == []
@@ -105,25 +106,69 @@ def test_a_moving_notional_is_a_moving_band_and_symbols_are_apart() -> None:
 
 def test_a_band_that_the_day_does_not_have_is_named() -> None:
     found = check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-14")
-    assert found == [
-        ("SOLUSDT", "band +0.2 % is none of ±1, ±2, ±3, ±4, ±5"),
-        ("SOLUSDT", "band -0.2 % is none of ±1, ±2, ±3, ±4, ±5"),
-    ]
+    known = "is none of ±1, ±2, ±3, ±4, ±5, which the registry has (seen in files)"
+    assert found == [("SOLUSDT", f"band +0.2 % {known}"), ("SOLUSDT", f"band -0.2 % {known}")]
     assert check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-15") == []
 
 
 def test_days_with_more_or_fewer_periods_are_named_with_what_is_known() -> None:
-    rows = pl.LazyFrame({"symbol": ["BTCUSDT"] * 163 + ["ETHUSDT"] * 288 + ["SOLUSDT"] * 289})
+    times = {
+        (symbol, day): [
+            datetime.fromisoformat(day).replace(tzinfo=UTC) + n * timedelta(minutes=5) for n in range(count)
+        ]
+        for day in ("2024-05-01", "2024-02-16")
+        for symbol, count in (("BTCUSDT", 163), ("ETHUSDT", 288), ("SOLUSDT", 289))
+    }
+
+    def labels(day: str) -> pl.LazyFrame:
+        of_day = [(symbol, label) for (symbol, its), many in times.items() if its == day for label in many]
+        return pl.LazyFrame(of_day, schema={"symbol": pl.String, "label_time": pl.Datetime("us", "UTC")}, orient="row")
+
     um = feed("binance", "um", "open_interest")
-    assert check_epochs("silver", rows, um, "2024-05-01") == [
+    assert check_epochs("silver", labels("2024-05-01"), um, "2024-05-01") == [
         ("BTCUSDT", "163 rows where a whole day has 288"),
         ("SOLUSDT", "289 rows where a whole day has 288"),
     ]
-    known = dict(check_epochs("silver", rows, um, "2024-02-16"))
+    without = labels("2024-05-01").filter(pl.col("label_time") != datetime(2024, 5, 1, tzinfo=UTC))
+    assert dict(check_epochs("silver", without, um, "2024-05-01"))["ETHUSDT"] == (
+        "287 rows where a whole day has 288; that of 00:00 may be in the file of the day before"
+    )
+    known = dict(check_epochs("silver", labels("2024-02-16"), um, "2024-02-16"))
     assert known["BTCUSDT"] == (
         f"163 rows where a whole day has 288; known: BTCUSDT ends at 13:30, with 163 rows. ({ISSUES}335, {ISSUES}350)"
     )
     assert known["SOLUSDT"] == "289 rows where a whole day has 288"
+
+
+def metrics(files: dict[str, str]) -> pl.LazyFrame:
+    """Bronze metrics, as far as their labels: symbol to the first label of 288."""
+    rows = [
+        (symbol, f"{symbol}.zip", f"{datetime.fromisoformat(first) + n * timedelta(minutes=5):%Y-%m-%d %H:%M:%S}")
+        for symbol, first in files.items()
+        for n in range(288)
+    ]
+    return pl.LazyFrame(rows, schema=["symbol", "source_key", "create_time"], orient="row")
+
+
+def test_files_whose_labels_contradict_the_registry_are_named_with_its_fact() -> None:
+    um, cm = (feed("binance", market, "open_interest") for market in ("um", "cm"))
+    whole, late = "2024-01-02 00:00:00", "2024-01-02 00:05:00"
+    ends, starts = (next(e for e in epochs_of(of, Topic.LABEL) if e.holds_on(date(2024, 1, 2))) for of in (um, cm))
+    found = check_epochs("bronze", metrics({"AUSDT": late, "BUSDT": whole, "CUSDT": whole}), um, "2024-01-02")
+    assert found == [
+        (
+            "BUSDT",
+            "BUSDT.zip and 1 more files have labels of 00:00 to 23:55 of their own date; the registry says period_end:"
+            f" {ends.what} ({ISSUES}491)",
+        )
+    ]
+    assert check_epochs("bronze", metrics({"AUSDT": late}), um, "2024-01-02") == []
+    [(symbol, text)] = check_epochs("bronze", metrics({"A": whole, "B": late}), cm, "2024-01-02")
+    assert (symbol, text) == (
+        "B",
+        f"B.zip has labels of 00:05 to 00:00 of the next day; the registry says period_start: {starts.what}"
+        f" ({ISSUES}491)",
+    )
 
 
 def funding(events: list[tuple[str, int, int]]) -> pl.LazyFrame:

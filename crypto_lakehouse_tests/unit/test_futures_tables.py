@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import Feed, feed
@@ -30,12 +31,14 @@ def labelled(of: Feed, *labels: str, **change: Any) -> list[dict[str, Any]]:
 def test_open_interest_with_quotes_blanks_and_a_zero_in_scientific_form() -> None:
     header = ",".join(UM.file_format.column_names).replace("file_symbol", "symbol")
     line = '2023-07-01 00:05:00,BTCUSDT,0E-8,,"",1.25,0.5000000000000000,1.5'
-    # The label is the end of the five minutes then: they began at 00:00.
+    # The label is said to be the end of the five minutes then: they began at 00:00. One row proves nothing.
     assert clean(UM, bronze(UM, f"{header}\n{line}\n".encode())).rows.to_dicts() == [
         {
             "symbol": "BTCUSDT",
-            "period_start": datetime(2023, 7, 1, tzinfo=UTC),
             "label_time": datetime(2023, 7, 1, 0, 5, tzinfo=UTC),
+            "period_start": datetime(2023, 7, 1, tzinfo=UTC),
+            "known_time": datetime(2023, 7, 1, 0, 10, tzinfo=UTC),
+            "is_label_proven": False,
             "open_interest": 0.0,
             "open_interest_value": None,
             "top_trader_account_long_short_ratio": None,
@@ -47,20 +50,38 @@ def test_open_interest_with_quotes_blanks_and_a_zero_in_scientific_form() -> Non
     ]
 
 
-def test_each_day_has_288_periods_on_either_side_of_the_seam() -> None:
-    # 2026-06-24: ends 00:05 .. 00:00 of the 25th. 2026-06-25: begins 00:00 .. 23:55. 00:00 stands in both files.
+def test_a_row_lies_in_the_day_of_its_label_and_period_start_follows_the_registry() -> None:
+    # 2026-06-24: 00:05 .. 00:00 of the 25th, which is left to that day. 2026-06-25: 00:00 .. 23:55.
     ends = day_of_labels(UM, datetime(2026, 6, 24, 0, 5, tzinfo=UTC))
-    begins = day_of_labels(UM, datetime(2026, 6, 25, tzinfo=UTC))
-    assert ends[-1]["create_time"] == begins[0]["create_time"] == "2026-06-25 00:00:00"
-    for rows, day in ((ends, LAST), (begins, SEAM)):
+    starts = day_of_labels(UM, datetime(2026, 6, 25, tzinfo=UTC))
+    for rows, day, shift, proven in ((ends, LAST, FIVE, True), (starts, SEAM, timedelta(0), False)):
         result = cleaned(UM, rows, day)
-        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        assert result.rejected.is_empty()
-        assert result.rows["period_start"].to_list() == [midnight + n * FIVE for n in range(288)]
-        assert result.rows["label_time"].to_list() == [of_text(r["create_time"]) for r in rows]
+        expected = [of_text(r["create_time"]) for r in rows if r["create_time"].startswith(f"{day}")]
+        assert result.rows["label_time"].to_list() == expected
+        assert result.rows["period_start"].to_list() == [label - shift for label in expected]
+        assert set(result.rows["is_label_proven"]) == {proven}
+        known = timedelta(0) if proven else FIVE
+        assert result.rows["known_time"].to_list() == [label + known for label in expected]
+        assert result.rejected["reason"].to_list() == ["outside_partition"] * (288 - len(expected))
 
 
-def test_coin_margined_labels_have_always_been_begins() -> None:
+def test_a_label_is_proven_by_its_own_file_alone() -> None:
+    # Both files of a day on which labels are said to be ends: the first shows it, the second, of another symbol, not.
+    shows = bronze(UM, csv(UM, day_of_labels(UM, datetime(2026, 6, 24, 0, 5, tzinfo=UTC))))
+    not_so = bronze(UM, csv(UM, day_of_labels(UM, datetime(2026, 6, 24, tzinfo=UTC))))
+    both = pl.concat([shows, not_so.with_columns(symbol=pl.lit("ETHUSDT"), source_key=pl.lit("other"))])
+    renamed = both.with_columns(file_symbol=pl.col("symbol"))
+    rows = clean(UM, renamed, LAST).rows
+    found = rows.group_by("symbol").agg(pl.col("is_label_proven").unique()).sort("symbol")
+    assert found.rows() == [("BTCUSDT", [True]), ("ETHUSDT", [False])]
+    # With both midnights a file shows nothing; nor where the registry says that labels are starts.
+    longer = [*labelled(UM, "2026-06-24 00:00:00"), *day_of_labels(UM, datetime(2026, 6, 24, 0, 5, tzinfo=UTC))]
+    assert not cleaned(UM, longer, LAST).rows["is_label_proven"].any()
+    late = day_of_labels(UM, datetime(2026, 6, 25, 0, 5, tzinfo=UTC))
+    assert not cleaned(UM, late, SEAM).rows["is_label_proven"].any()
+
+
+def test_coin_margined_labels_have_always_been_starts() -> None:
     midnight = datetime(2026, 6, 24, tzinfo=UTC)
     result = cleaned(CM, day_of_labels(CM, midnight), LAST)
     assert result.rows["period_start"].to_list() == [midnight + n * FIVE for n in range(288)]
@@ -78,14 +99,8 @@ def test_coin_margined_labels_have_always_been_begins() -> None:
 )
 def test_labels_off_the_grid_are_rounded_to_it(label: str, start: str) -> None:
     result = cleaned(UM, labelled(UM, label), SEAM)
-    assert result.rows.select("period_start", "label_time").rows() == [
-        (of_text(f"2026-06-25 {start}:00"), of_text(label))
-    ]
-
-
-def test_an_end_just_before_midnight_is_the_end_of_the_days_last_period() -> None:
-    result = cleaned(UM, labelled(UM, "2026-06-24 23:59:58"), LAST)
-    assert result.rows["period_start"].to_list() == [of_text("2026-06-24 23:55:00")]
+    rounded = of_text(f"2026-06-25 {start}:00")
+    assert result.rows.select("period_start", "label_time").rows() == [(rounded, rounded)]
 
 
 RULES: list[tuple[str, dict[str, Any]]] = [
@@ -120,8 +135,9 @@ def test_open_interest_that_breaks_a_rule_is_rejected(of: Feed, reason: str, cha
 def test_of_one_period_the_most_values_then_the_nearest_label_then_the_last_line_survives() -> None:
     on, near, far = "2026-06-25 00:05:00", "2026-06-25 00:04:59", "2026-06-25 00:05:10"
     poor = labelled(UM, on, sum_open_interest=None)
-    assert cleaned(UM, [*labelled(UM, far), *poor], SEAM).rows["label_time"].to_list() == [of_text(far)]
-    assert cleaned(UM, labelled(UM, near, far), SEAM).rows["label_time"].to_list() == [of_text(near)]
+    assert cleaned(UM, [*labelled(UM, far), *poor], SEAM).rows["open_interest"].to_list() == [1.5]
+    nearest = [*labelled(UM, near, sum_open_interest=4.0), *labelled(UM, far, sum_open_interest=5.0)]
+    assert cleaned(UM, nearest, SEAM).rows["open_interest"].to_list() == [4.0]
     two = [*labelled(UM, on, sum_open_interest=3.0), *labelled(UM, on, sum_open_interest=2.0)]
     result = cleaned(UM, two, SEAM)
     assert result.rows["open_interest"].to_list() == [2.0]

@@ -187,6 +187,20 @@ def test_metrics_labels_turn_from_end_to_start_on_usd_m(tmp_path: Path) -> None:
     }
 
 
+def test_metrics_files_of_either_kind_are_there_where_labels_are_ends(tmp_path: Path) -> None:
+    make_sample(tmp_path, 2, 2, date(2024, 1, 2), tables=("open_interest",), markets=("um",))
+    spans = {}
+    for path in zips(tmp_path, "futures/um/daily/metrics/*/*"):
+        labels = sorted(row[0] for row in rows(path) if row[0].endswith(":00"))
+        spans[path.stem.replace("-metrics", "")] = (labels[0], labels[-1])
+    assert spans == {
+        "BTCUSDT-2024-01-02": ("2024-01-02 00:05:00", "2024-01-03 00:00:00"),
+        "BTCUSDT-2024-01-03": ("2024-01-03 00:05:00", "2024-01-04 00:00:00"),
+        "ETHUSDT-2024-01-02": ("2024-01-02 00:00:00", "2024-01-02 23:55:00"),
+        "ETHUSDT-2024-01-03": ("2024-01-03 00:00:00", "2024-01-03 23:55:00"),
+    }
+
+
 def test_book_depth_bands_change_at_noon_of_their_first_day(tmp_path: Path) -> None:
     make_sample(tmp_path, 1, 3, date(2026, 1, 14), tables=("book_depth",))
     whole = ["-5", "-4", "-3", "-2", "-1", "1", "2", "3", "4", "5"]

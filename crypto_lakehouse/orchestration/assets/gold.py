@@ -154,7 +154,7 @@ def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -
     return Made(part.key, rows, origin=part.origins[table])
 
 
-def rewritten(store: LakeStore, market: Market, table: str, made: Made) -> dg.AssetMaterialization:
-    """Write a gold partition that the run is not for, and record it."""
-    _, metadata = store_partition(store, "gold", table, market.exchange, market.name, made)
-    return dg.AssetMaterialization(asset_key("gold", market, table), partition=made.key, metadata=metadata)
+def rewritten(store: LakeStore, market: Market, table: str, made: Made, layer: str = "gold") -> dg.AssetMaterialization:
+    """Write a partition that the run is not for, and record it."""
+    _, metadata = store_partition(store, layer, table, market.exchange, market.name, made)
+    return dg.AssetMaterialization(asset_key(layer, market, table), partition=made.key, metadata=metadata)

@@ -1,15 +1,21 @@
-"""Silver assets: one per feed, the bronze rows made canonical, validated and unique."""
+"""Silver assets: one per feed, the bronze rows made canonical, validated and unique.
 
+A run makes the partitions it is for, and then those stored neighbours that have rows in its files.
+"""
+
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_remade
+from crypto_lakehouse.orchestration.assets.gold import rewritten
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.side_by_side import THREADS
-from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.pipeline.silver import overtaken, silver_partition
 from crypto_lakehouse.schemas import silver_schema
 
 
@@ -28,9 +34,10 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
     bronze = asset_key("bronze", feed.market, feed.table)
 
     @dg.asset(**arguments, deps=[bronze])
-    def silver(context: dg.AssetExecutionContext, lake: LakeResource) -> PartitionStream:
+    def silver(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        require_partitions(store, bronze, list(context.partition_keys))
+        keys = list(context.partition_keys)
+        require_partitions(store, bronze, keys)
 
         def made(key: str) -> Made | Unchanged:
             part = silver_partition(feed, key, store, datetime.now(UTC), is_remade(context))
@@ -40,6 +47,12 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
 
         # Two days of large files would need twice the memory of one.
         at_once = 1 if feed.file_format.large else THREADS
-        return PartitionStream(map(made, context.partition_keys), at_once)
+        yield dg.Output(PartitionStream(map(made, keys), at_once))
+        for part in overtaken(feed, keys, store, datetime.now(UTC)):
+            context.log.info(
+                f"{part.key}: rebuilt, because files of a neighbouring day that hold rows of it have changed"
+            )
+            rebuilt = Made(part.key, part.rows, origin=part.origin)
+            yield rewritten(store, feed.market, feed.table, rebuilt, layer="silver")
 
     return silver
