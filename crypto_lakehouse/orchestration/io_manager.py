@@ -24,6 +24,7 @@ from crypto_lakehouse.transforms.frames import Frame
 
 _PREVIEW_ROWS = 200_000
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_NOTES = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         missing = set(expected)
         store = self.lake.store()
         where = slice_of(context.asset_key)
-        told = time.monotonic()
+        told = noted = time.monotonic()
         stream = self._stream(expected, obj)
 
         def awaited() -> Iterator[Made | Unchanged]:
@@ -119,6 +120,11 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 told = time.monotonic()
                 text = f"{info.rows:,} rows of {info.symbols} symbols{how}"
                 context.log.info(f"{key} ({number} of {len(expected)}): {text}")
+            # Dagster records the partitions of a step when it ends; until then a long step shows these.
+            if number < len(expected) and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
+                noted = time.monotonic()
+                progress = f"{number} of {len(expected)} partitions are stored; they are recorded when the step ends"
+                context.log_event(dg.AssetObservation(context.asset_key, progress, {"stored": number}, key))
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"

@@ -24,6 +24,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
+from crypto_lakehouse.orchestration.event_times import apart
+
 # Databases whose engines are kept: each run has one, and there is one more for all.
 _ENGINES = 8
 
@@ -75,14 +77,14 @@ class _Events(SqliteEventLogStorage):
             super()._initdb(engine, for_index_shard)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events one by one; none of them where one is refused.
+        """Store the events one by one, in milliseconds of their own; none of them where one is refused.
 
         Each database has a transaction of its own: a crash between two commits leaves what the first one holds.
         """
         with self._db_lock:
             try:
                 with ExitStack() as self._batch:
-                    super().store_event_batch(events)
+                    super().store_event_batch(apart(events))
             finally:
                 self._batch = None
                 self._open.clear()

@@ -59,7 +59,7 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
 
 def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData | None) -> Any:
     """Dagster's PostgreSQL storage. Commands that open an empty database at once make its tables one by one."""
-    from dagster_postgres import DagsterPostgresStorage
+    from crypto_lakehouse.orchestration.postgres_storage import PostgresStorage
 
     url = URL.create(
         # SQLAlchemy 2.1 takes psycopg 3 for a bare "postgresql".
@@ -86,7 +86,7 @@ def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData 
                 # The end of the connection releases the lock.
                 cursor.execute("SELECT pg_advisory_lock(%s)", [_FIRST_OPENING])
             text = url.render_as_string(hide_password=False)
-            return DagsterPostgresStorage(text, should_autocreate_tables=True, inst_data=inst_data)
+            return PostgresStorage(text, inst_data)
         finally:
             connection.close()
 

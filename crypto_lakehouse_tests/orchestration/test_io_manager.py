@@ -1,5 +1,6 @@
 """The IO manager with small assets on a real lake: what it stores, refuses and loads."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.lake.partitions import list_keys, read_partition
+from crypto_lakehouse.orchestration import io_manager
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager, Made, PartitionStream, _watched
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import LakeResource
@@ -35,9 +37,12 @@ def _store(lake: Path, value: Any, first: str, last: str) -> dg.ExecuteInProcess
     return _materialize(lake, klines, first, last)
 
 
-def _materialize(lake: Path, asset: dg.AssetsDefinition, first: str, last: str) -> dg.ExecuteInProcessResult:
+def _materialize(
+    lake: Path, asset: dg.AssetsDefinition, first: str, last: str, instance: dg.DagsterInstance | None = None
+) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [asset],
+        instance=instance,
         resources={"io_manager": LakeParquetIOManager(lake=LakeResource(uri=str(lake)))},
         tags={RANGE_START_TAG: first, RANGE_END_TAG: last},
         raise_on_error=False,
@@ -70,6 +75,31 @@ def test_one_frame_is_stored_where_the_run_is_for_one_partition(filled: Platform
     assert not refused.success
     assert "cannot store a DataFrame for 2 partitions" in failure_text(refused)
     assert not list((tmp_path / "other").rglob("*.parquet"))
+
+
+@pytest.mark.requirement("F5.8")
+def test_a_long_step_shows_how_far_it_is(filled: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io_manager, "_SECONDS_BETWEEN_NOTES", -1.0)
+    seen: list[list[tuple[str | None, str | None]]] = []
+
+    def rows() -> Iterator[Made]:
+        for day in DAYS:
+            found = filled.instance.fetch_observations(KEY, limit=10, ascending=True).records
+            events = [record.asset_observation for record in found]
+            seen.append([(event.partition, event.description) for event in events if event])
+            yield Made(day, _rows(filled, day))
+
+    @dg.asset(key=KEY, partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    def klines() -> PartitionStream:
+        return PartitionStream(rows())
+
+    result = _materialize(tmp_path / "new", klines, DAYS[0], DAYS[-1], filled.instance)
+    assert result.success
+    rest = "partitions are stored; they are recorded when the step ends"
+    first, second = (DAYS[0], f"1 of 3 {rest}"), (DAYS[1], f"2 of 3 {rest}")
+    # The last partition ends the step, and needs no word on how far it is.
+    assert seen == [[], [first], [first, second]]
+    assert len(filled.instance.fetch_observations(KEY, limit=10).records) == 2
 
 
 @pytest.mark.requirement("T3")

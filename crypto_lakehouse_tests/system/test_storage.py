@@ -20,6 +20,7 @@ from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
 PASSWORD = "runs-test-secret"
+MANY = [f"{number:03}" for number in range(100)]
 
 
 @dg.op
@@ -120,7 +121,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         subprocess.run(stop, check=True, capture_output=True, cwd=folder)
 
 
-@pytest.mark.requirement("T8")
+@pytest.mark.requirement("T8", "F5.8")
 def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"HOST": "127.0.0.1", "PORT": str(postgres), "USER": "dagster", "PASSWORD": PASSWORD}
     for name, value in {**settings, "DB": "postgres"}.items():
@@ -134,6 +135,7 @@ def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypat
     finally:
         connection.close()
     assert not list(home.rglob("*.db"))
+    assert len(_milliseconds()) == len(MANY)
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b", "c"]), backfill_policy=dg.BackfillPolicy.single_run())
@@ -158,6 +160,28 @@ def _materialize() -> list[tuple[str, str | None, Any]]:
     assert len(planned) == len(made) == 3
     assert [e.dagster_event_type for e in run].count(dg.DagsterEventType.ASSET_MATERIALIZATION) == 3
     return sorted((one.asset_key.to_user_string(), key, one.metadata["key"].value) for one, key in made if one)
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(MANY), backfill_policy=dg.BackfillPolicy.single_run())
+def many() -> None:
+    pass
+
+
+def _milliseconds() -> set[int]:
+    """Times of the events of a range run of ``MANY`` partitions, as the UI tells them apart."""
+    tags = {RANGE_START_TAG: MANY[0], RANGE_END_TAG: MANY[-1]}
+    with dg.DagsterInstance.get() as instance:
+        assert dg.materialize([many], instance=instance, tags=tags).success
+        records = instance.fetch_materializations(many.key, limit=len(MANY), ascending=True).records
+    assert sorted(str(record.partition_key) for record in records) == MANY
+    times = [record.timestamp for record in records]
+    assert times == sorted(times)
+    return {int(time * 1000) for time in times}
+
+
+@pytest.mark.requirement("F5.8")
+def test_partitions_of_a_range_run_have_times_that_the_ui_tells_apart(home: Path) -> None:
+    assert len(_milliseconds()) == len(MANY)
 
 
 @pytest.mark.requirement("T8", "P6")
