@@ -116,7 +116,7 @@ def test_runs_take_no_column_from_above_the_root(
     root = tmp_path / above
     fill(served, str(root))
     assert digests(root) == digests(plain)
-    columns = ["key", "sha256", "state"]
+    columns = ["key", "sha256", "status"]
     here, there = (
         read_ledger(LakeStore.open(str(lake)), feed("binance", "um", "klines_1m")).select(columns).sort("key")
         for lake in (plain, root)
