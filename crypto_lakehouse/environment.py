@@ -2,8 +2,8 @@
 
 Every setting of the platform is here. Three of them say where the lake is (``lake_uri``, ``s3_endpoint_url``,
 ``s3_region``), and these the reader takes from the same variables by itself, with the same defaults: who reads a lake
-needs neither the other settings nor what validates them. Credentials of S3 are not settings: they are the standard
-``AWS_*`` variables and are read by the S3 clients themselves.
+needs neither the other settings nor what validates them. Credentials of S3 are not settings: boto3's chain finds them
+(``lake/identity.py``).
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ class Environment(BaseSettings):
 
     env: Env = Field(Env.LOCAL, description="local, test or prod")
     lake_uri: str = Field("./lake", description="folder, or s3://bucket/prefix")
-    s3_endpoint_url: HttpUrl | None = Field(None, description="S3 endpoint, where it is not AWS")
-    s3_region: str = Field("us-east-1", description="S3 region")
+    s3_endpoint_url: HttpUrl | None = Field(
+        None, description="S3 endpoint, where it is not that of the AWS variables or profile"
+    )
+    s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
     archive_url: HttpUrl = Field("https://data.binance.vision", description="where archive files are")
     archive_listing_url: HttpUrl = Field(
         "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision", description="where they are listed"
@@ -205,6 +207,8 @@ class Environment(BaseSettings):
         values = {f"{PREFIX}{name.upper()}": _mask_url(str(value)) for name, value in self.model_dump().items()}
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             values[name] = "****" if os.environ.get(name) else "(not set)"
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            values[name] = _mask_url(os.environ.get(name) or "(not set)")
         return values
 
 

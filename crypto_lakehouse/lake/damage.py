@@ -75,8 +75,13 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
 
 def scan_alone(store: LakeStore, path: str) -> pl.LazyFrame:
     """The rows of one file as it is, whatever its table should have."""
-    options = store.polars_options()
-    return pl.scan_parquet(store.polars_uri(path), glob=False, hive_partitioning=False, storage_options=options)
+    return pl.scan_parquet(
+        store.polars_uri(path),
+        glob=False,
+        hive_partitioning=False,
+        storage_options=store.polars_options(),
+        credential_provider=store.polars_credentials(),
+    )
 
 
 def first_line(error: BaseException) -> str:

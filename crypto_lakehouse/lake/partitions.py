@@ -257,6 +257,7 @@ def scan_hive(
         missing_columns="insert",
         extra_columns="ignore",
         storage_options=store.polars_options(),
+        credential_provider=store.polars_credentials(),
     )
     if not by_itself:
         frame = frame.with_columns(**_values_of_paths(uris, paths, from_path))

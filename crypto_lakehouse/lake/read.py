@@ -55,7 +55,8 @@ class Lakehouse:
 
     ``uri`` is a folder or ``s3://bucket/prefix``; by default LAKEHOUSE_LAKE_URI, else ``./lake``.
     ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. The region is
-    LAKEHOUSE_S3_REGION, else ``us-east-1``; credentials come from the standard AWS variables. A lake that
+    LAKEHOUSE_S3_REGION. Where these are not set, endpoint and region come from boto3's chain, as credentials do:
+    ``AWS_*`` variables, then the profile in AWS_PROFILE (or ``default``) of the AWS files. A lake that
     is not there yet reads as empty.
 
     >>> lake = Lakehouse("./lake")
@@ -66,7 +67,7 @@ class Lakehouse:
         # The same variables and defaults as in environment.py, which takes more to import and to be valid.
         place = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
         endpoint = s3_endpoint_url or os.environ.get("LAKEHOUSE_S3_ENDPOINT_URL") or None
-        region = os.environ.get("LAKEHOUSE_S3_REGION") or "us-east-1"
+        region = os.environ.get("LAKEHOUSE_S3_REGION") or None
         self._store = LakeStore.open(place, s3_endpoint_url=endpoint, s3_region=region)
 
     def __repr__(self) -> str:

@@ -17,11 +17,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pyarrow import NativeFile, fs
 
+from crypto_lakehouse.lake.identity import (
+    Credentials,
+    IdentityError,
+    PolarsCredentials,
+    find_credentials,
+    find_endpoint,
+    find_region,
+    polars_credentials,
+)
 from crypto_lakehouse.lake.upload import put_bytes, put_file
 
 TEMP_PREFIX = ".tmp-"
@@ -36,6 +46,7 @@ _POLARS_ON_S3 = {
     "POLARS_CLOUD_FOOTER_READ_SIZE": "524288",
 }
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_LOCAL = fs.LocalFileSystem()
 
 
 class LakeError(Exception):
@@ -55,20 +66,20 @@ class LakeFile:
 class LakeStore:
     """A lake in a local folder or in S3. Made by ``open``; can be pickled, never holds credentials.
 
-    ``root`` is the lake's place inside ``filesystem``. Credentials come from the standard AWS
-    environment variables, in each process anew.
+    ``root`` is the lake's place inside ``filesystem``. Credentials come from boto3's chain, in each process again.
     """
 
     uri: str
     root: str
-    filesystem: fs.FileSystem
+    is_local: bool
     s3_endpoint_url: str | None = None
-    s3_region: str = "us-east-1"
+    s3_region: str | None = None
 
     @classmethod
-    def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str = "us-east-1") -> LakeStore:
+    def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str | None = None) -> LakeStore:
         """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing of the lake is read or made yet.
 
+        Endpoint and region of S3 are those of boto3's chain where they are not given (``identity.py``).
         For S3, Polars is told in the environment to read ahead of round trips, where its settings there are not set.
 
         Raises LakeError where the URI or the endpoint cannot be used.
@@ -84,7 +95,7 @@ class LakeStore:
                     if above.exists() and not above.is_dir():
                         raise LakeError(f"cannot open the lake {uri}: {above} is a file, give a folder")
             root = os.path.normpath(place)
-            return cls(root, root, fs.LocalFileSystem())
+            return cls(root, root, is_local=True)
         if scheme != "s3":
             raise LakeError(f"cannot open a lake in {scheme}://: give a folder or s3://bucket/prefix")
         root = rest.strip("/")
@@ -103,16 +114,25 @@ class LakeStore:
             ) from None
         for name, value in _POLARS_ON_S3.items():
             os.environ.setdefault(name, value)
-        endpoint = (s3_endpoint_url or "").rstrip("/") or None
-        return cls(f"s3://{root}", root, _s3(endpoint, s3_region), endpoint, s3_region)
+        try:
+            endpoint = (s3_endpoint_url or find_endpoint() or "").rstrip("/") or None
+            region = s3_region or find_region()
+        except IdentityError as error:
+            raise LakeError(f"cannot open the lake s3://{root}: {error}") from None
+        if endpoint:
+            _check_endpoint(endpoint)
+        return cls(f"s3://{root}", root, is_local=False, s3_endpoint_url=endpoint, s3_region=region)
 
     def __repr__(self) -> str:
         return f"LakeStore({self.uri!r})"
 
     @property
-    def is_local(self) -> bool:
-        """Whether the lake is a folder of this machine."""
-        return isinstance(self.filesystem, fs.LocalFileSystem)
+    def filesystem(self) -> fs.FileSystem:
+        """Where the lake lies, with the credentials of this moment: ask again for each use.
+
+        Raises IdentityError where there are none.
+        """
+        return _LOCAL if self.is_local else _s3(self.s3_endpoint_url, self.s3_region, find_credentials())
 
     @property
     def is_below_hive_names(self) -> bool:
@@ -133,18 +153,29 @@ class LakeStore:
     def polars_options(self) -> dict[str, str] | None:
         """``storage_options`` of polars for this lake: None if local.
 
-        They hold no credentials, since a lazy frame can be pickled: Polars takes those from the environment when it
-        reads, session tokens included.
+        They hold no credentials, since a lazy frame can be pickled: see ``polars_credentials``.
         """
         if self.is_local:
             return None
-        options = {"aws_region": self.s3_region}
+        options = {"aws_region": str(self.s3_region)}
         if self.s3_endpoint_url:
-            options["aws_endpoint_url"] = self.s3_endpoint_url
+            # Under another name than this one it would give way to the variable AWS_ENDPOINT_URL_S3.
+            options["aws_endpoint_url_s3"] = self.s3_endpoint_url
             options["aws_virtual_hosted_style_request"] = "false"
             if self.s3_endpoint_url.startswith("http://"):
-                options["aws_allow_http"] = "true"
+                # Called ``aws_allow_http`` it switches off the chain by which Polars looks for credentials itself.
+                options["allow_http"] = "true"
         return options
+
+    def polars_credentials(self) -> PolarsCredentials | None:
+        """``credential_provider`` of polars for this lake: None if local. It is called where the rows are read.
+
+        Raises LakeError where there are no credentials.
+        """
+        if self.is_local:
+            return None
+        with self.explained("read", ""):
+            return polars_credentials(find_credentials())
 
     def exists(self, path: str) -> bool:
         """Whether there is an object at ``path``. Raises LakeError if the storage cannot be asked."""
@@ -183,7 +214,7 @@ class LakeStore:
                 draft.write_bytes(data)
             return
         with self.explained("write", path):
-            put_bytes(self.path(path), data, self.s3_endpoint_url, self.s3_region)
+            put_bytes(self.path(path), data, self.s3_endpoint_url, str(self.s3_region))
 
     @contextmanager
     def publishing(self, path: str) -> Iterator[Path]:
@@ -219,7 +250,7 @@ class LakeStore:
         if self.is_local:
             _replace(draft, Path(self.path(path)))
             return
-        put_file(self.path(path), draft, self.s3_endpoint_url, self.s3_region)
+        put_file(self.path(path), draft, self.s3_endpoint_url, str(self.s3_region))
 
     def folders(self, path: str) -> list[str]:
         """Names of the folders directly in a folder, sorted; a missing folder is empty.
@@ -303,14 +334,22 @@ class LakeStore:
             text = str(error)
             if isinstance(error, FileNotFoundError) and action == "read" and "NO_SUCH_BUCKET" not in text:
                 raise
-            for name in _SECRETS:
-                if secret := os.environ.get(name):
-                    text = text.replace(secret, "***")
+            for secret in self._secrets():
+                text = text.replace(secret, "***")
             where = "/".join(part for part in (self.uri, path) if part)
             place = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
             hint = _hint(error, text, self.is_local)
             # ``from None``: the cause's text has not been cleared of secrets.
             raise LakeError(f"cannot {action} {where}{place}: {text}. {hint}") from None
+
+    def _secrets(self) -> Iterator[str]:
+        """What no text may show."""
+        secrets = {os.environ.get(name) for name in _SECRETS}
+        if not self.is_local:
+            with suppress(IdentityError):
+                found = find_credentials()
+                secrets |= {found.secret_key, found.token}
+        yield from filter(None, secrets)
 
     def _check_bucket(self) -> None:
         # S3 gives "not found" for the object and for the whole bucket alike.
@@ -329,21 +368,26 @@ def _checked(*parts: str) -> list[str]:
     return names
 
 
-def _s3(endpoint_url: str | None, region: str) -> fs.S3FileSystem:
-    scheme, endpoint = "https", None
-    if endpoint_url:
-        try:
-            url = urlsplit(endpoint_url)
-            usable = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            # Without the parser's own message, which may quote credentials.
-            raise LakeError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
-        scheme, endpoint = url.scheme, url.netloc
+def _check_endpoint(endpoint_url: str) -> None:
+    try:
+        url = urlsplit(endpoint_url)
+        usable = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # Without the parser's own message, which may quote credentials.
+        raise LakeError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
+
+
+@lru_cache(maxsize=8)
+def _s3(endpoint_url: str | None, region: str, credentials: Credentials) -> fs.S3FileSystem:
+    url = urlsplit(endpoint_url or "https:")
     return fs.S3FileSystem(
-        scheme=scheme,
-        endpoint_override=endpoint,
+        access_key=credentials.access_key,
+        secret_key=credentials.secret_key,
+        session_token=credentials.token,
+        scheme=url.scheme,
+        endpoint_override=url.netloc or None,
         region=region,
         force_virtual_addressing=False,
         connect_timeout=10,
@@ -372,7 +416,10 @@ def _hint(error: OSError, text: str, local: bool) -> str:
     # Arrow and boto3 write the same words in capitals or not, with or without underscores.
     told = text.replace("_", "").lower()
     if any(word in told for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):
-        return "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights of that user on the bucket"
+        return (
+            "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile in AWS_PROFILE, and the rights of that user "
+            "on the bucket"
+        )
     if "nosuchbucket" in told or "does not exist" in told:
         return "Create the bucket or correct the lake's URI"
     return "Check the endpoint, the region and the network, then run again"

@@ -6,7 +6,6 @@ where objects lie, and errors in words, is ``store.py``'s business.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,9 +15,10 @@ from typing import Any
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.session import Session
 
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+from crypto_lakehouse.lake.identity import explained, find_credentials, find_session
 
 
 def put_bytes(place: str, data: bytes, endpoint_url: str | None, region: str) -> None:
@@ -39,20 +39,25 @@ def put_file(place: str, source: Path, endpoint_url: str | None, region: str) ->
 def _as_os_errors() -> Iterator[None]:
     try:
         yield
+    except CredentialRetrievalError:
+        with explained():
+            raise
     except (Boto3Error, BotoCoreError, ClientError) as error:
         raise OSError(str(error)) from None
 
 
 def _client(endpoint_url: str | None, region: str) -> Any:
-    return _client_of(endpoint_url, region, *(os.environ.get(name) for name in _CREDENTIALS))
+    # A client made without credentials refuses in words of its own.
+    find_credentials()
+    return _client_of(endpoint_url, region, find_session())
 
 
 @lru_cache(maxsize=8)
-def _client_of(endpoint_url: str | None, region: str, *_credentials: str | None) -> Any:
-    """A client, which threads share; made again where the credentials in the environment are other ones."""
+def _client_of(endpoint_url: str | None, region: str, session: Session) -> Any:
+    """A client, which threads share and which renews its credentials by itself."""
     # What is no AWS often knows no checksums of uploads but those of signatures.
     checksums: dict[str, Any] = {"request_checksum_calculation": "when_required"} if endpoint_url else {}
-    return boto3.session.Session().client(
+    return boto3.session.Session(botocore_session=session).client(
         "s3",
         endpoint_url=endpoint_url,
         region_name=region,

@@ -12,11 +12,11 @@ from crypto_lakehouse.lake.store import LakeStore
 
 
 class LakeResource(dg.ConfigurableResource):
-    """The lake: a folder or an S3 prefix. Credentials come from the ``AWS_*`` variables only."""
+    """The lake: a folder or an S3 prefix. It holds no credentials: boto3's chain finds them in each process."""
 
     uri: str
     s3_endpoint_url: str | None = None
-    s3_region: str = "us-east-1"
+    s3_region: str | None = None
 
     @classmethod
     def of(cls, environment: Environment) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,28 @@ from pathlib import Path
 from pyarrow import fs
 
 BUCKET = "lake"
+ROLE = "arn:aws:iam::role/reader"
+
+_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]}
+_ASSUMED = {"Effect": "Allow", "Principal": "*", "Action": ["sts:AssumeRole"]}
+# One role with all rights: who assumes it gets keys with a session token.
+_IAM = {
+    "sts": {
+        "tokenDuration": "1h",
+        "maxSessionLength": "12h",
+        "issuer": "tests",
+        "signingKey": "dGVzdHMtb2YtYS1sYWtl" * 2,
+    },
+    "policies": [{"name": "all", "document": _ALL}],
+    "roles": [
+        {
+            "roleName": "reader",
+            "roleArn": ROLE,
+            "trustPolicy": {"Version": "2012-10-17", "Statement": [_ASSUMED]},
+            "attachedPolicies": ["all"],
+        }
+    ],
+}
 
 
 def weed_command() -> str | None:
@@ -38,7 +61,9 @@ def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     endpoint = f"http://127.0.0.1:{s3}"
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    command += ["-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    roles = folder / "iam.json"
+    roles.write_text(json.dumps(_IAM))
+    command += [f"-s3.iam.config={roles}", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     log = folder / "weed.log"
     with log.open("wb") as stream:
         server = subprocess.Popen(

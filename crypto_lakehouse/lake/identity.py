@@ -1,0 +1,151 @@
+"""Who asks S3, and where: endpoint, region and credentials, found in one way for all S3 clients of a lake.
+
+Here belongs the search, which is boto3's: the ``AWS_*`` variables, profiles with their processes, roles and session
+tokens, and what a machine or a container is given. The clients are in ``store.py`` (Arrow, which DuckDB reads
+through, and Polars) and ``upload.py`` (boto3). They take from here what they need at each use, so that a renewal or
+another profile reaches all of them. Nothing that is pickled, printed or logged holds a secret.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import RLock
+
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError
+from botocore.session import Session
+
+DEFAULT_REGION = "us-east-1"
+
+_SEARCHING = RLock()
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+# Polars keeps what it is given for so many seconds: less than boto3 leaves between a renewal and the end of the old.
+_POLARS_KEEPS = 60
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
+
+
+# Where an early renewal fails boto3 logs the exception, and with it what the process of a profile printed.
+logging.getLogger("botocore.credentials").addFilter(_without_traceback)
+
+
+class IdentityError(PermissionError):
+    """Endpoint, region or credentials cannot be found. Says why, and holds no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Keys of S3, shown by no ``repr``; ``token`` is that of a session, where it is one."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    token: str | None = field(repr=False)
+
+
+class PolarsCredentials:
+    """The function that Polars asks for credentials: it finds them in the process that reads, at each call.
+
+    What is pickled is a random name. Polars keeps a client for each name, so other credentials have another one.
+    """
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+
+    def __call__(self) -> tuple[dict[str, str], int]:
+        """The keys, and until when Polars may use them (Unix time)."""
+        found = find_credentials()
+        keys = {"aws_access_key_id": found.access_key, "aws_secret_access_key": found.secret_key}
+        if found.token:
+            keys["aws_session_token"] = found.token
+        return keys, int(time.time()) + _POLARS_KEEPS
+
+
+def find_session() -> Session:
+    """boto3's view of this process's AWS variables and files, as they are now. It renews its credentials itself."""
+    with _SEARCHING:
+        variables = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("AWS_") or n == "HOME"))
+        return _session_of(variables, tuple(_version(os.environ.get(n) or file) for n, file in _FILES.items()))
+
+
+def find_credentials() -> Credentials:
+    """The credentials of this moment; what is about to end is renewed. Raises IdentityError."""
+    with _SEARCHING, explained():
+        credentials = find_session().get_credentials()
+        if credentials is None:
+            raise IdentityError(
+                "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile of "
+                f"{' or '.join(_FILES.values())}"
+            )
+        frozen = credentials.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def find_region() -> str:
+    """The region of AWS_DEFAULT_REGION or of the profile, else ``us-east-1``. Raises IdentityError."""
+    with explained():
+        return find_session().get_config_variable("region") or DEFAULT_REGION
+
+
+def find_endpoint() -> str | None:
+    """The S3 endpoint of AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile, in this order; None is AWS.
+
+    Raises IdentityError.
+    """
+    with explained():
+        session = find_session()
+        of_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if session.get_config_variable("ignore_configured_endpoint_urls"):
+            # Not all clients ignore the variables, but all take an endpoint that is given.
+            return session.create_client("s3", find_region()).meta.endpoint_url if of_variables else None
+        profile = session.get_scoped_config()
+        services = session.full_config.get("services", {}).get(profile.get("services"), {})
+        return of_variables or services.get("s3", {}).get("endpoint_url") or profile.get("endpoint_url")
+
+
+@lru_cache(maxsize=8)
+def polars_credentials(_credentials: Credentials) -> PolarsCredentials:
+    """The same function for the same credentials, so that Polars keeps its clients."""
+    return PolarsCredentials()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the search raises into IdentityError."""
+    try:
+        yield
+    except IdentityError:
+        raise
+    except CredentialRetrievalError as error:
+        # Its text is what the process of the profile printed.
+        profile = os.environ.get("AWS_PROFILE") or "default"
+        raise IdentityError(
+            f"no S3 credentials: {error.kwargs.get('provider')} of profile {profile} failed. Run its command by hand "
+            "to see what it prints"
+        ) from None
+    except (BotoCoreError, OSError, ValueError, LookupError) as error:
+        said = str(error) if isinstance(error, BotoCoreError | OSError) else f"{type(error).__name__} in what they are"
+        raise IdentityError(f"no S3 credentials: {said}") from None
+
+
+@lru_cache(maxsize=8)
+def _session_of(_variables: tuple[tuple[str, str], ...], _files: tuple[tuple[int, int] | None, ...]) -> Session:
+    return Session()
+
+
+def _version(file: str) -> tuple[int, int] | None:
+    """Time and size of a file; None where it does not exist."""
+    try:
+        state = Path(file).expanduser().stat()
+    except (OSError, RuntimeError):
+        return None
+    return state.st_mtime_ns, state.st_size
