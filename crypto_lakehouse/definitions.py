@@ -24,7 +24,9 @@ from crypto_lakehouse.orchestration.checks import (
     bars_check,
     carry_check,
     completeness_check,
+    ends_check,
     epoch_checks,
+    gap_checks,
     table_checks,
 )
 from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
@@ -35,6 +37,7 @@ from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResour
 from crypto_lakehouse.orchestration.sensors import feed_sensor
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.gold_checks import GO_ON_AFTER_END
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
@@ -58,6 +61,8 @@ def build_defs(
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed)]
+        if feed.schema in GO_ON_AFTER_END:
+            checks.append(ends_check(feed, any(f.table == MINUTES and f.market is feed.market for f in active)))
         if with_archive_checks:
             checks += archive_checks(feed, environment)
         if feed.table == MINUTES:
@@ -67,7 +72,7 @@ def build_defs(
             for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
                 checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
             checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
-            checks.append(carry_check(feed.market, gap_rule(environment)))
+            checks += [carry_check(feed.market, gap_rule(environment)), *gap_checks(feed.market, with_funding)]
         if feed.table in NUMBERED:
             made.append(trade_ids_asset(feed, policy))
             for table in id_tables(feed.table):

@@ -15,6 +15,8 @@ import polars as pl
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars, bars_of_table, parse_bars, parse_offset
 from crypto_lakehouse.lake.describe import existing_tables
+from crypto_lakehouse.lake.ends import CONTINUOUS as CONTINUOUS
+from crypto_lakehouse.lake.ends import find_ends, untraded, without_filled_ends
 from crypto_lakehouse.lake.partitions import collect_partitions, list_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema
@@ -23,7 +25,6 @@ from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.bars import time_bars
 from crypto_lakehouse.transforms.windows import earliest_open
 
-CONTINUOUS = "continuous_1m"
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_MONTH, _SHORTEST_MONTH = timedelta(days=31), timedelta(days=28)
@@ -171,6 +172,12 @@ class _Asked:
             rows = rows.filter(pl.col("open_time") >= self.start)
         if self.end is not None:
             rows = rows.filter(pl.col("open_time") < self.end)
+        nothing_traded = untraded("gold", self.bars.table)
+        assert nothing_traded is not None
+        exchange, market = self.place
+        ends = find_ends(self.store, exchange, [market])
+        placed = rows.lazy().with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
+        rows = without_filled_ends(placed, ends, nothing_traded).drop("exchange", "market").collect()
         return rows.sort(self.schema.primary_key)
 
 

@@ -29,6 +29,7 @@ from crypto_lakehouse.lake.describe import (
     split_table,
     tables_frame,
 )
+from crypto_lakehouse.lake.ends import find_ends, untraded, without_filled_ends
 from crypto_lakehouse.lake.scan import Found, Span, by_day, find_parts, lacking, scan_parts
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
@@ -98,6 +99,9 @@ class Lakehouse:
         ``columns`` the result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month``
         for monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
         of the file.
+        Of gold.continuous_1m and gold bars a symbol's rows end with its last trade, once it is known to be its last:
+        what was filled for up to two gap thresholds after a delisting, or before a gap, is left out as soon as the
+        newest partition of gold.symbol_states says that the series is over (``has_ended``).
         Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
         are there and up to date: the rows are the same. What is read are the files as they are at this call.
         A table with no data gives an empty frame with the right columns. Over a damaged file ``collect`` raises what
@@ -142,6 +146,14 @@ class Lakehouse:
                 frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
             if last is not None:
                 frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
+        nothing_traded = untraded(layer, name)
+        if nothing_traded is not None and parts:
+            ends = find_ends(self._store, exchange, markets)
+            if wanted is not None:
+                ends = ends.filter(pl.col("symbol").is_in(wanted))
+            if last is not None:
+                ends = ends.filter(pl.col("last_time") < last)
+            frame = without_filled_ends(frame, ends, nothing_traded)
         return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), found
 
     def read(
@@ -219,7 +231,8 @@ class Lakehouse:
         ``describe``. ``start``, ``end``, ``symbols`` and ``format`` are as in ``read``.
 
         Rows are read from a gold table where one holds just these bars, and else made from
-        gold.continuous_1m; they are the same. Bars that close after the newest of its partitions are not
+        gold.continuous_1m; they are the same. A symbol that has ended has no bar after its last trade, as in ``scan``.
+        Bars that close after the newest of its partitions are not
         given. Days without a partition between the oldest and the newest are named in a UserWarning, and
         bars over them lack their minutes.
 
@@ -296,7 +309,8 @@ class Lakehouse:
         A query is one statement that reads: SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE or EXPLAIN. It can write
         nothing, and read no files outside of the lake.
         Every table has ``exchange``, ``market`` and ``date`` (``month`` for monthly tables) as columns;
-        a condition on these skips files. Of gold bars ``date`` is the day on which they close: for long
+        a condition on these skips files. Minutes and bars that were filled after the end of a series are left out as in
+        ``scan``. Of gold bars ``date`` is the day on which they close: for long
         bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
         ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
         ``SHOW ALL TABLES`` and ``information_schema`` tell the tables that are in the lake, by layer; what DuckDB lists

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts, path_columns, split_table
+from crypto_lakehouse.lake.ends import KEY, find_ends, untraded
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
@@ -146,6 +147,7 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
     # No rows, but the names, order and types of all columns.
     connection.register(name, full.empty_table())
     reads = [f"FROM {name}"]
+    kept = _without_filled_ends(connection, store, layer, table, parts)
     for number, ((_, names), alike) in enumerate(shapes.items()):
         columns = ", ".join(f'"{column}"' for column in names)
         if by_itself:
@@ -153,8 +155,27 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
         else:
             source = f"{name}__{number}"
             connection.register(source, _dataset(store, alike, full, hive))
-        reads.append(f"SELECT {columns} FROM {source}")
+        reads.append(f"SELECT {columns} FROM {source}{kept}")
     connection.execute(f"CREATE VIEW {layer}.{table} AS {' UNION ALL BY NAME '.join(reads)}")
+
+
+def _without_filled_ends(
+    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, parts: list[Part]
+) -> str:
+    """What leaves out of a read the rows that were filled after the end of their series; empty where there are none."""
+    nothing_traded = untraded(layer, table)
+    if nothing_traded is None or not parts:
+        return ""
+    markets: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        markets[part.exchange].add(part.market)
+    ends = pl.concat(find_ends(store, exchange, sorted(names)) for exchange, names in markets.items())
+    if ends.is_empty():
+        return ""
+    name = f"{layer}__{table}__ends"
+    connection.register(name, ends.to_arrow())
+    same = " AND ".join(f"stored.{column} = ends.{column}" for column in KEY)
+    return f" AS stored ANTI JOIN {name} AS ends ON {same} AND stored.open_time > ends.last_time AND {nothing_traded}"
 
 
 def _arrow(schema: Schema, hive: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 import pyarrow as pa
@@ -34,13 +34,22 @@ from crypto_lakehouse.pipeline.side_by_side import THREADS
 from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.klines import KLINES
-from crypto_lakehouse.transforms.continuous import STATE_COLUMNS, GapRule, continuous_minutes, next_state, no_state
+from crypto_lakehouse.transforms.continuous import (
+    MISSING_DAYS,
+    STATE_COLUMNS,
+    GapRule,
+    continuous_minutes,
+    has_ended,
+    next_state,
+    no_state,
+    without_days,
+)
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
 # What continuous minutes are made from.
 _COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
-# What a day's states tell of the rule that made them.
+# What a day's states say of the rule that made them, and of the columns that the next day begins with.
 _RULE = "gap_rule"
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
@@ -63,9 +72,7 @@ class MinutesPartition:
 
 def fingerprint(state: pl.DataFrame) -> str:
     """sha256 of a state's rows: two days that begin with the same one are made from the same."""
-    rows = pl.DataFrame([state[name] for name in STATE_COLUMNS])
-    if not rows["symbol"].is_sorted():
-        rows = rows.sort("symbol")
+    rows = state.select(STATE_COLUMNS).sort("symbol", "segment")
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
@@ -91,6 +98,8 @@ class ContinuousMinutes:
             for place, key in enumerate(ordered):
                 if not before or any(before < day < key for day in silver):
                     state = self._state_before(key)
+                else:
+                    state = self._rolled(state, before, key, silver)
                 made = self._unchanged(key, state)
                 if made is None:
                     # Where a day has to be made, the next ones mostly have to as well.
@@ -109,7 +118,7 @@ class ContinuousMinutes:
         state, before = last.states, last.key
         with closing(self._minutes()) as minutes:
             for key in sorted(k for k in stored if k > last.key and k in silver):
-                state = self._roll(state, [day for day in sorted(silver) if before < day < key])
+                state = self._rolled(state, before, key, silver)
                 there = read_partition(self._store, "gold", STATES, *self._place, key)
                 if _prior(there) == fingerprint(state):
                     state = there
@@ -125,8 +134,7 @@ class ContinuousMinutes:
         for key in sorted(keys):
             if key not in silver:
                 continue
-            between = [day for day in sorted(silver) if before <= day < key]
-            state = self._roll(state, between) if before else self._state_before(key)
+            state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
             if _prior(read_partition(self._store, "gold", STATES, *self._place, key)) != fingerprint(state):
                 found.append(key)
             before = key
@@ -178,13 +186,15 @@ class ContinuousMinutes:
             inverse=self._market.inverse,
         )
         prior = fingerprint(state)
-        states = made.state.hstack([pl.Series("prior", [prior] * made.state.height, pl.String)])
+        ended = has_ended(made.state, day_span(key)[1], self._rule)
+        states = made.state.with_columns(ended, prior=pl.lit(prior))
         facts = {
             "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
             "gaps": made.gaps.height,
+            "gaps_of_missing_days": int((made.gaps["reason"] == MISSING_DAYS).sum()),
             "untraded_symbols": made.untraded,
         }
-        told: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: repr(self._rule)}}
+        told: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
         sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]))
         origins = {table: Origin(one, told.get(table, {})) for table, one in sources.items()}
         return MinutesPartition(key, made.table, made.gaps, states, origins)
@@ -195,22 +205,36 @@ class ContinuousMinutes:
         # A day whose state is missing or older than its silver, and all days behind it, are read again.
         behind = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
         known = sorted(k for k in silver if not behind or k < behind[0])
-        # One that was made by another rule tells nothing; by this one, those before it were as well.
+        # One of another rule, or of a version with other columns, is of no use; before one of this there is none.
         while known and not self._is_by_this_rule(known[-1]):
             known.pop()
-        state = self._stored(known[-1]) if known else no_state()
-        return self._roll(state, sorted(silver.keys() - set(known)))
+        state, before = (self._stored(known[-1]), known[-1]) if known else (no_state(), "")
+        return self._rolled(state, before, key, silver)
 
     def _is_by_this_rule(self, key: str) -> bool:
         stored = stored_partition(self._store, "gold", STATES, *self._place, key)
-        return stored is not None and stored.origin.facts.get(_RULE) == repr(self._rule)
+        return stored is not None and stored.origin.facts.get(_RULE) == self._made_by()
 
-    def _roll(self, state: pl.DataFrame, days: Sequence[str]) -> pl.DataFrame:
-        for day in days:
-            place = ("silver", MINUTES, *self._place)
-            rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
-            state = next_state(rows, state, self._rule)
+    def _made_by(self) -> str:
+        return f"{self._rule!r}: {', '.join(STATE_COLUMNS)}"
+
+    def _rolled(self, state: pl.DataFrame, before: str, key: str, silver: Iterable[str]) -> pl.DataFrame:
+        """The state that the day ``key`` begins with, from that at the end of ``before``, the last day that is known;
+        none is where that is empty.
+        """
+        state = state.select(STATE_COLUMNS)
+        for day in [*(day for day in sorted(silver) if before < day < key), key]:
+            if before:
+                state = without_days(state, len(partition_keys(_date(before), _date(day), Cadence.DAILY)) - 1)
+            if day != key:
+                state = self._after(state, day)
+            before = day
         return state
+
+    def _after(self, state: pl.DataFrame, day: str) -> pl.DataFrame:
+        place = ("silver", MINUTES, *self._place)
+        rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
+        return next_state(rows, state, self._rule)
 
     def _minutes(self) -> Minutes[tuple[pa.Table, str]]:
         return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, source: (rows, source))
@@ -284,6 +308,10 @@ def day_span(key: str) -> tuple[datetime, datetime]:
     """[first, end) of a daily partition, UTC."""
     first, end = parse_partition(key, Cadence.DAILY)
     return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _date(key: str) -> date:
+    return parse_partition(key, Cadence.DAILY)[0]
 
 
 def _month(key: str) -> str:

@@ -1,7 +1,7 @@
-"""Stored bars compared with what they were made from and with what the exchange made itself.
+"""Stored rows compared with what they were made from, with what the exchange made itself and with a symbol's end.
 
-Here belongs which stored rows a partition of bars is compared with; the comparisons are in
-``transforms.compare``. Dagster is not here.
+Here belongs which stored rows a partition is compared with; the comparisons are in ``transforms/compare.py`` and
+``transforms/ended.py``. Dagster is not here.
 """
 
 from __future__ import annotations
@@ -10,12 +10,26 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from crypto_lakehouse.catalog import FEEDS, Cadence, Market, partition_keys
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars
-from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, read_partition
+from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING
-from crypto_lakehouse.transforms.compare import bars_against_funding, bars_against_klines, bars_against_minutes
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.transforms.compare import (
+    bars_against_funding,
+    bars_against_klines,
+    bars_against_minutes,
+    counting_events,
+    events_not_counted,
+)
+from crypto_lakehouse.transforms.continuous import MISSING_DAYS
+from crypto_lakehouse.transforms.ended import of_pairs, rows_after_end, untraded_times
+
+GO_ON_AFTER_END = ("funding_rates", "open_interest", "price_klines")
+"""Schemas of which the archive goes on to have files when a contract is settled."""
+
+_NAMED = 5
 
 
 def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> list[tuple[str, str]]:
@@ -34,13 +48,62 @@ def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> lis
         return found
     events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
     if events is not None:
-        found += bars_against_funding(rows, events)
+        found += bars_against_funding(rows, counting_events(events, minutes))
     feed = FEEDS.get((market.exchange, market.name, f"klines_{bars.interval.name}"))
     klines = _stored(store, market, "silver", feed.table, feed.cadence, span) if feed else None
     if klines is not None:
         windows = rows.filter(pl.col("offset") == 0).select("open_time").unique()
         found += bars_against_klines(rows, klines.join(windows, on="open_time", how="semi"))
     return sorted(found)
+
+
+def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
+    """Funding events that a stored day of continuous minutes does not count, by symbol."""
+    span = parse_partition(key, Cadence.DAILY)
+    events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
+    minutes = _stored(store, market, "gold", CONTINUOUS, Cadence.DAILY, span)
+    return [] if events is None or minutes is None else events_not_counted(events, minutes)
+
+
+def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
+    """Rows of a stored silver partition that are of a time in which their symbol was not traded, as the newest day of
+    its market's minutes knows it.
+    """
+    place = (feed.exchange, feed.market.name)
+    newest = max(list_keys(store, "gold", STATES, *place), default=None)
+    if newest is None:
+        return []
+    states = read_partition(store, "gold", STATES, *place, newest)
+    if "has_ended" not in states.columns:
+        return []
+    if feed.market.inverse and feed.archive_type == "indexPriceKlines":
+        states = of_pairs(states)
+    rows = scan_partitions(store, "silver", feed.table, *place, [key])
+    return rows_after_end(rows, silver_schema(feed).time_column, untraded_times(states))
+
+
+def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
+    """Gaps of a stored day that are there only because days are missing: which symbols, which days, and the command
+    that makes them.
+    """
+    gaps = read_partition(store, "gold", GAPS, market.exchange, market.name, key)
+    if "reason" not in gaps.columns:
+        return []
+    there = list_keys(store, "silver", MINUTES, market.exchange, market.name)
+    found: dict[tuple[str, ...], list[str]] = {}
+    for gap in gaps.filter(pl.col("reason") == MISSING_DAYS).iter_rows(named=True):
+        days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)
+        found.setdefault(tuple(day for day in days if day not in there), []).append(gap["symbol"])
+    return [
+        (
+            ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""),
+            f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this gap may be none and cuts no"
+            f" segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
+            f" --from {days[0]} --to {days[-1]}",
+        )
+        for days, symbols in found.items()
+        if days
+    ]
 
 
 def _stored(

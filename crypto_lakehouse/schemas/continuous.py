@@ -34,7 +34,8 @@ CONTINUOUS = Schema(
             FLOAT,
             "1",
             "Funding rate of the event in this minute, 0 without one; null on spot, and where the month has"
-            " no funding rate of the symbol: its file is not there or was refused, or the contract has none.",
+            " no funding rate of the symbol: its file is not there or was refused, or the contract has none. An"
+            " event after the day's last trade does not count: funding files go on after a contract is settled.",
             nullable=True,
         ),
         Column(
@@ -52,7 +53,8 @@ CONTINUOUS = Schema(
 GAPS = Schema(
     name="gaps",
     doc="Pauses that break a series, one row each, in the partition of the day on which trading resumes."
-    " Gap iff (silence > D and |price_change| > P) or (silence > 2 D and price_change is not 0).",
+    " Gap iff (silence > D and |price_change| > P) or (silence > 2 D and price_change is not 0). One that is a gap"
+    " only because the lake does not have days of it says so and cuts no segment.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("gap_begin", TIME, "UTC", "open_time of the last traded minute before the gap."),
@@ -62,7 +64,15 @@ GAPS = Schema(
         Column("open_after", FLOAT, "quote asset per base asset", "First open after it."),
         Column("price_change", FLOAT, "1", "open_after / close_before - 1."),
         Column("tier", INT, "1", "1: long and the price jumped; 2: twice as long and the price moved at all."),
-        Column("segment", INT, "1", "Segment that begins at gap_end."),
+        Column("segment", INT, "1", "Segment of gap_end: a new one, or where days are missing that before the gap."),
+        Column(
+            "reason",
+            TEXT,
+            "name",
+            "silence: nothing was traded. missing_days: the lake does not have days of the gap, and without these it"
+            " would be none.",
+        ),
+        Column("missing_days", INT, "days", "Days within the gap that are not in silver.klines_1m."),
     ),
     primary_key=("symbol", "gap_end"),
     time_column="gap_end",
@@ -70,15 +80,24 @@ GAPS = Schema(
 
 SYMBOL_STATES = Schema(
     name="symbol_states",
-    doc="What the next day needs to know of the days before: one row per symbol that ever traded, as of the"
-    " end of the partition's day.",
+    doc="What the next day needs to know of the days before: one row per segment of each symbol that ever traded,"
+    " as of the end of the partition's day.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-        Column("last_time", TIME, "UTC", "open_time of the last traded minute."),
-        Column("last_close", FLOAT, "quote asset per base asset", "Its close."),
-        Column("segment", INT, "1", "Its segment."),
+        Column("segment", INT, "1", "Segment of gold.continuous_1m; the newest one may go on."),
+        Column("first_time", TIME, "UTC", "open_time of its first traded minute."),
+        Column("last_time", TIME, "UTC", "open_time of its last traded minute."),
+        Column("last_close", FLOAT, "quote asset per base asset", "close of that minute."),
+        Column("missing_days", INT, "days", "Days after last_time that are not in silver.klines_1m."),
+        Column(
+            "has_ended",
+            FLAG,
+            "true or false",
+            "Whether the series is over: another segment follows, or nothing was traded for longer than two gap"
+            " thresholds, on days that the lake has. Readers leave out what was filled after last_time then.",
+        ),
         Column("prior", TEXT, "hex", "Fingerprint of the state that the partition's day began with."),
     ),
-    primary_key=("symbol",),
+    primary_key=("symbol", "segment"),
     time_column="last_time",
 )

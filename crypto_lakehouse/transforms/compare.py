@@ -155,6 +155,27 @@ def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Findi
     )
 
 
+def counting_events(events: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """Those silver.funding_rates rows after which the symbol was traded on that day, by gold.continuous_1m ``minutes``:
+    no bar counts the others.
+    """
+    traded = minutes.filter(~pl.col("is_filled")).group_by("symbol", day=pl.col("open_time").dt.date())
+    last = traded.agg(last_traded=pl.col("open_time").max())
+    dated = events.with_columns(day=pl.col("funding_hour").dt.date()).join(last, on=["symbol", "day"])
+    return dated.filter(pl.col("funding_hour") <= pl.col("last_traded")).select(events.columns)
+
+
+def events_not_counted(events: pl.DataFrame, minutes: pl.DataFrame) -> list[Finding]:
+    """silver.funding_rates rows in filled gold.continuous_1m ``minutes`` that do not count them."""
+    there = events.join(minutes, left_on=["symbol", "funding_hour"], right_on=["symbol", "open_time"])
+    lost = there.filter(~pl.col("has_funding")).group_by("symbol")
+    found = lost.agg(n=pl.len(), first=pl.col("funding_hour").min(), last=pl.col("funding_hour").max()).sort("symbol")
+    return [
+        (symbol, f"{n} funding events from {_text(first)} to {_text(last)} UTC do not count: no trade follows that day")
+        for symbol, n, first, last in found.iter_rows()
+    ]
+
+
 def _of_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     """What the minutes within each bar give, by ``bar``; ``minutes`` in order of time, bars without overlap."""
     windows = bars.select("bar", "symbol", "segment", "close_time", window="open_time").sort("window")

@@ -35,8 +35,11 @@ from crypto_lakehouse.transforms.minute_rows import (
 from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Ordered, minutes_of, numbered
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
-STATE_COLUMNS = ("symbol", "last_time", "last_close", "segment")
-"""Columns of SYMBOL_STATES that a state has; ``prior`` is the pipeline's."""
+STATE_COLUMNS = ("symbol", "segment", "first_time", "last_time", "last_close", "missing_days")
+"""Columns of SYMBOL_STATES that one day hands on to the next; the others are what a stored state says of itself."""
+
+SILENCE, MISSING_DAYS = "silence", "missing_days"
+"""Why there is a gap: nothing was traded, or the lake does not have the days on which something may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class GapRule:
     """When a pause between two traded minutes is a gap.
 
     With dt the time between their open_times and p = open / previous close - 1: gap iff
-    (dt > ``after`` and |p| > ``change``) or (dt > 2 ``after`` and p is not 0); all strict.
+    (dt > ``after`` and |p| > ``change``) or (dt > 2 ``after`` and p is not 0); all strict. A gap that is
+    none without the days that the lake does not have cuts no segment.
     """
 
     after: timedelta = timedelta(days=1)
@@ -63,8 +67,8 @@ class GapRule:
 
 @dataclass(frozen=True, slots=True)
 class Continuous:
-    """Rows (CONTINUOUS), ``gaps`` (GAPS), ``state`` at the end (SYMBOL_STATES but ``prior``), each sorted
-    by its primary key, and the symbols that have candles and never traded.
+    """Rows (CONTINUOUS), ``gaps`` (GAPS), ``state`` at the end (STATE_COLUMNS), each sorted by its primary key, and
+    the symbols that have candles and never traded.
 
     In ``table`` symbols are a dictionary.
     """
@@ -103,12 +107,14 @@ def continuous_minutes(
     silver.funding_rates rows of the time, in whole UTC months, None where there are none: of a symbol the
     funding of a month is known where the month has an event of it. Minutes without volume are as
     absent ones: filled with the last close, from a symbol's first traded minute on. Minutes within a gap
-    are left out.
+    are left out. An event counts where its minute was traded, or a trade follows it within the result: the
+    archive's funding files go on for months after a contract is settled.
 
     With ``span`` [first, end) the result is a part of the series, such as a day: filling begins at
     ``first`` from the state and goes on to ``end``, but no longer than ``rule.patience`` after the last
     trade or to the last candle, whichever is later. A part knows nothing of what follows it, so the
-    filled rows that a gap turns out to swallow later stay in the parts before its end; and where a longer
+    filled rows that a gap turns out to swallow later stay in the parts before its end (readers leave them
+    out, see ``has_ended``); and where a longer
     silence ends without a gap (at the same price), those parts hold no row beyond that. Without ``span``
     the series ends with each symbol's last traded minute, and no filled row lies within a gap.
     ``inverse`` says that the market counts in contracts (0 in filled minutes, null on other markets).
@@ -118,7 +124,7 @@ def continuous_minutes(
     """
     first, end = (0, 0) if span is None else map(minute_number, span)
     series = _Series.of(minutes, state)
-    before = Last(series.last.time.copy(), series.last.close.copy(), series.last.segment.copy())
+    before = series.last.copy()
     breaks, count = series.walk(rule, first)
     behind = series.behind(first, end, rule)
     places = room(Places, count + int(behind.sum()))
@@ -126,11 +132,11 @@ def continuous_minutes(
     rows = _spread(series.ordered, places, inverse, legacy)
     codes, known = numbered(begins[:-1], begins[-1]), None
     if funding is not None:
-        _fill_funding(rows, places, begins, series.names, funding, only_traded=legacy)
+        _fill_funding(rows, places, begins, series, funding, only_traded=legacy)
         known = np.full(len(places.time), True) if legacy else _known(places.time, codes, series.names, funding)
     untraded = series.names.gather(np.flatnonzero(series.last.time < 0)).to_list()
     table = _table(rows, places, codes, series.names, inverse, known)
-    return Continuous(table, _gaps(series, breaks), series.state(), untraded)
+    return Continuous(table, _gaps(series, breaks), series.state(breaks), untraded)
 
 
 def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
@@ -139,33 +145,60 @@ def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFra
     Of ``minutes`` only symbol, open_time, open, close and base_volume are needed.
     """
     series = _Series.of(minutes, state)
-    series.walk(rule, 0)
-    return series.state()
+    breaks, _ = series.walk(rule, 0)
+    return series.state(breaks)
+
+
+def without_days(state: pl.DataFrame, days: int) -> pl.DataFrame:
+    """The state after ``days`` that the lake does not have."""
+    if not days:
+        return state
+    return state.with_columns(pl.col("missing_days") + pl.when(_is_newest()).then(days).otherwise(0))
+
+
+def has_ended(state: pl.DataFrame, end: datetime, rule: GapRule) -> pl.Series:
+    """Of each row of a state as of ``end``, whether its series is over: another segment follows, or the symbol did not
+    trade for longer than ``rule.patience``, on days that the lake has.
+    """
+    silence = pl.lit(end) - pl.col("last_time") - pl.duration(days="missing_days")
+    return state.select(has_ended=~_is_newest() | (silence > rule.patience)).to_series()
+
+
+def _is_newest() -> pl.Expr:
+    """Whether no later segment of the symbol follows in a state, which is sorted."""
+    return pl.col("symbol").ne_missing(pl.col("symbol").shift(-1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """All symbols in order, their candles (``ordered`` are those as they came) and their last traded minute so far."""
+    """All symbols in order, their candles (``ordered`` are those as they came), their last traded minute so far, and
+    the segments that were over before (rows of a state).
+    """
 
     names: pl.Series
     ordered: Ordered
     candles: Candles
     last: Last
+    over: pl.DataFrame
 
     @classmethod
     def of(cls, minutes: Frame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
         ordered = Ordered.of(minutes)
+        state = state.sort("symbol", "segment")
+        newest = state.select(_is_newest()).to_series()
+        state, over = state.filter(newest), state.filter(~newest)
         names = together(ordered.names, state["symbol"])
         begins, stops = np.zeros((2, len(names)), np.int64)
         run = places_of(ordered.names, names)
         begins[run], stops[run] = ordered.begins, np.append(ordered.begins[1:], len(ordered.minutes))[: len(run)]
-        last = Last(np.full(len(names), -1), np.full(len(names), np.nan), np.zeros(len(names), np.int64))
+        last = Last(np.full(len(names), -1), np.full(len(names), np.nan), *np.zeros((3, len(names)), np.int64))
         known = places_of(state["symbol"], names)
         last.time[known], last.close[known] = minutes_of(state["last_time"]), state["last_close"].to_numpy()
-        last.segment[known] = state["segment"].to_numpy()
+        last.segment[known], last.begin[known] = state["segment"].to_numpy(), minutes_of(state["first_time"])
+        last.missing[known] = state["missing_days"].to_numpy()
         columns = (ordered[name] for name in ("open", "close", "base_volume"))
-        return cls(names, ordered, Candles(begins, stops, ordered.minutes, *columns), last)
+        return cls(names, ordered, Candles(begins, stops, ordered.minutes, *columns), last, over)
 
     def walk(self, rule: GapRule, first: int) -> tuple[Breaks, int]:
         """From traded minute to traded minute: the gaps, and how many rows there are; ``last`` is as of the end
@@ -186,12 +219,32 @@ class _Series:
         alive = np.maximum(last + -(-rule.patience // MINUTE), seen) + 1
         return np.where(last >= 0, np.maximum(np.minimum(alive, end) - np.maximum(last + 1, first), 0), 0)
 
-    def state(self) -> pl.DataFrame:
-        """The state as of ``last``."""
-        last, traded = self.last, self.last.time >= 0
-        columns = (self.names, _times(last.time), last.close, last.segment)
-        frame = pl.DataFrame(dict(zip(STATE_COLUMNS, columns, strict=True)))
-        return frame if traded.all() else frame.filter(pl.Series(traded))
+    def state(self, breaks: Breaks) -> pl.DataFrame:
+        """The state as of ``last``, to which ``breaks`` led."""
+        last, traded, cuts = self.last, self.last.time >= 0, breaks.cuts
+        newest = _state(self.names, last.segment, last.begin, last.time, last.close, last.missing)
+        if not traded.all():
+            newest = newest.filter(pl.Series(traded))
+        if not len(self.over) and not cuts.any():
+            return newest
+        ended = _state(
+            self.symbols_of(breaks).filter(pl.Series(cuts)),
+            breaks.segment[cuts] - 1,
+            breaks.previous_begin[cuts],
+            breaks.previous_time[cuts],
+            breaks.previous_close[cuts],
+            np.zeros(int(cuts.sum()), np.int64),
+        )
+        return pl.concat([self.over, ended, newest]).sort("symbol", "segment")
+
+    def symbols_of(self, breaks: Breaks) -> pl.Series:
+        """The symbol of each break."""
+        return pl.Series(self.ordered.rows["symbol"].take(pa.array(breaks.candle)).cast(pa.string()))
+
+
+def _state(symbol: pl.Series, segment: Ints, first: Ints, last: Ints, close: Floats, missing: Ints) -> pl.DataFrame:
+    columns = (symbol, segment, _times(first), _times(last), close, missing)
+    return pl.DataFrame(dict(zip(STATE_COLUMNS, columns, strict=True)))
 
 
 def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
@@ -202,7 +255,7 @@ def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
         change = opened / breaks.previous_close - 1
     return pl.DataFrame(
         {
-            "symbol": pl.Series(series.ordered.rows["symbol"].take(pa.array(breaks.candle)).cast(pa.string())),
+            "symbol": series.symbols_of(breaks),
             "gap_begin": _times(breaks.previous_time),
             "gap_end": _times(resumed),
             "silence": resumed - breaks.previous_time,
@@ -211,6 +264,8 @@ def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
             "price_change": change,
             "tier": breaks.tier,
             "segment": breaks.segment,
+            "reason": pl.Series(np.where(breaks.cuts, SILENCE, MISSING_DAYS), dtype=pl.String),
+            "missing_days": breaks.missing,
         }
     ).select(GAPS.column_names)
 
@@ -258,16 +313,17 @@ def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _R
 
 
 def _fill_funding(
-    rows: _Rows, places: Places, begins: Ints, names: pl.Series, funding: pl.DataFrame, only_traded: bool
+    rows: _Rows, places: Places, begins: Ints, series: _Series, funding: pl.DataFrame, only_traded: bool
 ) -> None:
     rows.funding_rate[:], rows.has_funding[:] = 0.0, False
     if not len(places.time):
         return
     hours = funding["funding_hour"].to_physical().to_numpy()
     near = np.flatnonzero((hours >= places.time.min()) & (hours <= places.time.max()))
-    symbols = pc.index_in(funding["symbol"].to_arrow().take(pa.array(near)), names.to_arrow()).fill_null(-1)
-    row = rows_at(places.time, begins, symbols.to_numpy(), hours[near])
-    there = row >= 0
+    names = funding["symbol"].to_arrow().take(pa.array(near))
+    symbols = pc.index_in(names, series.names.to_arrow()).fill_null(-1).to_numpy()
+    row = rows_at(places.time, begins, symbols, hours[near])
+    there = (row >= 0) & (hours[near] <= series.last.time[symbols] * MINUTE_MICROSECONDS)
     if only_traded:
         there &= ~places.is_filled[row]
     rows.funding_rate[row[there]], rows.has_funding[row[there]] = funding["funding_rate"].to_numpy()[near[there]], True

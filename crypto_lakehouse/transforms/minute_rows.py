@@ -27,21 +27,36 @@ class Candles(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The last traded minute of each symbol: when (-1 without one), its close and its segment."""
+    """The last traded minute of each symbol: when (-1 without one), its close and its segment.
+
+    ``begin`` is the first traded minute of that segment, ``missing`` counts the days since the last trade that the
+    lake does not have.
+    """
 
     time: Ints
     close: Floats
     segment: Ints
+    begin: Ints
+    missing: Ints
+
+    def copy(self) -> Last:
+        """The same in arrays of its own."""
+        return Last(self.time.copy(), self.close.copy(), self.segment.copy(), self.begin.copy(), self.missing.copy())
 
 
 class Breaks(NamedTuple):
-    """Candles at which a gap ends, in order: the traded minute before it, and the segment that begins."""
+    """Candles at which a gap ends, in order: the traded minute before it and the first one of its segment, the days
+    between that the lake does not have, and the segment that goes on or, where the gap ``cuts``, begins.
+    """
 
     candle: Ints
     previous_time: Ints
     previous_close: Floats
+    previous_begin: Ints
+    missing: Ints
     tier: Ints
     segment: Ints
+    cuts: Flags
 
 
 class Places(NamedTuple):
@@ -58,37 +73,51 @@ class Places(NamedTuple):
     in_archive: Flags
 
 
+_DAY_MICROSECONDS = 86_400_000_000
+
+
 @compiled
 def walk(candles: Candles, last: Last, first: int, after: int, change: float, breaks: Breaks) -> tuple[int, int]:
     """Fill ``breaks`` from the minutes ``last`` on, which are moved to the end; ``after`` is in microseconds, see
     ``GapRule``. Gives how many breaks there are, and how many rows of traded minutes and of those filled between them
     from ``first`` on.
+
+    A gap cuts where the silence on days that the lake has makes it one; no row is filled in one that does not cut.
     """
     count = found = 0
     for symbol in range(len(candles.begins)):
         time, close, segment = last.time[symbol], last.close[symbol], last.segment[symbol]
+        begin, missing = last.begin[symbol], last.missing[symbol]
         for row in range(candles.begins[symbol], candles.stops[symbol]):
             if not candles.base_volume[row] > 0:
                 continue
             count += 1
-            if time >= 0:
-                tier = 0
+            if time < 0:
+                begin = candles.time[row]
+            else:
+                tier, cuts = 0, False
                 silence = (candles.time[row] - time) * MINUTE_MICROSECONDS
                 if silence > after:
                     moved = candles.open[row] / close - 1
+                    seen = silence - missing * _DAY_MICROSECONDS
                     if abs(moved) > change:
-                        tier = 1
+                        tier, cuts = 1, seen > after
                     elif silence > 2 * after and moved != 0:
-                        tier = 2
+                        tier, cuts = 2, seen > 2 * after
                 if tier == 0:
                     count += max(candles.time[row] - max(time + 1, first), 0)
                 else:
-                    segment += 1
+                    breaks.previous_begin[found], breaks.missing[found] = begin, missing
+                    breaks.cuts[found] = cuts
+                    if cuts:
+                        segment += 1
+                        begin = candles.time[row]
                     breaks.candle[found], breaks.tier[found], breaks.segment[found] = row, tier, segment
                     breaks.previous_time[found], breaks.previous_close[found] = time, close
                     found += 1
-            time, close = candles.time[row], candles.close[row]
+            time, close, missing = candles.time[row], candles.close[row], 0
         last.time[symbol], last.close[symbol], last.segment[symbol] = time, close, segment
+        last.begin[symbol], last.missing[symbol] = begin, missing
     return found, count
 
 

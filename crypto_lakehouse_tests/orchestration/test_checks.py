@@ -65,6 +65,7 @@ def test_a_sound_lake_passes_all_checks(filled: Platform) -> None:
         *((f"gold/{table}", "ohlc") for table in GOLD if table.startswith(("continuous", "bars"))),
         *((f"gold/bars_{i}", "sources") for i in ("1h", "1d")),
         ("gold/symbol_states", "carry"),
+        ("gold/gaps", "missing_days"),
     }
 
 
@@ -74,7 +75,7 @@ def test_checks_run_within_the_run_that_makes_the_partitions(empty: Platform) ->
     assert result.success
     found = result.get_asset_check_evaluations()
     # Of the stored tables; what asks the archive runs in the reconciliation.
-    assert len(found) == 23
+    assert len(found) == 24
     assert all(e.passed for e in found)
     silver = [e for e in found if e.asset_key.path[0] == "silver"]
     assert {e.metadata["partitions"].value for e in silver} == {f"2: {DAYS[1]} to {DAYS[2]}"}

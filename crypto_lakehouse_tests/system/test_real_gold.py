@@ -188,5 +188,5 @@ def test_known_halts_of_spot_are_gaps_of_the_right_sizes_by_a_rule_of_one_hour()
         for segment, (begin, end) in enumerate(halts, start=1):
             close, opened = body[begin][1], body[end][0]
             silence = {1: 180, 2: 120}[segment]
-            expected.append((symbol, begin, end, silence, close, opened, opened / close - 1, 1, segment))
+            expected.append((symbol, begin, end, silence, close, opened, opened / close - 1, 1, segment, "silence", 0))
     assert gaps.rows() == expected

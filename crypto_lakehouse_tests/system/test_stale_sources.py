@@ -11,9 +11,11 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
+from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.bars import parse_bars
@@ -137,6 +139,34 @@ def test_states_of_another_gap_rule_are_not_begun_with(store: LakeStore, tmp_pat
     gold(alone, [FIRST, SECOND, THIRD, FOURTH], patient)
     theirs, ours = (read_partition(lake, "gold", "continuous_1m", *PLACE, FOURTH) for lake in (alone, store))
     assert ours.equals(theirs)
+
+
+@pytest.mark.requirement("D6", "D9")
+def test_states_of_a_version_with_other_columns_are_not_begun_with(store: LakeStore, tmp_path: Path) -> None:
+    alone = LakeStore.open(str(tmp_path / "alone"))
+    for lake in (store, alone):
+        silver(lake, FIRST, range(1440), 100.0, "1")
+        silver(lake, SECOND, range(60), 100.0, "2")
+    gold(store, [FIRST])
+    (path,) = Path(store.root).glob(f"gold/symbol_states/**/date={FIRST}/*.parquet")
+    path.write_bytes(earlier_states(pq.read_table(path)))
+    gold(store, [SECOND])
+    gold(alone, [SECOND])
+    for table in ("continuous_1m", "symbol_states"):
+        theirs, ours = (read_partition(lake, "gold", table, *PLACE, SECOND) for lake in (alone, store))
+        assert ours.equals(theirs)
+    # A reader of the older partitions alone has no ends in them.
+    (path,) = Path(store.root).glob(f"gold/symbol_states/**/date={SECOND}/*.parquet")
+    path.write_bytes(earlier_states(pq.read_table(path)))
+    assert Lakehouse(store.uri).scan("gold.continuous_1m", market="um").collect().height == 2 * 1440
+
+
+def earlier_states(states: pa.Table) -> bytes:
+    """A partition as it was written before states had segments that are over."""
+    sink = pa.BufferOutputStream()
+    columns = states.select(["symbol", "last_time", "last_close", "segment", "prior"])
+    pq.write_table(columns.replace_schema_metadata(None), sink)
+    return bytes(sink.getvalue())
 
 
 @pytest.mark.requirement("D6")

@@ -20,7 +20,7 @@ _MINUTE, _FIVE = timedelta(minutes=1), timedelta(minutes=5)
 _MICROSECOND = timedelta(microseconds=1)
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
-_STATE = ("symbol", "last_time", "last_close", "segment")
+_STATE = ("symbol", "segment", "first_time", "last_time", "last_close", "missing_days")
 _FUNDING_FLOOR = 1e-6
 
 
@@ -37,7 +37,8 @@ def obvious_minutes(
     """``continuous_minutes``."""
     traded = minutes.filter(pl.col("base_volume") > 0).sort("symbol", "open_time")
     traded = _segmented(traded, state, rule)
-    after = _state_after(traded, state)
+    segments = _segments_after(traded, state)
+    after = segments.unique("symbol", keep="last", maintain_order=True)
     untraded = sorted(set(minutes["symbol"].unique()) - set(after["symbol"]))
     stretches = _between(traded)
     if span is not None:
@@ -49,8 +50,8 @@ def obvious_minutes(
     rows = _with_archive(rows, minutes)
     if not inverse:
         rows = rows.with_columns(contracts=pl.lit(None, pl.Int64))
-    rows = _with_funding(rows, funding, legacy)
-    return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), after, untraded)
+    rows = _with_funding(rows, funding, after, legacy)
+    return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), segments, untraded)
 
 
 def obvious_bars(
@@ -63,7 +64,9 @@ def obvious_bars(
 
 def _segmented(traded: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
     before = {name: pl.col(column).shift(1).over("symbol") for name, column in _BEFORE.items()}
-    carried = state.select("symbol", carried_time="last_time", carried_close="last_close", carried_segment="segment")
+    carried = state.unique("symbol", keep="last", maintain_order=True).select(
+        "symbol", carried_time="last_time", carried_close="last_close", carried_segment="segment"
+    )
     joined = traded.join(carried, on="symbol", how="left", maintain_order="left").with_columns(
         previous_time=pl.coalesce(before["time"], "carried_time"),
         previous_close=pl.coalesce(before["close"], "carried_close"),
@@ -85,12 +88,14 @@ def _segmented(traded: pl.DataFrame, state: pl.DataFrame, rule: GapRule) -> pl.D
 _BEFORE = {"time": "open_time", "close": "close"}
 
 
-def _state_after(traded: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
-    last = traded.group_by("symbol", maintain_order=True).agg(
-        last_time=pl.col("open_time").last(), last_close=pl.col("close").last(), segment=pl.col("segment").last()
+def _segments_after(traded: pl.DataFrame, state: pl.DataFrame) -> pl.DataFrame:
+    here = traded.group_by("symbol", "segment", maintain_order=True).agg(
+        first_time=pl.col("open_time").first(), last_time=pl.col("open_time").last(), last_close=pl.col("close").last()
     )
-    kept = state.select(_STATE).join(last, on="symbol", how="anti")
-    return pl.concat([kept, last.select(_STATE)]).sort("symbol")
+    went_on = here.join(state.select("symbol", "segment", begun="first_time"), on=["symbol", "segment"], how="left")
+    here = went_on.with_columns(first_time=pl.coalesce("begun", "first_time"), missing_days=pl.lit(0, pl.Int64))
+    kept = state.join(here, on=["symbol", "segment"], how="anti")
+    return pl.concat([kept.select(_STATE), here.select(_STATE)]).sort("symbol", "segment")
 
 
 def _between(traded: pl.DataFrame) -> pl.DataFrame:
@@ -149,12 +154,13 @@ def _with_archive(rows: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.col("in_archive").fill_null(False))
 
 
-def _with_funding(rows: pl.DataFrame, funding: pl.DataFrame | None, legacy: bool) -> pl.DataFrame:
+def _with_funding(rows: pl.DataFrame, funding: pl.DataFrame | None, state: pl.DataFrame, legacy: bool) -> pl.DataFrame:
     if funding is None:
         return rows.with_columns(funding_rate=pl.lit(None, pl.Float64), has_funding=pl.lit(None, pl.Boolean))
     events = funding.select("symbol", pl.col("funding_hour").alias("open_time"), "funding_rate")
     joined = rows.join(events, on=["symbol", "open_time"], how="left", maintain_order="left")
-    there = pl.col("funding_rate").is_not_null()
+    joined = joined.join(state.select("symbol", "last_time"), on="symbol", how="left", maintain_order="left")
+    there = pl.col("funding_rate").is_not_null() & (pl.col("open_time") <= pl.col("last_time"))
     if legacy:
         there = there & ~pl.col("is_filled")
     paid = joined.with_columns(
@@ -180,6 +186,8 @@ def _gaps(traded: pl.DataFrame) -> pl.DataFrame:
         silence=(pl.col("open_time") - pl.col("previous_time")).dt.total_minutes(),
         close_before="previous_close",
         open_after="open",
+        reason=pl.lit("silence"),
+        missing_days=pl.lit(0, pl.Int64),
     ).select(GAPS.column_names)
 
 

@@ -31,20 +31,24 @@ LENGTHS = {
 SUMS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
 
 
+State = tuple[datetime, float, int, datetime, int]
+"""last_time, last_close, segment, first_time, missing_days"""
+
+
 @dataclass
 class Series:
-    """What ``continuous`` makes; ``state`` maps a symbol to (last_time, last_close, segment)."""
+    """What ``continuous`` makes; ``state`` maps a symbol to what is known of its newest segment."""
 
     rows: list[Row]
     gaps: list[Row]
-    state: dict[str, tuple[datetime, float, int]]
+    state: dict[str, State]
     untraded: list[str]
 
 
 def continuous(
     candles: Iterable[Row],
     funding: Iterable[Row] | None,
-    state: dict[str, tuple[datetime, float, int]],
+    state: dict[str, State],
     span: tuple[datetime, datetime] | None,
     after: timedelta,
     change: float,
@@ -64,21 +68,25 @@ def continuous(
             now = candle[symbol, time]
             if now["base_volume"] == 0:
                 continue
-            segment = 0
+            segment, begin = 0, time
             if symbol in series.state:
-                last_time, last_close, segment = series.state[symbol]
-                tier = _tier(time - last_time, now["open"] / last_close - 1, after, change)
+                last_time, last_close, segment, begin, missing = series.state[symbol]
+                silence, moved = time - last_time, now["open"] / last_close - 1
+                tier = _tier(silence, moved, after, change)
                 if tier:
-                    segment += 1
-                    series.gaps.append(_gap(symbol, last_time, last_close, now, tier, segment))
+                    cuts = _tier(silence - timedelta(days=missing), moved, after, change) > 0
+                    if cuts:
+                        segment, begin = segment + 1, time
+                    why = {"reason": "silence" if cuts else "missing_days", "missing_days": missing}
+                    series.gaps.append(_gap(symbol, last_time, last_close, now, tier, segment) | why)
                 else:
                     quiet_rows += _quiet(symbol, last_time + MINUTE, time, span, last_close, segment, inverse)
             series.rows.append({**_traded(now, inverse, legacy), "segment": segment})
-            series.state[symbol] = (time, now["close"], segment)
+            series.state[symbol] = (time, now["close"], segment, begin, 0)
         if symbol not in series.state:
             series.untraded.append(symbol)
         elif span is not None:
-            last_time, last_close, segment = series.state[symbol]
+            last_time, last_close, segment, _, _ = series.state[symbol]
             until = max([last_time + 2 * after, *seen[-1:]]) + MINUTE
             quiet_rows += _quiet(symbol, last_time + MINUTE, min(until, span[1]), span, last_close, segment, inverse)
         series.rows += quiet_rows
@@ -86,7 +94,7 @@ def continuous(
     for row in series.rows:
         key = (row["symbol"], row["open_time"])
         row["in_archive"] = key in candle
-        paid = key in rates and not (legacy and row["is_filled"])
+        paid = key in rates and not (legacy and row["is_filled"]) and key[1] <= series.state[key[0]][0]
         known = (legacy and funding is not None) or (key[0], key[1].year, key[1].month) in told
         row["has_funding"] = paid if known else None
         row["funding_rate"] = None if not known else rates[key] if paid else 0.0
@@ -232,9 +240,10 @@ def empty(schema: Schema) -> pl.DataFrame:
     return made
 
 
-def states(state: pl.DataFrame) -> dict[str, tuple[datetime, float, int]]:
-    """A state of the transforms, as ``continuous`` takes it."""
-    return {symbol: (time, close, segment) for symbol, time, close, segment in state.iter_rows()}
+def states(state: pl.DataFrame) -> dict[str, State]:
+    """The newest segments of a state of the transforms, as ``continuous`` takes it."""
+    names = ("last_time", "last_close", "segment", "first_time", "missing_days")
+    return {row[0]: row[1:] for row in state.sort("symbol", "segment").select("symbol", *names).iter_rows()}
 
 
 def assert_same(ours: pl.DataFrame, expected: Sequence[Row], schema: Schema) -> None:

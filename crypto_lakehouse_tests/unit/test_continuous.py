@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.continuous import Continuous, GapRule, continuous_minutes, next_state, no_state
+from crypto_lakehouse.transforms.continuous import (
+    Continuous,
+    GapRule,
+    continuous_minutes,
+    has_ended,
+    next_state,
+    no_state,
+    without_days,
+)
 from crypto_lakehouse_tests.unit.reference_gold import MINUTE, Row, assert_same, continuous, frame, states
 
 START = datetime(2024, 2, 28, 23, tzinfo=UTC)
@@ -136,7 +144,13 @@ def assert_as_reference(ours: Continuous, market: Market, candles: list[Row], sp
     assert_same(ours.gaps, theirs.gaps, GAPS)
     assert states(ours.state) == theirs.state
     assert ours.state.schema == no_state().schema
-    assert ours.state["symbol"].to_list() == sorted(theirs.state)
+    assert ours.state["symbol"].unique().sort().to_list() == sorted(theirs.state)
+    over = {(row["symbol"], row["segment"]): row for row in ours.state.iter_rows(named=True)}
+    for gap in theirs.gaps:
+        if gap["reason"] == "silence":
+            ended = over[gap["symbol"], gap["segment"] - 1]
+            assert (ended["last_time"], ended["last_close"]) == (gap["gap_begin"], gap["close_before"])
+            assert over[gap["symbol"], gap["segment"]]["first_time"] == gap["gap_end"]
     assert ours.untraded == theirs.untraded
 
 
@@ -150,18 +164,20 @@ def test_a_whole_series_equals_the_reference(market: Market, legacy: bool) -> No
 
 @pytest.mark.requirement("F4.2", "F4.3", "D9")
 @settings(max_examples=100, deadline=None)
-@given(cut_markets())
-def test_every_part_equals_the_reference(cut: tuple[Market, list[int]]) -> None:
+@given(cut_markets(), st.data())
+def test_every_part_equals_the_reference(cut: tuple[Market, list[int]], data: st.DataObject) -> None:
     market, cuts = cut
-    before: Any = {}
     state = no_state()
-    for (first, end), part in zip(pairwise(cuts), parts(market, cuts), strict=True):
+    for first, end in pairwise(cuts):
+        # The gap rule counts minutes here, so that no gap over a missing day cuts.
+        state = without_days(state, data.draw(st.sampled_from([0, 0, 1, 3])))
         span = (at(first), at(end))
         candles = [c for c in market.candles if span[0] <= c["open_time"] < span[1]]
-        assert_as_reference(part, market, candles, span, before)
+        part = make(candles, market.funding, (first, end), market.rule, state, inverse=market.inverse)
+        assert_as_reference(part, market, candles, span, states(state))
         rolled = next_state(frame("silver", "klines_1m", candles), state, market.rule)
         assert rolled.equals(part.state)
-        before, state = states(part.state), part.state
+        state = part.state
 
 
 def keyed(rows: pl.DataFrame) -> dict[tuple[str, datetime], Row]:
@@ -169,7 +185,7 @@ def keyed(rows: pl.DataFrame) -> dict[tuple[str, datetime], Row]:
 
 
 def last_traded(made: Continuous) -> dict[str, datetime]:
-    return {symbol: time for symbol, (time, _, _) in states(made.state).items()}
+    return {symbol: time for symbol, (time, *_) in states(made.state).items()}
 
 
 def outside_gaps(rows: dict[tuple[str, datetime], Row], whole: Continuous) -> dict[tuple[str, datetime], Row]:
@@ -180,6 +196,19 @@ def outside_gaps(rows: dict[tuple[str, datetime], Row], whole: Continuous) -> di
         for (name, time), row in rows.items()
         if not any(name == symbol and begin < time < end for symbol, begin, end in gaps)
     }
+
+
+def without_unpaid(
+    rows: dict[tuple[str, datetime], Row], market: Market, cuts: Sequence[int]
+) -> dict[tuple[str, datetime], Row]:
+    """Without the funding of minutes that no trade of their part follows: there an event does not count."""
+    paid = {}
+    for key, row in rows.items():
+        end = next(at(cut) for cut in cuts if key[1] < at(cut))
+        later = [c for c in market.candles if c["symbol"] == key[0] and c["base_volume"] > 0]
+        alive = any(key[1] <= c["open_time"] < end for c in later)
+        paid[key] = row if alive else row | {"funding_rate": None, "has_funding": None}
+    return paid
 
 
 def not_filled_by_parts(market: Market, cuts: Sequence[int]) -> set[tuple[str, datetime]]:
@@ -217,7 +246,8 @@ def test_parts_make_the_series_that_was_not_cut(cut: tuple[Market, list[int]]) -
     rows, last = outside_gaps(keyed(together), whole), last_traded(whole)
     rows = {key: row for key, row in rows.items() if key[1] <= last[key[0]]}
     exception = not_filled_by_parts(market, cuts)
-    assert rows == {key: row for key, row in keyed(whole.rows).items() if key not in exception}
+    expected = {key: row for key, row in keyed(whole.rows).items() if key not in exception}
+    assert without_unpaid(rows, market, cuts) == without_unpaid(expected, market, cuts)
 
 
 @pytest.mark.requirement("D9", "F4.2")
@@ -231,7 +261,8 @@ def test_parts_make_the_span_that_was_not_cut(cut: tuple[Market, list[int]]) -> 
     assert made[-1].state.equals(whole.state)
     rows = outside_gaps(keyed(pl.concat(part.rows for part in made)), whole)
     exception = not_filled_by_parts(market, cuts)
-    assert rows == {key: row for key, row in keyed(whole.rows).items() if key not in exception}
+    expected = {key: row for key, row in keyed(whole.rows).items() if key not in exception}
+    assert without_unpaid(rows, market, cuts) == without_unpaid(expected, market, cuts)
     assert set(rows).isdisjoint(exception)
 
 
@@ -283,7 +314,7 @@ def test_gap_rule_of_the_contract(silence: int, resumes_at: float, tier: int | N
         assert gaps.height == 0
     else:
         change = resumes_at / 100.0 - 1
-        assert gaps.rows() == [("A", at(0), at(silence), silence, 100.0, resumes_at, change, tier, 1)]
+        assert gaps.rows() == [("A", at(0), at(silence), silence, 100.0, resumes_at, change, tier, 1, "silence", 0)]
 
 
 @pytest.mark.requirement("F4.3")
@@ -324,7 +355,8 @@ def test_a_day_without_any_row_is_filled_from_the_state(inverse: bool) -> None:
     assert set(day.rows["close"]) == {10.0}
     assert set(day.rows["contracts"]) == {0 if inverse else None}
     assert not day.rows["in_archive"].any()
-    assert day.rows.filter("has_funding").select("open_time", "funding_rate").rows() == [(at(540), 0.0001)]
+    # Nothing was traded from the event on: it may be one of a contract that is gone.
+    assert not day.rows["has_funding"].any()
     assert day.state.equals(before.state)
     assert (day.gaps.height, day.untraded) == (0, [])
     nothing = make([], funding, (60, 1500), inverse=inverse)
@@ -379,7 +411,7 @@ def test_a_gap_that_ends_within_a_later_part() -> None:
     assert third.rows["open_time"].to_list() == [at(m) for m in range(250, 300)]
     assert third.rows["segment"].unique().to_list() == [1]
     assert not third.rows["has_funding"].any()
-    assert third.gaps.rows() == [("A", at(0), at(250), 250, 10.0, 20.0, 1.0, 1, 1)]
+    assert third.gaps.rows() == [("A", at(0), at(250), 250, 10.0, 20.0, 1.0, 1, 1, "silence", 0)]
     assert first.gaps.height == second.gaps.height == 0
 
 
@@ -392,3 +424,53 @@ def test_unknown_funding_is_null_and_known_funding_is_zero_without_an_event() ->
     assert others.select("funding_rate", "has_funding").rows() == [(None, None)] * 3
     # An event whose rate is zero is an event.
     assert make(candles, [event(1, 0.0)]).rows["has_funding"].to_list() == [False, True, False]
+
+
+@pytest.mark.requirement("F4.2")
+def test_funding_counts_while_a_trade_follows_on_the_day() -> None:
+    # Settled in minute 540: the archive's file goes on with events of another rate, and quiet candles may as well.
+    quiet = [candle(minute, 10.0, 0.0) for minute in range(540, 1440)]
+    for candles in ([candle(minute, 10.0) for minute in (0, 300, 540)], [candle(0, 10.0), candle(540, 10.0), *quiet]):
+        events = [*(event(minute, -0.0002) for minute in (0, 240, 480)), event(960, 0.0001), event(1440, 0.0001)]
+        day = make(candles, events, (0, 1440))
+        paid = day.rows.filter("has_funding")
+        assert paid.select("open_time", "funding_rate").rows() == [(at(m), -0.0002) for m in (0, 240, 480)]
+        assert day.rows["has_funding"].null_count() == 0
+        following = make([], events, (1440, 2880), state=day.state)
+        assert following.rows.height > 0
+        assert not following.rows["has_funding"].any()
+
+
+@pytest.mark.requirement("F4.3")
+def test_a_gap_over_missing_days_says_so_and_cuts_nothing() -> None:
+    first = make([candle(0, 100.0), candle(1430, 100.0)], span=(0, 1440))
+    candles = [candle(18 * 1440 + 5, 130.0), candle(18 * 1440 + 7, 130.0)]
+    begun = without_days(first.state, 17)
+    made = make(candles, span=(18 * 1440, 18 * 1440 + 10), state=begun)
+    silence = 18 * 1440 + 5 - 1430
+    assert made.gaps.select("silence", "tier", "segment", "reason", "missing_days").rows() == [
+        (silence, 1, 0, "missing_days", 17)
+    ]
+    # What was before the missing days says nothing of the price when they were over.
+    assert made.rows["open_time"].to_list() == [at(18 * 1440 + m) for m in (5, 6, 7, 8, 9)]
+    assert made.rows["segment"].unique().to_list() == [0]
+    assert made.state.select("segment", "first_time", "last_time", "missing_days").rows() == [
+        (0, at(0), at(18 * 1440 + 7), 0)
+    ]
+    # Silent for more than two of the days that there are: a gap whatever the missing one held.
+    quiet = make([], span=(1440, 4 * 1440), state=first.state)
+    cut = make(candles, span=(18 * 1440, 18 * 1440 + 10), state=without_days(quiet.state, 1))
+    assert cut.gaps.select("tier", "segment", "reason", "missing_days").rows() == [(1, 1, "silence", 1)]
+
+
+@pytest.mark.requirement("F4.2")
+def test_a_series_is_over_when_another_follows_or_after_two_silent_days_that_are_there() -> None:
+    state = make([candle(0, 10.0), candle(5000, 20.0), candle(0, 1.0, symbol="B")]).state
+    assert state.select("symbol", "segment").rows() == [("A", 0), ("A", 1), ("B", 0)]
+
+    def over(state: pl.DataFrame, minute: int) -> list[bool]:
+        return has_ended(state, at(minute), RULE).to_list()
+
+    assert over(state, 5000 + 2880) == [True, False, True]
+    assert over(state, 5000 + 2881) == [True, True, True]
+    assert over(without_days(state, 4), 5000 + 2881) == [True, False, False]
