@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, no_market, 
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.damage import reading
-from crypto_lakehouse.lake.partitions import list_keys, scan_partitions
+from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, scan_partitions
 from crypto_lakehouse.lake.paths import partition_path
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
@@ -27,9 +27,9 @@ from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, lega
 
 _EXCHANGE = "binance"
 _MINUTES, _FUNDING = "klines_1m", "funding_rates"
-# The legacy tool's folder of each market; it joins funding rates on USD-M alone.
+# The legacy tool's folder of each market; it joins funding rates on all but spot.
 FOLDERS = {"spot": "spot", "um": "futures_um", "cm": "futures_cm"}
-_FUNDED = ("um",)
+_NOT_FUNDED = ("spot",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class LegacyExport:
             raise KeyError(no_market(market, FOLDERS))
         self.market, self._lake, self._out, self._wish = market, lake, out, wish
         self._market = MARKETS[_EXCHANGE, market]
-        self._funded = market in _FUNDED
+        self._funded = market not in _NOT_FUNDED
         there = list_keys(lake, "silver", _MINUTES, _EXCHANGE, market)
         asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
         self.days = [key for key in asked if key in there]
@@ -111,6 +111,7 @@ class LegacyExport:
             names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
         self.available = sorted(check_symbol(name) for name in names["symbol"])
         self.symbols = wish.symbols.select(self.available)
+        self._with_rates = self._symbols_with_rates() if self._funded else set()
 
     def run(self) -> Iterator[Exported]:
         """Export the symbols one after the other; each file takes its name when it is whole.
@@ -158,7 +159,10 @@ class LegacyExport:
             inverse=self._market.inverse,
             legacy=legacy,
         ).rows
-        return legacy_series(rows, symbol, self._market, with_funding=self._funded) if rows.height else []
+        if not rows.height:
+            return []
+        has_file = not legacy or symbol in self._with_rates
+        return legacy_series(rows, symbol, self._market, with_funding=self._funded, has_file=has_file)
 
     def _is_inside(self, day: str) -> bool:
         return bool(self.days) and self.days[0] < day < self.days[-1]
@@ -167,6 +171,13 @@ class LegacyExport:
         there = list_keys(lake, "silver", _FUNDING, _EXCHANGE, self.market)
         needed = list(dict.fromkeys(day[: len("YYYY-MM")] for day in (*self.days, *self.missing_days)))
         return [m for m in needed if m in there], sorted(m for m in needed if m not in there)
+
+    def _symbols_with_rates(self) -> set[str]:
+        """Symbols of which the lake has any funding rate, of whatever month: the legacy tool reads all files it has."""
+        place = ("silver", _FUNDING, _EXCHANGE, self.market)
+        months = sorted(list_keys(self._lake, *place))
+        names = collect_partitions(self._lake, *place, months, lambda rows: rows.select(pl.col("symbol").unique()))
+        return set(names["symbol"])
 
     def _publish(self, path: str, frame: pl.DataFrame) -> str:
         data = io.BytesIO()

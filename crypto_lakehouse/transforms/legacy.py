@@ -35,25 +35,27 @@ class Profile(StrEnum):
 
 
 def legacy_series(
-    rows: pl.DataFrame, symbol: str, market: Market, *, with_funding: bool
+    rows: pl.DataFrame, symbol: str, market: Market, *, with_funding: bool, has_file: bool = True
 ) -> list[tuple[str, pl.DataFrame]]:
     """The series (name, minutes) of ``symbol``, in order of time, from its CONTINUOUS rows.
 
     Each segment is a series: ``SP0_SYM``, ``SP1_SYM``, ..., the last one ``SYM``. Minutes have the columns
     candle_begin_time (ms, UTC), open, high, low, close, volume, quote_volume, trade_num,
     taker_buy_base_asset_volume, taker_buy_quote_asset_volume, vwap_1m and, ``with_funding``, funding_rate
-    and has_funding, which is for ``legacy_bars`` and not for the file.
+    and has_funding, which is for ``legacy_bars`` and not for the file. Without any funding file of the symbol (not
+    ``has_file``) the legacy tool's funding_rate is 0 in every minute, as Int32.
 
     On inverse markets volumes are as in the archive: ``volume`` counts contracts and ``quote_volume`` coin,
     the taker's likewise; whole contracts come back exactly from their value in USD.
     """
+    rate = pl.col("funding_rate") if has_file else pl.lit(0, pl.Int32)
     minutes = rows.sort("open_time").select(
         "segment",
         pl.col("open_time").dt.cast_time_unit("ms").alias("candle_begin_time"),
         *("open", "high", "low", "close"),
         **_volumes(symbol, market),
         vwap_1m="vwap",
-        **({name: pl.col(name) for name in ("funding_rate", EVENT)} if with_funding else {}),
+        **({"funding_rate": rate, EVENT: pl.col(EVENT)} if with_funding else {}),
     )
     segments = minutes.partition_by("segment", include_key=False, maintain_order=True)
     names = [*(f"SP{number}_{symbol}" for number in range(len(segments) - 1)), symbol]
