@@ -22,6 +22,7 @@ from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import no_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
+from crypto_lakehouse.cli_backfill import refuse_unknown_symbols
 from crypto_lakehouse.cli_common import Program, day, explained, fail, load_settings, month, open_lake, symbol_list
 from crypto_lakehouse.cli_lake import verify
 from crypto_lakehouse.console import follow, say, say_late_signal, show_table, summarize
@@ -127,6 +128,7 @@ def backfill(
         fail(error, 2)
     if symbols and wish.assets[0].path[0] == "gold":
         fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
+    refuse_unknown_symbols(settings, wish, symbols)
     spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
     with explained(), open_instance() as instance:

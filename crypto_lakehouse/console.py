@@ -95,7 +95,7 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
         say(console, f"interrupted in {outcome.name} {outcome.span}: repeat the command to go on; what is made stays")
     if interrupted:
         return interrupts.exit_code()
-    return int(any(one.error or one.errors or one.failed_files or one.absent for one in outcomes))
+    return int(any(one.error or one.errors or one.failed_files for one in outcomes))
 
 
 def say_late_signal(console: Console, code: int) -> None:
@@ -112,8 +112,6 @@ def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
     if rows:
         told = ", ".join(f"{table} {count:,}" for table, count in rows.items())
         say(console, f"rows of {name}: {told}" if any(rows.values()) else f"no rows of {name}")
-    for symbol in sorted(set().union(*(outcome.absent for outcome in outcomes))):
-        say(console, f"FAILED {name}: the archive has no symbol {symbol}")
     for symbol in sorted(set().union(*(outcome.unmatched for outcome in outcomes))):
         say(console, f"warning: no symbol of {name} matches {symbol} in the archive")
     if any(rows[table] == 0 for table in rows if table.startswith("bronze.")):

@@ -29,6 +29,7 @@ from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, che
 from crypto_lakehouse.pipeline.neighbours import keeps_rows
 from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver import stale
+from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import Schema, schema_of, silver_schema
 from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
@@ -324,7 +325,7 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
         first, end = parse_partition(made[0], feed.cadence)[0], parse_partition(made[-1], feed.cadence)[1]
         try:
             different = compare(feed, archive.source(), store, environment.symbol_filter, first, end)
-        except (ArchiveError, LakeError) as error:
+        except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
         found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
         holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(made))

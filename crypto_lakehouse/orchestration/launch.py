@@ -85,9 +85,9 @@ class Outcome:
     """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded.
 
     ``run_id`` is that of Dagster's records, where they have the run. ``interrupted`` is one that a person at the
-    terminal, or the system, told to stop. ``rows`` are those of each table, by ``layer.table``. ``absent`` are symbols
-    that the command named and the archive does not have, ``unmatched`` what else matches none: patterns, and names of
-    the settings, which are for all markets.
+    terminal, or the system, told to stop. ``rows`` are those of each table, by ``layer.table``. ``unmatched`` are
+    names and patterns that match no symbol of this feed in the archive: names of other markets in the settings, and of
+    symbols that the archive does not list any more.
     """
 
     name: str
@@ -101,7 +101,6 @@ class Outcome:
     quarantined_rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
-    absent: set[str] = field(default_factory=set)
     unmatched: set[str] = field(default_factory=set)
     failed_files: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -299,13 +298,13 @@ def run_chunks(
         except KeyboardInterrupt:
             outcome.interrupted = True
         else:
-            _read(outcome, result, symbols)
+            _read(outcome, result)
         yield outcome
         if outcome.interrupted:
             return
 
 
-def _read(outcome: Outcome, result: JobExecutionResult, symbols: str) -> None:
+def _read(outcome: Outcome, result: JobExecutionResult) -> None:
     outcome.run_id = result.run_id
     for event in result.all_events:
         if event.is_job_failure:
@@ -322,7 +321,7 @@ def _read(outcome: Outcome, result: JobExecutionResult, symbols: str) -> None:
                 "int", metadata["dagster/partition_row_count"].value
             )
             for name in cast("list[str]", metadata["unknown_symbols"].value) if "unknown_symbols" in metadata else ():
-                (outcome.absent if symbols and "*" not in name else outcome.unmatched).add(name)
+                outcome.unmatched.add(name)
             for name in ("quarantined_files", "quarantined_rows"):
                 if name in metadata:
                     count = getattr(outcome, name) + int(str(metadata[name].value))

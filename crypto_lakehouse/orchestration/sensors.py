@@ -28,6 +28,7 @@ from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.pipeline.neighbours import neighbour_keys
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 from crypto_lakehouse.pipeline.silver import stale
+from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 
 # Partitions that Dagster knows as materialized, of each asset of a feed.
 Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]
@@ -72,7 +73,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
             for key in _half_made(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
             changed = _unfunded(recorded, store, feed, first, end) | changed
-        except ArchiveError as error:
+        except (ArchiveError, UnknownSymbolsError) as error:
             # It may be back at the next tick. A lake that cannot be read is for people to mend: there the tick fails.
             return dg.SkipReason(f"{feed.name}: {error}")
         nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"

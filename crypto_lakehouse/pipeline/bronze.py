@@ -35,6 +35,7 @@ from crypto_lakehouse.pipeline.days import Day, Step, steps
 from crypto_lakehouse.pipeline.reading import Read
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
+from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of, made_from
 from crypto_lakehouse.transforms.frames import Frame
 
@@ -93,6 +94,7 @@ class BronzeIngest:
 
     Files that are in a stored partition as the archive lists them now are neither had nor parsed again, unless
     ``remake``. ``unknown`` are the names and patterns that match nothing in the archive, from the first partition on.
+    ``named_for_feed`` are symbols that were named for this feed alone, not by settings that are for all markets.
     """
 
     feed: Feed
@@ -102,6 +104,7 @@ class BronzeIngest:
     symbols: SymbolFilter
     now: Callable[[], datetime]
     remake: bool = False
+    named_for_feed: bool = False
     unknown: list[str] = field(default_factory=list, init=False)
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
@@ -110,6 +113,7 @@ class BronzeIngest:
         When the next one is asked for, the ledger is told what the one before holds: never sooner than it is stored,
         so that what breaks off in between is made again. A partition holds the files of the wanted symbols and of all
         symbols that the ledger knows for it, so that a run for a few symbols never takes others away. Raises
+        UnknownSymbolsError, before the first partition, where a name is no symbol of the archive or the ledger,
         ArchiveError where the archive cannot be listed or the disk is full, LakeError where two runs stored a partition
         at the same time and one of them lost files; a single bad file never raises.
         """
@@ -133,13 +137,19 @@ class BronzeIngest:
     def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
         """What is to be done for the partitions; for the first one that can have files, while they are listed.
 
-        Its new files are fetched meanwhile. Raises ArchiveError where the archive cannot be listed.
+        Its new files are fetched meanwhile. Raises ArchiveError where the archive cannot be listed, and
+        UnknownSymbolsError where it knows a name as little as the ledger.
         """
         states = read_states(self.store, self.feed, keys)
         covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
         later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
+        available = self.source.symbols(self.feed) if covered else []
+        if covered:
+            self.unknown = check_symbols_exist(
+                self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
+            )
         for key in keys:
-            listed = self._listed(later, states, arrivals) if key in covered[:1] else later.get(key, [])
+            listed = self._listed(available, later, states, arrivals) if key in covered[:1] else later.get(key, [])
             stored = None if self.remake else stored_partition(self.store, *self._place, key)
             yield from steps(key, states[key], stored, is_made_of(self.feed, states[key], stored), listed)
 
@@ -232,11 +242,13 @@ class BronzeIngest:
             account.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
 
     def _listed(
-        self, days: dict[str, list[tuple[str, list[ArchiveFile]]]], states: _States, arrivals: Arrivals
+        self,
+        available: Sequence[str],
+        days: dict[str, list[tuple[str, list[ArchiveFile]]]],
+        states: _States,
+        arrivals: Arrivals,
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
         """The files of the first of the days, by symbol; those of the others are put there meanwhile."""
-        available = self.source.symbols(self.feed)
-        self.unknown = self.symbols.unknown(available)
         known = {key: {row["symbol"] for row in states[key].values()} for key in days}
         wanted = set(self.symbols.select(available))
         asked = wanted | (set(available) & set().union(*known.values()))

@@ -17,6 +17,7 @@ from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 
 # Listed files that are held at once, some 60 MB.
 _FILES_AT_ONCE = 120_000
@@ -77,9 +78,11 @@ def compare(
 
     ``most_symbols`` asks an evenly spread part of the symbols only, which is what a sensor can afford.
     Holds the files of some dates at a time and the ledger's state of one. Raises ArchiveError where the archive cannot
-    be listed.
+    be listed, UnknownSymbolsError where no market has a symbol that is wanted by name.
     """
-    wanted = symbols.select(source.symbols(feed))
+    listed = source.symbols(feed)
+    check_symbols_exist(feed, source, store, symbols, listed, for_feed=False)
+    wanted = symbols.select(listed)
     if most_symbols is not None and len(wanted) > most_symbols:
         wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
     found: list[Difference] = []

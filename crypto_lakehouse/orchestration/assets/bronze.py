@@ -18,6 +18,7 @@ from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unc
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.account import Counts
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import bronze_schema
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
             symbols=SymbolFilter.parse(config.symbols or environment.symbols),
             now=lambda: datetime.now(UTC),
             remake=is_remade(context),
+            named_for_feed=bool(config.symbols),
         )
         return PartitionStream(_made(ingest, list(context.partition_keys)))
 
@@ -74,6 +76,8 @@ def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:
         yield from items
     except (ArchiveError, LakeError) as error:
         raise dg.Failure(f"{ingest.feed.name}: {error}") from error
+    except UnknownSymbolsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def _about(ingest: BronzeIngest, counts: Counts) -> dict[str, Any]:
