@@ -75,7 +75,7 @@ def status(
         say(console, f"the lake {store.uri} has nothing to show; not shown: {settings.hidden}")
         return
     if not found:
-        say(console, f"the lake {store.uri} is empty; fill it with: crypto-lakehouse backfill, or demo")
+        say(console, f"nothing of this table is in the lake {store.uri}" if table else f"no table is in {store.uri}")
         return
     say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
     if hidden := settings.hidden:
@@ -116,7 +116,6 @@ def backfill(
     """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
     settings = load_settings()
     console = Console()
-    interrupts.defer()
     _quiet_dagster()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
@@ -129,6 +128,7 @@ def backfill(
     if symbols and wish.assets[0].path[0] == "gold":
         fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
     refuse_unknown_symbols(settings, wish, symbols)
+    interrupts.defer()
     spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
     say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
     with explained(), open_instance() as instance:
@@ -168,6 +168,7 @@ def compact(
     _quiet_dagster()
     from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
+    from crypto_lakehouse.lake.describe import require_lake
     from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks, since_start
     from crypto_lakehouse.pipeline.compaction import month_states
 
@@ -181,6 +182,7 @@ def compact(
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
         store = open_lake(settings)
+        require_lake(store)
         if swept := store.sweep():
             say(console, f"removed {swept} drafts that killed runs left in the lake")
         states = month_states(of, store, datetime.now(UTC).date())
@@ -234,6 +236,7 @@ def export_legacy(
     settings = load_settings()
     from crypto_lakehouse.catalog.bars import parse_bars_list
     from crypto_lakehouse.cli_export import show_export
+    from crypto_lakehouse.lake.describe import require_lake
     from crypto_lakehouse.lake.store import LakeStore
     from crypto_lakehouse.pipeline.export_legacy import FOLDERS, LegacyExport, Wish
     from crypto_lakehouse.transforms.continuous import GapRule
@@ -254,6 +257,7 @@ def export_legacy(
         fail(error, 2)
     with explained():
         lake = open_lake(settings)
+        require_lake(lake)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
         chosen = market or [name for name in FOLDERS if name in settings.market_names]
         exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]

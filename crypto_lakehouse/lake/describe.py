@@ -17,11 +17,15 @@ import polars as pl
 from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, find_market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
-from crypto_lakehouse.lake.paths import PART
-from crypto_lakehouse.lake.store import LakeFile, LakeStore
+from crypto_lakehouse.lake.paths import COMPACTED, PART
+from crypto_lakehouse.lake.store import LakeError, LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
 
 _LOGS = ("ledger", "quarantine")
+
+
+class MissingLakeError(LakeError):
+    """There is no lake at the place that was opened. Says where, and what makes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,18 @@ class Part:
     def days(self) -> tuple[date, date]:
         """First UTC day of the partition and the day after its last."""
         return parse_partition(self.key, _cadence(self.column))
+
+
+def require_lake(store: LakeStore) -> None:
+    """Raises MissingLakeError where nothing of a lake is at its place, LakeError if the storage refuses.
+
+    For readers that found nothing: a misspelt place must not look like an empty lake.
+    """
+    if not {*LAYERS, COMPACTED}.intersection(store.folders()):
+        raise MissingLakeError(
+            f"there is no lake at {store.uri}: it holds none of the folders {', '.join(LAYERS)}. Check the path or"
+            " LAKEHOUSE_LAKE_URI; crypto-lakehouse backfill fills a lake, crypto-lakehouse demo makes a small one"
+        )
 
 
 def split_table(table: str) -> tuple[str, str, Schema]:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.damage import UNREADABLE, first_line, is_of_storage, scan_alone
-from crypto_lakehouse.lake.describe import is_table, tables_called
+from crypto_lakehouse.lake.describe import is_table, require_lake, tables_called
 from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, slice_schema
@@ -46,11 +46,14 @@ class CheckedFile:
 def parquet_files(store: LakeStore, table: str | None = None) -> list[LakeFile]:
     """Parquet files of all tables, month files among them, or of those called ``table`` (with or without its layer).
 
-    Raises KeyError on an unknown table, LakeError if the storage refuses.
+    Raises KeyError on an unknown table, MissingLakeError where there is no lake, LakeError if the storage refuses.
     """
     folders = LAYERS if table is None else [f"{layer}/{name}" for layer, name in tables_called(table, LAYERS)]
     below = chain(folders, (f"{COMPACTED}/{folder}" for folder in folders))
-    return [file for folder in below for file in store.list(folder) if _place(file.path)]
+    files = [file for folder in below for file in store.list(folder) if _place(file.path)]
+    if not files:
+        require_lake(store)
+    return files
 
 
 def check_files(store: LakeStore, files: Iterable[LakeFile]) -> Iterator[CheckedFile]:

@@ -1,7 +1,7 @@
 """The public reader: ``Lakehouse``, by which notebooks, programs and other rooms read the lake.
 
-Here belongs what a reader says and gets: arguments, their checks, and the shape of results. Listings are
-in ``describe.py``, files and frames over them in ``scan.py``, bars made on demand in ``bars.py``, DuckDB
+Here belongs what a reader says and gets. Checks of arguments are in ``arguments.py``, listings in
+``describe.py``, files and frames over them in ``scan.py``, bars made on demand in ``bars.py``, DuckDB
 is in ``sql.py``, places and credentials are in ``store.py``. Nothing here writes, and nothing here may
 import Dagster; pandas and DuckDB are imported when they are used.
 """
@@ -10,38 +10,55 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import check_symbol
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
+from crypto_lakehouse.lake.arguments import (
+    Format,
+    Time,
+    as_format,
+    check_columns,
+    check_format,
+    check_listed,
+    check_one_market,
+    check_symbols,
+    check_text,
+    time_range,
+    utc,
+)
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.damage import reading
 from crypto_lakehouse.lake.describe import (
     check_markets,
     describe_frame,
     path_columns,
+    require_lake,
     split_table,
     tables_frame,
 )
 from crypto_lakehouse.lake.ends import find_ends, untraded, without_filled_ends
-from crypto_lakehouse.lake.scan import Found, Span, by_day, find_parts, lacking, scan_parts
+from crypto_lakehouse.lake.scan import (
+    Found,
+    Span,
+    by_day,
+    check_one_market_each,
+    check_unmixed,
+    find_parts,
+    lacking,
+    scan_parts,
+)
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
-from crypto_lakehouse.schemas import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["pandas", "polars", "arrow"]
-Time = str | date | datetime
-
-_HIVE = ("exchange", "market")
 _LOGS = ("ledger", "quarantine")
 # In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
 # file was seen), so a range of time means partitions.
@@ -57,8 +74,8 @@ class Lakehouse:
     ``uri`` is a folder or ``s3://bucket/prefix``; by default LAKEHOUSE_LAKE_URI, else ``./lake``.
     ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. The region is
     LAKEHOUSE_S3_REGION. Where these are not set, endpoint and region come from boto3's chain, as credentials do:
-    ``AWS_*`` variables, then the profile in AWS_PROFILE (or ``default``) of the AWS files. A lake that
-    is not there yet reads as empty.
+    ``AWS_*`` variables, then the profile in AWS_PROFILE (or ``default``) of the AWS files. A place
+    without a lake is no error here, but one of each method that reads.
 
     >>> lake = Lakehouse("./lake")
     >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-01-01", end="2024-02-01")
@@ -95,7 +112,8 @@ class Lakehouse:
         ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
         table's time column; in bronze, ledger, quarantine, gold.instruments and gold.symbol_states they choose
         whole partitions (any that overlaps the range). Gold bars lie in the partition of the day on which they
-        close; those that open in the range are found all the same. ``market`` None means all markets. Without
+        close; those that open in the range are found all the same. ``market`` None means all markets; where one of
+        the ``symbols`` has rows in several, market must be given, which also spares looking for that. Without
         ``columns`` the result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month``
         for monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
         of the file.
@@ -107,8 +125,9 @@ class Lakehouse:
         A table with no data gives an empty frame with the right columns. Over a damaged file ``collect`` raises what
         Polars says of it, without its name, which ``read`` tells.
 
-        Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed
-        symbol or time or where end is before start.
+        Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed symbol or time,
+        where end is before start, and where rows of several markets would be mixed, MissingLakeError where there is no
+        lake.
 
         >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
         """
@@ -126,16 +145,18 @@ class Lakehouse:
         ordered: bool,
     ) -> tuple[pl.LazyFrame, list[Found]]:
         """``scan`` and its files by market; unless ``ordered``, rows of a month may be in order of symbol."""
-        _check_text("table", table, "'gold.bars_1h'")
+        check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
-        markets = check_markets(exchange, _check_listed("market", market))
-        wanted = _check_symbols(symbols)
-        first, last = _range(start, end)
+        markets = check_markets(exchange, check_listed("market", market))
+        wanted = check_symbols(symbols)
+        first, last = time_range(start, end)
         from_path = path_columns(layer, name)
-        output = _check_columns(table, schema, from_path, columns)
+        output = check_columns(table, schema, from_path, columns)
         bars = bars_of_table(name) if layer == "gold" else None
         span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
         found = [find_parts(self._store, layer, name, exchange, one, span, wanted is not None) for one in markets]
+        if not any(one.stored for one in found):
+            require_lake(self._store)
         parts = [part for one in found for part in one.parts]
         frame = scan_parts(self._store, schema, parts, from_path)
         if wanted is not None:
@@ -154,6 +175,12 @@ class Lakehouse:
             if last is not None:
                 ends = ends.filter(pl.col("last_time") < last)
             frame = without_filled_ends(frame, ends, nothing_traded)
+        several = market is None and sum(bool(one.parts) for one in found) > 1
+        if several and ordered:
+            check_unmixed(table, output, found)
+            if wanted is not None:
+                with reading(self._store, [part.path for part in parts]):
+                    check_one_market_each(table, frame.select("symbol", "market").unique().collect())
         return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), found
 
     def read(
@@ -177,24 +204,28 @@ class Lakehouse:
 
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
-        _check_format(format)
-        _check_text("table", table, "'gold.bars_1h'")
+        check_format(format)
+        check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
-        output = _check_columns(table, schema, path_columns(layer, name), columns)
+        output = check_columns(table, schema, path_columns(layer, name), columns)
         # Text is slow to sort by, and one market needs no order.
-        markets = check_markets(exchange, _check_listed("market", market))
+        markets = check_markets(exchange, check_listed("market", market))
         order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
-        wanted = _check_symbols(symbols)
+        wanted = check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
         scanned, found = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
+        if market is None:
+            check_unmixed(table, output, found)
         with reading(self._store, [part.path for one in found for part in one.parts]):
             frame = scanned.collect()
+        if market is None and wanted:
+            check_one_market_each(table, frame)
         for lack in self._lacks(table, exchange, found, named=market is not None):
             warnings.warn(lack, stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent and any(one.stored for one in found):
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
-        return _as_format(frame.sort(order, maintain_order=True).select(output), format)
+        return as_format(frame.sort(order, maintain_order=True).select(output), format)
 
     def _lacks(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:
         """In words, which markets that were ``named`` are not there, or that none is, and which partitions lack."""
@@ -216,7 +247,7 @@ class Lakehouse:
         bars: str,
         *,
         exchange: str = "binance",
-        market: str,
+        market: str | None = None,
         offset: str = "0m",
         start: Time | None = None,
         end: Time | None = None,
@@ -228,7 +259,7 @@ class Lakehouse:
         ``dollar:1000000`` (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
         ``offset`` shifts the windows of an interval by whole minutes (``5m``, ``1h``) and must be shorter
         than it. Columns are those of gold.bars_1h or, of activity bars, of gold.bars_dollar_1000000; see
-        ``describe``. ``start``, ``end``, ``symbols`` and ``format`` are as in ``read``.
+        ``describe``. ``start``, ``end``, ``symbols`` and ``format`` are as in ``read``; ``market`` must be given.
 
         Rows are read from a gold table where one holds just these bars, and else made from
         gold.continuous_1m; they are the same. A symbol that has ended has no bar after its last trade, as in ``scan``.
@@ -236,28 +267,34 @@ class Lakehouse:
         given. Days without a partition between the oldest and the newest are named in a UserWarning, and
         bars over them lack their minutes.
 
-        Raises ValueError on an unknown kind, a bad offset, symbol or time, TypeError on what is no text, KeyError on an
-        unknown exchange or market.
+        Raises ValueError on an unknown kind, a bad offset, symbol or time or without a market, TypeError on what is no
+        text, KeyError on an unknown exchange or market, MissingLakeError where there is no lake.
 
         >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
         """
-        _check_format(format)
-        _check_text("bars", bars, "'1h' or 'dollar:1000000'")
-        _check_text("offset", offset, "'5m' or '1h'")
+        check_format(format)
+        check_text("bars", bars, "'1h' or 'dollar:1000000'")
+        check_text("offset", offset, "'5m' or '1h'")
         kind, shift = parse_bars_offset(bars, offset)
-        _check_one_market("lake.bars", exchange, market)
-        wanted = _check_symbols(symbols)
-        first, last = _range(start, end)
+        if market is None:
+            stored = self._store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")
+            there = ", ".join(name.removeprefix("market=") for name in stored)
+            of = f"gold.{CONTINUOUS} has {there}" if there else "there are spot, um, cm"
+            raise ValueError(f"lake.bars takes the bars of one market: give market='um', for example; {of}")
+        check_one_market("lake.bars", exchange, market)
+        wanted = check_symbols(symbols)
+        first, last = time_range(start, end)
         found = find_bars(self._store, exchange, market, kind, shift, wanted, first, last)
         source = f"gold.{CONTINUOUS} of {exchange}/{market} in {self.uri}"
         absent = sorted(set(wanted or ()) - set(found.rows["symbol"].unique()))
         if found.no_minutes:
+            require_lake(self._store)
             warnings.warn(f"{source} has no partition yet: make it first", stacklevel=2)
         elif absent:
             warnings.warn(f"{source} gives no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
         if found.holes:
             warnings.warn(f"{source} lacks {', '.join(found.holes)}: bars over these days are partial", stacklevel=2)
-        return _as_format(found.rows, format)
+        return as_format(found.rows, format)
 
     def universe(
         self,
@@ -288,9 +325,9 @@ class Lakehouse:
 
         >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
         """
-        _check_format(format)
-        _check_one_market("lake.universe", exchange, market)
-        day = _utc("on", on)
+        check_format(format)
+        check_one_market("lake.universe", exchange, market)
+        day = utc("on", on)
         if day is None:
             raise ValueError("on must be a day such as 2024-01-31")
         kinds = [contract_type] if isinstance(contract_type, str) else contract_type or []
@@ -301,7 +338,7 @@ class Lakehouse:
             leveraged=leveraged,
             settled=settled,
         )
-        return _as_format(universe_on(self._store, exchange, market, day.date(), wanted), format)
+        return as_format(universe_on(self._store, exchange, market, day.date(), wanted), format)
 
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
@@ -322,21 +359,24 @@ class Lakehouse:
 
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """
-        _check_format(format)
+        check_format(format)
         from crypto_lakehouse.lake.sql import run_sql, to_polars
 
         result = run_sql(self._store, query)
-        return result if format == "arrow" else _as_format(to_polars(result), format)
+        return result if format == "arrow" else as_format(to_polars(result), format)
 
     def tables(self) -> pl.DataFrame:
         """What is there, a row per slice of a table: layer, table, exchange, market, partitions, first, last, bytes.
 
         ``first`` and ``last`` are keys of partitions, ``partitions`` is their number, ``bytes`` those of
-        their files.
+        their files. Raises MissingLakeError where there is no lake.
 
         >>> lake.tables()
         """
-        return tables_frame(self._store)
+        found = tables_frame(self._store)
+        if found.is_empty():
+            require_lake(self._store)
+        return found
 
     def describe(self, table: str) -> pl.DataFrame:
         """Columns of ``layer.table``: column, type, unit, key, nullable, doc. Raises KeyError if unknown.
@@ -347,83 +387,3 @@ class Lakehouse:
         """
         layer, name, _ = split_table(table)
         return describe_frame(layer, name)
-
-
-def _check_text(argument: str, value: object, examples: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be text such as {examples}, not {value!r}")
-
-
-def _check_listed(argument: str, value: str | Iterable[str] | None) -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, Iterable):
-        raise TypeError(f"{argument} must be text or a list of it, not {value!r}")
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _check_one_market(method: str, exchange: str, market: str) -> None:
-    if not isinstance(market, str):
-        raise TypeError(f"{method} takes one market, such as 'um', not {market!r}")
-    check_markets(exchange, market)
-
-
-def _check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
-    names = _check_listed("symbols", symbols)
-    for name in names or ():
-        if not isinstance(name, str):
-            raise ValueError(f"symbols must be text such as 'BTCUSDT', not {name!r}")
-        check_symbol(name)
-    return names
-
-
-def _check_columns(table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None) -> list[str]:
-    if columns is None:
-        return [*schema.column_names, *_HIVE]
-    if isinstance(columns, str):
-        raise ValueError(f"columns must be a list of names; did you mean [{columns!r}]?")
-    if not isinstance(columns, Iterable):
-        raise TypeError(f"columns must be a list of names, not {columns!r}")
-    known = [*schema.column_names, *from_path]
-    unknown = [name for name in columns if name not in known]
-    if unknown:
-        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
-    return list(dict.fromkeys(columns))
-
-
-def _check_format(format: str) -> None:
-    if format not in ("pandas", "polars", "arrow"):
-        raise ValueError(f"format {format!r} is not one of pandas, polars, arrow")
-
-
-def _as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFrame | pa.Table:
-    if format == "polars":
-        return frame
-    return frame.to_pandas() if format == "pandas" else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-
-
-def _range(start: Time | None, end: Time | None) -> tuple[datetime | None, datetime | None]:
-    first, last = _utc("start", start), _utc("end", end)
-    if first is not None and last is not None and last < first:
-        raise ValueError(f"end {last} is before start {first}; end is exclusive and must not be earlier")
-    return first, last
-
-
-def _utc(argument: str, value: Time | None) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(
-                f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
-            ) from None
-    # Of all values only NaN and NaT differ from themselves; the latter passes for a datetime.
-    if value != value:
-        raise ValueError(f"{argument} is {value}, which is no time: leave {argument} out or give one")
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time.min, UTC)
-    raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")

@@ -21,6 +21,8 @@ from crypto_lakehouse.lake.partitions import scan_hive
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of
 
+_NAMED = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -81,6 +83,27 @@ def scan_parts(store: LakeStore, schema: Schema, parts: Sequence[Part], from_pat
         scan = scan_months if is_month_file(run[0]) else scan_hive
         frames.append(scan(store, schema, [part.path for part in run], from_path))
     return pl.concat(frames) if frames else scan_hive(store, schema, [], from_path)
+
+
+def check_unmixed(table: str, output: Sequence[str], found: Sequence[Found]) -> None:
+    """Raises ValueError where columns of several markets' rows do not say which market they are of."""
+    markets = [one.market for one in found if one.parts]
+    if len(markets) > 1 and "market" not in output:
+        raise ValueError(
+            f"rows of {table} are of {', '.join(markets)}: give one as market, or 'market' among the columns"
+        )
+
+
+def check_one_market_each(table: str, rows: pl.DataFrame) -> None:
+    """Raises ValueError that names each symbol of the rows that is in several markets, and these."""
+    places = rows.select("symbol", "market").unique().group_by("symbol").agg(pl.col("market").sort()).sort("symbol")
+    mixed = [f"{symbol} is in {', '.join(markets)}" for symbol, markets in places.iter_rows() if len(markets) > 1]
+    if mixed:
+        some = "; ".join(mixed[:_NAMED]) + (f"; and {len(mixed) - _NAMED} more" if len(mixed) > _NAMED else "")
+        raise ValueError(
+            f"{table} has rows of these symbols in several markets: {some}. Give one of them as market, or a list of"
+            " them for the rows of all"
+        )
 
 
 def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -> pl.LazyFrame:

@@ -17,7 +17,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from crypto_lakehouse.lake.describe import Part, existing_tables, is_table, list_parts, path_columns, split_table
+from crypto_lakehouse.lake.describe import (
+    Part,
+    existing_tables,
+    is_table,
+    list_parts,
+    path_columns,
+    require_lake,
+    split_table,
+)
 from crypto_lakehouse.lake.ends import KEY, find_ends, untraded
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
@@ -45,7 +53,7 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
     and reads it by the footer of the one before.
 
     Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
-    table there is not, duckdb.Error on what else DuckDB refuses.
+    table there is not, MissingLakeError where there is no lake, duckdb.Error on what else DuckDB refuses.
     """
     try:
         return _run(store, query)
@@ -134,6 +142,8 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
     full = _arrow(schema_of(layer, table), hive)
     parts = list_parts(store, layer, table)
+    if not parts:
+        require_lake(store)
     there = {
         place: tuple(_arrow(slice_schema(layer, table, *place), hive).names)
         for place in {(part.exchange, part.market) for part in parts}

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from crypto_lakehouse.catalog import FEEDS
-from crypto_lakehouse.lake.describe import Part, existing_tables, holes, is_table, list_parts, tables_called
+from crypto_lakehouse.lake.describe import (
+    Part,
+    existing_tables,
+    holes,
+    is_table,
+    list_parts,
+    require_lake,
+    tables_called,
+)
 from crypto_lakehouse.lake.ledger import latest, read_ledger
 from crypto_lakehouse.lake.store import LakeStore
 
@@ -46,7 +54,7 @@ def lake_status(
     """Status of every table that is there, or of those called ``table`` (with or without its layer).
 
     Of ``markets`` alone where they are given, and without partitions and files before the one of the UTC day ``start``.
-    An empty lake gives an empty list. Raises KeyError on an unknown table, LakeError if the storage refuses.
+    Raises KeyError on an unknown table, MissingLakeError where there is no lake, LakeError if the storage refuses.
     """
     named = None if table is None else tables_called(table, LAYERS)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
@@ -67,6 +75,8 @@ def lake_status(
         found += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
     if since:
         found = [one for one in found if one.partitions or one.failed or one.quarantined]
+    if not found:
+        require_lake(store)
     return found
 
 

@@ -252,12 +252,12 @@ class LakeStore:
             return
         put_file(self.path(path), draft, self.s3_endpoint_url, str(self.s3_region))
 
-    def folders(self, path: str) -> list[str]:
+    def folders(self, path: str = "") -> list[str]:
         """Names of the folders directly in a folder, sorted; a missing folder is empty.
 
         Raises LakeError like ``list``, but asks for one level only.
         """
-        selector = fs.FileSelector(self.path(path), allow_not_found=True)
+        selector = fs.FileSelector(self.path(path) if path else self.root, allow_not_found=True)
         with self.explained("list", path):
             infos = self.filesystem.get_file_info(selector)
             if not infos:

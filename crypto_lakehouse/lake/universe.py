@@ -13,6 +13,7 @@ from datetime import date
 import polars as pl
 
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
+from crypto_lakehouse.lake.describe import require_lake
 from crypto_lakehouse.lake.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.universe import known_on
@@ -25,11 +26,13 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
 
     Warns of contracts that the filter leaves out because the archive has them under their settled names alone.
     Raises MissingPartition where no partition of that day or of a later one is in the lake, or nothing of these days
-    was listed when the newest was made.
+    was listed when the newest was made, MissingLakeError where there is no lake.
     """
     stored = list_keys(store, "gold", INSTRUMENTS, exchange, market)
     # The newest one has seen the files that came late.
     newest = max(stored, default="")
+    if not newest:
+        require_lake(store)
     if newest < on.isoformat():
         raise MissingPartition(
             f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition of {on} or later"

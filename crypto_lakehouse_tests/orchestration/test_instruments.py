@@ -199,7 +199,7 @@ def test_a_plan_needs_klines_in_the_settings() -> None:
     assert planned("klines_1h") == "binance/um/instruments"
     with pytest.raises(ValueError, match="add klines_1m to LAKEHOUSE_TABLES"):
         planned("funding_rates")
-    with pytest.raises(ValueError, match="no feed binance/option/klines_1m"):
+    with pytest.raises(ValueError, match="no table 'instruments' in binance/option"):
         planned("klines_1m", market="option")
 
 

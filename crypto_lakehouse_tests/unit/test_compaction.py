@@ -116,7 +116,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, Lakehous
 days = st.dates(date(2023, 1, 25), date(2023, 4, 5))
 asked = st.fixed_dictionaries(
     {
-        "market": st.sampled_from(["um", "spot", None]),
+        "market": st.sampled_from(["um", "spot", ["um", "spot"]]),
         "symbols": st.one_of(st.none(), st.lists(st.sampled_from([*SYMBOLS, "NONEUSDT"]), max_size=3)),
         "range": st.tuples(st.none() | days, st.none() | days),
         "columns": st.sampled_from([None, ["close"], ["date", "symbol", "market"], ["open_time", "close", "date"]]),

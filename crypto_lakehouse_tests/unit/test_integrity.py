@@ -166,4 +166,3 @@ def test_verify_refuses_an_unknown_table(tmp_path: Path, monkeypatch: pytest.Mon
     done = CliRunner().invoke(app, ["verify", "--table", "nothing"])
     assert done.exit_code == 2
     assert "there are klines_*, agg_trades" in done.output
-    assert CliRunner().invoke(app, ["verify"]).exit_code == 0

@@ -1,0 +1,114 @@
+"""Arguments of the reader, checked and made one shape, and the formats of its results.
+
+What is done with them is in ``read.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.lake.describe import check_markets
+from crypto_lakehouse.schemas import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["pandas", "polars", "arrow"]
+Time = str | date | datetime
+
+_HIVE = ("exchange", "market")
+
+
+def check_text(argument: str, value: object, examples: str) -> None:
+    """Raises TypeError where ``value`` is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be text such as {examples}, not {value!r}")
+
+
+def check_listed(argument: str, value: str | Iterable[str] | None) -> list[str] | None:
+    """One text or several as a list; None stays. Raises TypeError on anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{argument} must be text or a list of it, not {value!r}")
+    return [value] if isinstance(value, str) else list(value)
+
+
+def check_one_market(method: str, exchange: str, market: str) -> None:
+    """Raises TypeError where ``market`` is no text, KeyError where the exchange has no such market."""
+    if not isinstance(market, str):
+        raise TypeError(f"{method} takes one market, such as 'um', not {market!r}")
+    check_markets(exchange, market)
+
+
+def check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
+    """Symbols as a list; None stays. Raises ValueError on what is no symbol."""
+    names = check_listed("symbols", symbols)
+    for name in names or ():
+        if not isinstance(name, str):
+            raise ValueError(f"symbols must be text such as 'BTCUSDT', not {name!r}")
+        check_symbol(name)
+    return names
+
+
+def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None) -> list[str]:
+    """Columns of the result, by default all of the schema and the market. Raises KeyError on unknown ones."""
+    if columns is None:
+        return [*schema.column_names, *_HIVE]
+    if isinstance(columns, str):
+        raise ValueError(f"columns must be a list of names; did you mean [{columns!r}]?")
+    if not isinstance(columns, Iterable):
+        raise TypeError(f"columns must be a list of names, not {columns!r}")
+    known = [*schema.column_names, *from_path]
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return list(dict.fromkeys(columns))
+
+
+def check_format(format: str) -> None:
+    """Raises ValueError on an unknown format."""
+    if format not in ("pandas", "polars", "arrow"):
+        raise ValueError(f"format {format!r} is not one of pandas, polars, arrow")
+
+
+def as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    """The frame in the format that was asked for."""
+    if format == "polars":
+        return frame
+    return frame.to_pandas() if format == "pandas" else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def time_range(start: Time | None, end: Time | None) -> tuple[datetime | None, datetime | None]:
+    """[start, end) in UTC. Raises ValueError on what is no time and where end is before start."""
+    first, last = utc("start", start), utc("end", end)
+    if first is not None and last is not None and last < first:
+        raise ValueError(f"end {last} is before start {first}; end is exclusive and must not be earlier")
+    return first, last
+
+
+def utc(argument: str, value: Time | None) -> datetime | None:
+    """A time in UTC; naive ones count as such, None stays. Raises ValueError on what is no time."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(
+                f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
+            ) from None
+    # Of all values only NaN and NaT differ from themselves; the latter passes for a datetime.
+    if value != value:
+        raise ValueError(f"{argument} is {value}, which is no time: leave {argument} out or give one")
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
