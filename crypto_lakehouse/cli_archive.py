@@ -315,6 +315,7 @@ def _open(
         settings.concurrency,
         settings.retries,
         settings.stall_timeout,
+        settings.least_rate,
     )
     return found, source, settings.archive_url
 

@@ -97,6 +97,9 @@ class Environment(BaseSettings):
     )
     retries: int = Field(5, ge=1, le=20, description="attempts for each request to the archive")
     stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
+    least_rate: float = Field(
+        1000.0, ge=0, description="bytes a second of a download, over LAKEHOUSE_STALL_TIMEOUT; slower ones end; 0: any"
+    )
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
     max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")

@@ -44,7 +44,8 @@ class BinanceArchive(ArchiveSource):
     """The archive at ``archive_url`` (files) and ``listing_url`` (its bucket).
 
     ``concurrency`` bounds requests in flight to each of the two, ``attempts`` the tries of each; ``timeout`` is
-    the longest silence while connecting or reading, in seconds. Credentials in a URL are sent as basic
+    the longest silence while connecting or reading, in seconds; over as long a stretch a body must come with
+    ``least_rate`` bytes a second. Credentials in a URL are sent as basic
     authentication and shown nowhere. Raises ValueError for numbers that are not positive and for what is no URL.
     """
 
@@ -55,14 +56,16 @@ class BinanceArchive(ArchiveSource):
         concurrency: int = 128,
         attempts: int = 5,
         timeout: float = 60.0,
+        least_rate: float = 1000.0,
     ) -> None:
-        if concurrency < 1 or attempts < 1 or timeout <= 0:
-            raise ValueError("concurrency and attempts must be at least 1, timeout more than 0 seconds")
+        if concurrency < 1 or attempts < 1 or timeout <= 0 or least_rate < 0:
+            raise ValueError("concurrency and attempts must be at least 1, timeout more than 0 s, least_rate 0 or more")
         self._archive_url, self._archive_auth = split_credentials(archive_url)
         self._listing_url, self._listing_auth = split_credentials(listing_url)
         self._concurrency = concurrency
         self._attempts = attempts
         self._timeout = timeout
+        self._least_rate = least_rate
 
     def symbols(self, feed: Feed) -> list[str]:
         """All symbols with a folder for the feed, sorted. Raises ArchiveError if the listing fails."""
@@ -205,12 +208,22 @@ class BinanceArchive(ArchiveSource):
         self, directory: Path, hold: Hold | None
     ) -> Callable[[HttpClient, ArchiveFile], Awaitable[FetchedFile | RejectedFile]]:
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
-            return await Downloader(client, self._archive_url, directory, hold).fetch(file)
+            return await Downloader(client, self._archive_url, directory, self._listed_again, hold).fetch(file)
 
         return one
 
+    async def _listed_again(self, file: ArchiveFile) -> ArchiveFile | None:
+        """The file as the archive lists it now."""
+        async with self._client(self._listing_url, self._listing_auth) as client:
+            async for page in listing.pages(client, self._listing_url, file.key, max_keys=1):
+                for item in page.objects:
+                    if item.key == file.key:
+                        return _listed_file(file.symbol, file.period, item)
+                break
+        return None
+
     def _client(self, url: str, auth: aiohttp.BasicAuth | None) -> HttpClient:
-        return HttpClient(url, self._concurrency, self._attempts, self._timeout, auth)
+        return HttpClient(url, self._concurrency, self._attempts, self._timeout, self._least_rate, auth)
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -56,6 +56,10 @@ def parse_checksum(text: str, name: str) -> str:
     return match[1].lower()
 
 
+class _TooLongError(Exception):
+    """More bytes came than the archive lists."""
+
+
 class _RejectedError(Exception):
     def __init__(self, reason: str, detail: str, sha256: str | None = None) -> None:
         super().__init__(detail)
@@ -63,24 +67,40 @@ class _RejectedError(Exception):
         self.sha256 = sha256
 
 
+class _SizeError(_RejectedError):
+    """The archive lists another size than it serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` where it has room."""
+    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` where it has room.
+
+    ``list_again`` asks for the present state of a file, which may have been replaced since it was listed; None where it
+    is gone.
+    """
 
     client: HttpClient
     url: str
     directory: Path
+    list_again: Callable[[ArchiveFile], Awaitable[ArchiveFile | None]]
     hold: Hold | None = None
 
     async def fetch(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
-        """Download and verify one file.
+        """Download and verify one file; what comes is of its version at that time, which may be newer than ``file``.
 
-        Raises ArchiveError if the folder cannot be written, because then no other file can be had either,
-        and ValueError if the key is unsafe.
+        Raises ArchiveError if the folder cannot be written, or the archive refuses everything: then no other file can
+        be fetched either. Raises ValueError if the key is unsafe.
         """
         path = self.directory / local_name(file.key)
         try:
-            sha256, place = await self._verified(file, path)
+            try:
+                sha256, place = await self._verified(file, path)
+            except _SizeError:
+                listed = await self.list_again(file)
+                if listed is None or listed == file:
+                    raise
+                file = listed
+                sha256, place = await self._verified(file, path)
         except _RejectedError as error:
             return RejectedFile(file, error.reason, str(error), error.sha256)
         except HttpError as error:
@@ -98,7 +118,7 @@ class Downloader:
         return FetchedFile(file, place, sha256)
 
     async def _verified(self, file: ArchiveFile, path: Path) -> tuple[str, Path | HeldFile]:
-        served, size, stated = "", 0, ""
+        served, size, stated, is_too_long = "", 0, "", False
         for number in range(_CHECKSUM_TRIES):
             fresh = _NO_CACHE if number else {}
             stated = await self._stated_sha256(file, path.name, fresh)
@@ -109,9 +129,14 @@ class Downloader:
                 await asyncio.to_thread(part.load)
             try:
                 await self._download(file, part, fresh)
+            except _TooLongError:
+                is_too_long = True
+                part.discard()
+                continue
             except BaseException:
                 part.keep()
                 raise
+            is_too_long = False
             served, size = part.sha256(), part.size
             # The sums agree for an old zip with its old CHECKSUM too; an ETag need not be the MD5 of the bytes.
             if served == stated and size == file.size:
@@ -120,8 +145,14 @@ class Downloader:
                 part.publish()
                 return served, path
             part.discard()
+        if is_too_long:
+            raise _SizeError(
+                "size_mismatch",
+                f"{file.key}: the archive lists {file.size:,} bytes and serves more; the rest was not read: try again "
+                "later",
+            )
         if served == stated:
-            raise _RejectedError(
+            raise _SizeError(
                 "size_mismatch",
                 f"{file.key}: the archive lists {file.size:,} bytes and serves {size:,}, whose CHECKSUM fits; one of "
                 "the two is of an older version: try again later",
@@ -172,6 +203,8 @@ class Downloader:
 
     async def _download_once(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
         """One try; what arrives stays in ``part``, and the next try goes on from there."""
+        if part.size > file.size:
+            part.discard()
         offset, etag = (part.size, part.etag) if part.can_go_on else (0, "")
         if offset:
             headers = {**headers, "Range": f"bytes={offset}-", "If-Range": etag}
@@ -186,6 +219,8 @@ class Downloader:
                 part.discard()
                 raise MalformedAnswerError(f"HTTP {response.status} does not continue the file at byte {offset}")
             async for chunk in response.chunks():
+                if part.size + len(chunk) > file.size:
+                    raise _TooLongError
                 part.write(chunk)
 
     def _url(self, key: str) -> URL:

@@ -22,6 +22,7 @@ import tenacity
 from yarl import URL
 
 from crypto_lakehouse.archive.addresses import mask_url, proxy_of
+from crypto_lakehouse.archive.bans import BanWatch
 
 T = TypeVar("T")
 
@@ -95,25 +96,45 @@ class Answer:
         self._response, self._client = response, client
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises RequestError where it breaks off or stalls."""
-        while chunk := await self._client.in_own_words(self._response.content.readany()):
+        """The body as it comes. Raises RequestError where it breaks off, stalls, or comes too slowly."""
+        loop = asyncio.get_running_loop()
+        # Only time spent waiting for the server counts: who takes the chunks may be busy.
+        waited, received = 0.0, 0
+        while True:
+            asked = loop.time()
+            chunk = await self._client.in_own_words(self._response.content.readany())
+            if not chunk:
+                return
+            waited, received = waited + loop.time() - asked, received + len(chunk)
             yield chunk
+            if waited >= self._client.silence:
+                self._client.check_rate(received, waited)
+                waited, received = 0.0, 0
 
 
 class HttpClient:
     """A connection pool with retries for the host of ``url``, through the proxy that the environment names for it.
 
-    ``timeout`` is in seconds, to connect and of silence while reading. ``auth`` goes with every request; URLs must
-    hold no credentials, because errors quote them. A Retry-After holds back every request of the client, not only
-    the one that got it.
+    ``timeout`` is in seconds, to connect and of silence while reading; over as long a stretch of waiting, a body must
+    come with ``least_rate`` bytes a second. ``auth`` goes with every request; URLs must hold no credentials, because
+    errors quote them. A Retry-After holds back every request of the client, not only the one that got it, and so do
+    many answers 403 in a row.
     """
 
     def __init__(
-        self, url: str, concurrency: int, attempts: int, timeout: float, auth: aiohttp.BasicAuth | None = None
+        self,
+        url: str,
+        concurrency: int,
+        attempts: int,
+        timeout: float,
+        least_rate: float,
+        auth: aiohttp.BasicAuth | None = None,
     ) -> None:
         self._auth = auth
         self._proxy, self._proxy_auth = proxy_of(url)
-        self._silence = timeout
+        self.silence = timeout
+        self._least_rate = least_rate
+        self._ban = BanWatch(url, first_pause=timeout / 2)
         self._concurrency = concurrency
         self._attempts = attempts
         self._not_before = 0.0
@@ -121,7 +142,7 @@ class HttpClient:
     async def __aenter__(self) -> HttpClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._concurrency),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._silence, sock_read=self._silence),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.silence, sock_read=self.silence),
             auto_decompress=False,
             proxy=self._proxy,
             proxy_auth=self._proxy_auth,
@@ -175,17 +196,48 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         while (wait := self._not_before - loop.time()) > 0:
             await asyncio.sleep(wait)
-        response = await self._response(method, url, headers)
+        response = await self._permitted(method, url, headers, accept)
         try:
-            if response.status not in accept:
-                pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
-                if 0 < pause <= MAX_RETRY_AFTER:
-                    self._not_before = max(self._not_before, loop.time() + pause)
-                raise HttpError(str(url), response.status, pause)
             yield Answer(response, self)
         finally:
             # Of a body that was read to its end this keeps the connection, of any other it closes it.
             response.release()
+
+    def check_rate(self, received: int, seconds: float) -> None:
+        """Raise AnswerTimeoutError where so many bytes of a body took too long to come."""
+        if received < self._least_rate * seconds:
+            raise AnswerTimeoutError(
+                f"only {received:,} bytes came in {seconds:,.1f} s; the least rate is {self._least_rate:g} bytes/s"
+            )
+
+    async def _permitted(
+        self, method: str, url: URL, headers: Mapping[str, str] | None, accept: tuple[int, ...]
+    ) -> aiohttp.ClientResponse:
+        """The accepted answer; a request that is refused because of a ban is made again."""
+        while True:
+            try:
+                async with self._ban.turn():
+                    response = await self._accepted(method, url, headers, accept)
+            except HttpError as error:
+                if error.status == 404:
+                    self._ban.answered()
+                if error.status != 403 or not self._ban.refused():
+                    raise
+            else:
+                self._ban.answered()
+                return response
+
+    async def _accepted(
+        self, method: str, url: URL, headers: Mapping[str, str] | None, accept: tuple[int, ...]
+    ) -> aiohttp.ClientResponse:
+        response = await self._response(method, url, headers)
+        if response.status in accept:
+            return response
+        response.release()
+        pause = retry_after(response.headers) if response.status in _PAUSES else 0.0
+        if 0 < pause <= MAX_RETRY_AFTER:
+            self._not_before = max(self._not_before, asyncio.get_running_loop().time() + pause)
+        raise HttpError(str(url), response.status, pause)
 
     async def _response(
         self, method: str, url: URL, headers: Mapping[str, str] | None, left: int = _MAX_REDIRECTS
@@ -203,7 +255,7 @@ class HttpClient:
 
     async def _head(self, method: str, url: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
         """The head of an answer. The library bounds neither a proxy's silence nor a head that comes byte by byte."""
-        async with asyncio.timeout(_HEAD_SILENCES * self._silence):
+        async with asyncio.timeout(_HEAD_SILENCES * self.silence):
             return await self._session.request(method, url, headers=headers, auth=self._auth, allow_redirects=False)
 
     async def in_own_words(self, step: Awaitable[T]) -> T:
@@ -220,7 +272,7 @@ class HttpClient:
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return HttpError(f"the proxy {self._proxy}", error.status)
         if isinstance(error, TimeoutError):
-            return AnswerTimeoutError(f"no answer came in time: the longest silence is {self._silence:g} s")
+            return AnswerTimeoutError(f"no answer came in time: the longest silence is {self.silence:g} s")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return ConnectionLostError(f"the certificate of {error.host}:{error.port} is refused: {_reason(error)}")
         if isinstance(error, aiohttp.ClientProxyConnectionError):

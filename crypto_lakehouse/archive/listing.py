@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from yarl import URL
@@ -17,6 +18,9 @@ from crypto_lakehouse.archive.http_client import Answer, HttpClient, MalformedAn
 
 MAX_KEYS = 1000
 """Most keys that a server puts on one page."""
+
+MAX_PAGES = 1000
+"""Most pages of one listing; a million keys is a hundred times more than any folder of an archive has."""
 
 # A page of the longest keys has some 2 MB.
 _MAX_BYTES = 32 * 1024**2
@@ -101,7 +105,7 @@ async def pages(
 
     Raises the RequestError of the last try of a page.
     """
-    while True:
+    for _ in range(MAX_PAGES):
         query = {"prefix": prefix, "max-keys": str(max_keys)}
         query |= {"delimiter": delimiter} if delimiter else {}
         query |= {"marker": marker} if marker else {}
@@ -109,12 +113,24 @@ async def pages(
             with attempt:
                 async with client.request(URL(url).with_query(query)) as response:
                     page = parse_page(await _body(response))
-                if page.next_marker is not None and page.next_marker <= marker:
-                    raise MalformedAnswerError("the listing goes back: a page ends before it begins")
+                _check_keys(page, prefix, marker)
         yield page
         if page.next_marker is None:
             return
         marker = page.next_marker
+    raise MalformedAnswerError(f"the listing does not end after {MAX_PAGES:,} pages")
+
+
+def _check_keys(page: ListingPage, prefix: str, marker: str) -> None:
+    """Raise MalformedAnswerError unless the names of a page begin with the prefix and rise, from the marker on."""
+    for names in ([item.key for item in page.objects], list(page.prefixes)):
+        if not all(name.startswith(prefix) for name in names):
+            raise MalformedAnswerError("the listing holds keys of another prefix than it was asked for")
+        if any(a >= b for a, b in pairwise([marker, *names])):
+            raise MalformedAnswerError("the listing goes back: its keys do not rise")
+    last = max([marker, *(item.key for item in page.objects), *page.prefixes])
+    if page.next_marker is not None and (page.next_marker < last or page.next_marker == marker):
+        raise MalformedAnswerError("the listing goes back: the next page begins before this one ends")
 
 
 async def _body(response: Answer) -> bytes:

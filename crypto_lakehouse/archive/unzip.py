@@ -136,6 +136,11 @@ def verified_member(
     yield from iter_member(path, expected_name, max_bytes) if chunks is None else chunks
 
 
+def _shown(name: str) -> str:
+    """A name from a zip, which can have 65,535 characters of any kind, as it may be shown."""
+    return ascii(name[:60]) + ("..." if len(name) > 60 else "")
+
+
 def _check(
     path: Path | HeldFile, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int
 ) -> zipfile.ZipInfo:
@@ -146,9 +151,9 @@ def _check(
     # orig_filename: zipfile cuts ``filename`` at a NUL byte.
     name = info.orig_filename
     if name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/"):
-        raise BadZip("unsafe_member", f"{path.name} holds {name!r}, which leads out of its folder")
+        raise BadZip("unsafe_member", f"{path.name} holds {_shown(name)}, which leads out of its folder")
     if name != expected_name:
-        raise BadZip("member_name", f"{path.name} holds {name!r}, not {expected_name!r}")
+        raise BadZip("member_name", f"{path.name} holds {_shown(name)}, not {expected_name!r}")
     if info.flag_bits & _ENCRYPTED:
         raise BadZip("encrypted", f"{path.name}: {name} is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

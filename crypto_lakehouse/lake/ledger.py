@@ -24,6 +24,7 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
 
 _STATE = ("status", "sha256", "size", "etag", "last_modified", "rows", "rejected_rows", "reason")
+_MOST_DETAIL = 500
 _NEXT = timedelta(microseconds=1)
 Row = dict[str, Any]
 
@@ -45,7 +46,8 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
         if known is None or any(known[name] != row.get(name) for name in _STATE):
             first_seen = known["first_seen"] if known else now
             ingested_at = max(now, known["ingested_at"] + _NEXT) if known else now
-            changed.append({**row, "table": feed.table, "first_seen": first_seen, "ingested_at": ingested_at})
+            facts = {"table": feed.table, "first_seen": first_seen, "ingested_at": ingested_at}
+            changed.append({**row, **facts, "detail": bounded(row.get("detail"))})
     if changed:
         schema = schema_of("ledger", "files")
         data = encode(conform(table_of(changed, schema), schema, nulls_allowed=False), schema)
@@ -88,6 +90,18 @@ def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.Dat
     files = [file.path for folder in folders for file in store.list(folder) if part_of(file)]
     with reading(store, files):
         return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
+
+
+def bounded(detail: str | None) -> str | None:
+    """A detail as it is stored: printable, and with an end, whatever it quotes.
+
+    >>> bounded("column 1 is called \\x00")
+    'column 1 is called ?'
+    """
+    if detail is None or (len(detail) <= _MOST_DETAIL and detail.isprintable()):
+        return detail
+    text = "".join(letter if letter.isprintable() else "?" for letter in detail[:_MOST_DETAIL])
+    return text if len(detail) <= _MOST_DETAIL else f"{text}..."
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:

@@ -14,7 +14,7 @@ from datetime import datetime
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, feeds
-from crypto_lakehouse.lake.ledger import Row, read_log, table_of
+from crypto_lakehouse.lake.ledger import Row, bounded, read_log, table_of
 from crypto_lakehouse.lake.parquet import conform, encode
 from crypto_lakehouse.lake.paths import feed_dir, log_dir
 from crypto_lakehouse.lake.store import LakeStore
@@ -35,6 +35,7 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
     facts = [{"period": key, **row, "table": feed.table} for row in rows]
     for row in facts:
         row.pop("seen_at", None)
+        row["detail"] = bounded(row.get("detail"))
     # The name comes from what was rejected and not from when, so that a second run finds it there.
     texts = sorted(json.dumps(row, sort_keys=True, default=str) for row in facts)
     name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]

@@ -44,6 +44,7 @@ class ArchiveResource(dg.ConfigurableResource):
     concurrency: int
     attempts: int
     stall_timeout: float
+    least_rate: float
 
     @classmethod
     def of(cls, environment: Environment) -> Self:
@@ -54,6 +55,7 @@ class ArchiveResource(dg.ConfigurableResource):
             concurrency=environment.concurrency,
             attempts=environment.retries,
             stall_timeout=environment.stall_timeout,
+            least_rate=environment.least_rate,
         )
 
     def source(self) -> ArchiveSource:
@@ -65,6 +67,7 @@ class ArchiveResource(dg.ConfigurableResource):
             concurrency=self.concurrency,
             attempts=self.attempts,
             timeout=self.stall_timeout,
+            least_rate=self.least_rate,
         )
 
 

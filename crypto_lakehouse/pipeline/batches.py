@@ -70,7 +70,8 @@ def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generat
             except Exception as error:
                 failure = error
                 break
-            streamed = bool(came) and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
+            # One of several small files may have been replaced by a large one since it was listed.
+            streamed = len(came) == 1 and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
             if not streamed:
                 begun.append((batch, pool.submit(read_together, feed, came).result if came else tuple))
             # For what is settled there is nothing to wait for.

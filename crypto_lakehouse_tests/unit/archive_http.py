@@ -67,7 +67,8 @@ class Server:
         self.files[key] = data
         if checksum is not None:
             self.files[f"{key}.CHECKSUM"] = checksum.format(sha=sha, name=name).encode()
-        return ArchiveFile(key, "BTCUSDT", "2024-01-01", len(data), "e", datetime(2024, 1, 2, tzinfo=UTC))
+        modified = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+        return ArchiveFile(key, "BTCUSDT", "2024-01-01", len(data), "abc", modified)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
