@@ -62,12 +62,19 @@ def _known(epoch: Epoch) -> str:
     return f"known: {epoch.what} ({epoch.source})"
 
 
+def _contradicted(feed: Feed, topic: Topic, day: date) -> str:
+    """The facts of the registry, with their sources, that rows of the day contradict."""
+    facts = [epoch for epoch in epochs_of(feed, topic) if epoch.holds_on(day)]
+    return "; ".join(f"the registry says {fact.value}: {fact.what} ({fact.source})" for fact in facts)
+
+
 def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     """Bronze: files whose times are not in the unit that the archive has on that day."""
     unit = epoch_value(feed, Topic.TIME_UNIT, day)
     if unit is None:
         return [("", f"the registry has no time unit of {feed.archive_type} on {day}: add it to the epochs")]
     low, high = _UNITS[unit]
+    said = _contradicted(feed, Topic.TIME_UNIT, day)
     counts = (
         rows.group_by("symbol", "source_key")
         .agg(
@@ -77,7 +84,7 @@ def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         .collect(engine="streaming")
     )
     return [
-        (row["symbol"], f"{row['source_key']}: {row[name]:,} times in {name} are not in {unit}")
+        (row["symbol"], f"{row['source_key']}: {row[name]:,} times in {name} are not in {unit}; {said}")
         for row in counts.iter_rows(named=True)
         for name in feed.file_format.time_columns
         if row[name]
@@ -90,14 +97,14 @@ def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     A file from 00:05 to 00:00 of the next day has labels of ends, one from 00:00 to 23:55 has none. No row is
     refused for it, and none counts as known too early: see ``known_time``.
     """
-    epoch = next((one for one in epochs_of(feed, Topic.LABEL) if one.holds_on(day)), None)
-    if epoch is None:
+    value = epoch_value(feed, Topic.LABEL, day)
+    if value is None:
         return [("", f"the registry does not say which end labels of {feed.archive_type} are on {day}: add it")]
     first, last = (metrics_label() == midnight(day + timedelta(days=n)) for n in (0, 1))
     files = (
         rows.group_by("symbol", "source_key").agg(first.any().alias("first"), last.any().alias("last")).sort("symbol")
     )
-    ends = epoch.value == "period_end"
+    ends = value == "period_end"
     other = (pl.col("first") & ~pl.col("last")) if ends else (pl.col("last") & ~pl.col("first"))
     found = files.filter(other).collect(engine="streaming")
     if found.is_empty():
@@ -105,7 +112,7 @@ def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     symbol, key, *_ = found.row(0)
     more = f" and {found.height - 1:,} more files have" if found.height > 1 else " has"
     seen = "00:00 to 23:55 of their own date" if ends else "00:05 to 00:00 of the next day"
-    return [(symbol, f"{key}{more} labels of {seen}; the registry says {epoch.value}: {epoch.what} ({epoch.source})")]
+    return [(symbol, f"{key}{more} labels of {seen}; {_contradicted(feed, Topic.LABEL, day)}")]
 
 
 def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
@@ -122,16 +129,15 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         .sort("symbol", "percentage")
         .with_columns((~pl.col("still")).any().over("symbol").alias("others_move"))
     )
-    known = [epoch for epoch in epochs_of(feed, Topic.BANDS) if epoch.holds_on(day)]
-    edges = {float(edge) for epoch in known for edge in epoch.value.split(",")}
-    source = ", ".join(epoch.source for epoch in known)
+    edges = {float(edge) for edge in (epoch_value(feed, Topic.BANDS, day) or "").split(",") if edge}
+    said = _contradicted(feed, Topic.BANDS, day)
     frozen = [epoch for epoch in epochs_of(feed, Topic.FROZEN) if epoch.holds_on(day)]
     found: list[Finding] = []
     for row in bands.iter_rows(named=True):
         band = row["percentage"]
         if abs(band) not in edges:
             names = ", ".join(f"±{edge:g}" for edge in sorted(edges))
-            found.append((row["symbol"], f"band {band:+g} % is none of {names}, which the registry has ({source})"))
+            found.append((row["symbol"], f"band {band:+g} % is none of {names}; {said}"))
         if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
             words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
             text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, and others do"
@@ -173,10 +179,17 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         "interval": f"with an interval_hours that is none of {known}",
         "step": "not interval_hours behind the event before",
     }
+    said = {
+        "jitter": f"; {_contradicted(feed, Topic.JITTER, day)}",
+        "interval": f"; {_contradicted(feed, Topic.INTERVAL, day)}",
+    }
     found: list[Finding] = []
     for name, text in texts.items():
         bad = marked.filter(name).group_by("symbol", maintain_order=True).agg(pl.len(), pl.col("funding_time").first())
-        found += [(symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}") for symbol, n, at in bad.iter_rows()]
+        found += [
+            (symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}{said.get(name, '')}")
+            for symbol, n, at in bad.iter_rows()
+        ]
     return found
 
 

@@ -224,3 +224,15 @@ def test_a_replaced_file_takes_its_row_away_from_the_next_day(server: ArchiveSer
     missing = before.join(after, on=["symbol", "label_time"], how="anti")
     assert missing.select("symbol", "label_time", "open_interest").rows() == [("AUSDT", midnight(DAYS[1]), 0.0)]
     assert silver_of(tmp_path / "lake", UM, DAYS[0]).filter(symbol="AUSDT").height == 288
+
+
+def test_two_runs_at_once_lose_no_row(server: ArchiveServer, wide: Path, tmp_path: Path) -> None:
+    store, place = LakeStore.open(str(tmp_path)), (UM.table, UM.exchange, UM.market.name)
+    # The run of the second day plans its silver, and is not done when that of the first day runs from start to end.
+    ingest(server, tmp_path, UM, DAYS[1:2], break_off=1)
+    slow = silver_partition(UM, DAYS[1], store, NOW)
+    ingest(server, tmp_path, UM, DAYS[:1])
+    write_partition(store, "silver", *place, slow.key, slow.rows, slow.origin)
+    for part in overtaken(UM, DAYS[1:2], store, NOW):
+        write_partition(store, "silver", *place, part.key, part.rows, part.origin)
+    assert digests(tmp_path).items() <= digests(wide).items()

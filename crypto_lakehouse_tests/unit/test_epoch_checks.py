@@ -31,8 +31,9 @@ def test_a_file_in_another_unit_is_named() -> None:
     spot, day = feed("binance", "spot", "trades"), "2025-01-01"
     good, late = ms(day) * 1000, ms(day)
     rows = fills({"BTCUSDT-trades-1": [good, good + 1], "ETHUSDT-trades-1": [good, late, late + 1]})
-    expected = [("ETHUSDT", "ETHUSDT-trades-1: 2 times in time are not in us")]
-    assert check_epochs("bronze", rows, spot, day) == expected
+    [(symbol, text)] = check_epochs("bronze", rows, spot, day)
+    said = "the registry says us: Times in microseconds; close_time ends in 999999. (seen in files, "
+    assert (symbol, text.split(ISSUES)[0]) == ("ETHUSDT", f"ETHUSDT-trades-1: 2 times in time are not in us; {said}")
     # The day before, milliseconds are right; on futures they are right for good.
     before = ms("2024-12-31")
     assert check_epochs("bronze", fills({"BTCUSDT-trades-1": [before]}), spot, "2024-12-31") == []
@@ -44,9 +45,10 @@ def test_each_time_column_is_looked_at() -> None:
     row = {"symbol": ["BTCUSDT"], "source_key": ["k"], "open_time": [ms("2024-05-01")]}
     rows = pl.LazyFrame({**row, "close_time": [ms("2024-05-01") * 1000]})
     found = check_epochs("bronze", rows, feed("binance", "um", "klines_1m"), "2024-05-01")
-    assert found == [("BTCUSDT", "k: 1 times in close_time are not in ms")]
+    said = "the registry says ms: Times in milliseconds, also in 2026. (seen in files)"
+    assert found == [("BTCUSDT", f"k: 1 times in close_time are not in ms; {said}")]
     month = check_epochs("bronze", rows, feed("binance", "spot", "klines_1mo"), "2025-01")
-    assert month == [("BTCUSDT", "k: 1 times in open_time are not in us")]
+    assert [text.split("; ")[0] for _, text in month] == ["k: 1 times in open_time are not in us"]
 
 
 def test_every_feed_with_numbers_as_times_is_checked_and_has_a_unit() -> None:
@@ -106,7 +108,8 @@ def test_a_moving_notional_is_a_moving_band_and_symbols_are_apart() -> None:
 
 def test_a_band_that_the_day_does_not_have_is_named() -> None:
     found = check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-14")
-    known = "is none of ±1, ±2, ±3, ±4, ±5, which the registry has (seen in files)"
+    fact = "Ten bands, written as whole numbers. (seen in files)"
+    known = f"is none of ±1, ±2, ±3, ±4, ±5; the registry says 1,2,3,4,5: {fact}"
     assert found == [("SOLUSDT", f"band +0.2 % {known}"), ("SOLUSDT", f"band -0.2 % {known}")]
     assert check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-15") == []
 
@@ -203,10 +206,13 @@ def test_funding_events_out_of_step_late_or_of_an_unknown_interval() -> None:
         ("2024-05-01T18:00", 0, 2),
         ("2024-05-02T00:00", 0, 8),
     ]
+    jitter, interval = (epochs_of(UM_FUNDING, topic)[0] for topic in (Topic.JITTER, Topic.INTERVAL))
+    late = f"the registry says 13: {jitter.what} ({jitter.source})"
+    other = f"the registry says 1,4,8: {interval.what} ({interval.source})"
     assert check_epochs("silver", funding(events), UM_FUNDING, "2024-05") == [
         # 14 ms is one more than the archive ever was.
-        ("BTCUSDT", "1 events more than 13 ms behind the hour, first 2024-05-01 16:00:00"),
-        ("BTCUSDT", "1 events with an interval_hours that is none of 1, 4, 8, first 2024-05-01 18:00:00"),
+        ("BTCUSDT", f"1 events more than 13 ms behind the hour, first 2024-05-01 16:00:00; {late}"),
+        ("BTCUSDT", f"1 events with an interval_hours that is none of 1, 4, 8, first 2024-05-01 18:00:00; {other}"),
         # 16 h where 8 h belong, and 6 h where 8 or 2 h belong; 2 h is what the third event says.
         ("BTCUSDT", "2 events not interval_hours behind the event before, first 2024-05-01 16:00:00"),
     ]
