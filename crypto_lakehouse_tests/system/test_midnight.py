@@ -236,3 +236,21 @@ def test_two_runs_at_once_lose_no_row(server: ArchiveServer, wide: Path, tmp_pat
     for part in overtaken(UM, DAYS[1:2], store, NOW):
         write_partition(store, "silver", *place, part.key, part.rows, part.origin)
     assert digests(tmp_path).items() <= digests(wide).items()
+
+
+@pytest.mark.requirement("D6", "T5")
+def test_days_in_reverse_order_on_s3_are_those_of_a_local_range(
+    server: ArchiveServer, wide: Path, s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, endpoint, env = s3_lake
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    uri = f"{base}/midnight"
+    environment = settings(server, uri, tables="open_interest", s3_endpoint_url=endpoint)
+    for day in reversed(DAYS):
+        result = run(environment, "um", day, day)
+        assert result.success, failures(result)
+    store = LakeStore.open(uri, endpoint)
+    for path in digests(wide):
+        assert store.read_bytes(path) == (wide / path).read_bytes(), path
