@@ -14,9 +14,11 @@ from datetime import timedelta
 import polars as pl
 
 from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
+from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import collect_partitions, partition_exists, read_partition, scan_partitions
 from crypto_lakehouse.lake.pieces import read_pieces
+from crypto_lakehouse.lake.quarantine import read_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.gold import MINUTES, lacking
 from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
@@ -27,6 +29,7 @@ from crypto_lakehouse.transforms.trade_ids import (
     id_continuity,
     id_summary,
     later_ids,
+    mark_refused,
     merge_summaries,
     missing_ranges,
     no_ids,
@@ -77,7 +80,8 @@ class TradeIds:
     def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, remake: bool = False) -> None:
         self._store, self._feed, self._batch_rows, self._remake = store, feed, batch_rows, remake
         self._place = (feed.table, feed.exchange, feed.market.name)
-        self._continuity = (id_tables(feed.table)[0], feed.exchange, feed.market.name)
+        continuity, self._missing = id_tables(feed.table)
+        self._continuity = (continuity, feed.exchange, feed.market.name)
 
     def days(self, keys: Sequence[str]) -> Iterator[IdsPartition]:
         """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
@@ -98,7 +102,7 @@ class TradeIds:
             behind = _next(part.key)
             if behind not in keys and partition_exists(self._store, "silver", *self._place, behind):
                 stored = self._stored(behind)
-                if stored is not None and not _in_line(stored, part.last_ids):
+                if stored is not None and not (_in_line(stored, part.last_ids) and self._marks_hold(behind)):
                     yield self._make(behind, part.last_ids)
 
     def out_of_line(self, stored: pl.DataFrame, key: str) -> bool:
@@ -110,7 +114,7 @@ class TradeIds:
         """The day as it is stored, if it is as it would be made behind these last ids."""
         there = {} if self._remake else self._current(key)
         rows = self._stored(key) if there else None
-        if rows is None or not _in_line(rows, before):
+        if rows is None or not (_in_line(rows, before) and self._marks_hold(key)):
             return None
         origins = {table: one.origin for table, one in there.items()}
         return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), origins, there)
@@ -150,11 +154,11 @@ class TradeIds:
             missing.append(missing_ranges(rows, reached))
             repeated.append(repeated_ids(rows, before))
             reached = later_ids(reached, summaries[-1])
-        ranges = pl.concat(missing)
+        ranges = mark_refused(pl.concat(missing), self._refused_ids(key))
         continuity = id_continuity(
             merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
         )
-        facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "repeated_ids")}
+        facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "refused_ids", "repeated_ids")}
         origins = {name: Origin(sources[name], told) for name, told in zip(sources, (facts, {}), strict=True)}
         return IdsPartition(key, continuity, ranges, origins)
 
@@ -170,6 +174,33 @@ class TradeIds:
         if not self._remake and self._current(before) and (stored := self._stored(before)) is not None:
             return stored.select(no_ids().columns)
         return merge_summaries(id_summary(rows) for rows in self._batches(before)).select(no_ids().columns)
+
+    def _refused_ids(self, key: str) -> pl.DataFrame:
+        """Ids (symbol, trade_id) of the rows that were refused of the present files of a day and of the day before.
+
+        The row behind a range may be the first one of its day, and the refused ones then the last of the day before.
+        """
+        keys = [_next(key, -1), key]
+        present = {
+            (name, row["sha256"])
+            for files in read_states(self._store, self._feed, keys).values()
+            for name, row in files.items()
+            if row["status"] == "ingested"
+        }
+        files = pl.DataFrame(
+            sorted(present), schema={"source_key": pl.String, "source_sha256": pl.String}, orient="row"
+        )
+        rows = read_rejected(self._store, self._feed, keys).join(files, on=["source_key", "source_sha256"])
+        # The id is the first field of every file of trades.
+        number = pl.col("raw").str.extract(r"^([0-9]+)(?:,|$)").cast(pl.Int64, strict=False)
+        return rows.select("symbol", trade_id=number).drop_nulls()
+
+    def _marks_hold(self, key: str) -> bool:
+        """Whether the stored missing ids of a day that are marked as refused are those that were refused."""
+        stored = read_partition(self._store, "gold", self._missing, *self._place[1:], key)
+        if stored.is_empty():
+            return True
+        return "refused" in stored.columns and mark_refused(stored, self._refused_ids(key)).equals(stored)
 
     def _bronze_rows(self, key: str) -> pl.DataFrame | None:
         if not partition_exists(self._store, "bronze", *self._place, key):

@@ -90,8 +90,73 @@ def missing_ranges(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
         first_missing_id=pl.col("id_before") + 1,
         last_missing_id=pl.col("trade_id") - 1,
         missing_ids=pl.col("trade_id") - pl.col("id_before") - 1,
+        refused=pl.lit(False),
         time_before="time_before",
         time_after="time",
+    )
+
+
+def mark_refused(ranges: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
+    """The ranges (MISSING_IDS), cut where an id of ``refused`` (symbol, trade_id) lies in them, and these marked.
+
+    Marks and cuts of an earlier call are undone first, so that the result depends on the last ``refused`` alone.
+    """
+    whole = _uncut(ranges)
+    inside = (
+        refused.unique()
+        .sort("symbol", "trade_id")
+        .join_asof(
+            whole.sort("symbol", "first_missing_id"),
+            left_on="trade_id",
+            right_on="first_missing_id",
+            by="symbol",
+            coalesce=False,
+            check_sortedness=False,
+        )
+        .filter(pl.col("trade_id") <= pl.col("last_missing_id"))
+    )
+    run = (pl.col("trade_id") - pl.int_range(pl.len())).alias("run")
+    runs = inside.group_by("symbol", "first_missing_id", "last_missing_id", "time_before", "time_after", run).agg(
+        start=pl.col("trade_id").min(), end=pl.col("trade_id").max()
+    )
+    runs = runs.sort("symbol", "start")
+    of = ["symbol", "first_missing_id"]
+    lead = runs.with_columns(
+        end=pl.col("start") - 1, start=pl.coalesce(pl.col("end").shift().over(of) + 1, "first_missing_id")
+    )
+    tail = runs.group_by(of, maintain_order=True).last().with_columns(start=pl.col("end") + 1, end="last_missing_id")
+    others = pl.concat([lead, tail.select(lead.columns)]).filter(pl.col("start") <= pl.col("end"))
+    untouched = whole.join(runs, on=of, how="anti")
+    pieces = [
+        piece.select(
+            "symbol",
+            first_missing_id="start",
+            last_missing_id="end",
+            missing_ids=pl.col("end") - pl.col("start") + 1,
+            refused=pl.lit(mark),
+            time_before="time_before",
+            time_after="time_after",
+        )
+        for piece, mark in ((runs, True), (others, False))
+    ]
+    return pl.concat([untouched, *pieces]).sort("symbol", "first_missing_id")
+
+
+def _uncut(ranges: pl.DataFrame) -> pl.DataFrame:
+    """The ranges as they were before they were marked: what touches makes one."""
+    touches = (pl.col("first_missing_id") == pl.col("last_missing_id").shift().over("symbol") + 1).fill_null(False)
+    return (
+        ranges.sort("symbol", "first_missing_id")
+        .group_by("symbol", (~touches).cum_sum().alias("whole"), maintain_order=True)
+        .agg(
+            pl.col("first_missing_id").first(),
+            pl.col("last_missing_id").last(),
+            pl.col("missing_ids").sum(),
+            refused=pl.lit(False).first(),
+            time_before=pl.col("time_before").first(),
+            time_after=pl.col("time_after").first(),
+        )
+        .drop("whole")
     )
 
 
@@ -117,7 +182,11 @@ def id_continuity(
     ``repeated`` may have several rows per symbol, which add up; ``before`` is of the day before;
     ``bronze_rows`` (symbol, len) counts the bronze rows of the day, None where bronze lacks it.
     """
-    lost = missing.group_by("symbol").agg(pl.col("missing_ids").sum(), missing_ranges=pl.len().cast(pl.Int64))
+    lost = missing.group_by("symbol").agg(
+        pl.col("missing_ids").sum(),
+        missing_ranges=pl.len().cast(pl.Int64),
+        refused_ids=pl.col("missing_ids").filter("refused").sum(),
+    )
     counts = repeated.group_by("symbol").agg(pl.col("repeated_ids").sum())
     in_bronze = summary.select("symbol", len=pl.lit(None, pl.Int64)) if bronze_rows is None else bronze_rows
     joined = (
@@ -128,7 +197,7 @@ def id_continuity(
     )
     return (
         joined.with_columns(
-            pl.col("missing_ids", "missing_ranges", "repeated_ids").fill_null(0),
+            pl.col("missing_ids", "missing_ranges", "refused_ids", "repeated_ids").fill_null(0),
             removed_rows=pl.col("len").cast(pl.Int64) - pl.col("rows"),
         )
         .select(ID_CONTINUITY.column_names)
@@ -137,11 +206,14 @@ def id_continuity(
 
 
 def id_findings(continuity: pl.DataFrame) -> list[tuple[str, str]]:
-    """What the rows of one day (ID_CONTINUITY) tell of missing and repeated ids, as (symbol, what)."""
+    """What the rows of one day (ID_CONTINUITY) say of missing, refused and repeated ids, as (symbol, what)."""
     found = []
     for row in continuity.sort("symbol").iter_rows(named=True):
         if row["missing_ids"]:
-            found.append((row["symbol"], f"{row['missing_ids']} ids are missing in {row['missing_ranges']} ranges"))
+            what = f"{row['missing_ids']} ids are missing in {row['missing_ranges']} ranges"
+            if row["refused_ids"]:
+                what += f", {row['refused_ids']} of them refused here: see the quarantine"
+            found.append((row["symbol"], what))
         if row["repeated_ids"]:
             what = f"{row['repeated_ids']} ids are not above {row['before_id']}, the last one of the day before"
             found.append((row["symbol"], what))

@@ -16,6 +16,7 @@ from crypto_lakehouse.transforms.trade_ids import (
     id_findings,
     id_summary,
     later_ids,
+    mark_refused,
     merge_summaries,
     missing_ranges,
     no_ids,
@@ -48,9 +49,9 @@ def test_missing_ranges_by_hand() -> None:
     # 12 and 15, 16 are missing within the day; 8 and 9 between the day before, which ended with 7, and 10.
     rows = of(17, 10, 11, 14, 13)
     assert missing_ranges(rows, before(A=7, B=1)).rows() == [
-        ("A", 8, 9, 2, EVENING, at(10)),
-        ("A", 12, 12, 1, at(11), at(13)),
-        ("A", 15, 16, 2, at(14), at(17)),
+        ("A", 8, 9, 2, False, EVENING, at(10)),
+        ("A", 12, 12, 1, False, at(11), at(13)),
+        ("A", 15, 16, 2, False, at(14), at(17)),
     ]
     assert missing_ranges(rows, no_ids()).height == 2
     assert missing_ranges(rows, before(A=9)).height == 2
@@ -62,8 +63,31 @@ def test_ids_that_the_day_before_had_reached_are_repeated_and_none_is_missing_am
     # The day before ended with 12: 10 and 12 come again, 11 and 9 may be there; 13 and 14 are in neither day.
     rows = of(8, 10, 12, 15)
     assert repeated_ids(rows, before(A=12)).rows() == [("A", 3)]
-    assert missing_ranges(rows, before(A=12)).rows() == [("A", 13, 14, 2, EVENING, at(15))]
+    assert missing_ranges(rows, before(A=12)).rows() == [("A", 13, 14, 2, False, EVENING, at(15))]
     assert repeated_ids(rows, before(A=7, B=99)).height == 0
+
+
+@pytest.mark.requirement("F4.8")
+def test_a_range_is_cut_where_ids_in_it_were_refused_and_marks_do_not_depend_on_earlier_ones() -> None:
+    rows = pl.concat([of(1, 5, 10, 20), of(1, 9, symbol="B")])
+    ranges = missing_ranges(rows, no_ids())
+    refused = pl.DataFrame({"symbol": ["A"] * 7 + ["Z"], "trade_id": [6, 3, 7, 11, 19, 19, 99, 4]})
+    marked = mark_refused(ranges, refused)
+    assert marked.select("symbol", "first_missing_id", "last_missing_id", "missing_ids", "refused").rows() == [
+        ("A", 2, 2, 1, False),
+        ("A", 3, 3, 1, True),
+        ("A", 4, 4, 1, False),
+        ("A", 6, 7, 2, True),
+        ("A", 8, 9, 2, False),
+        ("A", 11, 11, 1, True),
+        ("A", 12, 18, 7, False),
+        ("A", 19, 19, 1, True),
+        ("B", 2, 8, 7, False),
+    ]
+    assert marked.schema == ranges.schema
+    assert mark_refused(marked, refused).equals(marked)
+    assert mark_refused(marked, refused.clear()).equals(ranges)
+    assert mark_refused(ranges.clear(), refused).equals(ranges.clear())
 
 
 @pytest.mark.requirement("F4.8")
@@ -82,8 +106,8 @@ def test_a_row_of_the_continuity_table_by_hand() -> None:
     assert made.schema == empty(ID_CONTINUITY).schema
     # Missing are 13, 14 and 16; repeated 8, 10, 12; of seven rows in bronze silver has five.
     assert made.rows() == [
-        ("A", 5, 8, 17, at(8), at(17), 3, 2, 3, 2, 12, EVENING),
-        ("B", 1, 3, 3, at(3), at(3), 0, 0, 0, None, None, None),
+        ("A", 5, 8, 17, at(8), at(17), 3, 2, 0, 3, 2, 12, EVENING),
+        ("B", 1, 3, 3, at(3), at(3), 0, 0, 0, 0, None, None, None),
     ]
     assert id_findings(made) == [
         ("A", "3 ids are missing in 2 ranges"),
