@@ -7,25 +7,48 @@ when, is in ``transforms/universe.py``; renames and relistings, which no name te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from itertools import chain
 
 from crypto_lakehouse.catalog.model import Market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 
-# Assets that Binance has quoted pairs in: names in the archive's listing, and the quote assets in
-# https://github.com/BittyTax/BittyTax/blob/main/src/bittytax/conv/parsers/binance.py
-QUOTE_ASSETS: frozenset[str] = frozenset(
-    {
-        *("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "PAX", "USDS", "USDSOLD", "USD1", "USDE", "RLUSD", "U"),
-        *("UST", "DAI", "VAI", "BIDR", "BKRW", "BVND", "IDRT", "GYEN", "AEUR", "EURI"),
-        *("USD", "EUR", "GBP", "AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", "JPY", "MXN"),
-        *("COP", "CZK", "IDR"),
-        *("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL", "XMR"),
-    }
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What is known of an asset beside its name: whether pairs were quoted in it, and whether it is stable."""
+
+    is_quote: bool
+    is_stable: bool
+
+
+def _assets(*names: str, quote: bool, stable: bool) -> Iterator[tuple[str, Asset]]:
+    return ((name, Asset(quote, stable)) for name in names)
+
+
+# Every asset that is more than a base, once. Quotes are those of pairs in the archive's listing and in
+# https://github.com/BittyTax/BittyTax/blob/main/src/bittytax/conv/parsers/binance.py; stable is every coin that is
+# pegged to a currency, and what binance_datatool calls so (https://github.com/lostleaf/binance_datatool, branch
+# legacy_main): EUR, GBP and gold. Pairs of other currencies are no stable pairs: USDTTRY has lost most of its value.
+ASSETS: dict[str, Asset] = dict(
+    chain(
+        _assets("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "PAX", "USDS", "USDSOLD", quote=True, stable=True),
+        _assets("USD1", "USDE", "RLUSD", "U", "DAI", "VAI", quote=True, stable=True),
+        _assets("AEUR", "EURI", "BIDR", "BKRW", "BVND", "IDRT", "GYEN", quote=True, stable=True),
+        _assets("USD", "EUR", "GBP", quote=True, stable=True),
+        # Terra's UST has not been worth a dollar since 2022-05.
+        _assets("UST", quote=True, stable=False),
+        _assets("AUD", "TRY", "BRL", "RUB", "UAH", "NGN", "ZAR", "PLN", "RON", "ARS", quote=True, stable=False),
+        _assets("JPY", "MXN", "COP", "CZK", "IDR", quote=True, stable=False),
+        _assets("BTC", "ETH", "BNB", "XRP", "TRX", "DOGE", "DOT", "SOL", "XMR", quote=True, stable=False),
+        _assets("USBP", "SUSD", "USDSB", "XUSD", "BFUSD", "PAXG", "XAUT", quote=False, stable=True),
+    )
 )
+QUOTE_ASSETS: frozenset[str] = frozenset(name for name, asset in ASSETS.items() if asset.is_quote)
+STABLE_ASSETS: frozenset[str] = frozenset(name for name, asset in ASSETS.items() if asset.is_stable)
 _BY_LENGTH = tuple(sorted(QUOTE_ASSETS, key=lambda quote: (-len(quote), quote)))
 
 # Pairs in which the longest known quote is not the quote: ADAEUR is ADA in EUR, not AD in AEUR (same source).
@@ -39,16 +62,6 @@ QUOTE_EXCEPTIONS: dict[str, str] = {
     "BNBIDR": "IDR",
     "BNBUSD": "USD",
 }
-
-# Stable or fiat, as far as a pair of two such assets is a stable pair: the set of binance_datatool
-# (https://github.com/lostleaf/binance_datatool, branch legacy_main), and the stablecoins listed since.
-STABLE_ASSETS: frozenset[str] = frozenset(
-    {
-        *("BKRW", "USDC", "USDP", "TUSD", "BUSD", "FDUSD", "DAI", "EUR", "GBP", "USBP", "SUSD", "PAXG", "AEUR"),
-        *("USDS", "USDSB", "USDT"),
-        *("USD1", "USDE", "XUSD"),
-    }
-)
 
 # Assets that had leveraged tokens: Binance's own (UP, DOWN; 2020-05 to 2024-04, discontinued, so the list is
 # closed) and FTX's (BULL, BEAR; 2020). Any other name that ends so is a plain coin: JUP, SYRUP, SUP, PUP, UP, BULL.

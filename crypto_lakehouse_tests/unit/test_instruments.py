@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from crypto_lakehouse.catalog import MARKETS, Market, check_symbol
 from crypto_lakehouse.catalog.binance import CM, OPTION, SPOT, UM
 from crypto_lakehouse.catalog.instruments import (
+    ASSETS,
     LEVERAGED_SUFFIXES,
+    QUOTE_ASSETS,
     QUOTE_EXCEPTIONS,
+    STABLE_ASSETS,
     ContractType,
     InstrumentFilter,
     SymbolFacts,
@@ -72,12 +75,28 @@ def test_coins_that_only_end_like_leveraged_tokens(symbol: str) -> None:
     assert not parse_symbol(SPOT, symbol).is_leveraged
 
 
-@pytest.mark.parametrize("symbol", ["USDCUSDT", "EURUSDT", "USD1USDT", "USDEUSDT", "XUSDUSDT", "PAXGUSDT", "FDUSDUSDT"])
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        *("USDCUSDT", "EURUSDT", "USD1USDT", "USDEUSDT", "XUSDUSDT", "PAXGUSDT", "FDUSDUSDT"),
+        *("UUSDT", "RLUSDUSDT", "EURIUSDT", "BFUSDUSDT", "USDTUSD", "RLUSDU"),
+    ],
+)
 def test_stable_pairs(symbol: str) -> None:
     assert parse_symbol(SPOT, symbol).is_stable_pair
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT", "USDTTRY", "ETHBTC", "ABCXYZ"])
+def test_pairs_of_two_stable_assets_are_stable_whether_both_are_quotes_or_not() -> None:
+    """One table says what an asset is: no quote is missing where stable pairs are told, nor the other way round."""
+    for base in STABLE_ASSETS:
+        for quote in STABLE_ASSETS & QUOTE_ASSETS - {base}:
+            facts = parse_symbol(SPOT, base + quote)
+            assert facts.is_stable_pair or facts.base_asset not in STABLE_ASSETS, base + quote
+    assert set(QUOTE_EXCEPTIONS.values()) <= QUOTE_ASSETS
+    assert ASSETS.keys() == STABLE_ASSETS | QUOTE_ASSETS
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "USDTTRY", "USTUSDT", "XRPRLUSD", "ETHBTC", "ABCXYZ"])
 def test_pairs_that_are_not_stable(symbol: str) -> None:
     assert not parse_symbol(SPOT, symbol).is_stable_pair
 
