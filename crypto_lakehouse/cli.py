@@ -23,7 +23,17 @@ from crypto_lakehouse.catalog import no_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_backfill import refuse_unknown_symbols
-from crypto_lakehouse.cli_common import Program, day, explained, fail, load_settings, month, open_lake, symbol_list
+from crypto_lakehouse.cli_common import (
+    Program,
+    day,
+    decimal_number,
+    explained,
+    fail,
+    load_settings,
+    month,
+    open_lake,
+    symbol_list,
+)
 from crypto_lakehouse.cli_lake import verify
 from crypto_lakehouse.console import follow, say, say_late_signal, show_table, summarize
 
@@ -43,6 +53,8 @@ def _quiet_dagster() -> None:
     logging.getLogger("dagster").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*is currently in beta.*")
     warnings.filterwarnings("ignore", message="Found asset job named")
+    # The retries of PostgreSQL, several lines each: the sentence that ends the command says it once.
+    logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
 
 @app.command()
@@ -229,8 +241,15 @@ def export_legacy(
     profile: Annotated[
         str, typer.Option(help="legacy: the legacy tool's rows; default: with its defects corrected.")
     ] = "legacy",
-    gap_days: Annotated[float, typer.Option(help="Silence in days beyond which a price jump is a gap.")] = 1.0,
-    gap_change: Annotated[float, typer.Option(help="Relative price change that makes it a gap.")] = 0.1,
+    gap_days: Annotated[
+        float,
+        typer.Option(
+            parser=decimal_number, metavar="NUMBER", help="Days of silence beyond which a price jump is a gap."
+        ),
+    ] = 1.0,
+    gap_change: Annotated[
+        float, typer.Option(parser=decimal_number, metavar="NUMBER", help="Relative price change that makes it a gap.")
+    ] = 0.1,
 ) -> None:
     """Write continuous minutes and bars of silver in the folders and columns of the legacy tool (BHDS)."""
     settings = load_settings()

@@ -27,7 +27,7 @@ from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, ver
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli_common import day, explained, fail, load_settings
+from crypto_lakehouse.cli_common import day, explained, fail, load_settings, whole
 from crypto_lakehouse.cli_pipe import STDIN, advance, bar, behind_bar, emit, field, input_lines, note, read_names
 from crypto_lakehouse.pipeline.discover import (
     coverage,
@@ -239,10 +239,12 @@ def _names(text: str) -> tuple[str, ...]:
 @archive_app.command("sample")
 def archive_sample(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
-    symbols: Annotated[int, typer.Option(min=1, max=1000, help="Coins in each market.")] = 10,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="UTC days.")] = 10,
+    symbols: Annotated[int, typer.Option(parser=whole(1, 1000), metavar="NUMBER", help="Coins in each market.")] = 10,
+    days: Annotated[int, typer.Option(parser=whole(1, 3660), metavar="NUMBER", help="UTC days.")] = 10,
     start: Annotated[date, typer.Option(parser=day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="NUMBER", help="The same seed gives the same bytes.")
+    ] = 7,
     tables: Annotated[
         str, typer.Option(metavar="LIST", help="Tables or patterns: trades,mark_klines_*; * is every type.")
     ] = "klines_1m,klines_1h,funding_rates",
@@ -251,7 +253,10 @@ def archive_sample(
         bool, typer.Option("--specials", help="Add relisted, renamed, settled, delivery and leveraged symbols.")
     ] = False,
     trades_per_day: Annotated[
-        int | None, typer.Option(help="Trades of each symbol and day; by default as its volume suggests.")
+        int | None,
+        typer.Option(
+            parser=whole(1), metavar="NUMBER", help="Trades of each symbol and day; by default as its volume suggests."
+        ),
     ] = None,
 ) -> None:
     """Write a made-up archive in the layout of the real one."""
@@ -278,7 +283,9 @@ def archive_sample(
 @archive_app.command("serve")
 def archive_serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an archive.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")],
+    port: Annotated[
+        int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 takes a free one.")
+    ],
 ) -> None:
     """Serve an archive over HTTP until interrupted."""
     ended = threading.Event()

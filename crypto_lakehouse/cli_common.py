@@ -6,7 +6,7 @@ A command itself belongs in ``cli.py`` or ``cli_*.py``. Nothing here imports Dag
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import Cadence, parse_date, parse_partition
+from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
 from crypto_lakehouse.environment import Environment, SettingsError
@@ -59,6 +60,30 @@ def month(text: str) -> str:
     except ValueError as error:
         raise typer.BadParameter(f"{text}: {error}") from None
     return text
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """A parser of whole numbers of the command line, in the digits 0 to 9; anything else is wrong usage."""
+
+    def parse(text: str | int) -> int:
+        try:
+            number = int(check_number(str(text)))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if number < least or (most is not None and number > most):
+            wanted = f"{least} or more" if most is None else f"{least} to {most}"
+            raise typer.BadParameter(f"{number}: use {wanted}")
+        return number
+
+    return parse
+
+
+def decimal_number(text: str | float) -> float:
+    """A number of the command line, in the digits 0 to 9; anything else is wrong usage."""
+    try:
+        return float(check_number(str(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def symbol_list(text: str) -> str:

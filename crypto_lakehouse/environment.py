@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crypto_lakehouse.catalog import FEEDS, Feed, parse_date
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
+from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_feeds, select_markets
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
@@ -103,6 +104,15 @@ class Environment(BaseSettings):
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
     max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")
+
+    @field_validator(
+        *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout"),
+        *("max_partitions_per_run", "sensor_attempts"),
+        mode="before",
+    )
+    @classmethod
+    def _check_number(cls, value: Any) -> Any:
+        return check_number(value) if isinstance(value, str) else value
 
     @field_validator("lake_uri")
     @classmethod

@@ -20,7 +20,7 @@ from aiohttp import web
 from crypto_lakehouse.archive.server_listing import MAX_KEYS, Folder, error_xml, listing_xml
 
 _CHUNK = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def create_app(directory: Path) -> web.Application:

@@ -15,10 +15,10 @@ from crypto_lakehouse.catalog.model import Interval
 
 BAR_INTERVALS = tuple(name for name in INTERVALS if name not in ("1s", "1m"))
 ACTIVITIES = ("dollar", "volume", "tick")
-_OFFSET = re.compile(r"([1-9]\d{0,3})(m|h)")
-_THRESHOLD = re.compile(r"[1-9]\d{0,14}")
-_TABLE = re.compile(rf"bars_({'|'.join(BAR_INTERVALS)})(?:_by_(\d+[mh]))?")
-_ACTIVITY_TABLE = re.compile(rf"bars_({'|'.join(ACTIVITIES)})_(\d+)")
+_OFFSET = re.compile(r"([1-9][0-9]{0,3})(m|h)")
+_THRESHOLD = re.compile(r"[1-9][0-9]{0,14}")
+_TABLE = re.compile(rf"bars_({'|'.join(BAR_INTERVALS)})(?:_by_([0-9]+[mh]))?")
+_ACTIVITY_TABLE = re.compile(rf"bars_({'|'.join(ACTIVITIES)})_([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from crypto_lakehouse.catalog.model import Cadence
 
 # Symbols with letters outside ASCII exist on Binance since 2025; separators, dots and blanks do not.
 _SYMBOL = re.compile(r"\w{1,40}(?:[-_]\w{1,20}){0,3}", re.UNICODE)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_MONTH = re.compile(r"\d{4}-\d{2}")
+# Not \d, which also finds the digits of other scripts.
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
 def check_symbol(name: str) -> str:
@@ -23,6 +24,27 @@ def check_symbol(name: str) -> str:
     if not _SYMBOL.fullmatch(name):
         raise ValueError(f"{name!r} is not a symbol: letters, digits, '_' and '-' only, such as BTCUSDT")
     return name
+
+
+def check_digits(text: str) -> str:
+    """Return ``text`` unless it has a digit of another script (``１``, ``٣``), which reads as 1 or 3 and is not it.
+
+    Raises ValueError that names the digit.
+    """
+    for letter in text:
+        if letter.isdigit() and not letter.isascii():
+            raise ValueError(f"{letter!r} in {text!r} is not one of the digits 0 to 9")
+    return text
+
+
+def check_number(text: str) -> str:
+    """Return ``text`` unless it is a number in a form that only Python takes: ``1_0``, or other digits than 0 to 9.
+
+    Raises ValueError that says so.
+    """
+    if "_" in check_digits(text):
+        raise ValueError(f"{text!r} is not a number: write it without '_'")
+    return text
 
 
 def parse_date(text: str) -> date:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from crypto_lakehouse.catalog.names import check_symbol
+from crypto_lakehouse.catalog.names import check_digits, check_symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class SymbolFilter:
             if not entry:
                 continue
             name = entry.removeprefix("!")
-            check_symbol(name.replace("*", "X"))
+            check_digits(check_symbol(name.replace("*", "X")))
             (unwanted if entry.startswith("!") else wanted).append(name)
         return cls(tuple(wanted), tuple(unwanted))
 

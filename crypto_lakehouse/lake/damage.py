@@ -23,7 +23,7 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowE
 
 _PATH = re.compile(
     rf"(?P<compacted>{COMPACTED}/)?(?P<layer>\w+)/(?P<table>\w+)/exchange=\w+/market=(?P<market>\w+)/"
-    r"(feed=(?P<feed>\w+)/)?(?P<column>date|month)=(?P<key>[\d-]+)/[^/]+"
+    r"(feed=(?P<feed>\w+)/)?(?P<column>date|month)=(?P<key>[0-9-]+)/[^/]+"
 )
 _LOGS = ("ledger", "quarantine")
 

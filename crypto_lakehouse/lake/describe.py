@@ -179,7 +179,7 @@ def _own_path(layer: str, table: str) -> re.Pattern[str]:
         feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(PART)
     return re.compile(
         rf"{layer}/{table}/exchange=(?P<exchange>{name})/market=(?P<market>{name})/{feed}"
-        rf"(?P<column>{column})=(?P<key>[\d-]+)/{file}"
+        rf"(?P<column>{column})=(?P<key>[0-9-]+)/{file}"
     )
 
 

@@ -129,7 +129,7 @@ class LegacyExport:
         for symbol in self.symbols:
             interrupts.ask()
             written = tuple(self._write(symbol, folder))
-            earlier = re.compile(rf"SP\d+_{re.escape(symbol)}\.parquet")
+            earlier = re.compile(rf"SP[0-9]+_{re.escape(symbol)}\.parquet")
             stale = [path for path in before if written and earlier.fullmatch(path.rpartition("/")[2])]
             removed = tuple(path for path in stale if path not in written)
             for path in removed:

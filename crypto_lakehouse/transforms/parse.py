@@ -207,6 +207,7 @@ def _is_header(fields: list[str]) -> bool:
 
 
 def _is_number(text: str) -> bool:
+    """Whether a field of the first line is no name. Digits of other scripts count: their row is refused as a row."""
     try:
         float(text)
     except ValueError:
@@ -325,6 +326,9 @@ def _convert(field: str, column: FileColumn) -> int | float | str | None:
     """One field; integers may be written ``493.0``. Raises ValueError that quotes the field."""
     if column.type is FieldType.STRING:
         return field
+    # Python alone takes full-width and other digits for numbers, and blanks of other scripts for blanks.
+    if not field.isascii():
+        raise ValueError(f"{field[:_SHOWN]!r} is no number: digits are 0 to 9")
     field = field.strip()
     if not field and column.may_be_blank:
         return None
