@@ -409,9 +409,12 @@ def _replace(draft: Path, target: Path) -> None:
 
 
 def _hint(error: OSError, text: str, local: bool) -> str:
-    if local:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if local:
             return "The disk is full: free space or move the lake, then run again; nothing was half written"
+        drafts = tempfile.gettempdir()
+        return f"The disk of TMPDIR ({drafts}) is full: free space there or set TMPDIR to another disk, then run again"
+    if local:
         return "Check that the folder exists and may be read and written by this user, then run again"
     # Arrow and boto3 write the same words in capitals or not, with or without underscores.
     told = text.replace("_", "").lower()

@@ -69,9 +69,9 @@ class PostgresSettings:
     def refusal(self, reason: str) -> HomeError:
         """The sentence for a server that cannot be used."""
         return HomeError(
-            f"PostgreSQL at {self.host}:{self.port}, which keeps Dagster's records (database {self.database}, user"
-            f" {self.user}), cannot be used: {reason}. Check that the server runs and that its disk has space, and"
-            f" check {PREFIX}HOST, _PORT, _DB, _USER and _PASSWORD; then repeat the command: what is stored stays."
+            f"PostgreSQL at {self.host}:{self.port} does not keep Dagster's records ({reason}): check that the server"
+            f" runs, has disk space and accepts {PREFIX}USER, _PASSWORD and _DB, then repeat the command; what is"
+            " stored stays"
         )
 
 

