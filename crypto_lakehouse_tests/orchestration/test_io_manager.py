@@ -173,6 +173,25 @@ def test_a_missing_upstream_partition_fails_at_once_and_says_what_to_do(filled: 
     assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
 
 
+@pytest.mark.requirement("T3")
+@pytest.mark.parametrize(
+    ("layer", "table", "partition", "message"),
+    [
+        ("silver", "klines_1m", "2999-01-01", "has no partition for 2999-01-01: its days are not over"),
+        ("gold", "bars_1h", "2999-01-01", "has no partition for 2999-01-01: its days are not over"),
+        ("silver", "funding_rates", "2999-01", "has no partition for 2999-01: its days are not over"),
+        ("silver", "klines_1m", "2024-01-01", "Materialize them first"),
+    ],
+)
+def test_a_partition_that_is_not_there_is_not_loaded_as_empty(
+    filled: Platform, layer: str, table: str, partition: str, message: str
+) -> None:
+    defs = filled.defs(tables="klines_1m,funding_rates")
+    key = dg.AssetKey([layer, "binance", "um", table])
+    with pytest.raises(dg.Failure, match=message):
+        defs.load_asset_value(key, partition_key=partition)
+
+
 @pytest.mark.requirement("P3")
 def test_a_preview_counts_the_rows_of_each_frame_once(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [pl.DataFrame({"symbol": ["BTCUSDT"]}) for _ in range(200)]
