@@ -22,7 +22,7 @@ from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import no_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_archive import archive_app
-from crypto_lakehouse.cli_backfill import refuse_unknown_symbols
+from crypto_lakehouse.cli_backfill import backfill_plans, refuse_unknown_symbols
 from crypto_lakehouse.cli_common import (
     Program,
     day,
@@ -129,8 +129,7 @@ def backfill(
     settings = load_settings()
     console = Console()
     _quiet_dagster()
-    from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.launch import chunks, follow_up, open_instance, plan, run_chunks
+    from crypto_lakehouse.orchestration.launch import plan
 
     today = datetime.now(UTC).date()
     try:
@@ -141,19 +140,8 @@ def backfill(
         fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
     refuse_unknown_symbols(settings, wish, symbols)
     interrupts.defer()
-    spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
-    say(console, f"{wish.job}: {len(wish.keys)} partitions of {wish.name} in {len(spans)} runs")
-    with explained(), open_instance() as instance:
-        # What the archive has besides is told by the daily reconciliation; here later runs may be about to make it.
-        defs = build_defs(settings, with_archive_checks=False)
-        outcomes = run_chunks(wish, spans, defs, instance, symbols, remake)
-        code = summarize(console, done := follow(console, outcomes, len(wish.keys)))
-        store = open_lake(settings)
-        if not any(one.interrupted for one in done) and (again := follow_up(wish, settings, store)):
-            say(console, f"gold of {len(again.keys)} days again, now that their funding rates are there")
-            spans = chunks(again.keys, again.cadence, settings.max_partitions_per_run)
-            outcomes = run_chunks(again, spans, defs, instance, "", remake)
-            code = max(code, summarize(console, follow(console, outcomes, len(again.keys))))
+    with explained():
+        code = backfill_plans(console, settings, wish, symbols, remake, today)
     say_late_signal(console, code)
     raise typer.Exit(code)
 

@@ -30,7 +30,6 @@ from crypto_lakehouse.catalog import (
     find_market,
     no_table,
     parse_partition,
-    partition_key,
     partition_keys,
     tables_of,
 )
@@ -45,7 +44,7 @@ from crypto_lakehouse.orchestration.home_faults import explain, opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
@@ -229,19 +228,6 @@ def gold_tables(environment: Environment) -> dict[str, GoldTable]:
     groups += [(MINUTES, (bars.table,)) for bars in environment.bars_kinds]
     groups += [(table, id_tables(table)) for table in NUMBERED]
     return {name: GoldTable(source, names) for source, names in groups for name in names}
-
-
-def follow_up(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
-    """What has to be made again after a plan: gold days that were made while their funding rates lacked."""
-    if done.assets[-1].path[-1] != FUNDING or MINUTES not in environment.table_names:
-        return None
-    market = done.market
-    made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
-    since = partition_key(market.first_date, Cadence.DAILY)
-    days = tuple(key for key in made if key >= since and key[: len("YYYY-MM")] in done.keys)
-    gold = gold_tables(environment)
-    assets = tuple(asset_key("gold", market, name) for name, of in gold.items() if of.source == MINUTES)
-    return Plan(market, Cadence.DAILY, assets, days) if days else None
 
 
 def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:

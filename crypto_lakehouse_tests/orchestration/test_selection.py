@@ -17,8 +17,9 @@ from crypto_lakehouse.cli import app
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.funding import days_after_funding
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
-from crypto_lakehouse.orchestration.launch import follow_up, plan
+from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.test_compaction import day_rows, put
@@ -114,7 +115,9 @@ def test_gold_days_before_the_start_do_not_follow_their_funding_rates(filled: Pl
     tables = "klines_1m,funding_rates"
     settings = Environment.load(env="test", lake_uri=str(filled.lake), tables=tables, **NARROW)
     done = plan("binance", "um", "funding_rates", date(2024, 12, 31), date(2024, 12, 31), settings, date(2026, 1, 1))
-    again = follow_up(done, settings, filled.store)
+    assert days_after_funding(done, settings, filled.store) is None
+    assert filled.run("update_binance_um_monthly", "2024-12", "2024-12", tables=tables, **NARROW).success
+    again = days_after_funding(done, settings, filled.store)
     assert again is not None
     assert again.keys == (DAYS[1],)
 
