@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.lake.damage import reading
+from crypto_lakehouse.lake.damage import FilesChanged, reading, unchanged
 from crypto_lakehouse.lake.describe import Part, list_parts
 from crypto_lakehouse.lake.months import month_of, month_path
 from crypto_lakehouse.lake.parquet import symbol_runs
@@ -36,9 +36,11 @@ _FRAME_ROWS = 100_000
 # Clocks of a storage's machines differ by less, and so do times that it rounds.
 _SETTLED = timedelta(seconds=2)
 _PATIENCE = timedelta(minutes=1)
+# A try takes long, and its days may be made by a run that goes on.
+_TRIES = 3
 
 
-class MonthChanged(LakeError):
+class MonthChanged(FilesChanged):
     """Days of a month were written again while it was compacted, so what was made of them is of no use."""
 
 
@@ -62,6 +64,10 @@ def compact_month(store: LakeStore, layer: str, table: str, exchange: str, marke
     if days were written meanwhile; in each case readers go on with the day files.
     """
     where = (layer, table, exchange, market)
+    return unchanged(lambda: _compacted(store, where, month), lambda: _days(store, where, month), tries=_TRIES)
+
+
+def _compacted(store: LakeStore, where: tuple[str, str, str, str], month: str) -> MonthInfo:
     days = _days(store, where, month)
     path = month_path(*where, month, days)
     kept = store.exists(path)

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_lakehouse.lake.damage import reading
+from crypto_lakehouse.lake.damage import check_columns, reading, unchanged
 from crypto_lakehouse.lake.describe import list_parts
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, footer
 from crypto_lakehouse.lake.parquet import GroupWriter, conform
@@ -143,12 +143,17 @@ def read_partition(store: LakeStore, layer: str, table: str, exchange: str, mark
     cannot be read.
     """
     path = _path(layer, table, exchange, market, key)
-    try:
-        data = store.read_bytes(path)
-    except FileNotFoundError:
-        raise _missing(store, path) from None
-    with reading(store, [path]):
-        return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
+
+    def read() -> pl.DataFrame:
+        try:
+            with reading(store, [path]):
+                rows = pl.read_parquet(io.BytesIO(store.read_bytes(path)), hive_partitioning=False)
+                check_columns(path, rows.schema)
+                return rows
+        except FileNotFoundError:
+            raise _missing(store, path) from None
+
+    return unchanged(read, lambda: store.find(path))
 
 
 @contextmanager
@@ -222,8 +227,13 @@ def collect_partitions(
     choose: Callable[[pl.LazyFrame], pl.LazyFrame],
 ) -> pl.DataFrame:
     """What ``choose`` takes of ``scan_partitions``. Raises DamagedFile that names a file that cannot be read."""
-    with reading(store, [_path(layer, table, exchange, market, key) for key in keys]):
-        return choose(scan_partitions(store, layer, table, exchange, market, keys)).collect()
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+
+    def read() -> pl.DataFrame:
+        with reading(store, paths):
+            return choose(scan_partitions(store, layer, table, exchange, market, keys)).collect()
+
+    return unchanged(read, lambda: list_keys(store, layer, table, exchange, market))
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:

@@ -33,7 +33,7 @@ from crypto_lakehouse.lake.arguments import (
     utc,
 )
 from crypto_lakehouse.lake.bars import CONTINUOUS, closing_lag, find_bars, parse_bars_offset
-from crypto_lakehouse.lake.damage import reading
+from crypto_lakehouse.lake.damage import reading, unchanged
 from crypto_lakehouse.lake.describe import (
     check_markets,
     describe_frame,
@@ -199,8 +199,9 @@ class Lakehouse:
 
         ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. A UserWarning names symbols that
         have no row in the range, markets that have no partition (if they were named, or none has), and partitions of
-        the range that lack between the oldest and the newest one of a market. Raises like ``scan``, and DamagedFile
-        that names a file which cannot be read and says what makes it whole.
+        the range that lack between the oldest and the newest one of a market. Where files are replaced while they are
+        read, they are listed and read again. Raises like ``scan``, and DamagedFile that names a file which cannot be
+        read and says what makes it whole.
 
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
@@ -213,11 +214,18 @@ class Lakehouse:
         order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
         wanted = check_symbols(symbols)
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
-        scanned, found = self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
-        if market is None:
-            check_unmixed(table, output, found)
-        with reading(self._store, [part.path for one in found for part in one.parts]):
-            frame = scanned.collect()
+
+        def listed() -> tuple[pl.LazyFrame, list[Found]]:
+            return self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
+
+        def collected() -> tuple[pl.DataFrame, list[Found]]:
+            scanned, found = listed()
+            if market is None:
+                check_unmixed(table, output, found)
+            with reading(self._store, [part.path for one in found for part in one.parts]):
+                return scanned.collect(), found
+
+        frame, found = unchanged(collected, lambda: listed()[1])
         if market is None and wanted:
             check_one_market_each(table, frame)
         for lack in self._lacks(table, exchange, found, named=market is not None):
@@ -351,11 +359,10 @@ class Lakehouse:
         bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
         ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
         ``SHOW ALL TABLES`` and ``information_schema`` tell the tables that are in the lake, by layer; what DuckDB lists
-        in its database ``temp`` stands behind these. A query over files that a run replaces meanwhile is tried once
-        more.
+        in its database ``temp`` stands behind these. A query over files that a run replaces meanwhile is tried again.
 
-        Raises ValueError on a query that does anything else, KeyError on a table there is not, duckdb.Error on what
-        DuckDB refuses.
+        Raises ValueError on a query that does anything else, KeyError on a table there is not, DamagedFile that names
+        a file which cannot be read, duckdb.Error on what DuckDB refuses.
 
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """

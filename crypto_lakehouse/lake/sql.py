@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from crypto_lakehouse.lake.damage import FilesChanged, blame, first_line, unchanged
 from crypto_lakehouse.lake.describe import (
     Part,
     existing_tables,
@@ -31,6 +32,7 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
 _ALLOWED = "lake.sql answers queries (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN) of tables named layer.table"
+_OF_FILES = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
 _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # DuckDB takes COPY inside of WITH, and functions run text as SQL that the query does not show. A PIVOT that looks for
 # its columns first is no plain statement, but several.
@@ -49,19 +51,31 @@ def referenced_tables(query: str) -> list[tuple[str, str]]:
 def run_sql(store: LakeStore, query: str) -> pa.Table:
     """Run one reading query with session time zone UTC; repeated names of columns are numbered (``open_1``).
 
-    A query over files that a run replaces meanwhile is tried once more, with a new listing: DuckDB opens a file again
+    A query over files that a run replaces meanwhile is tried again, with a new listing: DuckDB opens a file again
     and reads it by the footer of the one before.
 
     Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
-    table there is not, MissingLakeError where there is no lake, duckdb.Error on what else DuckDB refuses.
+    table there is not, MissingLakeError where there is no lake, DamagedFile that names a file which cannot be read,
+    duckdb.Error on what else DuckDB refuses.
     """
+
+    def listed() -> list[Part]:
+        return [part for layer, table in _asked_tables(store, query) for part in list_parts(store, layer, table)]
+
+    def read() -> pa.Table:
+        try:
+            return _run(store, query)
+        except (duckdb.Error, OSError) as error:
+            # What it meets inside of such a file is not of any kind, or of these.
+            if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
+                raise
+            raise blame(store, [part.path for part in listed()], first_line(error), by_arrow=True) from error
+
     try:
-        return _run(store, query)
-    except duckdb.Error as error:
-        # What it meets inside of such a file is not of any kind, or of these.
-        if type(error) not in (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException):
-            raise
-    return _run(store, query)
+        return unchanged(read, listed)
+    except FilesChanged as error:
+        # No file is damaged, so it may be the query.
+        raise error.__cause__ or error from None
 
 
 def _run(store: LakeStore, query: str) -> pa.Table:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, feed, partition_keys
-from crypto_lakehouse.lake import compaction
+from crypto_lakehouse.lake import compaction, scan
 from crypto_lakehouse.lake.compaction import MonthChanged, MonthInfo, compact_month
 from crypto_lakehouse.lake.months import LEAST_DAYS
 from crypto_lakehouse.lake.partitions import read_partition, write_partition
@@ -304,6 +304,47 @@ def test_a_day_written_while_a_month_is_compacted_makes_the_month_file_void(
     assert month_files(store) == []
     found = Lakehouse(store.uri).scan(**READ, symbols=SYMBOLS).collect()
     assert found.drop("exchange", "market").equals(from_days(store, SYMBOLS))
+
+
+def test_days_that_are_replaced_while_a_month_is_compacted_are_read_again(
+    store: LakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows, tries = compaction.write_rows, []
+
+    def overtaken_once(*arguments: Any) -> Any:
+        info = write_rows(*arguments)
+        tries.append(info)
+        if len(tries) == 1:
+            rewrite(store)
+        return info
+
+    monkeypatch.setattr(compaction, "write_rows", overtaken_once)
+    february(store)
+    assert len(tries) == 2
+    assert uses_months(Lakehouse(store.uri), symbols="BTCUSDT")
+    found = Lakehouse(store.uri).scan(**READ, symbols=SYMBOLS).collect()
+    assert found.drop("exchange", "market").equals(from_days(store, SYMBOLS))
+
+
+def test_a_month_file_that_goes_after_it_was_listed_is_not_missed(
+    store: LakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    february(store)
+    with_months, calls = scan.with_months, []
+
+    def overtaken_once(*arguments: Any) -> Any:
+        parts = with_months(*arguments)
+        calls.append(parts)
+        if len(calls) == 1:
+            rewrite(store)
+            february(store)
+        return parts
+
+    monkeypatch.setattr(scan, "with_months", overtaken_once)
+    found = Lakehouse(store.uri).read(**READ, symbols=SYMBOLS, format="polars")
+    assert calls[0] != calls[-1]
+    rows = from_days(store, SYMBOLS).sort("symbol", "open_time")
+    assert found.drop("exchange", "market").equals(rows.drop("exchange", "market", strict=False))
 
 
 def test_nothing_is_written_where_it_is_up_to_date(store: LakeStore) -> None:

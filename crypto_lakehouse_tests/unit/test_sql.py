@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feeds
+from crypto_lakehouse.lake.damage import DamagedFile
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import schema_of, table_names
 from crypto_lakehouse_tests.unit.small_lake import (
@@ -174,6 +176,32 @@ def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
     with pytest.raises(duckdb.BinderException):
         lake.sql("SELECT no_such_column FROM gold.bars_1h")
     assert len(seen) == 1
+
+
+@pytest.mark.requirement("F6.3")
+def test_sql_over_files_that_are_replaced_again_and_again_is_tried_again(
+    lake: Lakehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def lock(connection: duckdb.DuckDBPyConnection, root_: str | None) -> None:
+        seen.append(1)
+        if len(seen) < 5:
+            put(day_of_bars(DAYS[0], ["BTCUSDT", "ETHUSDT"][: len(seen) % 2 + 1]), part_path(root, "um", f"{DAYS[0]}"))
+            raise duckdb.Error("TProtocolException: Invalid data")
+
+    monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)
+    assert lake.sql("SELECT count(*) AS n FROM gold.bars_1h")["n"][0] == 2 * 48 + 2 * 24
+    assert len(seen) == 5
+
+
+@pytest.mark.requirement("F6.3", "F6.8")
+def test_sql_names_a_damaged_file(lake: Lakehouse, root: Path) -> None:
+    file = part_path(root, "um", f"{DAYS[1]}")
+    file.write_bytes(file.read_bytes()[:1000])
+    for end in ("", "-- copy"):
+        with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .* --remake"):
+            lake.sql(f"SELECT sum(open) FROM gold.bars_1h {end}")
 
 
 @pytest.mark.requirement("F6.3")

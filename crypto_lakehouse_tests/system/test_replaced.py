@@ -1,0 +1,48 @@
+"""Reads of files that are replaced all the time: whole rows of one version, and no error.
+
+``READS=60 python -m pytest crypto_lakehouse_tests/system/test_replaced.py`` makes as many of each kind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse_tests.system.replaced import DAYS, SYMBOLS, UM, is_whole, replaced, write_day
+
+READS = int(os.environ.get("READS", "5"))
+SQL = "SELECT open_time, symbol, trade_count FROM silver.klines_1m"
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LakeStore:
+    if request.param == "local":
+        store = LakeStore.open(str(tmp_path / "lake"))
+    else:
+        uri, endpoint, env = request.getfixturevalue("s3_lake")
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        store = LakeStore.open(f"{uri}/{tmp_path.name}", endpoint)
+    for key in DAYS:
+        write_day(store, key, 0)
+    return store
+
+
+@pytest.mark.requirement("F6.8", "T5")
+def test_readers_of_files_that_are_replaced_give_whole_days(store: LakeStore) -> None:
+    lake = Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url)
+    where = {"market": "um", "start": DAYS[0], "end": "2023-03-01", "format": "polars"}
+    with replaced(store) as writer:
+        for _ in range(READS):
+            assert is_whole(lake.read("silver.klines_1m", **where))
+            assert is_whole(lake.read("silver.klines_1m", symbols=SYMBOLS[1], **where))
+            assert is_whole(pl.DataFrame(lake.sql(SQL, format="polars")))
+            for key in DAYS[::9]:
+                assert read_partition(store, *UM, key)["trade_count"].n_unique() == 1
+        assert writer.poll() is None
