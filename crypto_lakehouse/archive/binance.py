@@ -21,7 +21,7 @@ import aiohttp
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive import listing
 from crypto_lakehouse.archive.addresses import split_credentials
-from crypto_lakehouse.archive.download import Downloader, local_name
+from crypto_lakehouse.archive.download import Downloader
 from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.http_client import HttpClient, RequestError
 from crypto_lakehouse.archive.model import (
@@ -151,13 +151,13 @@ class BinanceArchive(ArchiveSource):
         arrive, one per file.
 
         A file that is there already with the stated sha256 is not downloaded again; a partial one is
-        continued. Closing the iterator stops the downloads. Raises ArchiveError if the folder is missing or
-        cannot be written, ValueError if a key is unsafe or two keys have the same file name.
+        continued. One with an unsafe name is rejected. Closing the iterator stops the downloads. Raises ArchiveError if
+        the folder is missing or cannot be written, ValueError if two keys have the same file name.
         """
         _check_folder(directory)
         keys: dict[str, str] = {}
         for file in files:
-            name = local_name(file.key)
+            name = file.key.rpartition("/")[2]
             if name in keys:
                 raise ValueError(f"{keys[name]} and {file.key} would both be {name}: fetch them separately")
             keys[name] = file.key

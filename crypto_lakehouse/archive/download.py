@@ -27,6 +27,8 @@ from crypto_lakehouse.archive.http_client import (
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.part import Part
 
+# A file system takes 255, and drafts have longer names.
+_NAME_BYTES = 200
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
 _CHECKSUM_LIMIT = 4096
@@ -38,8 +40,11 @@ _NO_CACHE = {"Cache-Control": "no-cache"}
 def local_name(key: str) -> str:
     """File name for ``key``: its last component. Raises ValueError unless the whole key is safe."""
     parts = key.split("/")
-    if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= 200 for part in parts):
-        raise ValueError(f"{key!r} is not a safe archive key: names of letters, digits, '_', '-' and '.' only")
+    if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= _NAME_BYTES for part in parts):
+        raise ValueError(
+            "not a safe archive key: its names must be of letters, digits, '_', '-' and '.' only, with at most "
+            f"{_NAME_BYTES} bytes each: {key!r}"
+        )
     return parts[-1]
 
 
@@ -89,9 +94,12 @@ class Downloader:
         """Download and verify one file; what comes is of its version at that time, which may be newer than ``file``.
 
         Raises ArchiveError if the folder cannot be written, or the archive refuses everything: then no other file can
-        be fetched either. Raises ValueError if the key is unsafe.
+        be fetched either.
         """
-        path = self.directory / local_name(file.key)
+        try:
+            path = self.directory / local_name(file.key)
+        except ValueError as error:
+            return RejectedFile(file, "unsafe_name", str(error))
         try:
             try:
                 sha256, place = await self._verified(file, path)

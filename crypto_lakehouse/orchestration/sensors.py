@@ -11,11 +11,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
 import dagster as dg
+import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import read_state, read_states
+from crypto_lakehouse.lake.ledger import read_ledger, read_state, read_states
 from crypto_lakehouse.lake.partitions import find_keys
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
@@ -39,6 +40,7 @@ _PARTITION_TAG = "dagster/partition"
 _PROBED_SYMBOLS = 50
 # How far behind the newest partition a tick still looks: archives had tails of eight days.
 _LOOK_BACK = timedelta(days=31)
+_CLOCKS_DIFFER = timedelta(hours=1)
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -81,7 +83,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
             return dg.SkipReason(nothing)
         runs = _runs(context.instance, feed)
         busy = _busy(context.instance, feed, keys, job)
-        wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts)
+        wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts, store)
         if given_up:
             context.log.error(f"{feed.name}: failed {environment.sensor_attempts} times: {', '.join(given_up)}")
         checks = _checks(context, keys, job)
@@ -224,17 +226,34 @@ def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
 
 
 def _wanted(
-    changed: Mapping[str, datetime], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int
+    changed: Mapping[str, datetime], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int, store: LakeStore
 ) -> tuple[set[str], list[str]]:
     """Partitions to make, and those that were tried too often since their newest file appeared."""
+    now = datetime.now(UTC)
+    finished = [(record, set(_keys_of(record, feed))) for record in runs if record.dagster_run.is_finished]
     tried = Counter(
-        key
-        for record in runs
-        for key in _keys_of(record, feed)
-        if record.dagster_run.is_finished and key in changed and record.create_timestamp > changed[key]
+        key for record, keys in finished for key in keys & changed.keys() if record.create_timestamp > changed[key]
     )
+    for key in [key for key, newest in changed.items() if newest > now]:
+        tried[key] = _tries_of_a_future_file(store, feed, key, changed[key], [r for r, keys in finished if key in keys])
     given_up = sorted(key for key in changed if tried[key] >= attempts)
     return set(changed) - set(given_up), given_up
+
+
+def _tries_of_a_future_file(
+    store: LakeStore, feed: Feed, key: str, newest: datetime, finished: Sequence[dg.RunRecord]
+) -> int:
+    """How often a partition was tried whose newest file states a time in the future, which no run comes after.
+
+    Runs count that ended after the ledger knew of that file. Where it does not, those count that failed, unless the
+    time is so near that it may be a matter of clocks, and will pass.
+    """
+    known = read_ledger(store, feed, [key]).filter(pl.col("last_modified") == newest)["ingested_at"].to_list()
+    if known:
+        return sum(datetime.fromtimestamp(record.end_time or 0, UTC) >= min(known) for record in finished)
+    if newest - datetime.now(UTC) <= _CLOCKS_DIFFER:
+        return 0
+    return sum(record.dagster_run.status is dg.DagsterRunStatus.FAILURE for record in finished)
 
 
 def _checks(

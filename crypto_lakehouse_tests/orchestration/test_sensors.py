@@ -269,6 +269,26 @@ def test_a_newer_file_gives_a_date_that_was_given_up_new_attempts(
     assert _spans(_tick(empty, sensor_attempts="1")[0]) == [(DAYS[2], DAYS[2])]
 
 
+@pytest.mark.requirement("F5.3")
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["failing file", "failing run"])
+def test_a_date_whose_file_is_of_the_future_is_given_up_too(empty: Platform, is_recorded: bool) -> None:
+    path = empty.archive / f"data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{DAYS[2]}.zip"
+    path.with_name(f"{path.name}.CHECKSUM").unlink()
+    _touch(path, (datetime.now(UTC) + timedelta(days=365)).timestamp())
+    where = {} if is_recorded else {"retries": "1", **NOWHERE}
+    for _ in range(2):
+        requests, _ = _tick(empty, sensor_attempts="2")
+        assert _spans(requests)[-1] == (DAYS[2], DAYS[2])
+        _execute(empty, requests, **where)
+    requests, reason = _tick(empty, sensor_attempts="2")
+    assert requests == []
+    assert DAYS[2] in reason.partition("given up: ")[2]
+    # A newer version is tried again, also one that is of the future.
+    if is_recorded:
+        _touch(path, (datetime.now(UTC) + timedelta(days=366)).timestamp())
+        assert _spans(_tick(empty, sensor_attempts="2")[0]) == [(DAYS[2], DAYS[2])]
+
+
 def _touch(path: Path, seconds: float) -> None:
 
     os.utime(path, (seconds, seconds))

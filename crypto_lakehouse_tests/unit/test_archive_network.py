@@ -219,9 +219,14 @@ def test_unsafe_keys(server: Server, tmp_path: Path, key: str) -> None:
     with pytest.raises(ValueError, match="not a safe archive key"):
         local_name(key)
     file = ArchiveFile(key, "X", "2024-01-01", 1, "e", datetime(2024, 1, 1, tzinfo=UTC))
-    with pytest.raises(ValueError, match="not a safe archive key"):
-        source(server).fetch([file], tmp_path)
-    assert not server.hits
+    # It fails alone.
+    other = server.put(KEY)
+    first, second = sorted(source(server).fetch([file, other], tmp_path), key=lambda result: result.file != file)
+    assert isinstance(first, RejectedFile)
+    assert first.reason == "unsafe_name"
+    assert "at most 200 bytes" in first.detail
+    check_fetched(second, tmp_path)
+    assert set(server.hits) == {KEY, f"{KEY}.CHECKSUM"}
 
 
 @pytest.mark.requirement("T7")
