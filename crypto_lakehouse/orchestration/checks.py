@@ -2,7 +2,7 @@
 because Dagster records partitioned checks wrongly in range runs.
 
 What a check looks at: the partitions of the run that it is part of, else the newest ones. The rules
-themselves come from the schemas, ``pipeline.reconcile``, ``pipeline.gold_checks`` and
+themselves come from the schemas, ``pipeline.reconcile``, ``pipeline.silver_checks``, ``pipeline.gold_checks`` and
 ``transforms.epoch_checks``. What the epoch registry knows of a bad day stands beside a finding.
 """
 
@@ -17,7 +17,6 @@ from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import read_state
 from crypto_lakehouse.lake.partitions import list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.store import LakeError, LakeStore
@@ -26,11 +25,10 @@ from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, check_missing_days, check_sources
-from crypto_lakehouse.pipeline.neighbours import keeps_rows
 from crypto_lakehouse.pipeline.reconcile import compare
-from crypto_lakehouse.pipeline.silver import stale
+from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
-from crypto_lakehouse.schemas import Schema, schema_of, silver_schema
+from crypto_lakehouse.schemas import Schema, schema_of
 from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
 
@@ -233,22 +231,7 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
     def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
-        found: list[Finding] = []
-        for key in keys:
-            rows = scan_partitions(store, "silver", feed.table, feed.exchange, feed.market.name, [key])
-            column = silver_schema(feed).archive_symbol
-            symbols = set(rows.select(pl.col(column).unique()).collect()[column])
-            for row in read_state(store, feed, key).values():
-                if row["status"] in ("failed", "quarantined"):
-                    found.append((key, row["symbol"], f"{row['status']}: {row['reason']}: {row['detail']}"))
-                elif (
-                    row["status"] == "ingested"
-                    and row["symbol"] not in symbols
-                    and keeps_rows(feed, key, row["symbol"], store)
-                ):
-                    found.append((key, row["symbol"], "the file is ingested and silver has no row of it"))
-        outdated = "not made of the files that bronze holds of this day and its neighbours now: build the day again"
-        found += [(key, "", outdated) for key in stale(feed, keys, store)]
+        found = missing_from_silver(feed, keys, store)
         return result(_with_known(found, feed), keys, dg.AssetCheckSeverity.WARN)
 
     return completeness

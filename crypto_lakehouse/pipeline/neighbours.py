@@ -22,7 +22,8 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.edges import EDGE_RULES, EdgeRule, own_rows, visiting_rows
 
-_SIDES = (-1, 1)
+SIDES = (-1, 1)
+"""Where neighbours are, in the order of their keys."""
 
 
 def neighbour_keys(feed: Feed, key: str) -> list[str]:
@@ -67,7 +68,7 @@ class Neighbourhood:
         found: list[Neighbour] = []
         if rule is not None:
             start, end = parse_partition(key, feed.cadence)
-            for offset, other in zip(_SIDES, neighbour_keys(feed, key), strict=True):
+            for offset, other in zip(SIDES, neighbour_keys(feed, key), strict=True):
                 place = ("bronze", feed.table, feed.exchange, feed.market.name, other)
                 stored = stored_partition(store, *place)
                 if stored is None and not partition_exists(store, *place):
@@ -129,17 +130,6 @@ class Neighbourhood:
 
     def _place(self, key: str) -> tuple[str, str, str, str, str]:
         return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name, key
-
-
-def keeps_rows(feed: Feed, key: str, symbol: str, store: LakeStore) -> bool:
-    """Whether any row of a symbol's files belongs to their own partition; false where all lie in its neighbours."""
-    rule = EDGE_RULES.get(feed.schema)
-    if rule is None:
-        return True
-    place = ("bronze", feed.table, feed.exchange, feed.market.name, key)
-    span = parse_partition(key, feed.cadence)
-    pieces = read_pieces(store, *place, order=bronze_schema(feed).id_column, symbol=symbol)
-    return any(own_rows(piece.filter(symbol=symbol), rule, *span).height for piece in pieces)
 
 
 def _up_to(piece: pl.DataFrame, order: str | None) -> pl.Expr:

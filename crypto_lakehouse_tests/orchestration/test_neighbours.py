@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog import Feed, feed
 from crypto_lakehouse.lake.partitions import read_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
@@ -52,10 +52,11 @@ def _asked_for(platform: Platform) -> list[tuple[str, str]]:
     return [(one.tags[RANGE_START_TAG], one.tags[RANGE_END_TAG]) for one in data.run_requests or []]
 
 
-def _checks(platform: Platform, name: str) -> dict[str, dg.AssetCheckEvaluation]:
-    job = platform.defs(tables="open_interest").resolve_job_def(RECONCILIATION_JOB)
+def _checks(platform: Platform, name: str, of: Feed = UM) -> dict[str, dg.AssetCheckEvaluation]:
+    job = platform.defs(tables=of.table).resolve_job_def(RECONCILIATION_JOB)
     found = job.execute_in_process(instance=platform.instance).get_asset_check_evaluations()
-    return {one.asset_key.path[0]: one for one in found if one.check_name == name and one.asset_key.path[2] == "um"}
+    place = [of.exchange, of.market.name, of.table]
+    return {one.asset_key.path[0]: one for one in found if one.check_name == name and one.asset_key.path[1:] == place}
 
 
 def _midnight(platform: Platform, day: str) -> float:
@@ -113,3 +114,22 @@ def test_a_file_whose_only_row_is_the_next_days_midnight_misses_nothing(empty: P
     ]
     assert heights == [{}, {"AUSDT": 1, "BUSDT": 288}]
     assert _checks(empty, "completeness")["silver"].passed
+
+
+@pytest.mark.requirement("F5.4")
+def test_rows_of_a_day_after_the_last_one_of_a_feed_are_named_until_that_day_is_built(empty: Platform) -> None:
+    of = feed("binance", "cm", "liquidations")
+    last, after = "2024-10-14", "2024-10-15"
+    stamp = int(midnight(after).timestamp() * 1000)
+    rows = [f"{stamp + ms},BUY,LIMIT,IOC,12,30500.5,30480.1,FILLED,5,12" for ms in (-1000, 250)]
+    put(empty.archive, of, "BTCUSD_PERP", last, rows)
+    job = "update_binance_cm_daily"
+    assert empty.run(job, last, last, tables="liquidations").success
+    found = _checks(empty, "completeness", of)["silver"]
+    assert f"| {last} |  | 1 rows are of {after}, on which the archive has no files" in str(
+        found.metadata["table"].value
+    )
+    assert empty.run(job, after, after, tables="liquidations").success
+    heights = [read_partition(empty.store, "silver", of.table, "binance", "cm", day).height for day in (last, after)]
+    assert heights == [1, 1]
+    assert _checks(empty, "completeness", of)["silver"].passed
