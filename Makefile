@@ -41,7 +41,7 @@ specs: $(READY)  ## The traceability table: requirement, tests, last result
 	$(BIN)/python -m crypto_lakehouse_tests.traceability
 
 ui: $(READY)  ## The Dagster UI on http://127.0.0.1:3000
-	$(BIN)/dagster dev --host 127.0.0.1 --port 3000
+	$(BIN)/dg dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
 lock: $(READY)  ## Resolve the newest versions anew
 	$(BIN)/python -m pip install --quiet uv

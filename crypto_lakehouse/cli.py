@@ -49,9 +49,8 @@ app.command()(verify)
 
 
 def _quiet_dagster() -> None:
-    """Of Dagster only what a person at a terminal can act on: no events, no notes on its own beta features."""
+    """Of Dagster only what a person at a terminal can act on: no events, no notes on its own features."""
     logging.getLogger("dagster").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*is currently in beta.*")
     warnings.filterwarnings("ignore", message="Found asset job named")
     # The retries of PostgreSQL, several lines each: the sentence that ends the command says it once.
     logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))

@@ -6,6 +6,7 @@ Nothing else belongs here: assets, checks, jobs and sensors are made in ``orches
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -41,6 +42,9 @@ from crypto_lakehouse.pipeline.gold_checks import GO_ON_AFTER_END
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
+# Every asset has a backfill policy, and months are mapped to days: Dagster warns of each, once for each asset.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
 
 def build_defs(
     environment: Environment | None = None, *, with_archive_checks: bool = True, **resources: Any
@@ -62,8 +66,8 @@ def build_defs(
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed)]
         if feed.schema in GO_ON_AFTER_END:
-            checks.append(ends_check(feed, any(f.table == MINUTES and f.market is feed.market for f in active)))
-        if with_archive_checks:
+            checks.append(ends_check(feed, any(f.table == MINUTES and f.market == feed.market for f in active)))
+        if with_archive_checks and environment.has_archive_checks:
             checks += archive_checks(feed, environment)
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)

@@ -134,7 +134,7 @@ def _tell(lake: Path, archive: Path, console: Console) -> None:
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
     lake_only = f"LAKEHOUSE_LAKE_URI={shlex.quote(settings['LAKEHOUSE_LAKE_URI'])}"
     serve = f"{bin_folder / 'crypto-lakehouse'} archive serve {shlex.quote(str(archive))} --port {_PORT}"
-    ui = f"{exports} {bin_folder / 'dagster'} dev -m crypto_lakehouse.definitions"
+    ui = f"{exports} {bin_folder / 'dg'} dev -m crypto_lakehouse.definitions"
     say(console, "\nto open these runs in Dagster's UI, http://127.0.0.1:3000, with the sample archive beside it:")
     say(console, f"  {serve} &\n  {ui}")
     say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with")

@@ -104,6 +104,9 @@ class Environment(BaseSettings):
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
     max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")
+    archive_checks: bool | None = Field(
+        None, description="define the checks that list the archive; empty: in all environments but local"
+    )
 
     @field_validator(
         *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout"),
@@ -186,6 +189,13 @@ class Environment(BaseSettings):
     def feeds(self) -> list[Feed]:
         """What is made: the feeds of ``tables`` in ``markets``, from ``start`` on."""
         return select_feeds(self.table_names, self.market_names, self.start)
+
+    @property
+    def has_archive_checks(self) -> bool:
+        """Whether bronze has the checks that list the archive. In ``local`` no schedule runs them, and the UI would
+        count each as not passed.
+        """
+        return self.env is not Env.LOCAL if self.archive_checks is None else self.archive_checks
 
     @property
     def hidden(self) -> str:

@@ -30,6 +30,8 @@ storage:
     config: {{}}
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

@@ -155,6 +155,7 @@ def reconciliation_job() -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         RECONCILIATION_JOB,
         selection=checks,
-        description="All asset checks, without making anything: holes, failed and replaced files, freshness.",
+        description="All asset checks, without making anything; those that list the archive, where they are defined,"
+        " name holes, failed and replaced files, and a newest date that is missing.",
         executor_def=dg.in_process_executor,
     )

@@ -1,6 +1,7 @@
 """Jobs and schedules: their names, what they select, and that nothing starts by itself outside prod."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -44,6 +45,19 @@ def test_instruments_have_a_job_where_all_klines_are_monthly() -> None:
     repository = build_defs(Environment.load(env="test", tables="klines_1w")).get_repository_def()
     made = repository.get_job("update_binance_um_daily").asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in made} == {"gold/binance/um/instruments"}
+
+
+@pytest.mark.requirement("F5.4")
+@pytest.mark.parametrize(
+    ("settings", "there"), [({}, False), ({"archive_checks": True}, True), ({"env": "prod"}, True)]
+)
+def test_checks_that_nothing_runs_are_not_defined_in_local(settings: dict[str, Any], there: bool) -> None:
+    defs = build_defs(Environment.load(**{"env": "local", **settings}))
+    bronze = dg.AssetKey(["bronze", "binance", "um", "klines_1m"])
+    keys = defs.resolve_asset_graph().asset_check_keys
+    names = {key.name for key in keys if key.asset_key == bronze}
+    assert names == {"epochs", "freshness", "reconciliation"} if there else {"epochs"}
+    dg.Definitions.validate_loadable(defs)
 
 
 @pytest.mark.requirement("F5.5")

@@ -18,7 +18,12 @@ def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "34 partitions made in 5 runs; 0 runs failed" in first.stdout
     assert "gold.bars_1h, um, BTCUSDT" in first.stdout
     assert "check ERROR" not in first.stdout
-    for command in ("dagster dev", "archive serve", "explore.ipynb", f"DAGSTER_HOME={tmp_path / 'demo/dagster'}"):
+    for command in (
+        "dg dev -m crypto_lakehouse.definitions",
+        "archive serve",
+        "explore.ipynb",
+        f"DAGSTER_HOME={tmp_path / 'demo/dagster'}",
+    ):
         assert command in first.stdout
 
     tables = Lakehouse(tmp_path / "demo" / "lake").tables()

@@ -1,9 +1,11 @@
-"""The real UI in a real browser: ``dagster dev`` on a served sample archive, opened in Chromium.
+"""The real UI in a real browser: what ``make ui`` runs, on a served sample archive, opened in Chromium.
 
 With UPDATE_SCREENSHOTS=1 the asset graph's picture for the documentation is made anew.
 """
 
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
+import dagster as dg
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -23,6 +26,7 @@ from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.lake.partitions import list_keys, read_partition
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse_tests.system.test_cli import COMMAND, environment
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
 SCREENSHOT = ROOT / "docs" / "images" / "asset-graph.png"
@@ -38,6 +42,8 @@ FLAGS = [
     "--disable-sync",
 ]
 DAY = "2024-12-31"
+DAYS = ["2024-12-30", DAY, *(f"2025-01-0{day}" for day in range(1, 9))]
+JOB = "update_binance_um_daily"
 PICTURED = 'key:"*/binance/um/*"'
 WAIT_MS = 60_000
 
@@ -50,31 +56,43 @@ def _free_port() -> int:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A DAGSTER_HOME with the project's configuration, without the greeting that covers the page at first."""
-    text = (ROOT / "dagster.yaml").read_text()
-    assert "telemetry:\n  enabled: false" in text
-    (tmp_path / "dagster.yaml").write_text(text if "\nnux:" in text else text + "\nnux:\n  enabled: false\n")
+    """A DAGSTER_HOME with the project's configuration."""
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
+def _command(port: int) -> list[str]:
+    """What ``make ui`` runs, on another port."""
+    [line] = re.findall(r"^ui:.*\n\t\$\(BIN\)/(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    program, *arguments = line.split()
+    path = Path(sys.executable).parent / program
+    assert path.exists(), f"{path} does not exist: install the packages of requirements.lock (any make target does)"
+    return [str(path), *arguments[:-1], str(port)]
+
+
 @pytest.fixture
-def url(home: Path) -> Iterator[str]:
-    """Address of a running ``dagster dev`` with web server and daemon."""
-    make_sample(home / "archive", symbols=2, days=3, start=date(2024, 12, 30))
+def settings(home: Path) -> Iterator[dict[str, str]]:
+    """Settings of a lake in the home, and of a served archive of ten days."""
+    make_sample(home / "archive", symbols=2, days=len(DAYS), start=date(2024, 12, 30))
+    with ArchiveServer(home / "archive") as archive:
+        yield environment(
+            DAGSTER_HOME=str(home),
+            LAKEHOUSE_LAKE_URI=str(home / "lake"),
+            LAKEHOUSE_ARCHIVE_URL=archive.url,
+            LAKEHOUSE_ARCHIVE_LISTING_URL=archive.listing_url,
+        )
+
+
+@pytest.fixture
+def url(home: Path, settings: dict[str, str]) -> Iterator[str]:
+    """Address of a running UI with web server and daemon."""
     port = _free_port()
-    with ArchiveServer(home / "archive") as archive, (home / "dagster.log").open("wb") as log:
-        settings = {
-            "DAGSTER_HOME": str(home),
-            "LAKEHOUSE_LAKE_URI": str(home / "lake"),
-            "LAKEHOUSE_ARCHIVE_URL": archive.url,
-            "LAKEHOUSE_ARCHIVE_LISTING_URL": archive.listing_url,
-        }
-        program = str(Path(sys.executable).parent / "dagster")
-        command = [program, "dev", "-m", "crypto_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    with (home / "dagster.log").open("wb") as log:
         server = subprocess.Popen(
-            command,
+            _command(port),
             cwd=home,
-            env={**os.environ, **settings},
+            env=settings,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -97,7 +115,7 @@ def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
             time.sleep(0.2)
         else:
             return
-    pytest.fail(f"dagster dev ended:\n{log.read_text(errors='replace')[-3000:]}")
+    pytest.fail(f"the UI ended:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @pytest.fixture
@@ -153,3 +171,45 @@ def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(page: Pa
     assert set(read_partition(store, *where, DAY)["symbol"]) == {"BTCUSDT", "ETHUSDT"}
     page.goto(f"{url}/assets/bronze/binance/um/klines_1m?view=partitions&partition={DAY}")
     expect(page.get_by_text("2880").or_(page.get_by_text("2,880")).first).to_be_visible()
+
+
+def _backfill(home: Path, settings: dict[str, str]) -> None:
+    arguments = ["backfill", "--market", "um", "--table", "klines_1m", "--from", DAYS[0], "--to", DAYS[-1]]
+    done = subprocess.run([*COMMAND, *arguments], cwd=home, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.requirement("T9", "F5.8", "F7.3")
+def test_a_run_of_the_command_line_is_at_home_in_the_ui(
+    page: Page, home: Path, settings: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _backfill(home, settings)
+    page.goto(f"{url}/assets/bronze/binance/um/klines_1m?view=events")
+    for day in DAYS:
+        expect(page.get_by_text(day, exact=True).first).to_be_visible()
+    # The only check that runs in local has passed.
+    page.goto(f"{url}/asset-groups~{quote('key:bronze/binance/um/klines_1m', safe='')}")
+    page.keyboard.press("Alt+e")
+    expect(page.get_by_text("1 / 1 Passed").first).to_be_visible()
+
+    page.goto(f"{url}/overview/activity/timeline")
+    expect(page.get_by_role("link", name=JOB)).to_be_visible()
+    page.goto(f"{url}/locations/crypto_lakehouse.definitions/jobs/{JOB}/runs")
+    expect(page.get_by_text(f"{DAYS[0]} to {DAYS[-1]}").first).to_be_visible()
+    expect(page.get_by_text("binance/um/klines_1m").first).to_be_visible()
+    expect(page.get_by_text("lakehouse_process")).to_have_count(0)
+
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
+        [run] = instance.get_runs()
+        page.goto(f"{url}/runs/{run.run_id}")
+        page.get_by_role("button", name="Re-execute").first.click()
+        page.wait_for_url(lambda now: "/runs/" in now and run.run_id not in now)
+        expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=0)
+        again, _ = instance.get_runs()
+        assert (again.parent_run_id, again.status) == (run.run_id, dg.DagsterRunStatus.SUCCESS)
+
+    expect(page.get_by_text("Join the Dagster community")).to_have_count(0)
+    words = (home / "dagster.log").read_text(errors="replace")
+    assert "Launching Dagster services" in words
+    assert not [text for text in ("BetaWarning", "superseded", "Traceback") if text in words]
