@@ -13,6 +13,7 @@ import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.environment import Env, Environment
+from crypto_lakehouse.lake.ends import goes_on_after_end
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
@@ -25,9 +26,7 @@ from crypto_lakehouse.orchestration.checks import (
     bars_check,
     carry_check,
     completeness_check,
-    ends_check,
     epoch_checks,
-    gap_checks,
     table_checks,
 )
 from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
@@ -36,9 +35,9 @@ from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
+from crypto_lakehouse.orchestration.series_checks import ends_check, gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
-from crypto_lakehouse.pipeline.gold_checks import GO_ON_AFTER_END
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
@@ -65,7 +64,7 @@ def build_defs(
         made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed)]
-        if feed.schema in GO_ON_AFTER_END:
+        if goes_on_after_end("silver", feed.table):
             checks.append(ends_check(feed, any(f.table == MINUTES and f.market == feed.market for f in active)))
         if with_archive_checks and environment.has_archive_checks:
             checks += archive_checks(feed, environment)

@@ -2,7 +2,7 @@
 
 A day of continuous minutes knows nothing of later days, so a symbol that is delisted, or pauses up to a gap, is filled
 on for up to two gap thresholds. Which series are over is said by ``transforms/continuous.py``; here belongs how
-readers leave those minutes out, and the bars that are made of nothing else.
+readers leave those minutes out, and the bars that are made of nothing else, and how they mark silver rows that go on.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.transforms.ended import AFTER_END, marked_after_end, of_pairs, untraded_times
 
 CONTINUOUS, STATES = "continuous_1m", "symbol_states"
 KEY = ("exchange", "market", "symbol", "segment")
 """What names a series, in the rows and in ``find_ends``; ``last_time`` is its last traded minute."""
 
 _COLUMNS = ("symbol", "segment", "last_time")
+_GO_ON = ("funding_rates", "open_interest", "price_klines")
 
 
 def untraded(layer: str, table: str) -> str | None:
@@ -49,19 +53,55 @@ def without_filled_ends(rows: pl.LazyFrame, ends: pl.DataFrame, untraded: str) -
     return joined.filter(~(after & pl.sql_expr(untraded))).drop("end_of_series")
 
 
+def goes_on_after_end(layer: str, table: str) -> bool:
+    """Whether the archive goes on to have rows of a silver table when a contract is settled: funding, open interest,
+    and prices other than of trades.
+    """
+    return layer == "silver" and any(name == table and feed.schema in _GO_ON for (_, _, name), feed in FEEDS.items())
+
+
+def made_columns(layer: str, table: str) -> list[str]:
+    """Columns that readers make where they are asked for by name."""
+    return [AFTER_END] if goes_on_after_end(layer, table) else []
+
+
+def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> pl.DataFrame:
+    """When the symbols of a silver table were not traded: market, symbol, ``last_time`` and ``resumes``, from the
+    newest partition of gold.symbol_states.
+    """
+    states = _newest_states(store, exchange, market)
+    feed = FEEDS.get((exchange, market, table))
+    if feed is not None and feed.market.inverse and feed.archive_type == "indexPriceKlines":
+        # COIN-M names the index after the pair of its contracts.
+        states = of_pairs(states)
+    return untraded_times(states).select(pl.lit(market).alias("market"), pl.all())
+
+
+def with_after_end(
+    store: LakeStore, exchange: str, markets: Iterable[str], table: str, rows: pl.LazyFrame
+) -> pl.LazyFrame:
+    """The rows of a silver table with the column AFTER_END."""
+    untraded = pl.concat(find_untraded(store, exchange, market, table) for market in markets)
+    time = schema_of("silver", table).time_column
+    return marked_after_end(rows, time, untraded, ("market", "symbol")).drop("last_time")
+
+
 def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
+    place = (pl.lit(value).alias(name) for name, value in (("exchange", exchange), ("market", market)))
+    return _newest_states(store, exchange, market).filter("has_ended").select(*place, *_COLUMNS)
+
+
+def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
+    """The newest partition of a market's states; no rows where it has none, or of a version that did not tell ends."""
     newest = max(list_keys(store, "gold", STATES, exchange, market), default=None)
+    empty = pl.DataFrame(schema_of("gold", STATES).arrow.empty_table())
     if newest is None:
-        return _no_ends()
+        return empty
     try:
         states = read_partition(store, "gold", STATES, exchange, market, newest)
     except MissingPartition:
-        return _no_ends()
-    if "has_ended" not in states.columns:
-        # Made before states told this.
-        return _no_ends()
-    place = (pl.lit(value).alias(name) for name, value in (("exchange", exchange), ("market", market)))
-    return states.filter("has_ended").select(*place, *_COLUMNS)
+        return empty
+    return states if "has_ended" in states.columns else empty
 
 
 def _no_ends() -> pl.DataFrame:

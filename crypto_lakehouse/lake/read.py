@@ -42,7 +42,7 @@ from crypto_lakehouse.lake.describe import (
     split_table,
     tables_frame,
 )
-from crypto_lakehouse.lake.ends import find_ends, untraded, without_filled_ends
+from crypto_lakehouse.lake.ends import find_ends, made_columns, untraded, with_after_end, without_filled_ends
 from crypto_lakehouse.lake.scan import (
     Found,
     Span,
@@ -55,6 +55,7 @@ from crypto_lakehouse.lake.scan import (
 )
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
+from crypto_lakehouse.transforms.ended import AFTER_END
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,10 @@ class Lakehouse:
         of the file.
         Of gold.continuous_1m and gold bars a symbol's rows end with its last trade, once it is known to be its last:
         what was filled for up to two gap thresholds after a delisting, or before a gap, is left out as soon as the
-        newest partition of gold.symbol_states says that the series is over (``has_ended``).
+        newest partition of gold.symbol_states says that the series is over (``has_ended``). Rows of silver stay: of
+        funding, open interest and mark, index and premium prices, which the archive goes on to have of a settled
+        contract, the column ``is_after_end``, asked for by name, says which are of a time in which the symbol was not
+        traded, as far as that partition knows.
         Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
         are there and up to date: the rows are the same. What is read are the files as they are at this call.
         A table with no data gives an empty frame with the right columns. Over a damaged file ``collect`` raises what
@@ -151,7 +155,7 @@ class Lakehouse:
         wanted = check_symbols(symbols)
         first, last = time_range(start, end)
         from_path = path_columns(layer, name)
-        output = check_columns(table, schema, from_path, columns)
+        output = check_columns(table, schema, [*from_path, *made_columns(layer, name)], columns)
         bars = bars_of_table(name) if layer == "gold" else None
         span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
         found = [find_parts(self._store, layer, name, exchange, one, span, wanted is not None) for one in markets]
@@ -181,6 +185,8 @@ class Lakehouse:
             if wanted is not None:
                 with reading(self._store, [part.path for part in parts]):
                     check_one_market_each(table, frame.select("symbol", "market").unique().collect())
+        if AFTER_END in output:
+            frame = with_after_end(self._store, exchange, markets, name, frame)
         return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), found
 
     def read(
@@ -208,7 +214,7 @@ class Lakehouse:
         check_format(format)
         check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
-        output = check_columns(table, schema, path_columns(layer, name), columns)
+        output = check_columns(table, schema, [*path_columns(layer, name), *made_columns(layer, name)], columns)
         # Text is slow to sort by, and one market needs no order.
         markets = check_markets(exchange, check_listed("market", market))
         order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]

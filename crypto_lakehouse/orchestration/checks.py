@@ -23,8 +23,8 @@ from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, check_missing_days, check_sources
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, STATES, ContinuousMinutes
+from crypto_lakehouse.pipeline.gold_checks import check_sources
 from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
@@ -165,58 +165,6 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
         return result(found, keys, dg.AssetCheckSeverity.ERROR)
 
     return carry
-
-
-def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:
-    """``missing_days`` of gaps, and ``funding`` of continuous minutes where the market has any."""
-
-    @dg.asset_check(
-        name="missing_days",
-        asset=asset_key("gold", market, GAPS),
-        description="No gap is there only because the lake does not have days of it.",
-    )
-    def missing_days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _found_by(check_missing_days, context, lake.store(), market, GAPS)
-
-    @dg.asset_check(
-        name="funding",
-        asset=asset_key("gold", market, CONTINUOUS),
-        description="Every funding event in a filled minute counts: a trade follows it on that day.",
-    )
-    def funding(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _found_by(check_funding, context, lake.store(), market, CONTINUOUS)
-
-    return [missing_days, funding] if with_funding else [missing_days]
-
-
-def _found_by(
-    check: Callable[[LakeStore, Market, str], list[tuple[str, str]]],
-    context: dg.AssetCheckExecutionContext,
-    store: LakeStore,
-    market: Market,
-    table: str,
-) -> dg.AssetCheckResult:
-    keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
-    found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
-    return result(found, keys, dg.AssetCheckSeverity.WARN)
-
-
-def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
-    """Rows that go on after a symbol's last trade. It runs after the minutes of the same run, if these are made."""
-
-    @dg.asset_check(
-        name="after_end",
-        asset=asset_key("silver", feed.market, feed.table),
-        description="No rows of a time in which the symbol was not traded, as its minutes say; such rows stay.",
-        additional_deps=[asset_key("gold", feed.market, STATES)] if with_minutes else None,
-    )
-    def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        store = lake.store()
-        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
-        found = [(key, symbol, what) for key in keys for symbol, what in check_ends(store, feed, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
-
-    return after_end
 
 
 def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:

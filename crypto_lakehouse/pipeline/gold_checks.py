@@ -12,9 +12,10 @@ import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars
+from crypto_lakehouse.lake.ends import find_untraded
 from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.transforms.compare import (
     bars_against_funding,
@@ -24,10 +25,7 @@ from crypto_lakehouse.transforms.compare import (
     events_not_counted,
 )
 from crypto_lakehouse.transforms.continuous import MISSING_DAYS
-from crypto_lakehouse.transforms.ended import of_pairs, rows_after_end, untraded_times
-
-GO_ON_AFTER_END = ("funding_rates", "open_interest", "price_klines")
-"""Schemas of which the archive goes on to have files when a contract is settled."""
+from crypto_lakehouse.transforms.ended import rows_after_end
 
 _NAMED = 5
 
@@ -70,16 +68,9 @@ def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
     its market's minutes knows it.
     """
     place = (feed.exchange, feed.market.name)
-    newest = max(list_keys(store, "gold", STATES, *place), default=None)
-    if newest is None:
-        return []
-    states = read_partition(store, "gold", STATES, *place, newest)
-    if "has_ended" not in states.columns:
-        return []
-    if feed.market.inverse and feed.archive_type == "indexPriceKlines":
-        states = of_pairs(states)
+    untraded = find_untraded(store, *place, feed.table).drop("market")
     rows = scan_partitions(store, "silver", feed.table, *place, [key])
-    return rows_after_end(rows, silver_schema(feed).time_column, untraded_times(states))
+    return rows_after_end(rows, silver_schema(feed).time_column, untraded)
 
 
 def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:

@@ -4,7 +4,9 @@ from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schem
 
 FUNDING_RATES = Schema(
     name="funding_rates",
-    doc="Funding events of perpetual contracts: one row per symbol and funding_hour.",
+    doc="Funding events of perpetual contracts: one row per symbol and funding_hour. The archive"
+    " goes on with events of contracts that are settled: these stay, no bar counts them, and the column `is_after_end`,"
+    " which readers make when it is asked for by name, marks them.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("funding_time", TIME, "UTC", "Exact time of the event, up to some milliseconds past the hour."),

@@ -13,7 +13,8 @@ def _ratio(name: str, doc: str) -> Column:
 OPEN_INTEREST = Schema(
     name="open_interest",
     doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day. A row lies in"
-    " the day of its label, whichever file has it; use it from known_time on.",
+    " the day of its label, whichever file has it; use it from known_time on. Rows of contracts"
+    " that are settled stay; the column `is_after_end`, which readers make when it is asked for by name, marks them.",
     columns=(
         _SYMBOL,
         Column("label_time", TIME, "UTC", "The archive's own label, rounded to five minutes."),

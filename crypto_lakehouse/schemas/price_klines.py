@@ -4,7 +4,9 @@ from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schem
 
 PRICE_KLINES = Schema(
     name="price_klines",
-    doc="Klines of the mark price, the index price or the premium index: one row per symbol and open_time.",
+    doc="Klines of the mark price, the index price or the premium index: one row per symbol and open_time."
+    " Rows of contracts that are settled stay; the column `is_after_end`, which readers make when it is asked for by"
+    " name, marks them.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it; COIN-M index prices: the pair (BTCUSD)."),
         Column("open_time", TIME, "UTC", "Begin of the interval, snapped down to the interval's grid."),

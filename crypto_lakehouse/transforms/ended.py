@@ -6,10 +6,15 @@ else is stored of that time. The archive goes on with funding, open interest and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from crypto_lakehouse.transforms.compare import Finding
 from crypto_lakehouse.transforms.windows import MINUTE
+
+AFTER_END = "is_after_end"
+"""A column that readers make: whether the row is of a time in which its symbol was not traded."""
 
 
 def untraded_times(states: pl.DataFrame) -> pl.DataFrame:
@@ -31,14 +36,31 @@ def of_pairs(states: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def marked_after_end(
+    rows: pl.LazyFrame, time: str, untraded: pl.DataFrame, names: Sequence[str] = ("symbol",)
+) -> pl.LazyFrame:
+    """The rows in their order with AFTER_END: whether ``time`` is one in which the symbol was not traded.
+
+    ``untraded`` are ``untraded_times``, and ``names`` the columns that name a symbol in both.
+    """
+    known = untraded.lazy().with_columns(untraded_from=pl.col("last_time") + MINUTE).sort("untraded_from")
+    joined = (
+        rows.with_row_index("place")
+        .sort(time)
+        .join_asof(known, left_on=time, right_on="untraded_from", by=list(names), check_sortedness=False)
+    )
+    is_before_resumption = (pl.col(time) < pl.col("resumes")).fill_null(True)
+    marked = joined.with_columns((pl.col("untraded_from").is_not_null() & is_before_resumption).alias(AFTER_END))
+    return marked.sort("place").drop("place", "untraded_from", "resumes")
+
+
 def rows_after_end(rows: pl.LazyFrame, time: str, untraded: pl.DataFrame) -> list[Finding]:
     """The rows (with ``symbol`` and the column ``time``) of ``untraded_times``, by symbol and time."""
-    there = rows.select("symbol", time=time).join(untraded.lazy(), on="symbol")
-    resumed = (pl.col("time") >= pl.col("resumes")).fill_null(False)
     found = (
-        there.filter((pl.col("time") >= pl.col("last_time") + MINUTE) & ~resumed)
+        marked_after_end(rows.select("symbol", time), time, untraded)
+        .filter(AFTER_END)
         .group_by("symbol", "last_time")
-        .agg(n=pl.len(), first=pl.col("time").min(), last=pl.col("time").max())
+        .agg(n=pl.len(), first=pl.col(time).min(), last=pl.col(time).max())
         .sort("symbol", "last_time")
         .collect()
     )

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -58,7 +59,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gone")
     made, later = folder / "archive", folder / "later"
     make_sample(made, symbols=2, days=len(DAYS), start=date(2025, 1, 30), tables=TABLES, markets=("um",))
-    make_sample(later, symbols=2, days=1, start=date(2025, 12, 23), seed=9, tables=TABLES[:2], markets=("um",))
+    make_sample(later, symbols=2, days=1, start=date(2025, 12, 23), seed=9, tables=TABLES[:3], markets=("um",))
     shutil.copytree(later, made, dirs_exist_ok=True)
     klines = f"{UM}/daily/klines/{GONE}/1m/{GONE}-1m-"
     _between(made, f"{klines}2025-01-31.zip", SETTLED - timedelta(days=1), SETTLED)
@@ -114,6 +115,33 @@ def test_funding_of_a_settled_contract_is_in_no_bar(made: tuple[Platform, dg.Exe
     # Silver keeps them all.
     silver = read(lake, "silver.funding_rates", market="um", symbols=GONE, start="2025-02-01", end="2025-07-01")
     assert silver.height == 150 * 3
+
+
+@pytest.mark.requirement("F4.2", "F6.1")
+@pytest.mark.parametrize(
+    ("table", "time", "market"),
+    [
+        ("funding_rates", "funding_time", "um"),
+        ("mark_klines_1m", "open_time", None),
+        ("index_klines_1m", "open_time", "um"),
+        ("open_interest", "label_time", ["um", "cm"]),
+    ],
+)
+def test_silver_rows_of_a_contract_that_is_gone_are_marked(
+    made: tuple[Platform, dg.ExecuteInProcessResult], table: str, time: str, market: Any
+) -> None:
+    lake = Lakehouse(made[0].lake)
+    where = {"market": market, "start": "2025-01-30", "end": "2025-07-01"}
+    columns = ["symbol", time]
+    marked = lake.scan(f"silver.{table}", columns=[*columns, "is_after_end"], **where).collect()
+    assert marked.select(columns).equals(lake.scan(f"silver.{table}", columns=columns, **where).collect())
+    gone = (pl.col("symbol") == GONE) & (pl.col(time) >= SETTLED)
+    assert marked.filter(gone).height > 100
+    assert marked["is_after_end"].equals(marked.select(is_after_end=gone).to_series())
+    alone = read(lake, f"silver.{table}", symbols=ALIVE, columns=["is_after_end"], **where)
+    assert alone["is_after_end"].unique().to_list() == [False]
+    with pytest.raises(KeyError, match="is_after_end"):
+        lake.scan("silver.klines_1m", columns=["is_after_end"])
 
 
 @pytest.mark.requirement("F4.6")
@@ -186,6 +214,10 @@ def test_a_ticker_that_comes_back_is_another_series_in_any_order_of_days(
         (datetime(2025, 1, 31, tzinfo=UTC), 0, 3),
         (datetime(2025, 12, 23, tzinfo=UTC), 1, 0),
     ]
+    marks = ["open_time", "is_after_end"]
+    prices = read(lake, "silver.mark_klines_1m", market="um", symbols=GONE, start=RETURN, columns=marks)
+    assert prices.filter("is_after_end")["open_time"].max() == BACK - timedelta(minutes=1)
+    assert prices.filter(~pl.col("is_after_end"))["open_time"].min() == BACK
     with ArchiveServer(archive) as server:
         other = Platform(tmp_path / "lake", archive, server.url, server.listing_url, settings=SETTINGS)
         for day in (RETURN, *reversed(DAYS)):

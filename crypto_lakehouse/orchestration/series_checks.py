@@ -1,0 +1,68 @@
+"""Asset checks of where series pause and end: days that are missing, funding that does not count, and rows that go on.
+
+They work as those of ``checks.py`` do; what they compare is in ``pipeline/gold_checks.py``.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import Cadence, Feed, Market
+from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.checks import keys_to_check, result
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES
+from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, check_missing_days
+
+
+def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:
+    """``missing_days`` of gaps, and ``funding`` of continuous minutes where the market has any."""
+
+    @dg.asset_check(
+        name="missing_days",
+        asset=asset_key("gold", market, GAPS),
+        description="No gap is there only because the lake does not have days of it.",
+    )
+    def missing_days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        return _found_by(check_missing_days, context, lake.store(), market, GAPS)
+
+    @dg.asset_check(
+        name="funding",
+        asset=asset_key("gold", market, CONTINUOUS),
+        description="Every funding event in a filled minute counts: a trade follows it on that day.",
+    )
+    def funding(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        return _found_by(check_funding, context, lake.store(), market, CONTINUOUS)
+
+    return [missing_days, funding] if with_funding else [missing_days]
+
+
+def _found_by(
+    check: Callable[[LakeStore, Market, str], list[tuple[str, str]]],
+    context: dg.AssetCheckExecutionContext,
+    store: LakeStore,
+    market: Market,
+    table: str,
+) -> dg.AssetCheckResult:
+    keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+    found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
+    return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+
+def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
+    """Rows that go on after a symbol's last trade. It runs after the minutes of the same run, if these are made."""
+
+    @dg.asset_check(
+        name="after_end",
+        asset=asset_key("silver", feed.market, feed.table),
+        description="No rows of a time in which the symbol was not traded, as its minutes say; such rows stay.",
+        additional_deps=[asset_key("gold", feed.market, STATES)] if with_minutes else None,
+    )
+    def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        found = [(key, symbol, what) for key in keys for symbol, what in check_ends(store, feed, key)]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return after_end
