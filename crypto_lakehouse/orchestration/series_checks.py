@@ -18,36 +18,34 @@ from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, che
 
 def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:
     """``missing_days`` of gaps, and ``funding`` of continuous minutes where the market has any."""
-
-    @dg.asset_check(
-        name="missing_days",
-        asset=asset_key("gold", market, GAPS),
-        description="No gap is there only because the lake does not have days of it.",
+    missing_days = _day_check(
+        "missing_days",
+        market,
+        GAPS,
+        "No gap is there only because the lake does not have days of it.",
+        check_missing_days,
     )
-    def missing_days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _found_by(check_missing_days, context, lake.store(), market, GAPS)
-
-    @dg.asset_check(
-        name="funding",
-        asset=asset_key("gold", market, CONTINUOUS),
-        description="Every funding event in a filled minute counts: a trade follows it on that day.",
-    )
-    def funding(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
-        return _found_by(check_funding, context, lake.store(), market, CONTINUOUS)
-
-    return [missing_days, funding] if with_funding else [missing_days]
+    if not with_funding:
+        return [missing_days]
+    text = "Every funding event in a filled minute counts: a trade follows it on that day."
+    return [missing_days, _day_check("funding", market, CONTINUOUS, text, check_funding)]
 
 
-def _found_by(
-    check: Callable[[LakeStore, Market, str], list[tuple[str, str]]],
-    context: dg.AssetCheckExecutionContext,
-    store: LakeStore,
+def _day_check(
+    name: str,
     market: Market,
     table: str,
-) -> dg.AssetCheckResult:
-    keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
-    found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
-    return result(found, keys, dg.AssetCheckSeverity.WARN)
+    description: str,
+    check: Callable[[LakeStore, Market, str], list[tuple[str, str]]],
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=description)
+    def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return days
 
 
 def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
