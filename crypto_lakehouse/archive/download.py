@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -104,7 +105,10 @@ class Downloader:
             try:
                 sha256, place = await self._verified(file, path)
             except _SizeError:
-                listed = await self.list_again(file)
+                listed = None
+                # Where the listing fails now, what is wrong with the file is still its size.
+                with suppress(RequestError):
+                    listed = await self.list_again(file)
                 if listed is None or listed == file:
                     raise
                 file = listed

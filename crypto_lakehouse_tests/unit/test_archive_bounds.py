@@ -81,6 +81,18 @@ def test_a_file_that_was_replaced_after_the_listing_is_healthy(server: Server, t
 
 
 @pytest.mark.requirement("F2.11")
+@pytest.mark.parametrize("answer", [status(403), status(404), serve(listing("").encode())])
+def test_a_file_that_cannot_be_listed_again_is_refused_for_its_size(
+    server: Server, tmp_path: Path, answer: Fault
+) -> None:
+    file = server.put(KEY)
+    server.faults[BUCKET] = [answer]
+    result = fetch_one(server, replace(file, size=file.size - 1), tmp_path)
+    assert isinstance(result, RejectedFile)
+    assert result.reason == "size_mismatch"
+
+
+@pytest.mark.requirement("F2.11")
 def test_a_part_that_is_longer_than_the_file_is_not_gone_on_with(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY)
     (tmp_path / "BTCUSDT-1m-2024-01-01.zip.part").write_bytes(DATA * 2)
