@@ -36,6 +36,7 @@ from crypto_lakehouse.cli_common import (
 )
 from crypto_lakehouse.cli_lake import verify
 from crypto_lakehouse.console import follow, say, say_late_signal, show_table, summarize
+from crypto_lakehouse.lake.leftovers import sweep_temporary
 
 app = Program(
     help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
@@ -139,6 +140,8 @@ def backfill(
         fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
     refuse_unknown_symbols(settings, wish, symbols)
     interrupts.defer()
+    if swept := sweep_temporary():
+        say(console, f"removed {swept} drafts and folders of downloads that killed runs left in TMPDIR")
     with explained():
         code = backfill_plans(console, settings, wish, symbols, remake, today)
     say_late_signal(console, code)
@@ -183,7 +186,7 @@ def compact(
         store = open_lake(settings)
         require_lake(store)
         if swept := store.sweep():
-            say(console, f"removed {swept} drafts that killed runs left in the lake")
+            say(console, f"removed {swept} drafts that killed runs left in the lake or in TMPDIR")
         states = month_states(of, store, datetime.now(UTC).date())
         states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
         for one in states:

@@ -23,9 +23,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crypto_lakehouse import interrupts
+from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.lake.damage import UNREADABLE, first_line, is_of_storage, scan_alone
 from crypto_lakehouse.lake.describe import is_table, require_lake, tables_called
 from crypto_lakehouse.lake.paths import COMPACTED
+from crypto_lakehouse.lake.places import misplaced, room_around
 from crypto_lakehouse.lake.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, slice_schema
 
@@ -133,7 +135,10 @@ def _read_whole(store: LakeStore, path: str) -> CheckedFile:
         with store.open_file(path) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             fault, least = _fault(parquet, schema)
-        return CheckedFile(path, fault or _fault_by_key(scan_alone(store, path), parquet.metadata.num_rows, least))
+        rows = scan_alone(store, path)
+        return CheckedFile(
+            path, fault or _fault_by_key(rows, parquet.metadata.num_rows, least) or _fault_of_place(rows, path, schema)
+        )
     except FileNotFoundError:
         return CheckedFile(path, None)
     except _FAULTS as error:
@@ -141,6 +146,21 @@ def _read_whole(store: LakeStore, path: str) -> CheckedFile:
             with store.explained("read", path):
                 raise
         return CheckedFile(path, f"cannot be read: {first_line(error)}")
+
+
+def _fault_of_place(rows: pl.LazyFrame, path: str, schema: Schema) -> str | None:
+    """What is wrong with a file that is whole, and of another partition than that of its path."""
+    layer, table = path.removeprefix(f"{COMPACTED}/").split("/")[:2]
+    key = path.split("/")[-2].partition("=")[2]
+    if layer in ("ledger", "quarantine"):
+        others = rows.filter(pl.col("period") != key).select("period").unique().collect()["period"]
+        return f"holds rows of {', '.join(others.sort())}, which are not of its place" if len(others) else None
+    if room_around(layer, table) is None:
+        return None
+    time_column = pl.col(schema.time_column)
+    first, last = rows.select(time_column.min().alias("first"), time_column.max().alias("last")).collect().row(0)
+    cadence = Cadence.DAILY if "/date=" in path else Cadence.MONTHLY
+    return None if first is None else misplaced(layer, table, parse_partition(key, cadence), first, last)
 
 
 def _fault(parquet: pq.ParquetFile, schema: Schema) -> tuple[str | None, dict[str, Any]]:

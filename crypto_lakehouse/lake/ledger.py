@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.lake.damage import reading
+from crypto_lakehouse.lake.damage import DamagedFile, reading, remedy, scan_alone
 from crypto_lakehouse.lake.describe import part_of
 from crypto_lakehouse.lake.parquet import conform, encode
-from crypto_lakehouse.lake.partitions import scan
+from crypto_lakehouse.lake.partitions import scan, scan_hive
 from crypto_lakehouse.lake.paths import feed_dir, log_dir
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
@@ -26,6 +26,7 @@ from crypto_lakehouse.schemas import Schema, schema_of
 _STATE = ("status", "sha256", "size", "etag", "last_modified", "rows", "rejected_rows", "reason")
 _MOST_DETAIL = 500
 _NEXT = timedelta(microseconds=1)
+_REQUIRED = [column.name for column in schema_of("ledger", "files").columns if not column.nullable]
 Row = dict[str, Any]
 
 
@@ -57,12 +58,44 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
 
 
 def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None) -> pl.DataFrame:
-    """All rows ever written for the feed (of the partitions ``keys``, if given), oldest first."""
+    """All rows ever written for the feed (of the partitions ``keys``, if given), oldest first.
+
+    Raises DamagedFile that names an object which cannot be read, or which has rows that are not of its place.
+    """
     if keys is None:
         folders = [feed_dir("ledger", "files", feed.exchange, feed.market.name, feed.table)]
     else:
         folders = [_dir(feed, key) for key in keys]
-    return read_log(store, schema_of("ledger", "files"), folders)
+    schema, column = schema_of("ledger", "files"), feed.cadence.partition_column
+    files = _files(store, folders)
+    with reading(store, files):
+        rows = scan_hive(store, schema, files, {column: pl.String()}).sort(schema.time_column, maintain_order=True)
+        found = rows.collect()
+    wrong = found.filter(pl.any_horizontal(*(pl.col(name).is_null() for name in _REQUIRED), _is_of_other(column)))
+    if not wrong.is_empty():
+        raise _foreign(store, [path for path in files if f"/{column}={wrong[column][0]}/" in path], wrong[column][0])
+    return found.drop(column)
+
+
+def _is_of_other(column: str) -> pl.Expr:
+    """Whether a row is of another period than its place says."""
+    return pl.col("period").ne_missing(pl.col(column))
+
+
+def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
+    """The error that names which of the files of the partition ``key`` has rows that cannot be of the ledger there."""
+    for path in files:
+        rows = scan_alone(store, path).collect()
+        if missing := [name for name in _REQUIRED if name not in rows.columns]:
+            said = f"has no column {', '.join(missing)}"
+        elif others := sorted(set(rows["period"]) - {key}):
+            said = f"holds rows of {', '.join(others)}, which are not of its place"
+        elif nulls := [name for name in _REQUIRED if rows[name].null_count()]:
+            said = f"has rows without {', '.join(nulls)}"
+        else:
+            continue
+        return DamagedFile(f"{store.polars_uri(path)} {said}. {remedy(path)}")
+    return DamagedFile(f"a file of the ledger for {key} in {store.uri} was replaced while it was read: try again")
 
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +120,7 @@ def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.Dat
     """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``, and
     DamagedFile that names an object that cannot be read.
     """
-    files = [file.path for folder in folders for file in store.list(folder) if part_of(file)]
+    files = _files(store, folders)
     with reading(store, files):
         return scan(store, schema, files).sort(schema.time_column, maintain_order=True).collect()
 
@@ -102,6 +135,10 @@ def bounded(detail: str | None) -> str | None:
         return detail
     text = "".join(letter if letter.isprintable() else "?" for letter in detail[:_MOST_DETAIL])
     return text if len(detail) <= _MOST_DETAIL else f"{text}..."
+
+
+def _files(store: LakeStore, folders: Iterable[str]) -> list[str]:
+    return [file.path for folder in folders for file in store.list(folder) if part_of(file)]
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:

@@ -43,6 +43,7 @@ from crypto_lakehouse.lake.describe import (
     tables_frame,
 )
 from crypto_lakehouse.lake.ends import find_ends, made_columns, untraded, with_after_end, without_filled_ends
+from crypto_lakehouse.lake.places import check_places, room_around
 from crypto_lakehouse.lake.scan import (
     Found,
     Span,
@@ -219,7 +220,9 @@ class Lakehouse:
         markets = check_markets(exchange, check_listed("market", market))
         order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
         wanted = check_symbols(symbols)
-        needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else [])]))
+        # By these it shows whether a file is of another day than its place.
+        placed = () if room_around(layer, name) is None else (schema.time_column, *path_columns(layer, name))
+        needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
 
         def listed() -> tuple[pl.LazyFrame, list[Found]]:
             return self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
@@ -229,7 +232,10 @@ class Lakehouse:
             if market is None:
                 check_unmixed(table, output, found)
             with reading(self._store, [part.path for one in found for part in one.parts]):
-                return scanned.collect(), found
+                frame = scanned.collect()
+            if placed:
+                check_places(self._store, layer, name, schema, frame, (part for one in found for part in one.parts))
+            return frame, found
 
         frame, found = unchanged(collected, lambda: listed()[1])
         if market is None and wanted:

@@ -32,6 +32,7 @@ from crypto_lakehouse.lake.identity import (
     find_region,
     polars_credentials,
 )
+from crypto_lakehouse.lake.leftovers import TEMPORARY, sweep_temporary
 from crypto_lakehouse.lake.upload import put_bytes, put_file
 
 TEMP_PREFIX = ".tmp-"
@@ -223,11 +224,13 @@ class LakeStore:
         Readers see the old object or the new one, never a part; nothing is left behind after an error.
         Raises LakeError like ``write_bytes_atomic``.
         """
-        folder = Path(self.path(path)).parent if self.is_local else Path(tempfile.gettempdir())
-        draft = folder / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+        if self.is_local:
+            draft = Path(self.path(path)).parent / f"{TEMP_PREFIX}{uuid.uuid4().hex}"
+        else:
+            draft = Path(tempfile.gettempdir()) / f"{TEMPORARY}{uuid.uuid4().hex}"
         try:
             with self.explained("write", path):
-                folder.mkdir(parents=True, exist_ok=True)
+                draft.parent.mkdir(parents=True, exist_ok=True)
                 draft.touch(exist_ok=False)
             yield draft
             with self.explained("write", path):
@@ -308,14 +311,15 @@ class LakeStore:
                     self.filesystem.delete_file(self.path(path))
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> int:
-        """Remove drafts that killed processes left in a local lake; how many. None that is being written is so old.
+        """Remove drafts that killed processes left in a local lake or in TMPDIR; how many. None that is being written
+        is so old.
 
         Raises LakeError where the folder cannot be read or written.
         """
-        if not self.is_local:
-            return 0
         newest = (datetime.now(UTC) - older_than).timestamp()
-        swept = 0
+        swept = sweep_temporary(older_than)
+        if not self.is_local:
+            return swept
         with self.explained("sweep", ""):
             for draft in Path(self.root).rglob(f"{TEMP_PREFIX}*"):
                 # Its writer may publish it meanwhile.

@@ -23,6 +23,7 @@ from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFi
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_states
+from crypto_lakehouse.lake.leftovers import TEMPORARY
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.pieces import read_pieces
 from crypto_lakehouse.lake.raw import RawStore
@@ -118,7 +119,7 @@ class BronzeIngest:
         at the same time and one of them lost files; a single bad file never raises.
         """
         with (
-            tempfile.TemporaryDirectory(prefix="crypto-lakehouse-") as folder,
+            tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
             closing(Arrivals(self.source, self.raw, Path(folder))) as arrivals,
             closing(ahead(self._made(keys, arrivals), _AHEAD)) as made,
         ):

@@ -121,6 +121,36 @@ def test_an_interrupted_upload_leaves_the_old_object_or_the_whole_new_one(store:
     assert found.size in (len(b"old"), 512 * 1024**2)
 
 
+# Says where the draft is, and waits to be killed.
+_DRAFT = """
+import sys, time
+from crypto_lakehouse.lake.store import LakeStore
+store = LakeStore.open(sys.argv[1], sys.argv[2])
+with store.publishing("raw/x") as draft:
+    draft.write_bytes(b"half")
+    print(draft, flush=True)
+    time.sleep(3600)
+"""
+
+
+@pytest.mark.requirement("T5", "T4")
+def test_the_draft_of_a_killed_process_is_swept(
+    store: LakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", _DRAFT, store.uri, str(store.s3_endpoint_url)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        draft = Path(process.stdout.readline().strip())
+        process.kill()
+    assert draft.parent == tmp_path
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert store.sweep() == 0
+    os.utime(draft, (1_700_000_000, 1_700_000_000))
+    assert store.sweep() == 1
+    assert not draft.exists()
+
+
 @pytest.mark.requirement("T5", "F1.2")
 def test_wrong_credentials_say_what_to_check_and_show_no_secret(
     store: LakeStore, monkeypatch: pytest.MonkeyPatch
