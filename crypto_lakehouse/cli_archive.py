@@ -26,6 +26,7 @@ from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, verify_zips
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
+from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli_common import day, explained, fail, load_settings, whole
 from crypto_lakehouse.cli_pipe import STDIN, advance, bar, behind_bar, emit, field, input_lines, note, read_names
@@ -361,13 +362,15 @@ def _span(found: Feed, first: date | None, last: date | None) -> tuple[date, dat
 def _select(
     source: ArchiveSource, found: Feed, chosen: InstrumentFilter, given: list[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The symbols to look at, and the names and patterns that the archive does not know."""
+    """The symbols to look at, and the names and patterns that the archive does not know, each with near names."""
     if given == []:
         return [], []
     available = source.symbols(found)
     if given is not None:
-        return split_known(given, available)
-    return chosen.select(found.market, available), chosen.unknown(available)
+        names, unknown = split_known(given, available)
+    else:
+        names, unknown = chosen.select(found.market, available), chosen.unknown(available)
+    return names, [with_near(name, available) for name in unknown]
 
 
 def _end(found: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None:

@@ -79,7 +79,7 @@ def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols:
         if again and days:
             say(console, f"gold of {len(days)} days again, now that their funding rates are there")
             run(replace(again, keys=tuple(days)), "", remake)
-    for words in lacking_funding(wish, settings, store, today):
+    for words in [] if is_stopped else lacking_funding(wish, settings, store, today):
         say(console, words)
     return code
 

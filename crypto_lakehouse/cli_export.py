@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
 from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport
@@ -33,9 +34,9 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
                 _say_symbol(console, one)
     written = [one for one in done if one.written]
     say(console, f"{sum(len(one.written) for one in written)} files of {len(written)} symbols written")
-    unknown = symbols.unknown(name for export in exports for name in export.available)
-    for name in unknown:
-        say(console, f"ERROR no symbol matches {name} in these days of silver.klines_1m")
+    available = [name for export in exports for name in export.available]
+    for name in symbols.unknown(available):
+        say(console, f"ERROR no symbol matches {with_near(name, available)} in these days of silver.klines_1m")
     return bool(written) and not symbols.unknown(one.symbol for one in written)
 
 

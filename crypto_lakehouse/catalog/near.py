@@ -61,6 +61,16 @@ def unknown_name(
     return f"{beginning}; {did_you_mean(close)}{rest}"
 
 
+def with_near(name: str, known: Iterable[str]) -> str:
+    """The name, and the near ones where there are some.
+
+    >>> with_near("btcusdt", ["BTCUSDT"])
+    'btcusdt (did you mean BTCUSDT?)'
+    """
+    close = near(name, known)
+    return f"{name} ({did_you_mean(close)})" if close else name
+
+
 def did_you_mean(names: Sequence[str]) -> str:
     """The question, for at least one name."""
     *others, last = names

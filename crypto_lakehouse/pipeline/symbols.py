@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS, Feed
-from crypto_lakehouse.catalog.near import did_you_mean, near
+from crypto_lakehouse.catalog.near import did_you_mean, near, with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.ledger import read_ledger
 from crypto_lakehouse.lake.store import LakeStore
@@ -72,9 +72,5 @@ def _other_feeds(feed: Feed) -> Iterator[Feed]:
 
 
 def _in_words(unknown: Sequence[str], known: Sequence[str]) -> str:
-    words = []
-    for name in unknown[:_NAMED]:
-        close = near(name, known)
-        words.append(name + (f" ({did_you_mean(close)})" if close else ""))
     more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-    return ", ".join(words) + more
+    return ", ".join(with_near(name, known) for name in unknown[:_NAMED]) + more

@@ -44,6 +44,7 @@ def settings(server: WatchedServer, tmp_path: Path) -> dict[str, str]:
         "LAKEHOUSE_ARCHIVE_URL": server.url,
         "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url,
         "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "1",
+        "LAKEHOUSE_TABLES": "klines_1m",
     }
 
 
