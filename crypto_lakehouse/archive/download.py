@@ -33,7 +33,7 @@ _NAME_BYTES = 200
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
 _CHECKSUM_LIMIT = 4096
-# A CDN may hold a stale zip, beside a new CHECKSUM or its own, so one mismatch is not the last word.
+# A CDN may hold a stale zip, next to a new CHECKSUM or its own, so one mismatch is not the last word.
 _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
 

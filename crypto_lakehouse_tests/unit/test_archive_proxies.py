@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socketserver
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from aiohttp import web
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, RejectedFile
 from crypto_lakehouse_tests.unit.archive_http import KEY, SPOT_1M, Server, check_fetched
+from crypto_lakehouse_tests.unit.raw_server import RawServer
 
 
 @pytest.fixture(autouse=True)
@@ -87,27 +86,6 @@ def test_a_socks_proxy_is_refused_by_name(name: str, scheme: str, monkeypatch: p
         archive.symbols(SPOT_1M)
 
 
-class Proxy(socketserver.ThreadingTCPServer):
-    """Answers everything with a status and no more; ``asked`` are the heads of the requests."""
-
-    daemon_threads = True
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-        self.asked: list[str] = []
-        super().__init__(("127.0.0.1", 0), _Answer)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-
-class _Answer(socketserver.StreamRequestHandler):
-    server: Proxy
-
-    def handle(self) -> None:
-        lines = [line.decode() for line in iter(self.rfile.readline, b"\r\n")]
-        self.server.asked.append("".join(lines))
-        self.wfile.write(f"HTTP/1.1 {self.server.status} Told\r\nContent-Length: 0\r\n\r\n".encode())
-
-
 @pytest.mark.requirement("F1.2", "F2.4")
 @pytest.mark.parametrize(
     ("scheme", "status"),
@@ -118,14 +96,13 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_never_shown(
     scheme: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = ArchiveFile(KEY, "BTCUSDT", "2024-01-01", 1, "e", datetime(2024, 1, 2, tzinfo=UTC))
-    with Proxy(status) as proxy:
-        address = f"127.0.0.1:{proxy.server_address[1] if status else 9}"
+    with RawServer(f"HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n".encode()) as proxy:
+        address = proxy.address if status else "127.0.0.1:9"
         monkeypatch.setenv(f"{scheme}_proxy", f"http://bob:s3cr%40t@{address}")
         away = BinanceArchive(f"{scheme}://archive.invalid", f"{scheme}://archive.invalid/bucket", attempts=2)
         (result,) = away.fetch([file], tmp_path)
         with pytest.raises(ArchiveError, match="cannot list") as caught:
             away.symbols(SPOT_1M)
-        proxy.shutdown()
     assert isinstance(result, RejectedFile)
     secret = base64.b64encode(b"bob:s3cr@t").decode()
     assert bool(proxy.asked) is bool(status)
@@ -143,7 +120,7 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_never_shown(
 @pytest.mark.parametrize(
     "value", ["bob:s3cr@host:3128", "http://bob:s3/cr@host", "ftp://bob:s3cr@host", "http://bob:s3cr@host:x"]
 )
-def test_a_bad_proxy_is_told_by_its_variable(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_proxy_is_named_by_its_variable(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", value)
     with pytest.raises(ArchiveError, match="HTTPS_PROXY is no http:// or https:// URL") as caught:
         BinanceArchive("https://archive.invalid", "https://archive.invalid/bucket").symbols(SPOT_1M)
