@@ -23,6 +23,7 @@ from crypto_lakehouse.catalog import FEEDS, Feed, parse_date
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_feeds, select_markets
+from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
 
@@ -102,6 +103,10 @@ class Environment(BaseSettings):
         1000.0, ge=0, description="bytes a second of a download, over LAKEHOUSE_STALL_TIMEOUT; slower ones end; 0: any"
     )
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
+    sql_memory: str | None = Field(
+        None, description="memory of a query of lake.sql, 4GB or 512MiB; empty: 80 % of the machine's"
+    )
+    sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="seconds that a query of lake.sql may take")
     max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")
     archive_checks: bool | None = Field(
@@ -123,6 +128,13 @@ class Environment(BaseSettings):
         if not value.strip() or ("://" in value and not _has_host(value, "s3")):
             raise ValueError("must be a folder or s3://bucket/prefix")
         return value.rstrip("/") or "/"
+
+    @field_validator("sql_memory")
+    @classmethod
+    def _check_sql_memory(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_size(value)
+        return value
 
     @field_validator("symbols")
     @classmethod

@@ -372,9 +372,11 @@ class Lakehouse:
         ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
         ``SHOW ALL TABLES`` and ``information_schema`` tell the tables that are in the lake, by layer; what DuckDB lists
         in its database ``temp`` stands behind these. A query over files that a run replaces meanwhile is tried again.
+        A query ends at the limits of LAKEHOUSE_SQL_MEMORY (``4GB``; for DuckDB, and for the rows of the answer; what
+        does not fit is sorted and grouped on disk) and LAKEHOUSE_SQL_TIMEOUT (seconds), and at Ctrl-C.
 
         Raises ValueError on a query that does anything else, KeyError on a table there is not, DamagedFile that names
-        a file which cannot be read, duckdb.Error on what DuckDB refuses.
+        a file which cannot be read, QueryLimit (a LakeError) at a limit, duckdb.Error on what DuckDB refuses.
 
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """

@@ -28,6 +28,7 @@ from crypto_lakehouse.lake.describe import (
     split_table,
 )
 from crypto_lakehouse.lake.ends import KEY, find_ends, untraded
+from crypto_lakehouse.lake.sql_limits import Limits, limited_connection, run_limited
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
@@ -54,17 +55,20 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
     A query over files that a run replaces meanwhile is tried again, with a new listing: DuckDB opens a file again
     and reads it by the footer of the one before.
 
+    All tries together have the time that one query has (``sql_limits.py``).
+
     Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
     table there is not, MissingLakeError where there is no lake, DamagedFile that names a file which cannot be read,
-    duckdb.Error on what else DuckDB refuses.
+    QueryLimit at a limit of memory or time, duckdb.Error on what else DuckDB refuses.
     """
+    limits = Limits.from_environment()
 
     def listed() -> list[Part]:
         return [part for layer, table in _asked_tables(store, query) for part in list_parts(store, layer, table)]
 
     def read() -> pa.Table:
         try:
-            return _run(store, query)
+            return _run(store, query, limits)
         except (duckdb.Error, OSError) as error:
             # What it meets inside of such a file is not of any kind, or of these.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
@@ -78,8 +82,8 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
         raise error.__cause__ or error from None
 
 
-def _run(store: LakeStore, query: str) -> pa.Table:
-    with duckdb.connect() as connection:
+def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
+    with limited_connection(limits) as connection:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables that happen to be near.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
@@ -93,7 +97,7 @@ def _run(store: LakeStore, query: str) -> pa.Table:
             _register(connection, store, layer, table, by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
-            table = connection.sql(statement).to_arrow_table()
+            table = run_limited(connection, statement, limits)
         except duckdb.PermissionException as error:
             raise ValueError(f"{_ALLOWED}, of no other files or settings") from error
         except duckdb.CatalogException as error:

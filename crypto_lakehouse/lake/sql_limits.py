@@ -1,0 +1,135 @@
+"""A query of DuckDB within limits of memory and time, and ended by an interrupt.
+
+Here belongs running a statement that was checked before; which statements may run and what they see is in ``sql.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from crypto_lakehouse import interrupts
+from crypto_lakehouse.catalog.sizes import parse_size
+from crypto_lakehouse.lake.store import LakeError
+
+# The same variables, defaults and bounds as in environment.py, which takes more to import and to be valid.
+_MEMORY, _TIMEOUT = "LAKEHOUSE_SQL_MEMORY", "LAKEHOUSE_SQL_TIMEOUT"
+_DEFAULT_TIMEOUT, _LONGEST = 3600.0, 7 * 24 * 3600.0
+
+_BATCH_ROWS = 1_000_000
+_LOOK_UP = 0.1
+# DuckDB's errors by the first words of their texts.
+_KINDS = {
+    name.removesuffix("Exception").lower(): kind for name, kind in vars(duckdb).items() if name.endswith("Exception")
+}
+
+
+class QueryLimit(LakeError):
+    """A query has reached a limit of memory or time. Says which, and the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``memory`` as text, None for DuckDB's own (80 % of the machine's); ``timeout`` in seconds and its ``end``."""
+
+    memory: str | None
+    timeout: float
+    end: float
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """Of a query that starts now. Raises ValueError that names the variable."""
+        memory, timeout = os.environ.get(_MEMORY) or None, os.environ.get(_TIMEOUT) or _DEFAULT_TIMEOUT
+        try:
+            if memory:
+                parse_size(memory)
+        except ValueError as error:
+            raise ValueError(f"{_MEMORY}: {error}") from None
+        try:
+            seconds = float(timeout)
+        except ValueError:
+            seconds = 0
+        if not 0 < seconds <= _LONGEST:
+            raise ValueError(f"{_TIMEOUT}={timeout!r}: must be seconds, more than 0 and at most {_LONGEST:.0f}")
+        return cls(memory, seconds, time.monotonic() + seconds)
+
+
+@contextmanager
+def limited_connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory; what does not fit there lies in a temporary folder, which goes with it."""
+    with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
+        connection.execute("SET temp_directory = $1", [folder])
+        # It is drawn on the output of whatever program asks.
+        connection.execute("SET enable_progress_bar = false")
+        if limits.memory:
+            connection.execute("SET memory_limit = $1", [f"{parse_size(limits.memory)} bytes"])
+        yield connection
+
+
+def run_limited(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, limits: Limits) -> pa.Table:
+    """Rows of a statement, from a thread of its own, while this one waits for the end, a signal or the time.
+
+    Raises QueryLimit, KeyboardInterrupt, and duckdb.Error.
+    """
+    ((own,),) = connection.sql("SELECT current_setting('memory_limit')").fetchall()
+    memory = limits.memory or str(own)
+    with ThreadPoolExecutor(1, "lakehouse-sql") as pool:
+        rows = pool.submit(_rows, connection, statement, memory)
+        try:
+            while not rows.done():
+                interrupts.ask()
+                left = limits.end - time.monotonic()
+                if left <= 0:
+                    raise QueryLimit(
+                        f"the query has taken longer than {limits.timeout:g} s, the limit of {_TIMEOUT}: ask for less, "
+                        "or set the variable to more seconds"
+                    )
+                futures.wait([rows], timeout=min(left, _LOOK_UP))
+        finally:
+            # Again and again: a query that has not started yet does not notice.
+            while not rows.done():
+                connection.interrupt()
+                futures.wait([rows], timeout=_LOOK_UP)
+        return rows.result()
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, memory: str) -> pa.Table:
+    # In pieces, since DuckDB does not count the rows of an answer to its memory.
+    batches, size, limit = [], 0, parse_size(memory)
+    try:
+        reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        with _as_duckdb_errors():
+            for batch in reader:
+                size += batch.nbytes
+                if size > limit:
+                    raise _too_much(memory, "its rows take more")
+                batches.append(batch)
+    except duckdb.OutOfMemoryException:
+        raise _too_much(memory, "DuckDB needs more") from None
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+def _too_much(memory: str, what: str) -> QueryLimit:
+    return QueryLimit(
+        f"the query has used {memory} of memory, the limit of {_MEMORY}, and {what}: ask for fewer rows or columns, or "
+        "set the variable to more"
+    )
+
+
+@contextmanager
+def _as_duckdb_errors() -> Iterator[None]:
+    """Errors after the first rows come through Arrow, which keeps DuckDB's text alone."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        kind = str(error).partition(" Error:")[0].replace(" ", "").lower()
+        raise _KINDS.get(kind, duckdb.Error)(str(error)) from None
