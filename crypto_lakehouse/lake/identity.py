@@ -1,9 +1,9 @@
 """Who asks S3, and where: endpoint, region and credentials, found in one way for all S3 clients of a lake.
 
 Here belongs the search, which is boto3's: the ``AWS_*`` variables, profiles with their processes, roles and session
-tokens, and what a machine or a container is given. The clients are in ``store.py`` (Arrow, which DuckDB reads
-through, and Polars) and ``upload.py`` (boto3). They take from here what they need at each use, so that a renewal or
-another profile reaches all of them. Nothing that is pickled, printed or logged holds a secret.
+tokens, and what a machine or a container is given. The clients are used in ``store.py`` (Arrow, which DuckDB
+reads through, and Polars) and ``upload.py`` (boto3). They take from here what they need at each use, so that a renewal
+or another profile reaches all of them. Nothing that is pickled, printed or logged holds a secret.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError
 from botocore.session import Session
+from pyarrow import fs
 
 DEFAULT_REGION = "us-east-1"
 
@@ -116,6 +118,39 @@ def find_endpoint() -> str | None:
 def polars_credentials(_credentials: Credentials) -> PolarsCredentials:
     """The same function for the same credentials, so that Polars keeps its clients."""
     return PolarsCredentials()
+
+
+def check_endpoint(url: str | None) -> str | None:
+    """The endpoint without a slash at its end. Raises IdentityError where no client could use it."""
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        # Without the parser's own message, which may quote credentials.
+        raise IdentityError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
+    return url.rstrip("/")
+
+
+@lru_cache(maxsize=8)
+def arrow_s3(endpoint_url: str | None, region: str, credentials: Credentials) -> fs.S3FileSystem:
+    """Arrow's client, which threads share."""
+    url = urlsplit(endpoint_url or "https:")
+    return fs.S3FileSystem(
+        access_key=credentials.access_key,
+        secret_key=credentials.secret_key,
+        session_token=credentials.token,
+        scheme=url.scheme,
+        endpoint_override=url.netloc or None,
+        region=region,
+        force_virtual_addressing=False,
+        connect_timeout=10,
+        request_timeout=60,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=4),
+    )
 
 
 @contextmanager

@@ -17,16 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pyarrow import NativeFile, fs
 
 from crypto_lakehouse.lake.identity import (
-    Credentials,
     IdentityError,
     PolarsCredentials,
+    arrow_s3,
+    check_endpoint,
     find_credentials,
     find_endpoint,
     find_region,
@@ -116,12 +116,9 @@ class LakeStore:
         for name, value in _POLARS_ON_S3.items():
             os.environ.setdefault(name, value)
         try:
-            endpoint = (s3_endpoint_url or find_endpoint() or "").rstrip("/") or None
-            region = s3_region or find_region()
+            endpoint, region = check_endpoint(s3_endpoint_url or find_endpoint()), s3_region or find_region()
         except IdentityError as error:
             raise LakeError(f"cannot open the lake s3://{root}: {error}") from None
-        if endpoint:
-            _check_endpoint(endpoint)
         return cls(f"s3://{root}", root, is_local=False, s3_endpoint_url=endpoint, s3_region=region)
 
     def __repr__(self) -> str:
@@ -133,7 +130,7 @@ class LakeStore:
 
         Raises IdentityError where there are none.
         """
-        return _LOCAL if self.is_local else _s3(self.s3_endpoint_url, self.s3_region, find_credentials())
+        return _LOCAL if self.is_local else arrow_s3(self.s3_endpoint_url, str(self.s3_region), find_credentials())
 
     @property
     def is_below_hive_names(self) -> bool:
@@ -370,34 +367,6 @@ def _checked(*parts: str) -> list[str]:
         if not _NAME.fullmatch(name) or name in (".", ".."):
             raise ValueError(f"{name!r} in {'/'.join(parts)!r} is not a safe name for the lake")
     return names
-
-
-def _check_endpoint(endpoint_url: str) -> None:
-    try:
-        url = urlsplit(endpoint_url)
-        usable = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        # Without the parser's own message, which may quote credentials.
-        raise LakeError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
-
-
-@lru_cache(maxsize=8)
-def _s3(endpoint_url: str | None, region: str, credentials: Credentials) -> fs.S3FileSystem:
-    url = urlsplit(endpoint_url or "https:")
-    return fs.S3FileSystem(
-        access_key=credentials.access_key,
-        secret_key=credentials.secret_key,
-        session_token=credentials.token,
-        scheme=url.scheme,
-        endpoint_override=url.netloc or None,
-        region=region,
-        force_virtual_addressing=False,
-        connect_timeout=10,
-        request_timeout=60,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=4),
-    )
 
 
 def _replace(draft: Path, target: Path) -> None:
