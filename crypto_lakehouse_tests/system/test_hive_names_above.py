@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
@@ -86,7 +87,8 @@ def what_readers_see(lake: Lakehouse) -> dict[str, Any]:
         "of some": lake.sql(
             "SELECT symbol, close FROM gold.bars_1d WHERE date = '2024-12-28' ORDER BY 1", format="polars"
         ),
-        "tables": lake.tables(),
+        # Sizes of ledgers depend on the times that are in them.
+        "tables": lake.tables().filter(pl.col("layer") != "ledger"),
     }
 
 
