@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.catalog.near import did_you_mean, near
 from crypto_lakehouse.lake.describe import check_markets
 from crypto_lakehouse.schemas import Schema
 
@@ -68,7 +69,9 @@ def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns:
     known = [*schema.column_names, *from_path]
     unknown = [name for name in columns if name not in known]
     if unknown:
-        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+        close = list(dict.fromkeys(one for name in unknown for one in near(name, known)))
+        hint = f"{did_you_mean(close)} There are" if close else "there are"
+        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; {hint} {', '.join(known)}")
     return list(dict.fromkeys(columns))
 
 

@@ -98,7 +98,7 @@ def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
     if not found:
         if wanted and (others := _in_layers(name, layers)):
             raise KeyError(f"no table {table!r}; {did_you_mean(others)}")
-        raise KeyError(f"{unknown_name('table', name, _names(layers))}, alone or as layer.table")
+        raise KeyError(f"{unknown_name('table', name, _names(layers))} (alone or as layer.table)")
     return found
 
 

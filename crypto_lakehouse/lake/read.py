@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
+from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.arguments import (
     Format,
     Time,
@@ -52,6 +53,7 @@ from crypto_lakehouse.lake.scan import (
     check_unmixed,
     find_parts,
     lacking,
+    newest_symbols,
     scan_parts,
 )
 from crypto_lakehouse.lake.store import LakeStore
@@ -244,7 +246,9 @@ class Lakehouse:
             warnings.warn(lack, stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent and any(one.stored for one in found):
-            warnings.warn(f"{table} in {self.uri} has no rows in this range for: {', '.join(absent)}", stacklevel=2)
+            there = newest_symbols(self._store, schema, found)
+            words = ", ".join(with_near(symbol, there) for symbol in absent)
+            warnings.warn(f"{table} in {self.uri} has no rows in this range for: {words}", stacklevel=2)
         return as_format(frame.sort(order, maintain_order=True).select(output), format)
 
     def _lacks(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ What a reader says and gets is in ``read.py``, which month files stand for day f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
@@ -104,6 +105,17 @@ def check_one_market_each(table: str, rows: pl.DataFrame) -> None:
             f"{table} has rows of these symbols in several markets: {some}. Give one of them as market, or a list of"
             " them for the rows of all"
         )
+
+
+def newest_symbols(store: LakeStore, schema: Schema, found: Sequence[Found]) -> list[str]:
+    """Symbols of the newest file of each market: what a misspelt one may mean. None of a file that is being replaced,
+    since the rows that were asked for are read already.
+    """
+    symbols: set[str] = set()
+    for part in (one.parts[-1] for one in found if one.parts):
+        with suppress(pl.exceptions.PolarsError, OSError):
+            symbols.update(scan_parts(store, schema, [part], {}).select("symbol").unique().collect()["symbol"])
+    return sorted(symbols)
 
 
 def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -> pl.LazyFrame:

@@ -40,6 +40,7 @@ _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
 # Asks which tables there are, rather than for one of them.
 _DISCOVERS = re.compile(r"\bshow\b|information_schema|\bduckdb_\w+\s*\(|\bdescribe\s*(?:[;)]|$)", re.IGNORECASE)
+_NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
@@ -107,6 +108,12 @@ def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
                         split_table(f"{layer}.{table}".lower())
                     except KeyError as unknown:
                         raise unknown from error
+            named = {table.lower() for _, table in _NAME.findall(query)}
+            if (match := _NO_TABLE.search(str(error))) and match[1].lower() not in named:
+                try:
+                    split_table(match[1].lower())
+                except KeyError as without_layer:
+                    raise without_layer from error
             raise
         return table.rename_columns(_distinct(table.column_names))
 

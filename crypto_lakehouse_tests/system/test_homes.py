@@ -81,7 +81,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     folder = tmp_path_factory.mktemp("archive")
     make_sample(folder, symbols=1, days=len(DAYS), start=date.fromisoformat(DAYS[0]))
     with ArchiveServer(folder) as server:
-        yield {"LAKEHOUSE_ARCHIVE_URL": server.url, "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url}
+        urls = {"LAKEHOUSE_ARCHIVE_URL": server.url, "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url}
+        yield {**urls, "LAKEHOUSE_TABLES": "klines_1m"}
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def start(folder: Path, server: ArchiveServer) -> subprocess.Popen[str]:
             LAKEHOUSE_ARCHIVE_URL=server.url,
             LAKEHOUSE_ARCHIVE_LISTING_URL=server.listing_url,
             LAKEHOUSE_MAX_PARTITIONS_PER_RUN="1",
+            LAKEHOUSE_TABLES="klines_1m",
         ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

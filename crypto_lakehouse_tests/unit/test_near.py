@@ -92,6 +92,7 @@ def _planned(market: str, table: str, exchange: str = "binance") -> None:
         (lambda lake: lake.describe("bars_1h"), "'bars_1h' is not of the form layer.table; try gold.bars_1h"),
         (lambda lake: lake.describe("klins_1m"), "'klins_1m' is not of the form layer.table; try bronze.klines_1m"),
         (lambda lake: lake.sql("SELECT * FROM gold.klines_1m"), "no table gold.klines_1m; did you mean bronze.klines"),
+        (lambda lake: lake.sql("SELECT * FROM klines_1m"), "'klines_1m' is not of the form layer.table; try bronze.kl"),
         (lambda lake: lake.read("gold.bars_1h", market="coinm"), "no market 'coinm'; did you mean cm?"),
     ],
 )

@@ -199,6 +199,19 @@ def test_absent_symbols_are_named(lake: Lakehouse) -> None:
     assert len(frame) == 72
 
 
+@pytest.mark.requirement("F6.2", "F1.4")
+def test_symbols_in_another_spelling_lead_to_the_right_ones(lake: Lakehouse) -> None:
+    said = r"for: ETH-USDT \(did you mean ETHUSDT\?\), btcusdt \(did you mean BTCUSDT\?\)"
+    with pytest.warns(UserWarning, match=said):
+        assert lake.read("gold.bars_1h", market="um", symbols=["btcusdt", "ETH-USDT"]).empty
+
+
+@pytest.mark.requirement("F6.1", "F1.4")
+def test_a_column_in_another_name_leads_to_the_right_ones(lake: Lakehouse) -> None:
+    with pytest.raises(KeyError, match=r"no column 'volume'; did you mean (base|quote)_volume .*There are symbol"):
+        lake.read("gold.bars_1h", market="um", columns=["symbol", "volume"])
+
+
 @pytest.mark.requirement("F6.1")
 def test_states_of_a_day_are_all_of_its_partition(lake: Lakehouse, root: Path) -> None:
     empty = pl.DataFrame(schema_of("gold", "symbol_states").arrow.empty_table())
