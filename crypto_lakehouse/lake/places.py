@@ -22,7 +22,7 @@ from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
 
 # Times of events may leave the day of their file by a moment, and a week the month of its file; those of another day
 # or month leave it by more.
-_MOMENT, _WEEK = timedelta(hours=1), timedelta(days=7)
+_MOMENT, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
 def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
@@ -56,9 +56,17 @@ def check_places(
 
     ``rows`` have the time column of the schema, the market and the column of the partition.
     """
-    days = {(part.market, part.key): part for part in parts}
     column = "date" if "date" in rows.columns else "month"
-    time_column = pl.col(schema.time_column)
+    time_column, room = pl.col(schema.time_column), room_around(layer, table)
+    if room is None:
+        return
+    if column == "date":
+        # All rows at once, since groups take as long as the read.
+        since = time_column - pl.col(column).cast(pl.Datetime("us", "UTC"))
+        first, last = rows.select(since.min().alias("first"), since.max().alias("last")).row(0)
+        if first is None or -room[0] <= first <= last < _DAY + room[1]:
+            return
+    days = {(part.market, part.key): part for part in parts}
     spans = rows.group_by("market", column).agg(time_column.min().alias("first"), time_column.max().alias("last"))
     for market, key, first, last in spans.iter_rows():
         part = days.get((market, str(key)))
