@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from crypto_lakehouse.catalog import binance_files as files
-from crypto_lakehouse.catalog.intervals import INTERVALS
+from crypto_lakehouse.catalog.intervals import INTERVALS, MONTHLY_ONLY
 from crypto_lakehouse.catalog.model import Cadence, Feed, FileFormat, Market
 
 EXCHANGE = "binance"
@@ -48,8 +48,7 @@ OPTION = Market(
 )
 MARKETS = (SPOT, UM, CM, OPTION)
 
-# The archive has these intervals as monthly files only; 1s exists on spot alone.
-_MONTHLY_ONLY = ("3d", "1w", "1mo")
+# 1s exists on spot alone.
 _SPOT_ONLY = ("1s",)
 _BOTH = (Cadence.DAILY, Cadence.MONTHLY)
 _DAILY, _MONTHLY = (Cadence.DAILY,), (Cadence.MONTHLY,)
@@ -81,7 +80,7 @@ class _Type:
                 name = interval.name if interval else ""
                 if name in _SPOT_ONLY and (market is not SPOT):
                     continue
-                archived = _MONTHLY if name in _MONTHLY_ONLY else self.archived
+                archived = _MONTHLY if name in MONTHLY_ONLY else self.archived
                 yield Feed(
                     market=market,
                     table=f"{self.table}_{name}" if interval else self.table,

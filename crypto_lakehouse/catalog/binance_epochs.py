@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from crypto_lakehouse.catalog.binance_bad_days import BAD_DAYS, ISSUES
+from crypto_lakehouse.catalog.intervals import MONTHLY_ONLY
 from crypto_lakehouse.catalog.model import Epoch, Topic
 
 _README = "https://github.com/binance/binance-public-data/blob/master/README.md"
@@ -287,7 +288,7 @@ _FILES = (
         "monthly",
         "3d, 1w and 1mo exist as monthly files alone; the folder is 1mo, never 1M.",
         f"{_LISTED}, {_README}",
-        intervals=("3d", "1w", "1mo"),
+        intervals=MONTHLY_ONLY,
     ),
     *_facts(
         _FUTURES,
@@ -296,7 +297,7 @@ _FILES = (
         "monthly",
         "3d, 1w and 1mo exist as monthly files alone.",
         _LISTED,
-        intervals=("3d", "1w", "1mo"),
+        intervals=MONTHLY_ONLY,
     ),
     *_facts(_FUTURES, ("fundingRate",), Topic.CADENCE, "monthly", "There are monthly files alone.", _LISTED),
     *_facts(

@@ -26,3 +26,6 @@ _LENGTHS: dict[str, timedelta | None] = {
 }
 
 INTERVALS: dict[str, Interval] = {name: Interval(name, length) for name, length in _LENGTHS.items()}
+
+MONTHLY_ONLY = ("3d", "1w", "1mo")
+"""Intervals that the archive has as monthly files alone."""
