@@ -6,9 +6,11 @@ import os
 import shlex
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import psycopg2  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
@@ -17,6 +19,12 @@ from alembic.util.exc import CommandError
 from crypto_lakehouse.orchestration.home import HomeError, PostgresSettings, records_folder
 
 _LITTLE = 1 << 20
+# Each may fill several lines, and is written at once.
+_NOTES = (
+    "Exception while storing event batch",
+    "Falling back to storing multiple single-event",
+    "Exception while writing logger call to event log",
+)
 
 
 @contextmanager
@@ -30,6 +38,26 @@ def opening() -> Iterator[None]:
         if (sentence := explain(error)) is None:
             raise
         raise sentence from error
+
+
+class _WithoutNotes:
+    """A stream for errors that leaves out what Dagster says of a storage that fails, before it raises that as well."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith(_NOTES) else self._stream.write(text)
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Keep Dagster's notes on a storage that fails from stderr: the error itself becomes the sentence."""
+    with redirect_stderr(cast("TextIO", _WithoutNotes(sys.stderr))):
+        yield
 
 
 def explain(error: BaseException) -> HomeError | None:

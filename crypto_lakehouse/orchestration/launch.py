@@ -40,7 +40,7 @@ from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
-from crypto_lakehouse.orchestration.home_faults import explain, opening
+from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
@@ -278,7 +278,8 @@ def run_chunks(
         run = partial(execute_here, job, instance, wish.assets, (span[0], span[-1]), config, tags)
         try:
             interrupts.ask()
-            result = interrupts.aside(run)
+            with without_notes():
+                result = interrupts.aside(run)
         except dg.DagsterError as error:
             outcome.error = str(error)
         except KeyboardInterrupt:
