@@ -45,6 +45,7 @@ def settings(server: WatchedServer, tmp_path: Path) -> dict[str, str]:
         "LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"),
         "LAKEHOUSE_ARCHIVE_URL": server.url,
         "LAKEHOUSE_ARCHIVE_LISTING_URL": server.listing_url,
+        "LAKEHOUSE_TABLES": "klines_1m",
         "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "1",
     }
 
@@ -189,7 +190,7 @@ def test_a_home_on_a_full_disk_is_one_sentence(size: str, tmp_path: Path, settin
 def test_a_disk_that_is_full_in_the_middle_is_one_sentence_and_the_command_goes_on_later(
     tmp_path: Path, server: WatchedServer, settings: dict[str, str]
 ) -> None:
-    with small_disk(tmp_path / "home", "4m") as home:
+    with small_disk(tmp_path / "home", "8m") as home:
         variables = {**settings, "DAGSTER_HOME": str(home)}
         once(server, DAYS[1], lambda: fill(home))
         done = run(tmp_path, *BACKFILL, **variables)
