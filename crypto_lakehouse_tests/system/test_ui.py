@@ -45,7 +45,8 @@ DAY = "2024-12-31"
 DAYS = ["2024-12-30", DAY, *(f"2025-01-0{day}" for day in range(1, 9))]
 JOB = "update_binance_um_daily"
 PICTURED = 'key:"*/binance/um/*"'
-WAIT_MS = 60_000
+# A limit for a state that never comes, on however busy a machine.
+WAIT_MS = 600_000
 
 
 def _free_port() -> int:
