@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from crypto_lakehouse.catalog.intervals import INTERVALS
 
 _SUGGESTED, _FEW = 3, 6
+# Half of most symbols is their quote, so less is no likeness.
+_ALIKE = 0.7
 _BY_INTERVAL = re.compile(rf"(.+)_(?:{'|'.join(INTERVALS)})")
 
 
@@ -28,7 +30,7 @@ def near(name: str, known: Iterable[str]) -> list[str]:
         return [spelt[plain]]
     if longer := [one for text, one in spelt.items() if plain and text.startswith(plain)]:
         return longer[:_SUGGESTED]
-    return [spelt[one] for one in difflib.get_close_matches(plain, spelt, n=_SUGGESTED)]
+    return [spelt[one] for one in difflib.get_close_matches(plain, spelt, n=_SUGGESTED, cutoff=_ALIKE)]
 
 
 def families(names: Iterable[str]) -> list[str]:
