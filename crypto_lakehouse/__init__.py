@@ -1,12 +1,13 @@
 """Crypto lakehouse: open market history as bronze, silver and gold Parquet.
 
-What a notebook imports. Nothing here may import Dagster, directly or not.
+Notebooks and programs import ``Lakehouse`` from here. Nothing here may import Dagster, directly or indirectly.
 """
 
 import os
 
-# Arrow gives memory back to the system after ten milliseconds, and for the next day of rows that has to clear it once
-# more. Read when Arrow is loaded, so set here first; whoever has set it has the say.
+# By default Arrow returns freed memory to the system after ten milliseconds, and the system has to clear the same
+# memory again for the next day of rows. Arrow reads this variable when it is loaded, so it is set before any import. A
+# value that the user has set wins.
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
 
 from crypto_lakehouse.lake.read import Lakehouse

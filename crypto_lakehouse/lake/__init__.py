@@ -1,4 +1,5 @@
 """The lake: paths, atomic Parquet writes, scans, the ledger, the quarantine, and the public reader (``read.py``).
 
-No Dagster and no network but the storage itself; how rows are made is not known here.
+This package imports no Dagster and uses no network except the storage itself. How rows are computed is in
+``transforms``.
 """

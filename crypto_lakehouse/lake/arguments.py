@@ -1,6 +1,6 @@
-"""Arguments of the reader, checked and made one shape, and the formats of its results.
+"""Checks and normal forms of the reader's arguments, and the formats of its results.
 
-What is done with them is in ``read.py``.
+The reader itself is in ``read.py``.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ _HIVE = ("exchange", "market")
 
 
 def check_text(argument: str, value: object, examples: str) -> None:
-    """Raises TypeError where ``value`` is no text."""
+    """Raise TypeError if ``value`` is not text."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be text such as {examples}, not {value!r}")
 
 
 def check_listed(argument: str, value: str | Iterable[str] | None) -> list[str] | None:
-    """One text or several as a list; None stays. Raises TypeError on anything else."""
+    """Return one text or several as a list; None stays None. Raises TypeError on anything else."""
     if value is None:
         return None
     if not isinstance(value, Iterable):
-        raise TypeError(f"{argument} must be text or a list of it, not {value!r}")
+        raise TypeError(f"{argument} must be text or a list of texts, not {value!r}")
     return [value] if isinstance(value, str) else list(value)
 
 
 def check_one_market(method: str, exchange: str, market: str) -> None:
-    """Raises TypeError where ``market`` is no text, KeyError where the exchange has no such market."""
+    """Raise TypeError if ``market`` is not text, KeyError if the exchange has no such market."""
     if not isinstance(market, str):
         raise TypeError(f"{method} takes one market, such as 'um', not {market!r}")
     check_markets(exchange, market)
 
 
 def check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
-    """Symbols as a list; None stays. Raises ValueError on what is no symbol."""
+    """Return the symbols as a list; None stays None. Raises ValueError on a malformed symbol."""
     names = check_listed("symbols", symbols)
     for name in names or ():
         if not isinstance(name, str):
@@ -59,7 +59,10 @@ def check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
 
 
 def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None) -> list[str]:
-    """Columns of the result, by default all of the schema and the market. Raises KeyError on unknown ones."""
+    """Return the columns of the result; None means those of the schema, exchange and market.
+
+    Raises KeyError on unknown columns.
+    """
     if columns is None:
         return [*schema.column_names, *_HIVE]
     if isinstance(columns, str):
@@ -70,26 +73,26 @@ def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns:
     unknown = [name for name in columns if name not in known]
     if unknown:
         close = list(dict.fromkeys(one for name in unknown for one in near(name, known)))
-        hint = f"{did_you_mean(close)} There are" if close else "there are"
+        hint = f"{did_you_mean(close)} The columns are" if close else "the columns are"
         raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; {hint} {', '.join(known)}")
     return list(dict.fromkeys(columns))
 
 
 def check_format(format: str) -> None:
-    """Raises ValueError on an unknown format."""
+    """Raise ValueError if the format is unknown."""
     if format not in ("pandas", "polars", "arrow"):
         raise ValueError(f"format {format!r} is not one of pandas, polars, arrow")
 
 
 def as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFrame | pa.Table:
-    """The frame in the format that was asked for."""
+    """Convert the frame to the requested format."""
     if format == "polars":
         return frame
     return frame.to_pandas() if format == "pandas" else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def time_range(start: Time | None, end: Time | None) -> tuple[datetime | None, datetime | None]:
-    """[start, end) in UTC. Raises ValueError on what is no time and where end is before start."""
+    """Return [start, end) in UTC. Raises ValueError if one is not a time or end is before start."""
     first, last = utc("start", start), utc("end", end)
     if first is not None and last is not None and last < first:
         raise ValueError(f"end {last} is before start {first}; end is exclusive and must not be earlier")
@@ -97,7 +100,7 @@ def time_range(start: Time | None, end: Time | None) -> tuple[datetime | None, d
 
 
 def utc(argument: str, value: Time | None) -> datetime | None:
-    """A time in UTC; naive ones count as such, None stays. Raises ValueError on what is no time."""
+    """Return a time in UTC; a naive time is taken as UTC, None stays None. Raises ValueError if it is not a time."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -107,9 +110,9 @@ def utc(argument: str, value: Time | None) -> datetime | None:
             raise ValueError(
                 f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
             ) from None
-    # Of all values only NaN and NaT differ from themselves; the latter passes for a datetime.
+    # Only NaN and NaT differ from themselves; NaT is an instance of datetime.
     if value != value:
-        raise ValueError(f"{argument} is {value}, which is no time: leave {argument} out or give one")
+        raise ValueError(f"{argument} is {value}, which is not a time: omit {argument} or pass a time")
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if isinstance(value, date):

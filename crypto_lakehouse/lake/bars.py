@@ -1,7 +1,7 @@
-"""Bars of any kind and offset: from a stored table where one holds them, else made from the minutes.
+"""Bars of any kind and offset: read from a table that holds them, otherwise computed from the minutes.
 
-Here belongs where bars lie and which minutes they need. How bars are made is in ``transforms``, what a
-reader says and gets is in ``read.py``.
+This module knows where bars are stored and which minutes they need. Bars are computed in ``transforms``; the public
+method is in ``read.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LONGEST_MONTH, _SHORTEST_MONTH = timedelta(days=31), timedelta(days=28)
 
 @dataclass(frozen=True, slots=True)
 class BarsFound:
-    """``rows``, sorted by primary key, and the days whose minutes they lack (``YYYY-MM-DD``, UTC).
+    """``rows``, sorted by primary key, and ``holes``: the UTC days (``YYYY-MM-DD``) without minutes.
 
     ``no_minutes`` says that the market has no continuous minutes at all.
     """
@@ -43,11 +43,11 @@ class BarsFound:
 
 
 def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
-    """One kind of bars on one grid, from ``1h`` or ``dollar:1000000``, and ``5m``. Raises ValueError."""
+    """Parse a kind of bars (``1h``, ``dollar:1000000``) and an offset (``5m``). Raises ValueError."""
     kind, shift = parse_bars(bars), parse_offset(offset)
     if isinstance(kind, ActivityBars):
         if shift:
-            raise ValueError(f"{kind.name} bars have no offset, not {offset!r}: no clock closes them")
+            raise ValueError(f"{kind.name} bars have no offset, not {offset!r}: they do not close by the clock")
         return kind, shift
     if kind.step is not None:
         raise ValueError(f"{bars!r} is a row of grids; ask for one: {kind.interval.name!r} with an offset such as '5m'")
@@ -57,11 +57,10 @@ def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
 
 
 def closing_lag(bars: Bars) -> timedelta:
-    """How much later than its open_time a bar may close, beyond the day on which it opens.
+    """Return how much later than its open_time a bar may close, beyond the day on which it opens.
 
-    Bars lie in the partition of the day on which they close, so those that open before ``t`` are in
-    partitions that begin before ``t + closing_lag``; and a partition is made from minutes of as many
-    days before it.
+    A bar is stored in the partition of the day on which it closes. So bars that open before ``t`` are in partitions
+    that start before ``t + closing_lag``, and a partition needs the minutes of that many days before it.
     """
     if isinstance(bars, ActivityBars) or bars.interval.length is None:
         return _LONGEST_MONTH
@@ -80,10 +79,10 @@ def find_bars(
     start: datetime | None,
     end: datetime | None,
 ) -> BarsFound:
-    """Bars with open_time in [start, end) that have closed by the end of the newest partition there is.
+    """Return bars with open_time in [start, end) that close by the end of the newest partition.
 
-    They are read where one table holds this kind and offset for every day on which such bars close, no
-    older than the minutes that they are made from; else they are made from gold.continuous_1m.
+    They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
+    is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
     asked = _Asked(store, (exchange, market), bars, offset, symbols, start, end)
     minutes = asked.modified(CONTINUOUS)
@@ -112,11 +111,11 @@ class _Asked:
         return BARS if isinstance(self.bars, TimeBars) else ACTIVITY_BARS
 
     def modified(self, table: str) -> dict[str, datetime]:
-        """When each partition of a gold table was written."""
+        """Return when each partition of a gold table was written (UTC)."""
         return {key: at for key, (_, at) in list_keys(self.store, "gold", table, *self.place).items()}
 
     def span(self, keys: Iterable[str]) -> tuple[datetime, datetime]:
-        """[first, stop) in which the bars asked for close, as far as the partitions ``keys`` go."""
+        """Return [first, stop) in which the requested bars close, limited to the partitions ``keys``."""
         first, stop = _midnight(min(keys)), _midnight(max(keys)) + _DAY
         if self.start is not None:
             first = max(first, self.start)
@@ -125,7 +124,7 @@ class _Asked:
         return first, stop
 
     def close_after(self, moment: datetime) -> datetime:
-        """When the bar that ``moment`` is in has closed, at latest; exclusive."""
+        """Return the latest close of the bar that contains ``moment``; exclusive."""
         if isinstance(self.bars, ActivityBars):
             return month_begin(month_begin(moment) + _LONGEST_MONTH)
         interval = self.bars.interval
@@ -143,7 +142,7 @@ class _Asked:
         if stop <= first:
             return BarsFound(self.no_rows(), [])
         begin = month_begin(first) if isinstance(self.bars, ActivityBars) else first
-        # Days before the market's first partition are no holes.
+        # Days before the market's first partition are not holes.
         days = _days(max(begin, _midnight(min(minutes))), stop)
         there = [day for day in days if day in minutes]
         within = (pl.col("open_time") >= begin, pl.col("open_time") < stop)
@@ -182,7 +181,7 @@ class _Asked:
 
 
 def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
-    """Kinds that have a table in the lake and hold these bars at this offset."""
+    """Return the kinds with a table in the lake that hold these bars at this offset."""
     stored = filter(None, map(bars_of_table, existing_tables(store, "gold")))
     if isinstance(bars, ActivityBars):
         return [held for held in stored if held == bars]
@@ -193,7 +192,7 @@ def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
 def _covers(
     stored: Mapping[str, datetime], days: Sequence[str], minutes: Mapping[str, datetime], lag: timedelta
 ) -> bool:
-    """Whether the partitions ``stored`` of bars have all ``days``, none older than the minutes it is made from."""
+    """Whether ``stored`` has a partition of bars for all ``days``, none of them older than its minutes."""
     return all(
         day in stored and all(minutes[used] <= stored[day] for used in _days_back(day, lag) if used in minutes)
         for day in days
@@ -205,7 +204,7 @@ def _midnight(key: str) -> datetime:
 
 
 def _days(first: datetime, stop: datetime) -> list[str]:
-    """Days that [first, stop) touches."""
+    """Return the days that [first, stop) overlaps."""
     if stop <= first:
         return []
     return partition_keys(first.date(), (stop - _MICROSECOND).date() + _DAY, Cadence.DAILY)

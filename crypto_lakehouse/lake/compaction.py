@@ -1,7 +1,7 @@
-"""One month of a daily table made into a month file: the rows of its day files in order of symbol.
+"""Compaction: writes the rows of a month's day files, in order of symbol, as one month file.
 
-Which months are to be compacted is decided in ``pipeline``, when a month file may be read in ``months.py``. Day
-files are only read here.
+``pipeline`` decides which months to compact; ``months.py`` decides when readers may use a month file. Day files are
+only read here.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, slice_schema
 
 MONTH_ROWS = 44_640
-"""Rows of a row group of month files: a symbol's minutes of a month. Symbols of fewer rows share one."""
+"""Rows of a row group of month files: the minutes of one symbol in a month. Symbols with fewer rows share a group."""
 
 _FRAME_ROWS = 100_000
-# Clocks of a storage's machines differ by less, and so do times that it rounds.
+# The clocks of a storage's machines differ by less than this, and so do the times that it rounds.
 _SETTLED = timedelta(seconds=2)
 _PATIENCE = timedelta(minutes=1)
-# A try takes long, and its days may be made by a run that goes on.
+# A try takes long, and a run may still be writing the days.
 _TRIES = 3
 
 
 class MonthChanged(FilesChanged):
-    """Days of a month were written again while it was compacted, so what was made of them is of no use."""
+    """Days of a month were rewritten while it was compacted, so its month file is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonthInfo:
-    """A month file: the days, rows and bytes that it holds, where it is, and whether it was there already."""
+    """A month file: its days, rows, bytes and address, and ``kept``: whether it existed before."""
 
     month: str
     days: int
@@ -57,11 +57,11 @@ class MonthInfo:
 
 
 def compact_month(store: LakeStore, layer: str, table: str, exchange: str, market: str, month: str) -> MonthInfo:
-    """Make the month file of the day files that the month has now, and remove those made from others.
+    """Write the month file of the current day files of the month, and remove outdated month files.
 
-    Where it is there already nothing is written. Memory holds a row group of each day, however many rows a month
-    has. Raises LakeError if there are no days, if the storage refuses or a row does not lie in its day, MonthChanged
-    if days were written meanwhile; in each case readers go on with the day files.
+    If it exists, nothing is written. Memory holds one row group of each day, however many rows a month has. Raises
+    LakeError if there are no days, if the storage refuses or if a row is outside its day, MonthChanged if days were
+    written meanwhile; after an error readers continue to use the day files.
     """
     where = (layer, table, exchange, market)
     return unchanged(lambda: _compacted(store, where, month), lambda: _days(store, where, month), tries=_TRIES)
@@ -75,14 +75,16 @@ def _compacted(store: LakeStore, where: tuple[str, str, str, str], month: str) -
         days = _settled(store, where, month)
         path = month_path(*where, month, days)
         _write(store, path, slice_schema(*where), days)
-    # Another compaction may have been overtaken by this one or have overtaken it: what is listed now decides.
+    # Another compaction of the month may run at the same time: the day files listed now decide which file stays.
     current = month_path(*where, month, _days(store, where, month))
     files = store.list(month_dir(*where, month))
     for file in files:
         if file.path != current:
             store.delete(file.path)
     if path != current:
-        raise MonthChanged(f"days of {month} in {store.uri}/{slice_dir(*where)} were written meanwhile: compact again")
+        raise MonthChanged(
+            f"days of {month} in {store.uri}/{slice_dir(*where)} were written during the compaction: compact again"
+        )
     with store.open_file(path) as source:
         rows = pq.read_metadata(source).num_rows
     size = next(file.size for file in files if file.path == path)
@@ -94,15 +96,15 @@ def _days(store: LakeStore, where: tuple[str, str, str, str], month: str) -> lis
     stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
     days = [part for part in stored if month_of(part.key) == month]
     if not days:
-        raise LakeError(f"there are no days of {month} in {store.uri}/{slice_dir(*where)}: materialize them first")
+        raise LakeError(f"no days of {month} in {store.uri}/{slice_dir(*where)}: build them first")
     return days
 
 
 def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[Part]:
-    """The month's day files, once each that is written from now on gets another time of change than it has.
+    """Wait until the storage's clock has passed the times of the month's day files, and return them.
 
-    Without that, a day that is written twice within the grain of the storage's clock could keep its size and time,
-    and the month file that was made in between would pass for the second one's.
+    A day that is written again after that gets a new time. Without the wait, a day written twice within the resolution
+    of the storage's clock could keep its size and time, and a month file of the first version would look up to date.
     """
     while True:
         now = store.now()
@@ -111,7 +113,9 @@ def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> 
         if wait <= timedelta(0):
             return days
         if wait > _PATIENCE:
-            raise LakeError(f"day files of {month} in {store.uri}/{slice_dir(*where)} have times to come: wait {wait}")
+            raise LakeError(
+                f"day files of {month} in {store.uri}/{slice_dir(*where)} have times in the future: try again in {wait}"
+            )
         time.sleep(wait.total_seconds())
 
 
@@ -120,10 +124,10 @@ def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[Part]) ->
         try:
             sources = [stack.enter_context(store.open_file(day.path)) for day in days]
         except FileNotFoundError:
-            raise MonthChanged(f"a day went while {path} was made: compact again") from None
+            raise MonthChanged(f"a day file disappeared while {path} was written: compact again") from None
         parquets = [_opened(store, source, day) for source, day in zip(sources, days, strict=True)]
         runs = [_runs(store, parquet, schema, day) for parquet, day in zip(parquets, days, strict=True)]
-        # Days come in order, so rows of a symbol do; heapq keeps their order where symbols are equal.
+        # Days are in order, so the rows of a symbol are too: heapq.merge keeps the order of equal symbols.
         merged = heapq.merge(*runs, key=itemgetter(0))
         write_rows(store, path, replace(schema, row_group_rows=MONTH_ROWS), _frames(merged))
 
@@ -134,19 +138,19 @@ def _opened(store: LakeStore, source: pa.NativeFile, day: Part) -> pq.ParquetFil
 
 
 def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) -> Iterator[tuple[str, pa.Table]]:
-    """(symbol, rows) of a day file, in its order."""
-    begin, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
+    """Yield (symbol, rows) of a day file, in its order."""
+    start, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
     for number in range(parquet.num_row_groups):
         interrupts.ask()
         with reading(store, [day.path]):
             table = parquet.read_row_group(number)
         if not table.num_rows:
             continue
-        # Readers tell the day of a row by its time.
+        # Readers of month files compute the day of a row from its time.
         span = pc.min_max(table[schema.time_column]).as_py()
-        if not begin <= span["min"] <= span["max"] < end:
+        if not start <= span["min"] <= span["max"] < end:
             raise LakeError(
-                f"{day.path} holds rows of {span['min']} to {span['max']}: only rows of its day can be compacted"
+                f"{day.path} holds rows of {span['min']} to {span['max']}; only rows of its own day can be compacted"
             )
         at = 0
         for symbol, length in symbol_runs(table):
@@ -155,13 +159,13 @@ def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) 
 
 
 def _frames(runs: Iterator[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
+    buffered: list[pa.Table] = []
     rows = 0
     for _, table in runs:
-        held.append(table)
+        buffered.append(table)
         rows += table.num_rows
         if rows >= _FRAME_ROWS:
-            yield pa.concat_tables(held, promote_options="default")
-            held, rows = [], 0
-    if held:
-        yield pa.concat_tables(held, promote_options="default")
+            yield pa.concat_tables(buffered, promote_options="default")
+            buffered, rows = [], 0
+    if buffered:
+        yield pa.concat_tables(buffered, promote_options="default")

@@ -1,7 +1,6 @@
-"""What the lake holds: its Parquet files as listed, an overview of tables, and the columns of a table.
+"""The contents of a lake: its Parquet files as listed, an overview of tables, and the columns of a table.
 
-Here belong listings and words about tables. Rows are read in ``read.py`` and ``sql.py``; nothing here
-opens a file.
+Nothing here opens a file. Rows are read in ``read.py`` and ``sql.py``.
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ _LOGS = ("ledger", "quarantine")
 
 
 class MissingLakeError(LakeError):
-    """There is no lake at the place that was opened. Says where, and what makes one."""
+    """There is no lake at the location that was opened. The message names it and the commands that create a lake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file of a table; ``path`` is relative to the root of the lake, ``size`` is in bytes, ``modified``
-    is when it was written (UTC).
+    """One Parquet file of a table.
+
+    ``path`` is relative to the root of the lake, ``size`` is in bytes, ``modified`` is the time of writing (UTC).
     """
 
     path: str
@@ -45,24 +45,24 @@ class Part:
 
     @property
     def days(self) -> tuple[date, date]:
-        """First UTC day of the partition and the day after its last."""
+        """UTC days of the partition: the first, and the day after the last."""
         return parse_partition(self.key, _cadence(self.column))
 
 
 def require_lake(store: LakeStore) -> None:
-    """Raises MissingLakeError where nothing of a lake is at its place, LakeError if the storage refuses.
+    """Raise MissingLakeError if the location holds no lake, LakeError if the storage refuses.
 
-    For readers that found nothing: a misspelt place must not look like an empty lake.
+    Readers that find no file call this: a misspelt location must not look like an empty lake.
     """
     if not {*LAYERS, COMPACTED}.intersection(store.folders()):
         raise MissingLakeError(
             f"there is no lake at {store.uri}: it holds none of the folders {', '.join(LAYERS)}. Check the path or"
-            " LAKEHOUSE_LAKE_URI; crypto-lakehouse backfill fills a lake, crypto-lakehouse demo makes a small one"
+            " LAKEHOUSE_LAKE_URI; crypto-lakehouse backfill fills a lake, crypto-lakehouse demo builds a small one"
         )
 
 
 def split_table(table: str) -> tuple[str, str, Schema]:
-    """Layer, table and schema of ``layer.table``. Raises KeyError that names the tables there are."""
+    """Return layer, table and schema of ``layer.table``. Raises KeyError that lists tables with similar names."""
     layer, dot, name = table.partition(".")
     if not dot:
         close = _in_layers(table) or [f"{a}.{b}" for a, b in table_names() if b in near(table, _names())]
@@ -90,8 +90,9 @@ def is_table(layer: str, table: str) -> bool:
 
 
 def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
-    """(layer, name) of the tables of ``layers`` called so, with or without the layer. Raises KeyError that names what
-    there is.
+    """Return (layer, name) of the tables called ``table``, with or without the layer.
+
+    Raises KeyError that lists the known tables.
     """
     wanted, _, name = table.rpartition(".")
     found = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
@@ -103,12 +104,12 @@ def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def existing_tables(store: LakeStore, layer: str) -> list[str]:
-    """Names of the layer's tables that have a folder in the lake, sorted; by one listing of one level."""
+    """Return the sorted names of the layer's tables that have a folder in the lake, by one listing of one level."""
     return [name for name in store.folders(layer) if is_table(layer, name)]
 
 
 def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str]:
-    """Names of the markets asked for; None is all of the exchange. Raises KeyError that names what exists."""
+    """Return the requested markets; None means all of the exchange. Raises KeyError that lists the known markets."""
     known = [m for e, m in MARKETS if e == exchange]
     if not known:
         raise KeyError(unknown_name("exchange", exchange, list(dict.fromkeys(e for e, _ in MARKETS))))
@@ -119,9 +120,9 @@ def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str
 
 
 def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]:
-    """Columns that readers get from the path: exchange, market, and ``date`` or ``month``.
+    """Return the columns that readers take from the path: exchange, market, and ``date`` or ``month``.
 
-    The logs (ledger, quarantine) have no third one: they hold days and months, as ``period`` says.
+    The logs (ledger, quarantine) have no third column: their column ``period`` holds days and months.
     """
     both: dict[str, type[pl.Date | pl.String]] = {"exchange": pl.String, "market": pl.String}
     if layer in _LOGS:
@@ -131,9 +132,9 @@ def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]
 
 
 def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> list[Part]:
-    """Files of a table in order of (partition, market), by one listing; empty where there are none.
+    """Return the files of a table in order of partition, exchange and market, by one listing.
 
-    ``under`` narrows the listing to a folder of the table, such as ``exchange=binance/market=um``.
+    ``under`` limits the listing to a folder of the table, such as ``exchange=binance/market=um``.
     """
     files = store.list("/".join(filter(None, (layer, table, under))))
     parts = filter(None, map(part_of, files))
@@ -141,10 +142,10 @@ def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> lis
 
 
 def part_of(file: LakeFile) -> Part | None:
-    """The file as one of its table; None if it is foreign.
+    """Return the file as one of its table; None if it is foreign.
 
-    That is one in any other place than where the lake itself puts files of the table, or in the folder of a day or
-    month that does not exist. Raises KeyError on an unknown table.
+    A foreign file has a path that the lake itself never writes, or lies in the folder of an impossible day or month.
+    Raises KeyError on an unknown table.
     """
     layer, table, _ = file.path.split("/", 2)
     match = _own_path(layer, table).fullmatch(file.path)
@@ -154,8 +155,9 @@ def part_of(file: LakeFile) -> Part | None:
 
 
 def holes(layer: str, table: str, exchange: str, market: str, keys: Collection[str]) -> list[str]:
-    """Keys between the first and the last of ``keys`` that are not among them, and that the feed of a bronze or
-    silver table covers.
+    """Return the missing keys between the first and the last of ``keys``.
+
+    For bronze and silver tables, only those that the feed covers.
     """
     if not keys:
         return []
@@ -170,10 +172,10 @@ def holes(layer: str, table: str, exchange: str, market: str, keys: Collection[s
 
 @lru_cache(maxsize=256)
 def _own_path(layer: str, table: str) -> re.Pattern[str]:
-    """The paths at which the lake itself puts the files of a table."""
+    """Return the pattern of the paths at which the lake writes the files of a table."""
     name = r"[a-z][a-z0-9_]*"
     if layer in _LOGS:
-        # Names that start with a dot or an underscore are no data, by the convention of all engines.
+        # By the convention of all engines, names that start with a dot or an underscore are not data.
         feed, column, file = rf"feed=(?P<feed>{name})/", "date|month", r"[^/._][^/]*\.parquet"
     else:
         feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(PART)
@@ -196,7 +198,7 @@ def _cadence(column: str) -> Cadence:
 
 
 def tables_frame(store: LakeStore) -> pl.DataFrame:
-    """One row per materialized (layer, table, exchange, market): partitions, first and last key, bytes."""
+    """Return one row per stored (layer, table, exchange, market): partitions, first and last key, bytes."""
     schema = {
         **dict.fromkeys(("layer", "table", "exchange", "market"), pl.String),
         "partitions": pl.Int64,
@@ -225,10 +227,9 @@ def tables_frame(store: LakeStore) -> pl.DataFrame:
 
 
 def describe_frame(layer: str, table: str) -> pl.DataFrame:
-    """Columns of a table in order: name, Arrow type, unit, whether it is of the primary key, whether it may
-    be null, and what it means.
+    """Return the columns of a table: name, Arrow type, unit, part of the primary key, nullable, meaning.
 
-    The last rows are the columns that are taken from the path of a file.
+    The last rows are the columns that readers take from the path of a file.
     """
     closing = ", on which the bar closed" if layer == "gold" and bars_of_table(table) else ""
     from_path = {
@@ -237,11 +238,11 @@ def describe_frame(layer: str, table: str) -> pl.DataFrame:
         "date": ("date32[day]", "YYYY-MM-DD", f"UTC day of the partition{closing}, from the path."),
         "month": ("string", "YYYY-MM", "UTC month of the partition, from the path."),
     }
-    of = schema_of(layer, table)
+    table_schema = schema_of(layer, table)
     in_path = path_columns(layer, table)
     rows = [
-        (c.name, str(c.type), c.unit, c.name in of.primary_key, c.nullable, c.doc)
-        for c in of.columns
+        (c.name, str(c.type), c.unit, c.name in table_schema.primary_key, c.nullable, c.doc)
+        for c in table_schema.columns
         if c.name not in in_path
     ]
     for name in in_path:

@@ -1,8 +1,8 @@
-"""Series that are over, as the newest day knows them, and rows without what was filled after their ends.
+"""Ends of series: readers leave out rows that were forward-filled after the last trade, and mark later silver rows.
 
-A day of continuous minutes knows nothing of later days, so a symbol that is delisted, or pauses up to a gap, is filled
-on for up to two gap thresholds. Which series are over is said by ``transforms/continuous.py``; here belongs how
-readers leave those minutes out, and the bars that are made of nothing else, and how they mark silver rows that go on.
+A day of continuous minutes does not know later days, so after a delisting or before a gap a symbol is forward-filled
+for up to two gap thresholds. ``transforms/continuous.py`` decides which series are over. Here readers leave out these
+minutes and the bars that consist only of them, and mark silver rows after the end of trading.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from crypto_lakehouse.transforms.ended import AFTER_END, marked_after_end, of_pa
 
 CONTINUOUS, STATES = "continuous_1m", "symbol_states"
 KEY = ("exchange", "market", "symbol", "segment")
-"""What names a series, in the rows and in ``find_ends``; ``last_time`` is its last traded minute."""
+"""The columns that identify a series, in the rows and in ``find_ends``; ``last_time`` is its last traded minute."""
 
 _COLUMNS = ("symbol", "segment", "last_time")
 _GO_ON = ("funding_rates", "open_interest", "price_klines")
 
 
 def untraded(layer: str, table: str) -> str | None:
-    """Of a table whose rows may have been filled after the end of their series: in which rows nothing was traded, as a
-    condition in SQL. None for other tables.
+    """Return the SQL condition of rows in which nothing was traded.
+
+    None for tables whose rows cannot be forward-filled after the end of their series.
     """
     if layer != "gold":
         return None
@@ -38,13 +39,13 @@ def untraded(layer: str, table: str) -> str | None:
 
 
 def find_ends(store: LakeStore, exchange: str, markets: Iterable[str]) -> pl.DataFrame:
-    """The series that are over (KEY and ``last_time``), from each market's newest partition of gold.symbol_states."""
+    """Return the ended series (KEY and ``last_time``), from each market's newest partition of gold.symbol_states."""
     found = [_ends(store, exchange, market) for market in markets]
     return pl.concat([_no_ends(), *found])
 
 
 def without_filled_ends(rows: pl.LazyFrame, ends: pl.DataFrame, untraded: str) -> pl.LazyFrame:
-    """The rows in their order, without those ``untraded`` that open after the last trade of a series that is over."""
+    """Return the rows in their order, without ``untraded`` rows that open after the last trade of an ended series."""
     if ends.is_empty():
         return rows
     known = ends.lazy().rename({"last_time": "end_of_series"})
@@ -54,20 +55,22 @@ def without_filled_ends(rows: pl.LazyFrame, ends: pl.DataFrame, untraded: str) -
 
 
 def goes_on_after_end(layer: str, table: str) -> bool:
-    """Whether the archive goes on to have rows of a silver table when a contract is settled: funding, open interest,
-    and prices other than of trades.
+    """Whether the archive publishes rows of a silver table after a contract is settled.
+
+    It does for funding, open interest, and mark, index and premium prices.
     """
     return layer == "silver" and any(name == table and feed.schema in _GO_ON for (_, _, name), feed in FEEDS.items())
 
 
 def made_columns(layer: str, table: str) -> list[str]:
-    """Columns that readers make where they are asked for by name."""
+    """Return the columns that readers compute only if they are requested by name."""
     return [AFTER_END] if goes_on_after_end(layer, table) else []
 
 
 def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> pl.DataFrame:
-    """When the symbols of a silver table were not traded: market, symbol, ``last_time`` and ``resumes``, from the
-    newest partition of gold.symbol_states.
+    """Return when the symbols of a silver table were not traded: market, symbol, ``last_time`` and ``resumes``.
+
+    The times come from the newest partition of gold.symbol_states.
     """
     states = _newest_states(store, exchange, market)
     feed = FEEDS.get((exchange, market, table))
@@ -80,7 +83,7 @@ def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> p
 def with_after_end(
     store: LakeStore, exchange: str, markets: Iterable[str], table: str, rows: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """The rows of a silver table with the column AFTER_END."""
+    """Add the column AFTER_END to the rows of a silver table."""
     untraded = pl.concat(find_untraded(store, exchange, market, table) for market in markets)
     time = schema_of("silver", table).time_column
     return marked_after_end(rows, time, untraded, ("market", "symbol")).drop("last_time")
@@ -92,7 +95,7 @@ def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
 
 
 def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
-    """The newest partition of a market's states; no rows where it has none, or of a version that did not tell ends."""
+    """Return the newest partition of a market's states; empty if there is none or if it has no column ``has_ended``."""
     newest = max(list_keys(store, "gold", STATES, exchange, market), default=None)
     empty = pl.DataFrame(schema_of("gold", STATES).arrow.empty_table())
     if newest is None:

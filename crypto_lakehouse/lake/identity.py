@@ -1,9 +1,9 @@
-"""Who asks S3, and where: endpoint, region and credentials, found in one way for all S3 clients of a lake.
+"""Endpoint, region and credentials of S3, found in the same way for all S3 clients of a lake.
 
-Here belongs the search, which is boto3's: the ``AWS_*`` variables, profiles with their processes, roles and session
-tokens, and what a machine or a container is given. The clients are used in ``store.py`` (Arrow, which DuckDB
-reads through, and Polars) and ``upload.py`` (boto3). They take from here what they need at each use, so that a renewal
-or another profile reaches all of them. Nothing that is pickled, printed or logged holds a secret.
+The search is boto3's: the ``AWS_*`` variables, profiles with their processes, roles and session tokens, and the
+credentials of the machine or container. The clients are used in ``store.py`` (Arrow, also for DuckDB, and Polars) and
+``upload.py`` (boto3). They ask this module at each use, so that all of them see renewed credentials or another profile.
+No pickle, message or log contains a secret.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_REGION = "us-east-1"
 
 _SEARCHING = RLock()
 _FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
-# Polars keeps what it is given for so many seconds: less than boto3 leaves between a renewal and the end of the old.
+# Seconds for which Polars keeps credentials: less than the time between boto3's renewal and the end of the old ones.
 _POLARS_KEEPS = 60
 
 
@@ -37,17 +37,17 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-# Where an early renewal fails boto3 logs the exception, and with it what the process of a profile printed.
+# If an early renewal fails, boto3 logs the exception, which contains the output of the profile's process.
 logging.getLogger("botocore.credentials").addFilter(_without_traceback)
 
 
 class IdentityError(PermissionError):
-    """Endpoint, region or credentials cannot be found. Says why, and holds no secrets."""
+    """Endpoint, region or credentials cannot be found. The message says why and contains no secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Keys of S3, shown by no ``repr``; ``token`` is that of a session, where it is one."""
+    """Keys of S3, hidden in ``repr``; ``token`` is the session token, if there is one."""
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
@@ -55,16 +55,16 @@ class Credentials:
 
 
 class PolarsCredentials:
-    """The function that Polars asks for credentials: it finds them in the process that reads, at each call.
+    """The credential provider for Polars: it finds credentials in the process that reads, at each call.
 
-    What is pickled is a random name. Polars keeps a client for each name, so other credentials have another one.
+    Only a random name is pickled. Polars keeps one client per name, so different credentials get different names.
     """
 
     def __init__(self) -> None:
         self.name = uuid.uuid4().hex
 
     def __call__(self) -> tuple[dict[str, str], int]:
-        """The keys, and until when Polars may use them (Unix time)."""
+        """Return the keys, and until when Polars may use them (Unix time)."""
         found = find_credentials()
         keys = {"aws_access_key_id": found.access_key, "aws_secret_access_key": found.secret_key}
         if found.token:
@@ -73,14 +73,14 @@ class PolarsCredentials:
 
 
 def find_session() -> Session:
-    """boto3's view of this process's AWS variables and files, as they are now. It renews its credentials itself."""
+    """Return boto3's session for the current AWS variables and files. It renews its credentials itself."""
     with _SEARCHING:
         variables = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("AWS_") or n == "HOME"))
         return _session_of(variables, tuple(_version(os.environ.get(n) or file) for n, file in _FILES.items()))
 
 
 def find_credentials() -> Credentials:
-    """The credentials of this moment; what is about to end is renewed. Raises IdentityError."""
+    """Return the current credentials, renewed if they are about to expire. Raises IdentityError."""
     with _SEARCHING, explained():
         credentials = find_session().get_credentials()
         if credentials is None:
@@ -93,13 +93,13 @@ def find_credentials() -> Credentials:
 
 
 def find_region() -> str:
-    """The region of AWS_DEFAULT_REGION or of the profile, else ``us-east-1``. Raises IdentityError."""
+    """Return the region of AWS_DEFAULT_REGION or of the profile, else ``us-east-1``. Raises IdentityError."""
     with explained():
         return find_session().get_config_variable("region") or DEFAULT_REGION
 
 
 def find_endpoint() -> str | None:
-    """The S3 endpoint of AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile, in this order; None is AWS.
+    """Return the S3 endpoint of AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or the profile, in this order; None is AWS.
 
     Raises IdentityError.
     """
@@ -107,7 +107,7 @@ def find_endpoint() -> str | None:
         session = find_session()
         of_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         if session.get_config_variable("ignore_configured_endpoint_urls"):
-            # Not all clients ignore the variables, but all take an endpoint that is given.
+            # Not all clients ignore the variables, but all accept an explicit endpoint.
             return session.create_client("s3", find_region()).meta.endpoint_url if of_variables else None
         profile = session.get_scoped_config()
         services = session.full_config.get("services", {}).get(profile.get("services"), {})
@@ -116,12 +116,12 @@ def find_endpoint() -> str | None:
 
 @lru_cache(maxsize=8)
 def polars_credentials(_credentials: Credentials) -> PolarsCredentials:
-    """The same function for the same credentials, so that Polars keeps its clients."""
+    """Return the same provider for the same credentials, so that Polars reuses its clients."""
     return PolarsCredentials()
 
 
 def check_endpoint(url: str | None) -> str | None:
-    """The endpoint without a slash at its end. Raises IdentityError where no client could use it."""
+    """Return the endpoint without a slash at its end. Raises IdentityError if no client could use it."""
     if not url:
         return None
     try:
@@ -130,14 +130,14 @@ def check_endpoint(url: str | None) -> str | None:
     except ValueError:
         usable = False
     if not usable:
-        # Without the parser's own message, which may quote credentials.
+        # Without the message of the parser, which may quote credentials.
         raise IdentityError("the S3 endpoint is not usable: give http(s)://host:port without credentials")
     return url.rstrip("/")
 
 
 @lru_cache(maxsize=8)
 def arrow_s3(endpoint_url: str | None, region: str, credentials: Credentials) -> fs.S3FileSystem:
-    """Arrow's client, which threads share."""
+    """Return Arrow's client, which threads share."""
     url = urlsplit(endpoint_url or "https:")
     return fs.S3FileSystem(
         access_key=credentials.access_key,
@@ -155,20 +155,20 @@ def arrow_s3(endpoint_url: str | None, region: str, credentials: Credentials) ->
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the search raises into IdentityError."""
+    """Turn the errors of the search into IdentityError."""
     try:
         yield
     except IdentityError:
         raise
     except CredentialRetrievalError as error:
-        # Its text is what the process of the profile printed.
+        # Its text is the output of the profile's process, which may contain secrets.
         profile = os.environ.get("AWS_PROFILE") or "default"
         raise IdentityError(
             f"no S3 credentials: {error.kwargs.get('provider')} of profile {profile} failed. Run its command by hand "
             "to see what it prints"
         ) from None
     except (BotoCoreError, OSError, ValueError, LookupError) as error:
-        said = str(error) if isinstance(error, BotoCoreError | OSError) else f"{type(error).__name__} in what they are"
+        said = str(error) if isinstance(error, BotoCoreError | OSError) else f"{type(error).__name__} in their values"
         raise IdentityError(f"no S3 credentials: {said}") from None
 
 
@@ -178,7 +178,7 @@ def _session_of(_variables: tuple[tuple[str, str], ...], _files: tuple[tuple[int
 
 
 def _version(file: str) -> tuple[int, int] | None:
-    """Time and size of a file; None where it does not exist."""
+    """Return time and size of a file; None if it does not exist."""
     try:
         state = Path(file).expanduser().stat()
     except (OSError, RuntimeError):

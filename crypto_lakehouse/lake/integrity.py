@@ -1,8 +1,8 @@
-"""Whether the Parquet files of a lake still are what was written, and what is wrong where they are not.
+"""Verification of Parquet files: whether a lake still holds what was written, and what is wrong if not.
 
-Every page is compared with the checksum in front of it, and what a footer tells (columns, rows, the least and the
-greatest value of each row group) with the rows. Here nothing is changed and nothing is made again; whether files are
-missing is told by ``status.py``, what makes a damaged one whole by ``damage.py``, what rows mean by the checks.
+Every page is compared with its checksum, and the statements of the footer (columns, rows, the least and greatest value
+of each row group) with the rows. Nothing here changes or rebuilds a file. Missing files are in ``status.py``, the
+commands that rebuild damaged files in ``damage.py``, the meaning of rows in the checks.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from crypto_lakehouse.schemas import LAYERS, Schema, slice_schema
 
 _AT_ONCE = os.cpu_count() or 1
 _PLACE = re.compile(rf"(?:{COMPACTED}/)?(\w+)/(\w+)/exchange=(\w+)/market=(\w+)/.+\.parquet")
-# A damaged footer can say anything: names that are no text, times that no clock has, more than memory holds.
+# A damaged footer can contain anything: names that are not text, impossible times, sizes beyond memory.
 _FAULTS = (*UNREADABLE, ValueError, LookupError, OverflowError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """A file that was read whole: its path in the lake, and what is wrong with it, None where nothing is."""
+    """A file that was read completely: its path in the lake, and its ``damage``, None if there is none."""
 
     path: str
     damage: str | None
 
 
 def parquet_files(store: LakeStore, table: str | None = None) -> list[LakeFile]:
-    """Parquet files of all tables, month files among them, or of those called ``table`` (with or without its layer).
+    """List the Parquet files, including month files, of all tables or of ``table`` (with or without its layer).
 
-    Raises KeyError on an unknown table, MissingLakeError where there is no lake, LakeError if the storage refuses.
+    Raises KeyError on an unknown table, MissingLakeError if there is no lake, LakeError if the storage refuses.
     """
     folders = LAYERS if table is None else [f"{layer}/{name}" for layer, name in tables_called(table, LAYERS)]
     below = chain(folders, (f"{COMPACTED}/{folder}" for folder in folders))
@@ -59,41 +59,41 @@ def parquet_files(store: LakeStore, table: str | None = None) -> list[LakeFile]:
 
 
 def check_files(store: LakeStore, files: Iterable[LakeFile]) -> Iterator[CheckedFile]:
-    """Read every file whole, some at a time, and tell of each in the order of ``files``.
+    """Read every file completely, several in parallel, and report each in the order of ``files``.
 
-    Files that are gone meanwhile are well; those from before pages had checksums are checked for all the rest. Raises
-    LakeError if the storage refuses.
+    A file that was deleted meanwhile counts as undamaged. Files written before pages had checksums are checked for
+    everything else. Raises LakeError if the storage refuses.
     """
-    # In processes of their own, since Arrow ends its process over some footers.
+    # In separate processes, because some damaged footers make Arrow end its process.
     paths, pool = (file.path for file in files), _pool(_AT_ONCE)
-    begun: deque[tuple[str, Future[CheckedFile]]] = deque()
+    running: deque[tuple[str, Future[CheckedFile]]] = deque()
     try:
         while True:
             interrupts.ask()
-            for path in islice(paths, 2 * _AT_ONCE - len(begun)):
-                begun.append((path, _begin(pool, store, path)))
-            if not begun:
+            for path in islice(paths, 2 * _AT_ONCE - len(running)):
+                running.append((path, _submit(pool, store, path)))
+            if not running:
                 return
-            path, future = begun.popleft()
+            path, future = running.popleft()
             try:
-                found = [future.result()]
+                checked = [future.result()]
             except BrokenProcessPool:
-                # Which of them broke it is not told.
-                found = [_check_alone(store, one) for one in (path, *(other for other, _ in begun))]
-                begun.clear()
+                # The pool does not report which file broke it.
+                checked = [_check_alone(store, each) for each in (path, *(other for other, _ in running))]
+                running.clear()
                 pool.shutdown()
                 pool = _pool(_AT_ONCE)
-            yield from found
+            yield from checked
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
-    # A fork would share the threads of Arrow and Polars, and their locks.
+    # A forked process would inherit the locks of Arrow and Polars, but not the threads that hold them.
     return ProcessPoolExecutor(processes, get_context("spawn"))
 
 
-def _begin(pool: ProcessPoolExecutor, store: LakeStore, path: str) -> Future[CheckedFile]:
+def _submit(pool: ProcessPoolExecutor, store: LakeStore, path: str) -> Future[CheckedFile]:
     try:
         return pool.submit(_check, store, path)
     except BrokenProcessPool as error:
@@ -105,13 +105,13 @@ def _begin(pool: ProcessPoolExecutor, store: LakeStore, path: str) -> Future[Che
 def _check_alone(store: LakeStore, path: str) -> CheckedFile:
     with _pool(1) as pool:
         try:
-            return _begin(pool, store, path).result()
+            return _submit(pool, store, path).result()
         except BrokenProcessPool:
-            return CheckedFile(path, "ends the process that reads it")
+            return CheckedFile(path, "makes the process that reads it crash")
 
 
 def _place(path: str) -> tuple[str, str, str, str] | None:
-    """Layer, table, exchange and market of a file of the lake; None for what others have put there."""
+    """Return layer, table, exchange and market of a file of the lake; None for foreign files."""
     match = _PLACE.fullmatch(path)
     if not match or not is_table(match[1], match[2]):
         return None
@@ -122,7 +122,7 @@ def _check(store: LakeStore, path: str) -> CheckedFile:
     while True:
         before = store.find(path)
         found = _read_whole(store, path)
-        # Of a file that a run replaces meanwhile, one half may be of the old one.
+        # If a run replaces the file during the read, one half may come from the old file.
         if found.damage is None or store.find(path) == before:
             return found
 
@@ -149,12 +149,12 @@ def _read_whole(store: LakeStore, path: str) -> CheckedFile:
 
 
 def _fault_of_place(rows: pl.LazyFrame, path: str, schema: Schema) -> str | None:
-    """What is wrong with a file that is whole, and of another partition than that of its path."""
+    """Return the fault of a readable file whose rows belong to another partition than its path says."""
     layer, table = path.removeprefix(f"{COMPACTED}/").split("/")[:2]
     key = path.split("/")[-2].partition("=")[2]
     if layer in ("ledger", "quarantine"):
         others = rows.filter(pl.col("period") != key).select("period").unique().collect()["period"]
-        return f"holds rows of {', '.join(others.sort())}, which are not of its place" if len(others) else None
+        return f"holds rows of {', '.join(others.sort())}, which do not belong in it" if len(others) else None
     if room_around(layer, table) is None:
         return None
     time_column = pl.col(schema.time_column)
@@ -164,47 +164,47 @@ def _fault_of_place(rows: pl.LazyFrame, path: str, schema: Schema) -> str | None
 
 
 def _fault(parquet: pq.ParquetFile, schema: Schema) -> tuple[str | None, dict[str, Any]]:
-    """What Arrow finds wrong with a file, and the least value of each column of the key."""
+    """Return the fault that Arrow finds in a file, and the least value of each column of the key."""
     least: dict[str, Any] = {}
-    there, wanted = ([(field.name, field.type) for field in one] for one in (parquet.schema_arrow, schema.arrow))
-    if there != wanted:
-        other = ", ".join(f"{name!r} ({kind})" for name, kind in there if (name, kind) not in wanted)
-        return f"has other columns than its table: {other or 'some lack, or are in another order'}", least
+    stored, wanted = ([(field.name, field.type) for field in each] for each in (parquet.schema_arrow, schema.arrow))
+    if stored != wanted:
+        other = ", ".join(f"{name!r} ({kind})" for name, kind in stored if (name, kind) not in wanted)
+        return f"its columns do not match its table: {other or 'some are missing or in another order'}", least
     count = 0
     for number in range(parquet.num_row_groups):
-        told = parquet.metadata.row_group(number)
+        footer = parquet.metadata.row_group(number)
         rows = parquet.read_row_group(number, use_threads=False)
         count += rows.num_rows
-        if rows.num_rows != told.num_rows:
-            return f"row group {number} has {rows.num_rows} rows and not {told.num_rows}", least
+        if rows.num_rows != footer.num_rows:
+            return f"row group {number} has {rows.num_rows} rows and not {footer.num_rows}", least
         if not rows.num_rows:
             continue
         for place, name in enumerate(rows.column_names):
-            known = told.column(place).statistics
+            known = footer.column(place).statistics
             if known is None and name not in schema.primary_key:
                 continue
-            # Readers leave out groups by these, and by half of a range all of them.
+            # Readers skip row groups by these statistics, and if only one bound is stored, all of them.
             span = pc.min_max(rows[name]).as_py()
-            tells = known is not None and (known.has_min_max or span["min"] is None)
-            if not tells or (known.has_min_max and (known.min, known.max) != (span["min"], span["max"])):
-                return f"row group {number} holds other values of {name} than its footer tells", least
+            has_range = known is not None and (known.has_min_max or span["min"] is None)
+            if not has_range or (known.has_min_max and (known.min, known.max) != (span["min"], span["max"])):
+                return f"row group {number} holds other values of {name} than its footer says", least
             if known.has_null_count and known.null_count != rows[name].null_count:
-                return f"row group {number} holds other nulls of {name} than its footer tells", least
+                return f"row group {number} holds other nulls of {name} than its footer says", least
             if name in schema.primary_key and span["min"] is not None:
                 least[name] = min(least.get(name, span["min"]), span["min"])
-    told_rows = parquet.metadata.num_rows
-    return None if count == told_rows else f"has {count} rows and not {told_rows}", least
+    expected = parquet.metadata.num_rows
+    return None if count == expected else f"has {count} rows and not {expected}", least
 
 
 def _fault_by_key(rows: pl.LazyFrame, count: int, least: Mapping[str, Any]) -> str | None:
-    """What Polars finds wrong that Arrow does not: it takes fewer liberties with what lies around the pages.
+    """Return the fault that Polars finds and Arrow does not: Polars is stricter about the bytes around the pages.
 
-    It is asked as readers ask, by symbol and by time, since it decodes in another way where a filter leaves rows out.
+    The queries filter by symbol and by time as readers do, because Polars decodes differently if a filter skips rows.
     """
-    # Of what is rejected, parts of the key may be unknown.
+    # In the quarantine, columns of the key may be null.
     all_of_them = ((pl.col(name) >= pl.lit(value)) | pl.col(name).is_null() for name, value in least.items())
     if least and rows.filter(all_of_them).select(pl.len()).collect().item() != count:
-        return "does not give all of its rows by their key"
-    for some in ([], *([pl.col(name) > pl.lit(value)] for name, value in least.items())):
-        rows.filter(*some).select(pl.all().null_count()).collect(engine="streaming")
+        return "does not return all of its rows in a read by key"
+    for conditions in ([], *([pl.col(name) > pl.lit(value)] for name, value in least.items())):
+        rows.filter(*conditions).select(pl.all().null_count()).collect(engine="streaming")
     return None

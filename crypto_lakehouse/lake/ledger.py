@@ -1,7 +1,7 @@
-"""The ledger: an append-only account of every archive file that was seen and what became of it.
+"""The ledger: an append-only record of every archive file that was seen, and of its state.
 
-Here belong writing changes of state and reading them back. Deciding what to ingest does not. Objects
-lie in ``ledger/files/exchange=/market=/feed=/date=`` (or ``month=``), named by their content.
+This module writes changes of state and reads them. What to ingest is decided in ``pipeline``. Objects are stored in
+``ledger/files/exchange=/market=/feed=/date=`` (or ``month=``), named by their content.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Row = dict[str, Any]
 
 
 def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], now: datetime) -> dict[str, Row]:
-    """Append the rows whose state differs from the present one; gives the state with them, archive key to row.
+    """Append the rows whose state has changed; return the resulting state, archive key to row.
 
-    Rows are those of ``ledger.files`` for the partition ``key``; ``table``, ``first_seen`` and
-    ``ingested_at`` are filled in here. ``now`` must have a time zone. The last row of a file counts. The newest row
-    is the state, so that ``ingested_at`` is just behind a known row that another clock has put into the future.
-    Raises ValueError on rows that do not fit the schema, LakeError if the storage refuses.
+    ``rows`` are rows of ``ledger.files`` for the partition ``key``, without ``table``, ``first_seen`` and
+    ``ingested_at``, which are added here. ``now`` must have a time zone. If a file has several rows, the last one
+    counts. The state of a file is its newest row, so ``ingested_at`` is later than a stored row that another clock has
+    dated into the future. Raises ValueError on rows that do not fit the schema, LakeError if the storage refuses.
     """
     if now.tzinfo is None:
         raise ValueError("now has no time zone: give datetime.now(UTC)")
@@ -58,9 +58,9 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
 
 
 def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None) -> pl.DataFrame:
-    """All rows ever written for the feed (of the partitions ``keys``, if given), oldest first.
+    """Return all rows ever written for the feed (of the partitions ``keys``, if given), oldest first.
 
-    Raises DamagedFile that names an object which cannot be read, or which has rows that are not of its place.
+    Raises DamagedFile that names an object that cannot be read or that holds rows of another partition.
     """
     if keys is None:
         folders = [feed_dir("ledger", "files", feed.exchange, feed.market.name, feed.table)]
@@ -78,18 +78,18 @@ def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None)
 
 
 def _is_of_other(column: str) -> pl.Expr:
-    """Whether a row is of another period than its place says."""
+    """Whether a row belongs to another period than the path of its file says."""
     return pl.col("period").ne_missing(pl.col(column))
 
 
 def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
-    """The error that names which of the files of the partition ``key`` has rows that cannot be of the ledger there."""
+    """Return the error that names the file of the partition ``key`` whose rows do not belong there."""
     for path in files:
         rows = scan_alone(store, path).collect()
         if missing := [name for name in _REQUIRED if name not in rows.columns]:
             said = f"has no column {', '.join(missing)}"
         elif others := sorted(set(rows["period"]) - {key}):
-            said = f"holds rows of {', '.join(others)}, which are not of its place"
+            said = f"holds rows of {', '.join(others)}, which do not belong in it"
         elif nulls := [name for name in _REQUIRED if rows[name].null_count()]:
             said = f"has rows without {', '.join(nulls)}"
         else:
@@ -99,17 +99,17 @@ def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
 
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
-    """The present state: of each archive key the newest row, sorted by key."""
+    """Return the current state: the newest row of each archive key, sorted by key."""
     return rows.sort("key", "ingested_at", maintain_order=True).unique("key", keep="last", maintain_order=True)
 
 
 def read_state(store: LakeStore, feed: Feed, key: str) -> dict[str, Row]:
-    """Present state of the files of one partition: archive key to row."""
+    """Return the current state of the files of one partition: archive key to row."""
     return read_states(store, feed, [key])[key]
 
 
 def read_states(store: LakeStore, feed: Feed, keys: Sequence[str]) -> dict[str, dict[str, Row]]:
-    """Present state of the files of each of the partitions ``keys``, in one read."""
+    """Return the current state of the files of each partition of ``keys``, in one read."""
     states: dict[str, dict[str, Row]] = {key: {} for key in keys}
     for row in latest(read_ledger(store, feed, keys)).iter_rows(named=True):
         states[row["period"]][row["key"]] = row
@@ -117,8 +117,9 @@ def read_states(store: LakeStore, feed: Feed, keys: Sequence[str]) -> dict[str, 
 
 
 def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.DataFrame:
-    """All rows of append-only objects in the folders, by time. Raises LakeError like ``LakeStore.list``, and
-    DamagedFile that names an object that cannot be read.
+    """Return all rows of append-only objects in the folders, by time.
+
+    Raises LakeError like ``LakeStore.list``, and DamagedFile that names an object that cannot be read.
     """
     files = _files(store, folders)
     with reading(store, files):
@@ -126,7 +127,7 @@ def read_log(store: LakeStore, schema: Schema, folders: Iterable[str]) -> pl.Dat
 
 
 def bounded(detail: str | None) -> str | None:
-    """A detail as it is stored: printable, and with an end, whatever it quotes.
+    """Return a detail as it is stored: printable and of limited length, whatever it quotes.
 
     >>> bounded("column 1 is called \\x00")
     'column 1 is called ?'
@@ -142,7 +143,7 @@ def _files(store: LakeStore, folders: Iterable[str]) -> list[str]:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
-    """Rows as Arrow; absent fields are null. Raises ValueError on unknown fields and wrong types."""
+    """Return rows as Arrow; missing fields are null. Raises ValueError on unknown fields and wrong types."""
     known = set(schema.column_names)
     for row in rows:
         if unknown := sorted(row.keys() - known):

@@ -1,6 +1,6 @@
-"""What killed processes leave in TMPDIR: drafts of objects for S3, and folders of downloads.
+"""Leftovers of killed processes in TMPDIR: drafts of S3 objects, and folders of downloads.
 
-Drafts in a local lake lie next to the files that they are for; see ``store.py``.
+Drafts of a local lake are next to their target files; see ``store.py``.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 TEMPORARY = "crypto-lakehouse-"
-"""How names in TMPDIR start."""
+"""Prefix of names in TMPDIR."""
 
 
 def sweep_temporary(older_than: timedelta = timedelta(days=1)) -> int:
-    """Remove drafts for S3, and folders of downloads, that killed processes left in TMPDIR; how many.
+    """Remove S3 drafts and download folders that killed processes left in TMPDIR, and return their number.
 
-    What is younger, of others, or cannot be removed is left there.
+    Younger files, other files and files that cannot be removed stay.
     """
     newest = (datetime.now(UTC) - older_than).timestamp()
     swept = 0
-    for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+    for leftover in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
         with suppress(OSError):
-            if all(path.stat().st_mtime < newest for path in (left, *left.rglob("*"))):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if all(path.stat().st_mtime < newest for path in (leftover, *leftover.rglob("*"))):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
                 swept += 1
     return swept

@@ -1,8 +1,8 @@
-"""Month files as readers see them: where one is, and whether it holds what the day files hold now.
+"""Month files for readers: their paths, and whether they match the current day files.
 
-A month file holds the rows of all day files of a month, in order of symbol. Day files stay the truth: the name of
-a month file tells the day files that it was made from, so one listing shows whether it may be read in their place.
-How month files are made is in ``compaction.py``.
+A month file holds the rows of all day files of a month, in order of symbol. Day files remain the source of truth: the
+name of a month file identifies its day files, so one listing shows whether it may be read instead of them.
+``compaction.py`` writes month files.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from crypto_lakehouse.lake.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import Schema
 
 LEAST_DAYS = 4
-"""Of so many days of a month on, named symbols are read from its month file: fewer day files are read as fast."""
+"""Reads of named symbols use a month file from this many days of the month on: fewer day files are as fast."""
 
-# Part of every identity: raise it when month files of the same days are to be other ones.
+# Part of the name of every month file: raise it when the month file of the same days changes.
 _VERSION = "1"
 
 
 def month_of(key: str) -> str:
-    """The month (``YYYY-MM``) that the key of a day lies in."""
+    """Return the month (``YYYY-MM``) of the key of a day."""
     return key[: len("YYYY-MM")]
 
 
 def month_path(layer: str, table: str, exchange: str, market: str, month: str, days: Iterable[Part]) -> str:
-    """Where the month file lies that is made from these day files, and no others: all that the month has.
+    """Return the path of the month file of exactly these day files, which must be all of the month.
 
-    Path, size and time of last change of each are in the name; a day that is added, removed or written again
-    gives another one. Raises ValueError on unsafe names.
+    The name depends on the path, size and time of change of each day file, so it changes if a day is added, removed or
+    written again. Raises ValueError on unsafe names.
     """
     words = sorted(f"{day.path} {day.size} {day.modified.isoformat()}" for day in days)
     identity = hashlib.sha256("\n".join((_VERSION, *words)).encode()).hexdigest()[:32]
@@ -45,23 +45,23 @@ def month_path(layer: str, table: str, exchange: str, market: str, month: str, d
 
 
 def is_compacted(layer: str, table: str, exchange: str, market: str) -> bool:
-    """Whether the slice has month files at all."""
+    """Whether this table, exchange and market can have month files."""
     feed = FEEDS.get((exchange, market, table))
     return layer == "silver" and feed is not None and feed.compacted
 
 
 def is_month_file(part: Part) -> bool:
-    """Whether a file that ``with_months`` gave is one of a month, not of a day."""
+    """Whether a file returned by ``with_months`` is a month file, not a day file."""
     return part.path.startswith(f"{COMPACTED}/")
 
 
 def with_months(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Sequence[Part], asked: Sequence[Part]
 ) -> list[Part]:
-    """Files to read the days ``asked`` from, of one slice: a month file for at least ``LEAST_DAYS`` days of a month.
+    """Return the files to read for the days ``asked``: a month file replaces ``LEAST_DAYS`` or more days of a month.
 
-    ``stored`` are all its day files, as listed now. A month file may hold more days than are asked for; one that
-    was made from other day files than the listed ones is left alone.
+    ``stored`` are all day files of the table, exchange and market, as listed now. A month file may hold more days than
+    requested. Month files of other day files than the listed ones are skipped.
     """
     wanted = _by_month(asked)
     if all(len(days) < LEAST_DAYS for days in wanted.values()):
@@ -82,18 +82,18 @@ def with_months(
 def current_months(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Iterable[Part]
 ) -> dict[str, LakeFile]:
-    """The month file of each month that has one of just its day files in ``stored``, which are all of the slice."""
-    there = {file.path: file for file in store.list(months_dir(layer, table, exchange, market))}
+    """Return the up-to-date month file of each month; ``stored`` are all day files of table, exchange and market."""
+    files = {file.path: file for file in store.list(months_dir(layer, table, exchange, market))}
     paths = {
         month: month_path(layer, table, exchange, market, month, days) for month, days in _by_month(stored).items()
     }
-    return {month: there[path] for month, path in paths.items() if path in there}
+    return {month: files[path] for month, path in paths.items() if path in files}
 
 
 def scan_months(
     store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
 ) -> pl.LazyFrame:
-    """Lazy rows of month files, with the columns that day files have from their path; ``date`` is told by the time."""
+    """Return lazy rows of month files with the path columns of day files; ``date`` is computed from the time column."""
     names = [name for name in from_path if name != "date"]
     frame = scan_hive(store, schema, paths, {name: from_path[name] for name in names})
     return frame.with_columns(date=pl.col(schema.time_column).dt.date()).select(*schema.column_names, *from_path)

@@ -1,7 +1,7 @@
-"""What a stored partition was made from, kept in its Parquet footer and read back without its rows.
+"""Provenance of stored partitions, written to the Parquet footer and read without the rows.
 
-Here belong the footer's form and reading it. What a partition is made from, and whether it has to be made again,
-is the pipeline's matter (``pipeline/unchanged.py``).
+This module knows the format of the footer. The pipeline computes input fingerprints and decides whether a partition is
+rebuilt (``pipeline/unchanged.py``).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import cadence_of
 
 _KEY = b"crypto_lakehouse"
-# So much is read at first, as Arrow does: few footers are longer.
+# Bytes of the first read, as in Arrow: few footers are longer.
 _TAIL = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionInfo:
-    """What a partition holds: rows, bytes, distinct symbols, the span of the time column (UTC), and where it is.
+    """The contents of a partition: rows, bytes, distinct symbols, range of the time column (UTC), and its address.
 
-    The span is None for an empty partition, and for bronze, whose times are still raw integers.
+    ``min_time`` and ``max_time`` are None for an empty partition, and for bronze, whose times are still raw integers.
     """
 
     rows: int
@@ -43,10 +43,10 @@ class PartitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``made_from``, a fingerprint of sources and code, and ``facts`` about the rows: names and JSON values.
+    """``made_from``, the fingerprint of inputs and code, and ``facts`` about the rows: names and JSON values.
 
-    Both follow from sources and code alone, since they are bytes of the partition. An empty fingerprint means that
-    the sources are not known.
+    Both depend only on inputs and code, because they are bytes of the partition. An empty fingerprint means that the
+    inputs are unknown.
     """
 
     made_from: str
@@ -55,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class StoredPartition:
-    """A partition of the lake as its footer tells of it; ``modified`` is when it was written (UTC)."""
+    """A partition of the lake as described by its footer; ``modified`` is the time of writing (UTC)."""
 
     info: PartitionInfo
     origin: Origin
@@ -63,28 +63,29 @@ class StoredPartition:
 
 
 def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: datetime | None) -> Mapping[bytes, bytes]:
-    """Key and value for a Parquet footer."""
-    told = {
+    """Return key and value for a Parquet footer."""
+    values = {
         "made_from": origin.made_from,
         "facts": dict(origin.facts),
         "symbols": symbols,
         "min_time": min_time.isoformat() if min_time else None,
         "max_time": max_time.isoformat() if max_time else None,
     }
-    return {_KEY: json.dumps(told, sort_keys=True).encode()}
+    return {_KEY: json.dumps(values, sort_keys=True).encode()}
 
 
 def source_of(metadata: pq.FileMetaData) -> str:
-    """The fingerprint of what a file was made from, by its own footer; empty where that does not tell."""
-    told = _told(metadata)
-    return told.made_from if told else ""
+    """Return the input fingerprint in the footer of a file; empty if the footer has none."""
+    record = _record(metadata)
+    return record.made_from if record else ""
 
 
 def stored_partition(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
 ) -> StoredPartition | None:
-    """What the footer of a partition tells; None where there is none, where it is damaged, and where its writer
-    did not say what it was made from. Raises LakeError if the storage cannot be asked.
+    """Read the footer of a partition; None if the partition does not exist, is damaged or has no provenance.
+
+    Raises LakeError if the storage fails.
     """
     path = partition_path(layer, table, exchange, market, cadence_of(layer, table), key)
     file = store.find(path)
@@ -94,20 +95,20 @@ def stored_partition(
         with store.explained("read", path), store.open_file(path) as source:
             tail = _tail(source)
     except FileNotFoundError:
-        # Gone meanwhile: as good as none, since it is made again then.
+        # Deleted meanwhile: treated as missing, so it is rebuilt.
         return None
-    # Cut short or overwritten: no storage is asked here, so it is the bytes that are at fault.
+    # These errors mean truncated or overwritten bytes: no storage is used here.
     with suppress(OSError, ValueError, NotImplementedError):
         metadata = pq.read_metadata(pa.BufferReader(tail))
-        if told := _told(metadata):
+        if record := _record(metadata):
             uri = store.polars_uri(path)
-            info = PartitionInfo(metadata.num_rows, file.size, told.symbols, told.min_time, told.max_time, uri)
-            return StoredPartition(info, Origin(told.made_from, told.facts), file.modified)
+            info = PartitionInfo(metadata.num_rows, file.size, record.symbols, record.min_time, record.max_time, uri)
+            return StoredPartition(info, Origin(record.made_from, record.facts), file.modified)
     return None
 
 
-class _Told(NamedTuple):
-    """What ``footer`` has written."""
+class _Record(NamedTuple):
+    """The values that ``footer`` writes."""
 
     made_from: str
     facts: Mapping[str, Any]
@@ -116,8 +117,8 @@ class _Told(NamedTuple):
     max_time: datetime | None
 
 
-def _told(metadata: pq.FileMetaData) -> _Told | None:
-    """What the footer of a file tells under our key; None where another has written it, or nobody."""
+def _record(metadata: pq.FileMetaData) -> _Record | None:
+    """Return the values under our key in the footer of a file; None if the key is missing or of another writer."""
     with suppress(ValueError):
         match json.loads((metadata.metadata or {}).get(_KEY, b"null")):
             case {
@@ -127,13 +128,13 @@ def _told(metadata: pq.FileMetaData) -> _Told | None:
                 "min_time": str() | None as first,
                 "max_time": str() | None as last,
             }:
-                begin, end = (datetime.fromisoformat(text) if text else None for text in (first, last))
-                return _Told(made_from, facts, symbols, begin, end)
+                min_time, max_time = (datetime.fromisoformat(text) if text else None for text in (first, last))
+                return _Record(made_from, facts, symbols, min_time, max_time)
     return None
 
 
 def _tail(source: NativeFile) -> bytes:
-    """The end of a Parquet file, from its footer on or from before it."""
+    """Return the end of a Parquet file, which includes its footer."""
     size = source.size()
     tail = source.read_at(min(size, _TAIL), max(0, size - _TAIL))
     length = int.from_bytes(tail[-8:-4], "little") + 8

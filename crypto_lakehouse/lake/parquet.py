@@ -1,6 +1,6 @@
-"""What the lake's Parquet looks like: rows as a schema wants them, encodings, and where row groups end.
+"""The lake's Parquet format: conversion of rows to a schema, encodings, and the ends of row groups.
 
-Where files lie and how they are published is in ``partitions.py`` and ``store.py``.
+Paths and publishing of files are in ``partitions.py`` and ``store.py``.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, FLOAT, INT, TEXT
 
 
 def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool) -> pa.Table:
-    """The rows as ``schema.arrow``, in primary key order; text that comes as an Arrow dictionary or in runs is one.
+    """Return the rows as ``schema.arrow``, in primary key order.
 
-    Raises ValueError on missing or unknown columns, on values that do not fit their type and, unless
-    ``nulls_allowed``, on nulls in a column that must have none.
+    Text stays an Arrow dictionary if it is one, or becomes one if it consists of long runs. Raises ValueError on
+    missing or unknown columns, on values that do not fit their type and, unless ``nulls_allowed``, on nulls in a
+    column that must have none.
     """
     table = _table(frame) if isinstance(frame, pl.DataFrame) else frame
     if set(table.column_names) != set(schema.column_names) or table.num_columns != len(schema.columns):
         missing = sorted(set(schema.column_names) - set(table.column_names))
         unknown = sorted(set(table.column_names) - set(schema.column_names))
-        raise ValueError(f"columns do not fit {schema.name}: missing {missing}, unknown or double {unknown}")
+        raise ValueError(f"columns do not fit {schema.name}: missing {missing}, unknown or duplicate {unknown}")
     arrays, fields = [], []
     for column in schema.columns:
         values = table[column.name]
         aware = not pa.types.is_timestamp(column.type) or getattr(values.type, "tz", None) is not None
         if not (aware or pa.types.is_null(values.type)):
-            raise ValueError(f"column {column.name} is {values.type}: it needs times with the time zone UTC")
+            raise ValueError(f"column {column.name} is {values.type}: it must have times in the time zone UTC")
         try:
             wanted = _TEXT_CODES if _is_coded(values, column.type) else column.type
             values = values if values.type == wanted else values.cast(wanted)
@@ -54,7 +55,7 @@ def conform(frame: pl.DataFrame | pa.Table, schema: Schema, nulls_allowed: bool)
 
 
 def _table(frame: pl.DataFrame) -> pa.Table:
-    """The rows in Arrow; text that comes in runs as a dictionary, which is written faster and into the same bytes."""
+    """Convert rows to Arrow; text in runs becomes a dictionary, which is written faster into the same bytes."""
     return pa.table({name: _arrow(frame[name]) for name in frame.columns})
 
 
@@ -64,7 +65,7 @@ def _arrow(column: pl.Series) -> pa.Array:
 
 
 def _runs(text: pl.Series) -> pa.DictionaryArray | None:
-    """Text as a dictionary, None where it has nulls, or where its runs or itself are short."""
+    """Return text as a dictionary, None if it has nulls, few rows or short runs."""
     if len(text) < _LONG_TEXT or text.null_count():
         return None
     runs = text.rle().struct.unnest()
@@ -76,7 +77,7 @@ def _runs(text: pl.Series) -> pa.DictionaryArray | None:
 
 
 def frame_of(table: pa.Table) -> pl.DataFrame:
-    """The rows as a frame of plain text, which is made faster from text that was read as a dictionary."""
+    """Convert rows to Polars, with plain text; text that was read as a dictionary converts faster."""
     columns = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(values.type):
@@ -88,20 +89,20 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
 
 
 def symbol_runs(table: pa.Table) -> list[tuple[str, int]]:
-    """Symbols of rows that are in order of symbol, and how many rows each has."""
+    """Return the symbols of rows that are in order of symbol, each with its number of rows."""
     symbols = table["symbol"].unify_dictionaries().combine_chunks()
-    # Of no rows there may be no chunk, or one.
+    # A table without rows may have no chunk, or one.
     if not len(symbols):
         return []
     coded = pa.types.is_dictionary(symbols.type)
     runs = pc.run_end_encode(symbols.indices if coded else symbols)
     values = symbols.dictionary.take(runs.values) if coded else runs.values
     ends = runs.run_ends.to_pylist()
-    return [(symbol, end - begin) for symbol, begin, end in zip(values.to_pylist(), [0, *ends[:-1]], ends, strict=True)]
+    return [(symbol, end - start) for symbol, start, end in zip(values.to_pylist(), [0, *ends[:-1]], ends, strict=True)]
 
 
 def encode(table: pa.Table, schema: Schema) -> bytes:
-    """The table as Parquet bytes in the lake's layout; row groups do not split a symbol that fits one."""
+    """Return the table as Parquet bytes in the lake's format; a symbol that fits in one row group is not split."""
     sink = io.BytesIO()
     writer = GroupWriter(sink, schema, ahead=False)
     writer.write(table)
@@ -110,11 +111,11 @@ def encode(table: pa.Table, schema: Schema) -> bytes:
 
 
 class GroupWriter:
-    """Rows in order of symbol to Parquet, in row groups of at most ``schema.row_group_rows``.
+    """Writes rows in order of symbol to Parquet, in row groups of at most ``schema.row_group_rows``.
 
-    A group holds whole symbols, or a part of one symbol that is larger than a group. Where groups end
-    depends on the rows alone, not on the tables in which they came. With ``ahead`` a group is encoded in a thread
-    of its own while the next is filled, which pays where rows are made meanwhile.
+    A group holds whole symbols, or a part of one symbol that is larger than a group. The ends of groups depend only on
+    the rows, not on how they are divided into tables. With ``ahead``, a thread encodes a group while the next one is
+    filled, which saves time if the caller computes rows meanwhile.
     """
 
     def __init__(self, sink: io.BytesIO | pa.NativeFile, schema: Schema, ahead: bool) -> None:
@@ -122,16 +123,16 @@ class GroupWriter:
         self._limit = schema.row_group_rows
         self._writer: pq.ParquetWriter | None = None
         self._encoder = ThreadPoolExecutor(1, "lakehouse-encode") if ahead else None
-        self._begun: deque[Future[None]] = deque()
-        # Rows that wait, in order: those of whole symbols that share the next group, then those of the symbol that
-        # is being written, then others of the table just given.
+        self._encoding: deque[Future[None]] = deque()
+        # Waiting rows, in order: whole symbols that share the next group, then the symbol that is being written, then
+        # other rows of the last table.
         self._waiting: deque[pa.Table] = deque()
         self._whole = self._open = 0
         self._symbol: str | None = None
         self._in_parts = False
 
     def write(self, table: pa.Table) -> list[tuple[str, int]]:
-        """Take rows that follow those before; gives their ``symbol_runs``."""
+        """Add rows that come after all earlier rows; return their ``symbol_runs``."""
         self._waiting.append(table)
         runs = symbol_runs(table)
         for symbol, length in runs:
@@ -143,7 +144,7 @@ class GroupWriter:
         return runs
 
     def close(self, footer: Mapping[bytes, bytes] | None = None) -> None:
-        """Write what is held and end the file; ``footer`` are keys and values for its metadata."""
+        """Write the waiting rows and finish the file; ``footer`` holds keys and values for its metadata."""
         self._end_symbol()
         self._flush(self._whole)
         self._end()
@@ -152,7 +153,7 @@ class GroupWriter:
         writer.close()
 
     def abandon(self) -> None:
-        """Let go of a file that is of no use."""
+        """Close the file without finishing it."""
         if self._encoder:
             self._encoder.shutdown()
         with suppress(OSError):
@@ -181,12 +182,12 @@ class GroupWriter:
         if self._encoder is None:
             self._encode(self._taken(count))
             return
-        # One waits while another is encoded, so that the encoder need not wait for us.
+        # One group waits while another is encoded, so that the encoder never waits for the caller.
         self._wait(1)
-        self._begun.append(self._encoder.submit(self._encode, self._taken(count)))
+        self._encoding.append(self._encoder.submit(self._encode, self._taken(count)))
 
     def _taken(self, count: int) -> list[pa.Table]:
-        """The first rows that wait."""
+        """Remove and return the first ``count`` waiting rows."""
         taken: list[pa.Table] = []
         while count:
             table = self._waiting.popleft()
@@ -198,9 +199,9 @@ class GroupWriter:
         return taken
 
     def _wait(self, left: int) -> None:
-        """Until at most so many groups are not encoded."""
-        while len(self._begun) > left:
-            self._begun.popleft().result()
+        """Wait until at most ``left`` groups are not encoded."""
+        while len(self._encoding) > left:
+            self._encoding.popleft().result()
 
     def _end(self) -> None:
         self._wait(0)
@@ -208,11 +209,11 @@ class GroupWriter:
             self._encoder.shutdown()
 
     def _encode(self, tables: list[pa.Table]) -> None:
-        # One chunk, because where chunks end would show in the pages.
+        # One chunk, because the ends of chunks would change the pages.
         rows = _joined(tables)
         self._writer = self._writer or self._opened(rows.schema)
         if rows.schema != self._writer.schema:
-            # Text is coded in all groups or in none, whatever it came as; the bytes are the same.
+            # All groups have the text type of the first, plain or dictionary; the bytes are the same.
             rows = rows.cast(self._writer.schema)
         self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
@@ -224,11 +225,11 @@ class GroupWriter:
             compression=self._schema.codec,
             use_dictionary=[field.name for field in columns if _repeats(field)],
             column_encoding={field.name: _ENCODINGS[field.type] for field in columns if _is_number(field)},
-            # Nobody looks for amounts by row group: names, times and ids are what is looked for.
+            # Readers skip row groups by names, times and ids, never by amounts.
             write_statistics=[field.name for field in columns if self._is_looked_for(field)],
-            # A column of a group at once; the bytes do not depend on it.
+            # Writes a whole column of a group at once; the bytes do not depend on it.
             write_batch_size=BAR_ROWS,
-            # So that a bit of a page that a disk flips can be noticed (integrity.py).
+            # A page checksum shows a bit flipped on disk (integrity.py).
             write_page_checksum=True,
             store_schema=False,
         )
@@ -236,17 +237,17 @@ class GroupWriter:
     def _is_looked_for(self, field: pa.Field) -> bool:
         if field.name in self._schema.primary_key or field.type in (TEXT, TIME):
             return True
-        # Those of minutes and bars are counts, not ids.
+        # The integers of minutes and bars are counts, not ids.
         return field.type == INT and self._schema.codec != BAR_CODEC
 
 
 _PRICES = ("open", "high", "low", "close")
-# Of amounts and ratios only the high bytes repeat.
+# In amounts and ratios only the high bytes repeat.
 _ENCODINGS = {INT: "DELTA_BINARY_PACKED", TIME: "DELTA_BINARY_PACKED", FLOAT: "BYTE_STREAM_SPLIT"}
 
 
 def _repeats(field: pa.Field) -> bool:
-    """Whether values are kept as a dictionary: text, and prices of candles, which are a few ticks again and again."""
+    """Whether values are stored as a dictionary: text, and prices of candles, which repeat a few ticks."""
     return pa.types.is_string(field.type) or field.name in _PRICES
 
 
@@ -255,7 +256,7 @@ def _is_number(field: pa.Field) -> bool:
 
 
 _TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
-# Runs and columns of as many rows are worth more than they cost.
+# From these lengths of runs and columns on, a dictionary saves more time than it costs.
 _LONG_RUN, _LONG_TEXT = 8, 4_096
 
 
@@ -264,7 +265,7 @@ def _is_coded(values: pa.ChunkedArray, wanted: pa.DataType) -> bool:
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows in one chunk; of the text in a dictionary only what is used, in the order in which it comes."""
+    """Return the rows in one chunk; dictionaries hold only the used text, in order of first use."""
     if any(table.schema != tables[0].schema for table in tables):
         plain = pa.schema([f.with_type(pa.string()) if f.type == _TEXT_CODES else f for f in tables[0].schema])
         tables = [table.cast(plain) for table in tables]
@@ -277,16 +278,16 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _pruned(coded: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same text; in the dictionary only what is used, in the order in which it comes."""
+    """Return the same text with a dictionary of only the used text, in order of first use."""
     codes = coded.indices
     if codes.null_count == 0:
         numbers = codes.to_numpy()
         steps = np.diff(numbers)
-        # Mostly text comes in the order of its dictionary, of which a part is used then.
+        # Usually text is in the order of its dictionary and uses one slice of it.
         if not len(steps) or (steps.min() >= 0 and steps.max() <= 1):
             first, last = int(numbers[0]), int(numbers[-1])
-            some = coded.dictionary.slice(first, last - first + 1)
-            return pa.DictionaryArray.from_arrays(pa.array(numbers - first), some)
+            dictionary = coded.dictionary.slice(first, last - first + 1)
+            return pa.DictionaryArray.from_arrays(pa.array(numbers - first), dictionary)
     used = codes.dictionary_encode()
     return pa.DictionaryArray.from_arrays(used.indices, coded.dictionary.take(used.dictionary))
 
@@ -295,16 +296,16 @@ def _sorted(table: pa.Table, schema: Schema) -> pa.Table:
     keys = {name: _comparable(table[name]) for name in schema.primary_key}
     if _in_order(list(keys.values())):
         return table
-    # Nulls come first.
+    # Nulls sort first.
     order = pl.DataFrame(keys).select(pl.arg_sort_by(list(keys), maintain_order=True)).to_series()
     return table.take(order.to_arrow())
 
 
 def _in_order(keys: Sequence[pa.Array]) -> bool:
-    """Whether no row is less than the one before it; with nulls it counts as not known."""
+    """Whether no row is less than the one before it; False if there are nulls."""
     if any(key.null_count for key in keys):
         return False
-    # Whether a key before this one differs from that of the row before.
+    # Whether an earlier column of the key differs from the previous row.
     differs: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
     for place, key in enumerate(keys):
         values = key.to_numpy()
@@ -316,7 +317,7 @@ def _in_order(keys: Sequence[pa.Array]) -> bool:
 
 
 def _comparable(column: pa.ChunkedArray) -> pa.Array:
-    """The values as numbers; text as some that are in the same order."""
+    """Return numbers in the same order as the values."""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.int64())
     if pa.types.is_string(column.type):
@@ -325,6 +326,6 @@ def _comparable(column: pa.ChunkedArray) -> pa.Array:
         return column.combine_chunks()
     codes = column.unify_dictionaries().combine_chunks()
     ranks = pc.rank(codes.dictionary, sort_keys="ascending", tiebreaker="dense")
-    # Mostly the dictionary is in order itself.
+    # Usually the dictionary itself is in order.
     in_order = not len(ranks) or pc.all(pc.less(ranks[:-1], ranks[1:])).as_py()
     return codes.indices if in_order else ranks.take(codes.indices)

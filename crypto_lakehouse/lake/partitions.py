@@ -1,7 +1,7 @@
-"""Partitions of tables: written whole and atomically as one Parquet file each, read and scanned by key.
+"""Partitions of tables: written atomically as one Parquet file each, read and scanned by key.
 
-What the Parquet looks like is in ``parquet.py``, reading in pieces in ``pieces.py``. What rows mean belongs
-to ``transforms``, which table has which columns to ``schemas``, public reading by symbol and time to ``read``.
+The Parquet encoding is in ``parquet.py``, reading in pieces in ``pieces.py``, the columns of tables in ``schemas``, and
+public reading by symbol and time in ``read.py``. What rows mean belongs to ``transforms``.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Rows: TypeAlias = Frame | Iterable[Frame]
 """Rows of a partition: one frame, or frames in order of the primary key."""
 
 
-# Pages are much smaller, and each write has its price.
+# Parquet pages are much smaller, and every write to the file costs time.
 _BUFFERED = 1024**2
 
 # Names, and names with values, of the folders of a path.
 _HIVE_NAME, _HIVE_VALUE = re.compile(r"([^/=]+)="), re.compile(r"([^/=]+)=([^/]+)/")
-# The file of a row: no column of a table has such a name.
+# The column with the file of a row; no column of a table has such a name.
 _FILE = "file of the row"
 
-# As many objects are looked up in the time in which some thousands are listed.
+# Looking up this many objects takes as long as listing some thousands.
 _LOOKED_UP, _ASKED_AT_ONCE = 100, 16
 
 
 class MissingPartition(LakeError):
-    """A partition that was asked for does not exist. Says which and what to do next."""
+    """A requested partition does not exist. The message names it and says what to do next."""
 
 
 def write_partition(
@@ -57,13 +57,13 @@ def write_partition(
     rows: Rows,
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
-    """Replace one partition by ``rows``, sorted by primary key; no rows is a partition too.
+    """Replace one partition with ``rows``, sorted by primary key; a partition may be empty.
 
-    ``rows`` is one frame in any order, or an iterable of frames each of which comes, by primary key, after
-    those before it: they are written as they come and never held together. The same rows give the same
-    bytes, however they are cut. ``origin`` goes to the footer; a function is asked behind the last row. Raises
-    ValueError if a frame does not fit the schema or its place or a name is unsafe, KeyError on an unknown table,
-    LakeError if the storage refuses; the old partition stays then.
+    ``rows`` is one frame in any order, or an iterable of frames in order of primary key: each frame is written when it
+    arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
+    frames. ``origin`` is written to the footer; a function is called after the last row. Raises ValueError if a frame
+    does not fit the schema or is out of order, or if a name is unsafe, KeyError on an unknown table, LakeError if the
+    storage refuses; after an error the old partition stays.
     """
     path = _path(layer, table, exchange, market, key)
     return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, origin)
@@ -76,8 +76,8 @@ def write_rows(
     rows: Rows,
     origin: Origin | Callable[[], Origin] | None = None,
 ) -> PartitionInfo:
-    """Publish rows of a schema at a path of the lake; the rest is as in ``write_partition``."""
-    # A whole frame needs no thread that encodes ahead: nothing is made while it is written.
+    """Publish rows of a schema at a path of the lake; otherwise like ``write_partition``."""
+    # A single frame needs no thread that encodes ahead: no other rows are computed while it is written.
     frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
     seen = _Seen(schema)
     with store.publishing(path) as draft:
@@ -94,9 +94,9 @@ def write_rows(
                 except ValueError as error:
                     raise ValueError(f"cannot write {path}: {error}") from error
             known = origin() if callable(origin) else origin
-            told = footer(known, seen.symbols, seen.first, seen.last) if known else None
+            metadata = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
-                writer.close(told)
+                writer.close(metadata)
                 sink.close()
         except BaseException:
             writer.abandon()
@@ -108,7 +108,7 @@ def write_rows(
 
 
 class _Seen:
-    """What a partition holds, counted while it is written; refuses frames that are out of order."""
+    """Counts of a partition, collected while it is written; refuses frames that are out of order."""
 
     def __init__(self, schema: Schema) -> None:
         self.rows = self.symbols = 0
@@ -120,14 +120,15 @@ class _Seen:
         self._symbol: str | None = None
 
     def add(self, rows: pa.Table, runs: Sequence[tuple[str, int]]) -> None:
-        """Count rows in order of the key, and their ``symbol_runs``. Raises ValueError where they belong before rows
-        seen already.
+        """Count rows, which are in order of the key, and their ``symbol_runs``.
+
+        Raises ValueError if the rows sort before rows that were added earlier.
         """
         if not rows.num_rows:
             return
-        begin, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
-        if self._end is not None and begin < self._end:
-            raise ValueError(f"rows of {begin} come after those of {self._end}; give frames in order of {self._key}")
+        start, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
+        if self._end is not None and start < self._end:
+            raise ValueError(f"rows of {start} come after those of {self._end}; give frames in order of {self._key}")
         self._end = end
         self.rows += rows.num_rows
         self.symbols += len(runs) - int(runs[0][0] == self._symbol)
@@ -139,8 +140,9 @@ class _Seen:
 
 
 def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
-    """All rows of a partition, in primary key order. Raises MissingPartition if it does not exist, DamagedFile if it
-    cannot be read.
+    """Return all rows of a partition, in primary key order.
+
+    Raises MissingPartition if it does not exist, DamagedFile if it cannot be read.
     """
     path = _path(layer, table, exchange, market, key)
 
@@ -160,9 +162,9 @@ def read_partition(store: LakeStore, layer: str, table: str, exchange: str, mark
 def open_partition(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
 ) -> Iterator[pa.NativeFile]:
-    """The partition's Parquet as an open file, in a block that decodes it and does nothing else.
+    """Open the partition's Parquet file for a block that only decodes it.
 
-    Raises MissingPartition if it does not exist, and DamagedFile for what the block raises over its bytes.
+    Raises MissingPartition if it does not exist, and DamagedFile if the block fails on its bytes.
     """
     path = _path(layer, table, exchange, market, key)
     try:
@@ -181,10 +183,13 @@ def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, ma
 def find_keys(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
 ) -> dict[str, datetime]:
-    """Those of ``keys`` that exist, each with its mtime (UTC): a few are looked up one by one, of many all listed."""
+    """Return those of ``keys`` that exist, each with its mtime (UTC).
+
+    A few keys are looked up one by one; for many, all partitions are listed.
+    """
     if len(keys) > _LOOKED_UP:
-        there = list_keys(store, layer, table, exchange, market)
-        return {key: there[key][1] for key in keys if key in there}
+        stored = list_keys(store, layer, table, exchange, market)
+        return {key: stored[key][1] for key in keys if key in stored}
     paths = [_path(layer, table, exchange, market, key) for key in keys]
     if len(paths) == 1:
         found = [store.find(paths[0])]
@@ -195,7 +200,7 @@ def find_keys(
 
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:
-    """Keys of the partitions that exist, in order, each with its size in bytes and its mtime (UTC)."""
+    """Return the keys of the stored partitions, in order, each with its size in bytes and its mtime (UTC)."""
     parts = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
     return {part.key: (part.size, part.modified) for part in parts}
 
@@ -203,10 +208,10 @@ def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: s
 def scan_partitions(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
 ) -> pl.LazyFrame:
-    """Lazy rows of the partitions, in the order of ``keys``; no keys give an empty frame of the schema.
+    """Return lazy rows of the partitions, in the order of ``keys``; without keys, an empty frame of the schema.
 
-    Behind the schema's columns comes the partition's key as text, named ``date`` or ``month``; a filter
-    on it opens that partition only. Raises MissingPartition that names the first key that does not exist.
+    The last column is the key of the partition as text, named ``date`` or ``month``; a filter on it opens only that
+    partition. Raises MissingPartition that names the first missing partition.
     """
     present = list_keys(store, layer, table, exchange, market) if keys else {}
     paths = [_path(layer, table, exchange, market, key) for key in keys]
@@ -226,7 +231,7 @@ def collect_partitions(
     keys: Sequence[str],
     choose: Callable[[pl.LazyFrame], pl.LazyFrame],
 ) -> pl.DataFrame:
-    """What ``choose`` takes of ``scan_partitions``. Raises DamagedFile that names a file that cannot be read."""
+    """Collect ``choose(scan_partitions(...))``. Raises DamagedFile that names a file that cannot be read."""
     paths = [_path(layer, table, exchange, market, key) for key in keys]
 
     def read() -> pl.DataFrame:
@@ -237,17 +242,17 @@ def collect_partitions(
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
-    """Lazy rows of Parquet objects that are known to exist and to have this schema."""
+    """Return lazy rows of Parquet objects that exist and have this schema."""
     return scan_hive(store, schema, paths, {})
 
 
 def scan_hive(
     store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
 ) -> pl.LazyFrame:
-    """Lazy rows of Parquet objects that exist, with the named ``name=value`` folders of their paths as columns.
+    """Return lazy rows of Parquet objects that exist, with the named ``name=value`` folders of their paths as columns.
 
-    Only folders below the root of the lake count. A column of the files that has the name of one of them gives way
-    to it, as in all engines.
+    Only folders below the root of the lake count. If a file has a column of the same name, the folder wins, as in all
+    engines.
     """
     columns = {
         name: kind for name, kind in pl.DataFrame(schema.arrow.empty_table()).schema.items() if name not in from_path
@@ -260,7 +265,7 @@ def scan_hive(
         uris,
         schema=columns,
         hive_partitioning=by_itself,
-        # Polars wants a type for each name= in a path, also for feed=.
+        # Polars requires a type for each name= in a path, including feed=.
         hive_schema=dict.fromkeys(_HIVE_NAME.findall(paths[0]), pl.String()) | dict(from_path) if by_itself else None,
         include_file_paths=None if by_itself or not from_path else _FILE,
         glob=False,
@@ -277,10 +282,10 @@ def scan_hive(
 def _values_of_paths(
     uris: Sequence[str], paths: Sequence[str], from_path: Mapping[str, pl.DataType]
 ) -> dict[str, pl.Expr]:
-    """The columns ``from_path`` of rows whose file ``_FILE`` names.
+    """Return the columns ``from_path`` of rows, computed from the column ``_FILE``.
 
-    Polars reads names of the whole path, and refuses one that comes twice. Files are left out by these columns only
-    after their rows are read, which is why other lakes leave it to Polars.
+    Polars reads the folders of the whole path and refuses a name that occurs twice. With these columns a filter skips
+    files only after their rows are read, so lakes without such folders above them use Polars' own columns.
     """
     values = pl.DataFrame([dict(_HIVE_VALUE.findall(path)) for path in paths])
     return {
@@ -296,4 +301,4 @@ def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:
 
 
 def _missing(store: LakeStore, path: str) -> MissingPartition:
-    return MissingPartition(f"there is no partition {store.polars_uri(path)}: materialize it, then read again")
+    return MissingPartition(f"there is no partition {store.polars_uri(path)}: build it, then read again")

@@ -1,4 +1,4 @@
-"""Where things lie in the lake: pure functions from checked names to paths.
+"""Paths of the lake: pure functions from checked names to paths.
 
 Nothing here does I/O. Paths are relative to the root of the lake and use Hive folders
 (``silver/klines_1m/exchange=binance/market=um/date=2024-01-01/part-0.parquet``).
@@ -21,53 +21,55 @@ _ARCHIVE_NAME = re.compile(r"\w[\w.\-]*", re.UNICODE)
 def check_name(name: str) -> str:
     """Return ``name`` if it is a safe table, exchange or market name, else raise ValueError."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not a name: small letters, digits and '_' only, such as klines_1m")
+        raise ValueError(f"{name!r} is not a name: lower-case letters, digits and '_' only, such as klines_1m")
     return name
 
 
 def slice_dir(layer: str, table: str, exchange: str, market: str) -> str:
-    """Folder of one table's slice. Raises ValueError on unsafe names."""
+    """Return the folder of one table, exchange and market. Raises ValueError on unsafe names."""
     if layer not in LAYERS:
-        raise ValueError(f"{layer!r} is not a layer; there are {', '.join(LAYERS)}")
+        raise ValueError(f"{layer!r} is not a layer; the layers are {', '.join(LAYERS)}")
     return f"{layer}/{check_name(table)}/exchange={check_name(exchange)}/market={check_name(market)}"
 
 
 def partition_dir(layer: str, table: str, exchange: str, market: str, cadence: Cadence, key: str) -> str:
-    """Folder of a partition. Raises ValueError on unsafe names and on keys that do not fit the cadence."""
+    """Return the folder of a partition. Raises ValueError on unsafe names and on keys that do not fit the cadence."""
     return f"{slice_dir(layer, table, exchange, market)}/{_key_dir(cadence, key)}"
 
 
 def partition_path(layer: str, table: str, exchange: str, market: str, cadence: Cadence, key: str) -> str:
-    """The one Parquet file of a partition. Raises ValueError like ``partition_dir``."""
+    """Return the path of a partition's Parquet file. Raises ValueError like ``partition_dir``."""
     return f"{partition_dir(layer, table, exchange, market, cadence, key)}/{PART}"
 
 
 def log_dir(layer: str, table: str, exchange: str, market: str, feed: str, cadence: Cadence, key: str) -> str:
-    """Folder of the append-only objects (ledger, quarantine) of one feed and partition."""
+    """Return the folder of the append-only objects (ledger, quarantine) of one feed and partition."""
     return f"{feed_dir(layer, table, exchange, market, feed)}/{_key_dir(cadence, key)}"
 
 
 def feed_dir(layer: str, table: str, exchange: str, market: str, feed: str) -> str:
-    """Folder of the append-only objects of one feed. ``feed=`` since a column is named ``table``."""
+    """Return the folder of the append-only objects of one feed: ``feed=``, because ``table`` is a column."""
     return f"{slice_dir(layer, table, exchange, market)}/feed={check_name(feed)}"
 
 
 def months_dir(layer: str, table: str, exchange: str, market: str) -> str:
-    """Folder of the month files of a table's slice: beside the layers, so that no listing or glob of one counts
-    their rows twice. Raises ValueError on unsafe names.
+    """Return the folder of the month files of one table, exchange and market.
+
+    It is outside the layers, so that no listing or glob of a layer counts rows twice. Raises ValueError on unsafe
+    names.
     """
     return f"{COMPACTED}/{slice_dir(layer, table, exchange, market)}"
 
 
 def month_dir(layer: str, table: str, exchange: str, market: str, month: str) -> str:
-    """Folder of the month files of one month. Raises ValueError on unsafe names and months."""
+    """Return the folder of the month files of one month. Raises ValueError on unsafe names and months."""
     return f"{months_dir(layer, table, exchange, market)}/{_key_dir(Cadence.MONTHLY, month)}"
 
 
 def raw_path(exchange: str, key: str, sha256: str) -> str:
-    """Where the archive's own bytes are kept. Raises ValueError on an unsafe key or a wrong hash."""
+    """Return the path of a raw archive file. Raises ValueError on an unsafe key or a malformed hash."""
     if not _SHA256.fullmatch(sha256):
-        raise ValueError(f"{sha256!r} is not a sha256 in small hex digits")
+        raise ValueError(f"{sha256!r} is not a sha256 in lower-case hex digits")
     names = key.split("/")
     if not key.endswith(".zip") or not all(_ARCHIVE_NAME.fullmatch(name) for name in names):
         raise ValueError(f"{key!r} is not a safe key of a zip file in an archive")

@@ -1,7 +1,7 @@
-"""A partition read in pieces of bounded size that can be worked on one by one.
+"""Reads of a partition in pieces of bounded size, which can be processed one by one.
 
-Here belongs where a partition may be cut, told from the statistics of its row groups. What is done with a
-piece belongs to ``pipeline`` and ``transforms``.
+This module decides where a partition may be cut, from the statistics of its row groups. ``pipeline`` and ``transforms``
+process the pieces.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from crypto_lakehouse.schemas import slice_schema
 from crypto_lakehouse.schemas.model import TEXT
 
 PIECE_ROWS = 200_000
-"""About how many rows a piece has: several copies of it are in memory while it is cleaned."""
+"""Approximate rows of a piece: several copies of a piece are in memory while it is cleaned."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A row group: its number, rows, and the least and greatest of its symbols and of the ordering column."""
+    """A row group: its number and rows, and the least and greatest symbol and value of the ordering column."""
 
     number: int
     rows: int
@@ -48,14 +48,27 @@ def read_pieces(
     symbol: str | None = None,
     groups: Collection[int] | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Rows of one partition in order of symbol, in frames of whole symbols of about ``rows`` rows.
+    """Yield the rows of one partition in order of symbol, in frames of whole symbols of about ``rows`` rows.
 
-    A symbol with more rows is cut too if ``order`` names an integer column: between two values of it, so
-    that rows of one value are always in one frame and frames come in its order, however disordered the rows
-    are. So memory stays bounded, unless one value, or without ``order`` one symbol, has very many rows.
-    ``columns`` narrows what is read; with ``symbol``, row groups without it are left out, others not, and with
-    ``groups`` those of other numbers are.
-    Raises MissingPartition if the partition does not exist.
+    Parameters
+    ----------
+    order
+        An integer column by which a symbol with more rows may be cut. All rows of one value are in one frame, and
+        frames come in order of the values, whatever the order of the rows. So memory is bounded, unless one value (or,
+        without ``order``, one symbol) has very many rows.
+    rows
+        Approximate number of rows of a frame.
+    columns
+        Columns to read; None means all.
+    symbol
+        Skip row groups that cannot contain this symbol; the frames may contain other symbols too.
+    groups
+        Read only the row groups with these numbers; None means all.
+
+    Raises
+    ------
+    MissingPartition
+        The partition does not exist.
     """
     with open_partition(store, layer, table, exchange, market, key) as source:
         text = [column.name for column in slice_schema(layer, table, exchange, market).columns if column.type == TEXT]
@@ -77,9 +90,9 @@ def read_pieces(
 def column_spans(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str, column: str
 ) -> list[tuple[Any, Any] | None]:
-    """The least and greatest value of a column in each row group of a partition; None where it has no value.
+    """Return the least and greatest value of a column in each row group of a partition, None where it has no value.
 
-    From the footer, and from the column itself where that has no statistics of it. Raises MissingPartition if the
+    They come from the footer or, if it has no statistics of the column, from its values. Raises MissingPartition if the
     partition does not exist.
     """
     with open_partition(store, layer, table, exchange, market, key) as source:
@@ -111,18 +124,18 @@ def _groups(parquet: pq.ParquetFile, order: str | None) -> list[_Group]:
 
 
 def _atoms(groups: Sequence[_Group], within_symbols: bool) -> Iterator[list[_Group]]:
-    """Row groups that have to stay together: those of one symbol, or of it those whose spans overlap."""
+    """Yield row groups that must stay together: those of one symbol, or its groups with overlapping spans."""
     for run in _symbol_runs(groups):
         if not within_symbols:
             yield run
             continue
         least = list(accumulate((group.span[0] for group in reversed(run)), min))[::-1]
         greatest = list(accumulate((group.span[1] for group in run), max))
-        begin = 0
+        start = 0
         for end in range(1, len(run) + 1):
             if end == len(run) or greatest[end - 1] < least[end]:
-                yield run[begin:end]
-                begin = end
+                yield run[start:end]
+                start = end
 
 
 def _symbol_runs(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
@@ -137,7 +150,7 @@ def _symbol_runs(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
 
 
 def _pieces(atoms: Iterable[list[_Group]], rows: int) -> Iterator[list[_Group]]:
-    """Atoms joined while they fit."""
+    """Join atoms into pieces of at most ``rows`` rows."""
     piece: list[_Group] = []
     for atom in atoms:
         if piece and sum(group.rows for group in (*piece, *atom)) > rows:
@@ -151,7 +164,7 @@ def _pieces(atoms: Iterable[list[_Group]], rows: int) -> Iterator[list[_Group]]:
 def _by_ranges(
     parquet: pq.ParquetFile, groups: Sequence[_Group], order: str, rows: int, columns: Sequence[str] | None
 ) -> Iterator[pl.DataFrame]:
-    """Disordered rows of one symbol by ranges of ``order``, which are halved until they hold few rows."""
+    """Yield unordered rows of one symbol by ranges of ``order``; a range is halved until it holds at most ``rows``."""
 
     def part(low: int, high: int) -> Iterator[pl.DataFrame]:
         overlapping = [group for group in groups if group.span[0] <= high and group.span[1] >= low]

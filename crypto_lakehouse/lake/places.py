@@ -1,7 +1,7 @@
-"""Whether rows lie in the partition of their time: a file of another day, in the place of a day, decodes as well.
+"""Whether rows belong to their partition by time: a file of another day in the wrong folder decodes without an error.
 
-Here belongs which times a partition of a table may hold. Files that cannot be decoded are the business of
-``damage.py``, whole files of ``integrity.py``.
+This module knows which times a partition of a table may hold. Files that cannot be decoded are in ``damage.py``, checks
+of whole files in ``integrity.py``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from crypto_lakehouse.lake.describe import Part
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
 
-# Times of events may leave the day of their file by a moment, and a week the month of its file; those of another day
-# or month leave it by more.
+# The time of an event may be slightly outside the day of its file, and in monthly tables up to a week outside the
+# month. Rows of a wrong day or month are further outside.
 _MOMENT, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
 def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
-    """How long before and after its days the rows of a partition may be; None for tables whose rows may be of any time.
+    """Return how long before and after its days the rows of a partition may be; None if rows may have any time.
 
-    Bars lie in the partition of the day on which they close.
+    A bar is stored in the partition of the day on which it closes.
     """
     if not pa.types.is_timestamp(schema_of(layer, table).arrow.field(schema_of(layer, table).time_column).type):
         return None
@@ -41,18 +41,18 @@ def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
 
 
 def misplaced(layer: str, table: str, days: tuple[date, date], first: datetime, last: datetime) -> str | None:
-    """What is wrong with a partition of ``days``, the second exclusive, whose rows are from ``first`` to ``last``."""
+    """Return the fault of a partition of the days [first, end) whose rows are from ``first`` to ``last``, else None."""
     room = room_around(layer, table)
     start, end = (datetime.combine(day, time(), UTC) for day in days)
     if room is None or start - room[0] <= first <= last < end + room[1]:
         return None
-    return f"holds rows of {first} to {last}, which are not of its place"
+    return f"holds rows of {first} to {last}, which do not belong in it"
 
 
 def check_places(
     store: LakeStore, layer: str, table: str, schema: Schema, rows: pl.DataFrame, parts: Iterable[Part]
 ) -> None:
-    """Raises DamagedFile that names a file of ``parts`` with rows of another partition, if ``rows`` are such.
+    """Raise DamagedFile if ``rows`` contain rows of another partition; it names the file among ``parts``.
 
     ``rows`` have the time column of the schema, the market and the column of the partition.
     """
@@ -61,7 +61,7 @@ def check_places(
     if room is None:
         return
     if column == "date":
-        # All rows at once, since groups take as long as the read.
+        # All rows in one pass: grouping them would take as long as the read.
         since = time_column - pl.col(column).cast(pl.Datetime("us", "UTC"))
         first, last = rows.select(since.min().alias("first"), since.max().alias("last")).row(0)
         if first is None or -room[0] <= first <= last < _DAY + room[1]:

@@ -1,7 +1,7 @@
 """The quarantine: rejected files and rows with their reasons, append-only and written once.
 
-Here belong writing and reading them. Why something is rejected is decided by ``archive`` and
-``transforms``. Objects lie in ``quarantine/rejected/exchange=/market=/feed=/date=`` (or ``month=``).
+This module writes and reads them. ``archive`` and ``transforms`` decide what is rejected and why. Objects are stored in
+``quarantine/rejected/exchange=/market=/feed=/date=`` (or ``month=``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from crypto_lakehouse.schemas import schema_of
 
 
 def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], now: datetime) -> int:
-    """Write the rejects of one partition unless the very same were written before; gives rows written.
+    """Write the rejects of one partition, unless the same rejects are stored; return the number of written rows.
 
-    Rows are those of ``quarantine.rejected``; ``table``, ``period`` (if absent) and ``seen_at`` are
-    filled in here. ``now`` must have a time zone. Raises ValueError on rows that do not fit, LakeError
-    if the storage refuses.
+    ``rows`` are rows of ``quarantine.rejected``; ``table``, ``period`` (if missing) and ``seen_at`` are added here.
+    ``now`` must have a time zone. Raises ValueError on rows that do not fit the schema, LakeError if the storage
+    refuses.
     """
     if now.tzinfo is None:
         raise ValueError("now has no time zone: give datetime.now(UTC)")
@@ -36,7 +36,7 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
     for row in facts:
         row.pop("seen_at", None)
         row["detail"] = bounded(row.get("detail"))
-    # The name comes from what was rejected and not from when, so that a second run finds it there.
+    # The name depends on the rejects and not on the time, so that a second run finds the same object.
     texts = sorted(json.dumps(row, sort_keys=True, default=str) for row in facts)
     name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
     path = f"{_dir(feed, key)}/{name}.parquet"
@@ -49,12 +49,12 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
 
 
 def read_rejected(store: LakeStore, feed: Feed | None = None, keys: Iterable[str] | None = None) -> pl.DataFrame:
-    """Rejects of a feed (None: of all), of the partitions ``keys`` if given, by the time first seen.
+    """Return the rejects of a feed (None: of all), of the partitions ``keys`` if given, by the time first seen.
 
-    A reject that several runs met is given once. ``keys`` need a feed: ValueError otherwise.
+    A reject that several runs recorded is returned once. Raises ValueError if ``keys`` are given without a feed.
     """
     if feed is None and keys is not None:
-        raise ValueError("keys belong to a feed: name the feed as well")
+        raise ValueError("keys belong to a feed: pass feed as well")
     schema = schema_of("quarantine", "rejected")
     if feed is not None and keys is not None:
         folders = [_dir(feed, key) for key in keys]

@@ -1,6 +1,6 @@
-"""Raw files: the archive's own bytes, kept in the lake by hash so that bronze can be made again offline.
+"""Raw files: the archive's own bytes, kept in the lake by hash so that bronze can be rebuilt offline.
 
-Here belong storing and finding them. Downloading and verifying against the archive belong to ``archive``.
+This module stores and finds them. Download and verification are in ``archive``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Readable(Protocol):
     """A file on disk or elsewhere."""
 
     def open(self, mode: Literal["rb"], /) -> BinaryIO:
-        """The file to read."""
+        """Open the file for reading."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class RawStore:
-    """The raw files of one exchange. With ``keep`` False nothing is stored and nothing is found."""
+    """The raw files of one exchange. If ``keep`` is False, it stores nothing and finds nothing."""
 
     store: LakeStore
     exchange: str
@@ -36,29 +36,29 @@ class RawStore:
         check_name(self.exchange)
 
     def get(self, key: str, sha256: str, directory: Path) -> Path | None:
-        """A local file with exactly these bytes, or None: not kept, or damaged since.
+        """Return a local file with exactly these bytes, or None if it was not kept or is damaged.
 
-        In a local lake it is the kept file itself (do not change it), else a copy in ``directory``.
+        In a local lake this is the stored file itself (do not change it), otherwise a copy in ``directory``.
         Raises ValueError on an unsafe key or hash, LakeError if the storage cannot be read.
         """
         path = raw_path(self.exchange, key, sha256)
         if not self.keep:
             return None
-        found = Path(self.store.path(path)) if self.store.is_local else directory / Path(path).name
+        local = Path(self.store.path(path)) if self.store.is_local else directory / Path(path).name
         try:
             if not self.store.is_local:
-                self.store.fetch_to(path, found)
+                self.store.fetch_to(path, local)
             with self.store.explained("read", path):
-                digest = _sha256(found)
+                digest = _sha256(local)
         except FileNotFoundError:
             return None
-        return found if digest == sha256 else None
+        return local if digest == sha256 else None
 
     def put(self, key: str, sha256: str, source: Readable) -> None:
-        """Keep the file ``source``, whose sha256 the caller has verified; other versions stay.
+        """Store the file ``source``, whose sha256 the caller has verified; other versions of it stay.
 
-        What is kept already is not written again. Raises ValueError on an unsafe key or hash, LakeError if the
-        storage refuses.
+        A file that is already stored is not written again. Raises ValueError on an unsafe key or hash, LakeError if
+        the storage refuses.
         """
         target = raw_path(self.exchange, key, sha256)
         if self.keep and not self._is_kept(target, sha256, source):
@@ -71,13 +71,13 @@ class RawStore:
                 shutil.copyfileobj(stream, kept)
 
     def _is_kept(self, target: str, sha256: str, source: Readable) -> bool:
-        there = self.store.find(target)
-        if there is None:
+        stored = self.store.find(target)
+        if stored is None:
             return False
         with source.open("rb") as stream:
-            if there.size != stream.seek(0, os.SEEK_END):
+            if stored.size != stream.seek(0, os.SEEK_END):
                 return False
-        # S3 checks its objects itself; a file of this machine is read sooner than it is written.
+        # S3 checks the bytes of its objects itself; a local file is read faster than it is written.
         return not self.store.is_local or _sha256(Path(self.store.path(target))) == sha256
 
 

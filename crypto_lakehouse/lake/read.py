@@ -1,9 +1,9 @@
-"""The public reader: ``Lakehouse``, by which notebooks, programs and other rooms read the lake.
+"""The public reader: ``Lakehouse``, with which notebooks, programs and other packages read the lake.
 
-Here belongs what a reader says and gets. Checks of arguments are in ``arguments.py``, listings in
-``describe.py``, files and frames over them in ``scan.py``, bars made on demand in ``bars.py``, DuckDB
-is in ``sql.py``, places and credentials are in ``store.py``. Nothing here writes, and nothing here may
-import Dagster; pandas and DuckDB are imported when they are used.
+This module holds the public methods, their warnings and their results. Argument checks are in ``arguments.py``,
+listings in ``describe.py``, the choice of files and the lazy frames over them in ``scan.py``, bars computed on demand
+in ``bars.py``, DuckDB in ``sql.py``, locations and credentials in ``store.py``. Nothing here writes to the lake or
+imports Dagster; pandas and DuckDB are imported on first use.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LOGS = ("ledger", "quarantine")
-# In these layers the time column is not comparable (bronze: raw integers) or is not market time (when a
-# file was seen), so a range of time means partitions.
+# In these layers the time column cannot be compared with a time (bronze holds raw integers) or is not market time (the
+# logs hold the time at which a file was seen), so a time range selects whole partitions.
 _BY_PARTITION = ("bronze", *_LOGS)
-# So it does here: each partition is all that was known at the end of its day, of whenever its rows are.
+# In these tables too: each partition holds everything that was known at the end of its day, with rows of any time.
 _STATES = ("gold.instruments", "gold.symbol_states")
 _NAMED = 10
 
@@ -75,29 +75,37 @@ _NAMED = 10
 class Lakehouse:
     """A lake, opened for reading.
 
-    ``uri`` is a folder or ``s3://bucket/prefix``; by default LAKEHOUSE_LAKE_URI, else ``./lake``.
-    ``s3_endpoint_url`` is for S3 other than AWS; by default LAKEHOUSE_S3_ENDPOINT_URL. The region is
-    LAKEHOUSE_S3_REGION. Where these are not set, endpoint and region come from boto3's chain, as credentials do:
-    ``AWS_*`` variables, then the profile in AWS_PROFILE (or ``default``) of the AWS files. A place
-    without a lake is no error here, but one of each method that reads.
+    Credentials come from boto3's chain: the ``AWS_*`` variables, then the profile AWS_PROFILE (or ``default``) in the
+    AWS configuration files. Opening a location without a lake is not an error; the first method that reads it raises
+    MissingLakeError.
 
+    Parameters
+    ----------
+    uri
+        A folder or ``s3://bucket/prefix``. Default: LAKEHOUSE_LAKE_URI, else ``./lake``.
+    s3_endpoint_url
+        The endpoint of an S3 service other than AWS. Default: LAKEHOUSE_S3_ENDPOINT_URL, else boto3's chain. The
+        region is LAKEHOUSE_S3_REGION, else boto3's chain.
+
+    Examples
+    --------
     >>> lake = Lakehouse("./lake")
     >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-01-01", end="2024-02-01")
     """
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, *, s3_endpoint_url: str | None = None):
-        # The same variables and defaults as in environment.py, which takes more to import and to be valid.
-        place = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
+        # The same variables and defaults as in environment.py, which imports more and validates every setting.
+        location = os.fspath(uri) if uri is not None else os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake"
         endpoint = s3_endpoint_url or os.environ.get("LAKEHOUSE_S3_ENDPOINT_URL") or None
         region = os.environ.get("LAKEHOUSE_S3_REGION") or None
-        self._store = LakeStore.open(place, s3_endpoint_url=endpoint, s3_region=region)
+        self._store = LakeStore.open(location, s3_endpoint_url=endpoint, s3_region=region)
 
     def __repr__(self) -> str:
         return f"Lakehouse({self.uri!r})"
 
     @property
     def uri(self) -> str:
-        """Where the lake is; without credentials."""
+        """The location of the lake, without credentials."""
         return self._store.uri
 
     def scan(
@@ -111,31 +119,59 @@ class Lakehouse:
         end: Time | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.LazyFrame:
-        """Rows of ``layer.table`` as a lazy Polars frame; only the files of the range are ever opened.
+        """Return rows of ``layer.table`` as a lazy Polars frame; only files of the range are opened.
 
-        ``start`` is inclusive, ``end`` exclusive; text is ISO 8601, naive times are UTC. They bound the
-        table's time column; in bronze, ledger, quarantine, gold.instruments and gold.symbol_states they choose
-        whole partitions (any that overlaps the range). Gold bars lie in the partition of the day on which they
-        close; those that open in the range are found all the same. ``market`` None means all markets; where one of
-        the ``symbols`` has rows in several, market must be given, which also spares looking for that. Without
-        ``columns`` the result has the columns of the schema, then ``exchange`` and ``market``; ``date`` (``month``
-        for monthly tables) can be asked for by name. Rows come in the order of partitions, markets, then rows
-        of the file.
-        Of gold.continuous_1m and gold bars a symbol's rows end with its last trade, once it is known to be its last:
-        what was filled for up to two gap thresholds after a delisting, or before a gap, is left out as soon as the
-        newest partition of gold.symbol_states says that the series is over (``has_ended``). Rows of silver stay: of
-        funding, open interest and mark, index and premium prices, which the archive goes on to have of a settled
-        contract, the column ``is_after_end``, asked for by name, says which are of a time in which the symbol was not
-        traded, as far as that partition knows.
-        Where ``symbols`` are named, months of which many days are asked for are read from their month files, if these
-        are there and up to date: the rows are the same. What is read are the files as they are at this call.
-        A table with no data gives an empty frame with the right columns. Over a damaged file ``collect`` raises what
-        Polars says of it, without its name, which ``read`` tells.
+        Parameters
+        ----------
+        table
+            ``layer.table``, such as ``gold.bars_1h``; ``tables`` lists those that the lake holds.
+        exchange
+            Name of the exchange.
+        market
+            One market or several; None means all. If one of the ``symbols`` has rows in several markets, ``market``
+            is required. Passing it also saves the search for such symbols.
+        symbols
+            One symbol or several; None means all.
+        start, end
+            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. Text is ISO 8601; naive
+            times are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the range selects
+            whole partitions: all that overlap it. A gold bar is stored in the partition of the day on which it
+            closes, but the range selects it by its open_time.
+        columns
+            Names of the columns to return. Default: the columns of the schema, then ``exchange`` and ``market``.
+            ``date`` (``month`` in monthly tables) and ``is_after_end`` are returned only if named here.
 
-        Raises KeyError on an unknown table, exchange, market or column, ValueError on a malformed symbol or time,
-        where end is before start, and where rows of several markets would be mixed, MissingLakeError where there is no
-        lake.
+        Returns
+        -------
+        polars.LazyFrame
+            Rows in order of partition, market, then row of the file. A table without data gives an empty frame with
+            the same columns. The frame reads the files that exist at the time of this call.
 
+        Raises
+        ------
+        KeyError
+            The table, exchange, market or column is unknown.
+        ValueError
+            A symbol or time is malformed, ``end`` is before ``start``, or rows of several markets would be mixed.
+        MissingLakeError
+            There is no lake at this location.
+
+        Notes
+        -----
+        In gold.continuous_1m and gold bars, rows are forward-filled for up to two gap thresholds after a delisting or
+        before a gap. Once the newest partition of gold.symbol_states says that the series is over (``has_ended``),
+        filled rows after its last trade are left out.
+
+        In silver these rows stay. The archive continues to publish funding, open interest and mark, index and premium
+        prices of settled contracts; the column ``is_after_end`` of these tables is true where, by the newest partition
+        of gold.symbol_states, the symbol was not traded at that time.
+
+        If ``symbols`` are given, a month of which many days are read comes from its month file, if that exists and is
+        up to date; the rows are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name
+        the file; ``read`` names it.
+
+        Examples
+        --------
         >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
         """
         return self._scan(table, exchange, market, symbols, start, end, columns, ordered=True)[0]
@@ -151,7 +187,7 @@ class Lakehouse:
         columns: Sequence[str] | None,
         ordered: bool,
     ) -> tuple[pl.LazyFrame, list[Found]]:
-        """``scan`` and its files by market; unless ``ordered``, rows of a month may be in order of symbol."""
+        """Return the frame of ``scan`` and its files by market; unless ``ordered``, a month may be sorted by symbol."""
         check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
         markets = check_markets(exchange, check_listed("market", market))
@@ -204,25 +240,46 @@ class Lakehouse:
         columns: Sequence[str] | None = None,
         format: Format = "pandas",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
-        """Rows of ``layer.table`` in memory, sorted by market and primary key; arguments as in ``scan``.
+        """Return rows of ``layer.table`` in memory, sorted by market and primary key.
 
-        ``format`` is ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``. A UserWarning names symbols that
-        have no row in the range, markets that have no partition (if they were named, or none has), and partitions of
-        the range that lack between the oldest and the newest one of a market. Where files are replaced while they are
-        read, they are listed and read again. Raises like ``scan``, and DamagedFile that names a file which cannot be
-        read and says what makes it whole.
+        Parameters
+        ----------
+        table, exchange, market, symbols, start, end, columns
+            As in ``scan``.
+        format
+            ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``.
 
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            If a run replaces files during the read, they are listed and read again.
+
+        Raises
+        ------
+        DamagedFile
+            A file cannot be read. The error names the file and the command that rebuilds it.
+        KeyError, ValueError, MissingLakeError
+            As in ``scan``.
+
+        Warns
+        -----
+        UserWarning
+            Symbols have no rows in the range; markets have no partitions (if they were named, or if none has any);
+            partitions of the range are missing between the oldest and the newest one of a market.
+
+        Examples
+        --------
         >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
         """
         check_format(format)
         check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
         output = check_columns(table, schema, [*path_columns(layer, name), *made_columns(layer, name)], columns)
-        # Text is slow to sort by, and one market needs no order.
+        # Sorting by text is slow, so a single market is not sorted by its name.
         markets = check_markets(exchange, check_listed("market", market))
         order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
         wanted = check_symbols(symbols)
-        # By these it shows whether a file is of another day than its place.
+        # These columns show whether a file holds rows of another day than its path says.
         placed = () if room_around(layer, name) is None else (schema.time_column, *path_columns(layer, name))
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
 
@@ -242,28 +299,35 @@ class Lakehouse:
         frame, found = unchanged(collected, lambda: listed()[1])
         if market is None and wanted:
             check_one_market_each(table, frame)
-        for lack in self._lacks(table, exchange, found, named=market is not None):
-            warnings.warn(lack, stacklevel=2)
+        for warning in self._missing(table, exchange, found, named=market is not None):
+            warnings.warn(warning, stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent and any(one.stored for one in found):
-            there = newest_symbols(self._store, schema, found)
-            words = ", ".join(with_near(symbol, there) for symbol in absent)
-            warnings.warn(f"{table} in {self.uri} has no rows in this range for: {words}", stacklevel=2)
+            known = newest_symbols(self._store, schema, found)
+            names = ", ".join(with_near(symbol, known) for symbol in absent)
+            warnings.warn(f"{table} in {self.uri} has no rows in this range for: {names}", stacklevel=2)
         return as_format(frame.sort(order, maintain_order=True).select(output), format)
 
-    def _lacks(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:
-        """In words, which markets that were ``named`` are not there, or that none is, and which partitions lack."""
+    def _missing(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:
+        """Yield warnings: markets without partitions (if ``named``, or if none has any), and missing partitions."""
         layer, name, _ = split_table(table)
         without = [one.market for one in found if not one.stored]
         if without and (named or len(without) == len(found)):
-            yield f"{table} of {exchange}/{', '.join(without)} in {self.uri} has no partition: make it first"
-        # Logs are of many tables; a partition of the others tells the whole state of its day.
+            yield (
+                f"{table} of {exchange}/{', '.join(without)} in {self.uri} has no partitions: build it first with"
+                " crypto-lakehouse backfill"
+            )
+        # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
+        # missing one hides no rows.
         if layer in _LOGS or table in _STATES:
             return
         for one in found:
             if keys := lacking(layer, name, exchange, one):
-                told = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
-                yield f"{table} of {exchange}/{one.market} in {self.uri} lacks {told}: their rows are not given"
+                names = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+                yield (
+                    f"{table} of {exchange}/{one.market} in {self.uri} has no partition for {names}: their rows are"
+                    " missing from the result"
+                )
 
     def bars(
         self,
@@ -277,23 +341,53 @@ class Lakehouse:
         end: Time | None = None,
         format: Format = "pandas",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
-        """Bars of any kind, whose open_time is within [start, end), sorted by primary key.
+        """Return bars of any kind whose open_time is within [start, end), sorted by primary key.
 
-        ``bars`` is an interval (``3m`` to ``1w``, ``1mo``) or an activity and its threshold:
-        ``dollar:1000000`` (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
-        ``offset`` shifts the windows of an interval by whole minutes (``5m``, ``1h``) and must be shorter
-        than it. Columns are those of gold.bars_1h or, of activity bars, of gold.bars_dollar_1000000; see
-        ``describe``. ``start``, ``end``, ``symbols`` and ``format`` are as in ``read``; ``market`` must be given.
+        Parameters
+        ----------
+        symbols
+            One symbol or several; None means all.
+        bars
+            An interval (``3m`` to ``1w``, ``1mo``), or an activity and its threshold: ``dollar:1000000``
+            (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
+        exchange
+            Name of the exchange.
+        market
+            One market; required.
+        offset
+            Shifts the windows of an interval by whole minutes (``5m``, ``1h``); shorter than the interval.
+        start, end
+            Range of open_time, UTC: ``start`` inclusive, ``end`` exclusive.
+        format
+            ``pandas``, ``polars`` or ``arrow``.
 
-        Rows are read from a gold table where one holds just these bars, and else made from
-        gold.continuous_1m; they are the same. A symbol that has ended has no bar after its last trade, as in ``scan``.
-        Bars that close after the newest of its partitions are not
-        given. Days without a partition between the oldest and the newest are named in a UserWarning, and
-        bars over them lack their minutes.
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            The columns of gold.bars_1h or, for activity bars, of gold.bars_dollar_1000000 (see ``describe``). The
+            bars are read from a gold table if one holds exactly these bars, otherwise computed from
+            gold.continuous_1m; the rows are the same. Bars that close after the newest partition are not returned. A
+            symbol that has ended has no bar after its last trade, as in ``scan``.
 
-        Raises ValueError on an unknown kind, a bad offset, symbol or time or without a market, TypeError on what is no
-        text, KeyError on an unknown exchange or market, MissingLakeError where there is no lake.
+        Raises
+        ------
+        ValueError
+            The kind is unknown, the offset, a symbol or a time is malformed, or ``market`` is missing.
+        TypeError
+            An argument that must be text is not.
+        KeyError
+            The exchange or market is unknown.
+        MissingLakeError
+            There is no lake at this location.
 
+        Warns
+        -----
+        UserWarning
+            The market has no minutes, a symbol has no bars in the range, or days between the oldest and the newest
+            partition are missing: bars over these days are partial.
+
+        Examples
+        --------
         >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
         """
         check_format(format)
@@ -302,9 +396,9 @@ class Lakehouse:
         kind, shift = parse_bars_offset(bars, offset)
         if market is None:
             stored = self._store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")
-            there = ", ".join(name.removeprefix("market=") for name in stored)
-            of = f"gold.{CONTINUOUS} has {there}" if there else "there are spot, um, cm"
-            raise ValueError(f"lake.bars takes the bars of one market: give market='um', for example; {of}")
+            names = ", ".join(name.removeprefix("market=") for name in stored)
+            known = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
+            raise ValueError(f"lake.bars reads one market: pass market='um', for example; {known}")
         check_one_market("lake.bars", exchange, market)
         wanted = check_symbols(symbols)
         first, last = time_range(start, end)
@@ -313,11 +407,12 @@ class Lakehouse:
         absent = sorted(set(wanted or ()) - set(found.rows["symbol"].unique()))
         if found.no_minutes:
             require_lake(self._store)
-            warnings.warn(f"{source} has no partition yet: make it first", stacklevel=2)
+            warnings.warn(f"{source} has no partitions: build it first with crypto-lakehouse backfill", stacklevel=2)
         elif absent:
-            warnings.warn(f"{source} gives no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
+            warnings.warn(f"{source} has no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
         if found.holes:
-            warnings.warn(f"{source} lacks {', '.join(found.holes)}: bars over these days are partial", stacklevel=2)
+            days = ", ".join(found.holes)
+            warnings.warn(f"{source} has no partition for {days}: bars over these days are partial", stacklevel=2)
         return as_format(found.rows, format)
 
     def universe(
@@ -333,20 +428,50 @@ class Lakehouse:
         exchange: str = "binance",
         format: Format = "pandas",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
-        """The instruments that were listed on the UTC day ``on``, those that are delisted by now included.
+        """Return the instruments that were listed on the UTC day ``on``, including those delisted since.
 
-        One row each, in the columns of gold.instruments, sorted by symbol, with what was known on that day: no
-        later delisting or rename shows (``last_day`` is ``on``). ``quote`` (``USDT``) and ``contract_type``
-        (``spot``, ``perpetual``, ``delivery``) narrow it down to one or some; ``stable_pairs``, ``leveraged``
-        and ``settled`` tell whether stable pairs, leveraged tokens and settled contracts stay. The archive files
-        the history of a settled contract under a new name (``ICPUSDT_SETTLED``), often beside the old one: nobody
-        knew that name while it was traded, so it shows only when asked for. Where there is no file under the old
-        name, a warning says what is left out.
+        Parameters
+        ----------
+        market
+            One market.
+        on
+            UTC day.
+        quote
+            One quote asset or several (``USDT``); None means all.
+        contract_type
+            ``spot``, ``perpetual`` or ``delivery``, one or several; None means all.
+        stable_pairs, leveraged, settled
+            Whether to include pairs of stablecoins, leveraged tokens and settled contracts. The archive publishes the
+            history of a settled contract under a new name (``ICPUSDT_SETTLED``), often next to the old one. The new
+            name did not exist while the contract was traded, so it is returned only with ``settled=True``.
+        exchange
+            Name of the exchange.
+        format
+            ``pandas``, ``polars`` or ``arrow``.
 
-        Raises KeyError on an unknown exchange or market, ValueError on a malformed day, quote or contract type,
-        and MissingPartition where no instruments are in the lake for this day or a later one, or the newest ones were
-        made before anything of these days was listed, with what makes them.
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            The columns of gold.instruments, one row per instrument, sorted by symbol, with what was known on that day:
+            ``last_day`` is ``on``, and later delistings and renames do not show.
 
+        Raises
+        ------
+        KeyError
+            The exchange or market is unknown.
+        ValueError
+            The day, quote or contract type is malformed.
+        MissingPartition
+            gold.instruments has no partition for this day or a later one, or its newest partition was built before
+            the archive listed files of these days. The error gives the command that builds it.
+
+        Warns
+        -----
+        UserWarning
+            A settled contract is left out that the archive has only under its new name.
+
+        Examples
+        --------
         >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
         """
         check_format(format)
@@ -365,23 +490,49 @@ class Lakehouse:
         return as_format(universe_on(self._store, exchange, market, day.date(), wanted), format)
 
     def sql(self, query: str, *, format: Format = "pandas") -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
-        """Answer a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
+        """Run a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
 
-        A query is one statement that reads: SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE or EXPLAIN. It can write
-        nothing, and read no files outside of the lake.
-        Every table has ``exchange``, ``market`` and ``date`` (``month`` for monthly tables) as columns;
-        a condition on these skips files. Minutes and bars that were filled after the end of a series are left out as in
-        ``scan``. Of gold bars ``date`` is the day on which they close: for long
-        bars and offset grids it may be after the day of open_time. Where a query gives a name twice (as
-        ``a.*, b.*`` of a join does), the later columns are ``open_1``, ``open_2``.
-        ``SHOW ALL TABLES`` and ``information_schema`` tell the tables that are in the lake, by layer; what DuckDB lists
-        in its database ``temp`` stands behind these. A query over files that a run replaces meanwhile is tried again.
-        A query ends at the limits of LAKEHOUSE_SQL_MEMORY (``4GB``; for DuckDB, and for the rows of the answer; what
-        does not fit is sorted and grouped on disk) and LAKEHOUSE_SQL_TIMEOUT (seconds), and at Ctrl-C.
+        Parameters
+        ----------
+        query
+            One statement that reads: SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE or EXPLAIN. It cannot write, and cannot
+            read files outside the lake.
+        format
+            ``pandas``, ``polars`` or ``arrow``.
 
-        Raises ValueError on a query that does anything else, KeyError on a table there is not, DamagedFile that names
-        a file which cannot be read, QueryLimit (a LakeError) at a limit, duckdb.Error on what DuckDB refuses.
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            The rows of the query. If it returns a column name twice (such as ``a.*, b.*`` of a join), the later
+            columns are ``open_1``, ``open_2``.
 
+        Raises
+        ------
+        ValueError
+            The query is not one reading statement, or it reads other files.
+        KeyError
+            A table does not exist.
+        DamagedFile
+            A file cannot be read; the error names it.
+        QueryLimit
+            The query reached the limit of memory or time (a LakeError).
+        duckdb.Error
+            DuckDB refuses the query.
+
+        Notes
+        -----
+        Every table has the columns ``exchange``, ``market`` and ``date`` (``month`` in monthly tables); a condition on
+        these skips files. In gold bars ``date`` is the day on which the bar closes: for long bars and offset grids it
+        may be after the day of open_time. Rows filled after the end of a series are left out as in ``scan``.
+        ``SHOW ALL TABLES`` and ``information_schema`` list the tables of the lake by layer; entries in DuckDB's
+        database ``temp`` are internal. If a run replaces files during a query, the query is run again.
+
+        A query stops at the limits LAKEHOUSE_SQL_MEMORY (such as ``4GB``: one limit for DuckDB, which sorts and groups
+        on disk beyond it, and one of the same size for the returned rows) and LAKEHOUSE_SQL_TIMEOUT (seconds), and at
+        Ctrl-C.
+
+        Examples
+        --------
         >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
         """
         check_format(format)
@@ -391,11 +542,21 @@ class Lakehouse:
         return result if format == "arrow" else as_format(to_polars(result), format)
 
     def tables(self) -> pl.DataFrame:
-        """What is there, a row per slice of a table: layer, table, exchange, market, partitions, first, last, bytes.
+        """List the tables of the lake, one row per layer, table, exchange and market.
 
-        ``first`` and ``last`` are keys of partitions, ``partitions`` is their number, ``bytes`` those of
-        their files. Raises MissingLakeError where there is no lake.
+        Returns
+        -------
+        polars.DataFrame
+            layer, table, exchange, market, ``partitions`` (their number), ``first`` and ``last`` (UTC days or months of
+            the oldest and newest partition, inclusive), ``bytes`` (size of the Parquet files).
 
+        Raises
+        ------
+        MissingLakeError
+            There is no lake at this location.
+
+        Examples
+        --------
         >>> lake.tables()
         """
         found = tables_frame(self._store)
@@ -404,10 +565,20 @@ class Lakehouse:
         return found
 
     def describe(self, table: str) -> pl.DataFrame:
-        """Columns of ``layer.table``: column, type, unit, key, nullable, doc. Raises KeyError if unknown.
+        """List the columns of ``layer.table``.
 
-        ``key`` tells which columns are the primary key.
+        Returns
+        -------
+        polars.DataFrame
+            column, type (Arrow), unit, key (true for columns of the primary key), nullable, doc.
 
+        Raises
+        ------
+        KeyError
+            The table is unknown.
+
+        Examples
+        --------
         >>> lake.describe("gold.bars_1h")
         """
         layer, name, _ = split_table(table)

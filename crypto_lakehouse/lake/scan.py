@@ -1,6 +1,6 @@
-"""The files that hold what a reader asks for, and one lazy frame over them.
+"""The choice of files for a read, and one lazy frame over them.
 
-What a reader says and gets is in ``read.py``, which month files stand for day files in ``months.py``.
+The public methods are in ``read.py``; which month files can replace day files is in ``months.py``.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """[first, last) of time, where one is given, and how long before a partition its rows may begin."""
+    """A time range [first, last) in UTC, None where open; rows may start ``lag`` before the days of their partition."""
 
     first: datetime | None
     last: datetime | None
     lag: timedelta
 
     def overlaps(self, days: tuple[date, date]) -> bool:
-        """Whether a partition of these days, the second exclusive, may hold rows of the span."""
-        begins = datetime.combine(days[0], time.min, UTC)
+        """Whether a partition of the days [first, end) may hold rows of the range."""
+        start = datetime.combine(days[0], time.min, UTC)
         return (self.first is None or self.first.date() < days[1]) and (
-            self.last is None or begins - self.lag < self.last
+            self.last is None or start - self.lag < self.last
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One market's files of a table: the keys of all that are ``stored``, and the ``parts`` to read for a span."""
+    """One market's files of a table: keys of all ``stored`` partitions, and ``parts``, the files to read for a span."""
 
     market: str
     span: Span
@@ -54,9 +54,9 @@ class Found:
 def find_parts(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, span: Span, by_month: bool
 ) -> Found:
-    """The market's partitions that overlap the span.
+    """Find the market's partitions that overlap the span.
 
-    ``by_month`` takes the month files there are and that are up to date, where they pay.
+    With ``by_month``, month files replace day files where they are up to date and faster to read.
     """
     stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
     asked = [part for part in stored if span.overlaps(part.days)]
@@ -66,19 +66,19 @@ def find_parts(
 
 
 def lacking(layer: str, table: str, exchange: str, found: Found) -> list[str]:
-    """Keys of partitions of the span that lie between the oldest and the newest stored one, and are not there."""
+    """Return the keys of missing partitions of the span, between the oldest and the newest stored one."""
     cadence = cadence_of(layer, table)
     missed = holes(layer, table, exchange, found.market, found.stored)
     return [key for key in missed if found.span.overlaps(parse_partition(key, cadence))]
 
 
 def scan_parts(store: LakeStore, schema: Schema, parts: Sequence[Part], from_path: Mapping[str, Any]) -> pl.LazyFrame:
-    """Lazy rows of the files in order of partition and market, then of the rows of the file."""
-    # The logs of daily and monthly feeds lie in one table; elsewhere months stand between days.
+    """Return lazy rows of the files, in order of partition and market, then row of the file."""
+    # A log holds daily and monthly feeds in one table; in other tables month files are sorted between day files.
     is_log = not from_path.keys() & {"date", "month"}
     names = ("column", "key", "market", "path") if is_log else ("key", "market", "path")
     frames = []
-    # One scan takes one shape of path.
+    # All files of one Polars scan need the same partition column in their paths.
     for _, group in groupby(sorted(parts, key=attrgetter(*names)), key=attrgetter("column")):
         run = list(group)
         scan = scan_months if is_month_file(run[0]) else scan_hive
@@ -87,29 +87,30 @@ def scan_parts(store: LakeStore, schema: Schema, parts: Sequence[Part], from_pat
 
 
 def check_unmixed(table: str, output: Sequence[str], found: Sequence[Found]) -> None:
-    """Raises ValueError where columns of several markets' rows do not say which market they are of."""
+    """Raise ValueError if rows come from several markets and the result has no market column."""
     markets = [one.market for one in found if one.parts]
     if len(markets) > 1 and "market" not in output:
         raise ValueError(
-            f"rows of {table} are of {', '.join(markets)}: give one as market, or 'market' among the columns"
+            f"rows of {table} come from {', '.join(markets)}: pass one of them as market, or add 'market' to columns"
         )
 
 
 def check_one_market_each(table: str, rows: pl.DataFrame) -> None:
-    """Raises ValueError that names each symbol of the rows that is in several markets, and these."""
+    """Raise ValueError if symbols of the rows are in several markets; it names both."""
     places = rows.select("symbol", "market").unique().group_by("symbol").agg(pl.col("market").sort()).sort("symbol")
     mixed = [f"{symbol} is in {', '.join(markets)}" for symbol, markets in places.iter_rows() if len(markets) > 1]
     if mixed:
-        some = "; ".join(mixed[:_NAMED]) + (f"; and {len(mixed) - _NAMED} more" if len(mixed) > _NAMED else "")
+        names = "; ".join(mixed[:_NAMED]) + (f"; and {len(mixed) - _NAMED} more" if len(mixed) > _NAMED else "")
         raise ValueError(
-            f"{table} has rows of these symbols in several markets: {some}. Give one of them as market, or a list of"
-            " them for the rows of all"
+            f"{table} has rows of these symbols in several markets: {names}. Pass one of the markets as market, or a"
+            " list of markets to read the rows of all"
         )
 
 
 def newest_symbols(store: LakeStore, schema: Schema, found: Sequence[Found]) -> list[str]:
-    """Symbols of the newest file of each market: what a misspelt one may mean. None of a file that is being replaced,
-    since the rows that were asked for are read already.
+    """Return the symbols of each market's newest file, as suggestions for a misspelt one.
+
+    A file that is being replaced is skipped: the requested rows have been read already.
     """
     symbols: set[str] = set()
     for part in (one.parts[-1] for one in found if one.parts):
@@ -119,7 +120,7 @@ def newest_symbols(store: LakeStore, schema: Schema, found: Sequence[Found]) -> 
 
 
 def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -> pl.LazyFrame:
-    """The rows of ``scan_parts`` in its order, also where those of a month file are in order of symbol."""
+    """Sort the rows of ``scan_parts`` by day (and market) if some come from month files, which are sorted by symbol."""
     several = len({part.market for part in parts}) > 1
     if not any(map(is_month_file, parts)) or not (several or len(set(symbols)) > 1):
         return frame

@@ -1,8 +1,8 @@
-"""SQL over the lake by DuckDB: ``layer.table`` names become views, and only those that a query uses.
+"""SQL over the lake with DuckDB: each ``layer.table`` that a query names becomes a view.
 
-Here belongs what DuckDB needs to see the lake; it is imported when the first query is made. Queries read day files:
-a view does not know whether a query asks for a symbol or for a day, which would take all of a month file. Queries
-only read, and only the lake.
+This module is imported with the first query. Queries only read, and only the lake. They read day files: a view does not
+know whether the query selects symbols or days, and a query for one day would have to read a whole month file. Limits of
+memory and time are in ``sql_limits.py``.
 """
 
 from __future__ import annotations
@@ -35,32 +35,31 @@ from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 _ALLOWED = "lake.sql answers queries (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN) of tables named layer.table"
 _OF_FILES = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
 _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-# DuckDB takes COPY inside of WITH, and functions run text as SQL that the query does not show. A PIVOT that looks for
-# its columns first is no plain statement, but several.
+# DuckDB accepts COPY inside WITH, and some functions run a text as SQL. A PIVOT that first looks up its columns is not
+# one plain statement but several.
 _MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
-# Asks which tables there are, rather than for one of them.
+# Queries that list the tables.
 _DISCOVERS = re.compile(r"\bshow\b|information_schema|\bduckdb_\w+\s*\(|\bdescribe\s*(?:[;)]|$)", re.IGNORECASE)
 _NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
 def referenced_tables(query: str) -> list[tuple[str, str]]:
-    """(layer, table) of every table of the lake that the text of a query names, each once."""
+    """Return (layer, table) of every table of the lake that the text of a query names, each once."""
     named = dict.fromkeys((layer.lower(), table.lower()) for layer, table in _NAME.findall(query))
     return [name for name in named if is_table(*name)]
 
 
 def run_sql(store: LakeStore, query: str) -> pa.Table:
-    """Run one reading query with session time zone UTC; repeated names of columns are numbered (``open_1``).
+    """Run one reading query with session time zone UTC; repeated column names are numbered (``open_1``).
 
-    A query over files that a run replaces meanwhile is tried again, with a new listing: DuckDB opens a file again
-    and reads it by the footer of the one before.
+    If a run replaces files during the query, the query runs again with a new listing: DuckDB may open a file twice and
+    read the new file by the footer of the old one. All attempts together share the time limit of one query
+    (``sql_limits.py``).
 
-    All tries together have the time that one query has (``sql_limits.py``).
-
-    Raises ValueError on anything but one reading statement and on files that are not of the lake, KeyError on a
-    table there is not, MissingLakeError where there is no lake, DamagedFile that names a file which cannot be read,
-    QueryLimit at a limit of memory or time, duckdb.Error on what else DuckDB refuses.
+    Raises ValueError on anything but one reading statement and on files outside the lake, KeyError on an unknown table,
+    MissingLakeError if there is no lake, DamagedFile that names a file that cannot be read, QueryLimit at a limit of
+    memory or time, duckdb.Error if DuckDB refuses the query for another reason.
     """
     limits = Limits.from_environment()
 
@@ -71,7 +70,7 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
         try:
             return _run(store, query, limits)
         except (duckdb.Error, OSError) as error:
-            # What it meets inside of such a file is not of any kind, or of these.
+            # On a damaged file DuckDB raises one of these types exactly, not a subclass.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
                 raise
             raise blame(store, [part.path for part in listed()], first_line(error), by_arrow=True) from error
@@ -79,17 +78,17 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
     try:
         return unchanged(read, listed)
     except FilesChanged as error:
-        # No file is damaged, so it may be the query.
+        # No file is damaged, so the query may be at fault: raise the original error.
         raise error.__cause__ or error from None
 
 
 def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
     with limited_connection(limits) as connection:
         statement = _reading(connection, query)
-        # Names in a query mean tables of the lake, never Python variables that happen to be near.
+        # Names in a query mean tables of the lake, never Python variables of the caller.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
-        # DuckDB reads a folder faster by itself than through Arrow, but where it may read it may write, and it takes
-        # columns from names above the lake.
+        # DuckDB reads local files faster by itself than through Arrow. But where it may read it may also write, and it
+        # takes columns from folder names above the lake.
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
         by_itself = is_safe and store.is_local and not store.is_below_hive_names
         for layer in LAYERS:
@@ -119,7 +118,7 @@ def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
 
 
 def _asked_tables(store: LakeStore, query: str) -> list[tuple[str, str]]:
-    """The tables that a query names, and all that are in the lake where it asks which there are."""
+    """Return the tables that a query names and, if it lists tables, all tables of the lake."""
     named = referenced_tables(query)
     if _DISCOVERS.search(query):
         named += [(layer, table) for layer in LAYERS for table in existing_tables(store, layer)]
@@ -127,7 +126,7 @@ def _asked_tables(store: LakeStore, query: str) -> list[tuple[str, str]]:
 
 
 def _reading(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
-    """The one statement of a query. Raises ValueError where there are others, or it does something else than read."""
+    """Return the one statement of a query. Raises ValueError if there are several, or if it does more than read."""
     statements = connection.extract_statements(query)
     if len(statements) != 1:
         raise ValueError(f"{_ALLOWED}: one statement a call, not {len(statements)}")
@@ -137,16 +136,16 @@ def _reading(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statem
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
-    """Leave the query no file but those below ``root``, and no way to change that."""
+    """Allow the query only files below ``root``, and lock that setting."""
     if root:
-        # DuckDB asks for the path as it is written in the view, and for the one that this means.
+        # DuckDB checks both the path as written in the view and the path without glob escapes.
         folders = ", ".join(_quoted(folder) for folder in dict.fromkeys((root, _plain(root))))
         connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names with a number at each that came before; names that the query gave itself are kept."""
+    """Number the repeated names; a number is never chosen that equals a name of the query."""
     taken, seen, distinct = set(names), set[str](), []
     for name in names:
         new, number = name, 0
@@ -160,26 +159,26 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, by_itself: bool) -> None:
-    """Make the view: all columns of the table, null where the files of a market lack one.
+    """Create the view of a table: all of its columns, null where the files of a market do not have one.
 
-    DuckDB reads the files ``by_itself`` or else through Arrow.
+    DuckDB reads the files ``by_itself``, or else through Arrow.
     """
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
     full = _arrow(schema_of(layer, table), hive)
     parts = list_parts(store, layer, table)
     if not parts:
         require_lake(store)
-    there = {
+    stored_columns = {
         place: tuple(_arrow(slice_schema(layer, table, *place), hive).names)
         for place in {(part.exchange, part.market) for part in parts}
     }
-    # Files of a market may lack columns, and the logs of daily and monthly feeds lie in one table: one read takes
-    # one shape of files and of paths.
+    # Markets may store different columns, and a log holds daily and monthly feeds in one table. One read needs the same
+    # columns and the same partition column in all of its files.
     shapes: dict[tuple[str, tuple[str, ...]], list[Part]] = defaultdict(list)
     for part in parts:
-        shapes[part.column, there[part.exchange, part.market]].append(part)
+        shapes[part.column, stored_columns[part.exchange, part.market]].append(part)
     name = f"{layer}__{table}"
-    # No rows, but the names, order and types of all columns.
+    # An empty table that fixes names, order and types of all columns.
     connection.register(name, full.empty_table())
     reads = [f"FROM {name}"]
     kept = _without_filled_ends(connection, store, layer, table, parts)
@@ -197,7 +196,7 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
 def _without_filled_ends(
     connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, parts: list[Part]
 ) -> str:
-    """What leaves out of a read the rows that were filled after the end of their series; empty where there are none."""
+    """Return the SQL that removes rows filled after the end of their series from a read; empty if there are none."""
     nothing_traded = untraded(layer, table)
     if nothing_traded is None or not parts:
         return ""
@@ -214,7 +213,7 @@ def _without_filled_ends(
 
 
 def _arrow(schema: Schema, hive: Mapping[str, pa.DataType]) -> pa.Schema:
-    """Columns that a reader sees: of the files those that no path tells, then those of paths."""
+    """Return the columns that a reader sees: those of the files, then those of the path (which win)."""
     in_files = [field for field in schema.arrow if field.name not in hive]
     return pa.schema([*in_files, *(pa.field(name, kind) for name, kind in hive.items())])
 
@@ -231,7 +230,7 @@ def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping
 
 
 def _read_parquet(store: LakeStore, parts: list[Part]) -> str:
-    # The listing, not a glob: unpublished files are left out, and nothing is listed twice.
+    # The listing, not a glob: it skips drafts, and nothing is listed twice.
     paths = ", ".join(_quoted(_plain(store.path(part.path))) for part in parts)
     column = parts[0].column
     kinds = {"exchange": "VARCHAR", "market": "VARCHAR", column: "DATE" if column == "date" else "VARCHAR"}
@@ -244,11 +243,11 @@ def _quoted(text: str) -> str:
 
 
 def _plain(path: str) -> str:
-    """The path with characters that a glob would read made literal."""
+    """Escape the characters of a path that a glob would interpret."""
     return re.sub(r"([\[*?])", r"[\1]", path)
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
-    """Arrow to Polars."""
+    """Convert Arrow to Polars."""
     frame = pl.from_arrow(table)
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()

@@ -1,6 +1,6 @@
-"""A query of DuckDB within limits of memory and time, and ended by an interrupt.
+"""Limits of memory and time for DuckDB queries, and their interruption.
 
-Here belongs running a statement that was checked before; which statements may run and what they see is in ``sql.py``.
+This module runs a checked statement. Which statements may run, and which tables they see, is in ``sql.py``.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.lake.store import LakeError
 
-# The same variables, defaults and bounds as in environment.py, which takes more to import and to be valid.
+# The same variables, defaults and bounds as in environment.py, which imports more and validates every setting.
 _MEMORY, _TIMEOUT = "LAKEHOUSE_SQL_MEMORY", "LAKEHOUSE_SQL_TIMEOUT"
 _DEFAULT_TIMEOUT, _LONGEST = 3600.0, 7 * 24 * 3600.0
 
 _BATCH_ROWS = 1_000_000
 _LOOK_UP = 0.1
-# DuckDB's errors by the first words of their texts.
+# DuckDB's exception types by the first words of their messages.
 _KINDS = {
     name.removesuffix("Exception").lower(): kind for name, kind in vars(duckdb).items() if name.endswith("Exception")
 }
 
 
 class QueryLimit(LakeError):
-    """A query has reached a limit of memory or time. Says which, and the setting."""
+    """A query reached a limit of memory or time. The message names the limit and its setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``memory`` as text, None for DuckDB's own (80 % of the machine's); ``timeout`` in seconds and its ``end``."""
+    """Memory as text, None for DuckDB's default (80 % of the machine's); timeout in seconds, and its ``end``."""
 
     memory: str | None
     timeout: float
@@ -47,7 +47,7 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> Limits:
-        """Of a query that starts now. Raises ValueError that names the variable."""
+        """Return the limits of a query that starts now. Raises ValueError that names the variable."""
         memory, timeout = os.environ.get(_MEMORY) or None, os.environ.get(_TIMEOUT) or _DEFAULT_TIMEOUT
         try:
             if memory:
@@ -65,10 +65,10 @@ class Limits:
 
 @contextmanager
 def limited_connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory; what does not fit there lies in a temporary folder, which goes with it."""
+    """Yield a database in memory; data beyond its memory spills to a temporary folder, which is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
         connection.execute("SET temp_directory = $1", [folder])
-        # It is drawn on the output of whatever program asks.
+        # The progress bar would be printed into the output of the calling program.
         connection.execute("SET enable_progress_bar = false")
         if limits.memory:
             connection.execute("SET memory_limit = $1", [f"{parse_size(limits.memory)} bytes"])
@@ -76,7 +76,7 @@ def limited_connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def run_limited(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, limits: Limits) -> pa.Table:
-    """Rows of a statement, from a thread of its own, while this one waits for the end, a signal or the time.
+    """Run a statement in a thread, wait for its end, a signal or the time limit, and return its rows.
 
     Raises QueryLimit, KeyboardInterrupt, and duckdb.Error.
     """
@@ -90,12 +90,12 @@ def run_limited(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
                 left = limits.end - time.monotonic()
                 if left <= 0:
                     raise QueryLimit(
-                        f"the query has taken longer than {limits.timeout:g} s, the limit of {_TIMEOUT}: ask for less, "
-                        "or set the variable to more seconds"
+                        f"the query took longer than {limits.timeout:g} s, the limit of {_TIMEOUT}: read less, or set "
+                        "the variable to more seconds"
                     )
                 futures.wait([rows], timeout=min(left, _LOOK_UP))
         finally:
-            # Again and again: a query that has not started yet does not notice.
+            # Repeatedly: a query that has not started yet ignores an interrupt.
             while not rows.done():
                 connection.interrupt()
                 futures.wait([rows], timeout=_LOOK_UP)
@@ -103,7 +103,7 @@ def run_limited(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, memory: str) -> pa.Table:
-    # In pieces, since DuckDB does not count the rows of an answer to its memory.
+    # In batches, because DuckDB does not count the rows of the result in its memory.
     batches, size, limit = [], 0, parse_size(memory)
     try:
         reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
@@ -120,14 +120,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, me
 
 def _too_much(memory: str, what: str) -> QueryLimit:
     return QueryLimit(
-        f"the query has used {memory} of memory, the limit of {_MEMORY}, and {what}: ask for fewer rows or columns, or "
-        "set the variable to more"
+        f"the query used {memory} of memory, the limit of {_MEMORY}, and {what}: read fewer rows or columns, or set "
+        "the variable to more"
     )
 
 
 @contextmanager
 def _as_duckdb_errors() -> Iterator[None]:
-    """Errors after the first rows come through Arrow, which keeps DuckDB's text alone."""
+    """Restore the type of DuckDB's errors: after the first rows they come through Arrow, which keeps only the text."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

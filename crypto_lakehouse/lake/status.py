@@ -1,6 +1,6 @@
-"""How whole the lake is: of every table its range, holes and bytes, and the files that did not make it.
+"""Completeness of the lake: range, holes and bytes of every table, and files that failed or were quarantined.
 
-Here belongs what the lake itself can tell. Comparing with an archive is the pipeline's work.
+This module reads only the lake. The pipeline compares it with an archive.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LAYERS = ("bronze", "silver", "gold")
 
 @dataclass(slots=True)
 class TableStatus:
-    """One (layer, table, exchange, market). Keys are UTC days or months, ``bytes`` those of its Parquet files.
+    """One (layer, table, exchange, market). Keys are UTC days or months; ``bytes`` is the size of the Parquet files.
 
-    ``holes`` are keys between first and last that do not exist, and that the feed of a bronze or silver table
-    covers. ``failed`` and ``quarantined`` name files as ``key symbol: reason: detail``, from the ledger's present
-    state; for bronze, which reads files.
+    ``holes`` are the missing keys between first and last; for bronze and silver, only those that the feed covers.
+    ``failed`` and ``quarantined`` list archive files as ``key symbol: reason: detail``, from the current state of the
+    ledger; they are filled for bronze only.
     """
 
     layer: str
@@ -51,10 +51,10 @@ class TableStatus:
 def lake_status(
     store: LakeStore, table: str | None = None, markets: Collection[str] | None = None, start: date | None = None
 ) -> list[TableStatus]:
-    """Status of every table that is there, or of those called ``table`` (with or without its layer).
+    """Return the status of every stored table, or of those called ``table`` (with or without its layer).
 
-    Of ``markets`` alone where they are given, and without partitions and files before the one of the UTC day ``start``.
-    Raises KeyError on an unknown table, MissingLakeError where there is no lake, LakeError if the storage refuses.
+    ``markets`` limits it to these markets; ``start`` (UTC day) skips earlier partitions and files. Raises KeyError on
+    an unknown table, MissingLakeError if there is no lake, LakeError if the storage refuses.
     """
     named = None if table is None else tables_called(table, LAYERS)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
@@ -67,7 +67,7 @@ def lake_status(
             if _is_shown(part.key, since):
                 slices[part.exchange, part.market].append(part)
         if layer == "bronze":
-            # A run that broke off can leave files in the ledger and no partition.
+            # An interrupted run can leave files in the ledger without a partition.
             for feed, exchange, market in sorted(seen, key=str):
                 if feed == name:
                     slices[exchange, market] += []

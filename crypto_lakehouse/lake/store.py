@@ -1,8 +1,8 @@
 """The lake's storage: one small interface over a local folder or an S3 bucket, with atomic publishing.
 
-Here belong opening the storage, moving whole objects in and out, and errors in words. What the objects
-are (paths, Parquet, tables) does not: see ``paths`` and ``partitions``. Every path that a method takes
-or gives is relative to the root of the lake, with ``/`` between names.
+This module opens the storage, reads and writes whole objects, and explains errors. What the objects are (paths,
+Parquet, tables) is in ``paths`` and ``partitions``. Every path that a method takes or returns is relative to the root
+of the lake, with ``/`` between names.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TEMP_PREFIX = ".tmp-"
 _COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,62}")
-# What Polars reads ahead by default suits disks: round trips of many objects should be under way together, and the
-# footer of a month file should come with the first. Polars takes this from the environment alone, at each query.
+# The read-ahead defaults of Polars suit disks. On S3 many objects should be requested at the same time, and the first
+# request of a month file should include its footer. Polars reads these only from the environment, at each query.
 _POLARS_ON_S3 = {
     "POLARS_MAX_CONCURRENT_SCANS": "32",
     "POLARS_NUM_READERS_PRE_INIT": "32",
@@ -51,7 +51,7 @@ _LOCAL = fs.LocalFileSystem()
 
 
 class LakeError(Exception):
-    """The lake could not be read or written. Says what, where and what to do next; holds no secrets."""
+    """The lake could not be read or written. The message says what, where and what to do next, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class LakeFile:
 
 @dataclass(frozen=True, slots=True)
 class LakeStore:
-    """A lake in a local folder or in S3. Made by ``open``; can be pickled, never holds credentials.
+    """A lake in a local folder or in S3, opened by ``open``. It can be pickled and never holds credentials.
 
-    ``root`` is the lake's place inside ``filesystem``. Credentials come from boto3's chain, in each process again.
+    ``root`` is the lake's path inside ``filesystem``. Each process takes its credentials from boto3's chain.
     """
 
     uri: str
@@ -78,23 +78,25 @@ class LakeStore:
 
     @classmethod
     def open(cls, uri: str, s3_endpoint_url: str | None = None, s3_region: str | None = None) -> LakeStore:
-        """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; nothing of the lake is read or made yet.
+        """Open ``./folder``, ``file:///folder`` or ``s3://bucket/prefix``; this reads and creates nothing.
 
-        Endpoint and region of S3 are those of boto3's chain where they are not given (``identity.py``).
-        For S3, Polars is told in the environment to read ahead of round trips, where its settings there are not set.
+        Without ``s3_endpoint_url`` and ``s3_region``, boto3's chain provides them (``identity.py``). For S3, this sets
+        the read-ahead variables of Polars in the environment, unless they are set.
 
-        Raises LakeError where the URI or the endpoint cannot be used.
+        Raises LakeError if the URI or the endpoint cannot be used.
         """
         scheme, separator, rest = uri.partition("://")
         if not separator or scheme == "file":
             try:
                 place = Path(unquote(rest) if separator else uri).expanduser().absolute()
             except RuntimeError:
-                raise LakeError(f"cannot open the lake {uri}: nobody has this home, give a folder") from None
+                raise LakeError(
+                    f"cannot open the lake {uri}: there is no home directory for this user; give a path"
+                ) from None
             with suppress(PermissionError):
                 for above in (place, *place.parents):
                     if above.exists() and not above.is_dir():
-                        raise LakeError(f"cannot open the lake {uri}: {above} is a file, give a folder")
+                        raise LakeError(f"cannot open the lake {uri}: {above} is a file; give a folder")
             root = os.path.normpath(place)
             return cls(root, root, is_local=True)
         if scheme != "s3":
@@ -110,8 +112,8 @@ class LakeStore:
             _checked(*prefix)
         except ValueError as error:
             raise LakeError(
-                f"cannot open the lake: {error}. Give s3://bucket/prefix, where names of the prefix are of letters, "
-                "digits and _ = . -"
+                f"cannot open the lake: {error}. Give s3://bucket/prefix, where names in the prefix consist of "
+                "letters, digits and _ = . -"
             ) from None
         for name, value in _POLARS_ON_S3.items():
             os.environ.setdefault(name, value)
@@ -126,9 +128,9 @@ class LakeStore:
 
     @property
     def filesystem(self) -> fs.FileSystem:
-        """Where the lake lies, with the credentials of this moment: ask again for each use.
+        """The file system of the lake with the current credentials: get it again for each use.
 
-        Raises IdentityError where there are none.
+        Raises IdentityError if there are no credentials.
         """
         return _LOCAL if self.is_local else arrow_s3(self.s3_endpoint_url, str(self.s3_region), find_credentials())
 
@@ -136,39 +138,39 @@ class LakeStore:
     def is_below_hive_names(self) -> bool:
         """Whether a folder above the lake looks like a Hive column (``date=2024-01-01``).
 
-        Engines take columns from all of a path, so they must not take them here from paths by themselves.
+        Engines read columns from the whole path, so here they must not read columns from paths themselves.
         """
         return "=" in self.root
 
     def path(self, *parts: str) -> str:
-        """Path inside ``filesystem`` of a path in the lake. Raises ValueError on unsafe names (``..``)."""
+        """Return the path inside ``filesystem`` of a path in the lake. Raises ValueError on unsafe names (``..``)."""
         return "/".join((self.root.rstrip("/"), *_checked(*parts))) if parts else self.root
 
     def polars_uri(self, path: str) -> str:
-        """What polars and DuckDB call the object: a local path or ``s3://..``."""
+        """Return the address of an object for Polars and DuckDB: a local path or ``s3://..``."""
         return self.path(path) if self.is_local else f"s3://{self.path(path)}"
 
     def polars_options(self) -> dict[str, str] | None:
-        """``storage_options`` of polars for this lake: None if local.
+        """Return the ``storage_options`` of Polars for this lake, None if it is local.
 
-        They hold no credentials, since a lazy frame can be pickled: see ``polars_credentials``.
+        They hold no credentials, because a lazy frame can be pickled: see ``polars_credentials``.
         """
         if self.is_local:
             return None
         options = {"aws_region": str(self.s3_region)}
         if self.s3_endpoint_url:
-            # Under another name than this one it would give way to the variable AWS_ENDPOINT_URL_S3.
+            # Under any other name the variable AWS_ENDPOINT_URL_S3 would override it.
             options["aws_endpoint_url_s3"] = self.s3_endpoint_url
             options["aws_virtual_hosted_style_request"] = "false"
             if self.s3_endpoint_url.startswith("http://"):
-                # Called ``aws_allow_http`` it switches off the chain by which Polars looks for credentials itself.
+                # Under the name ``aws_allow_http`` it would switch off the search of Polars for credentials.
                 options["allow_http"] = "true"
         return options
 
     def polars_credentials(self) -> PolarsCredentials | None:
-        """``credential_provider`` of polars for this lake: None if local. It is called where the rows are read.
+        """Return the ``credential_provider`` of Polars for this lake, None if it is local.
 
-        Raises LakeError where there are no credentials.
+        Polars calls it in the process that reads the rows. Raises LakeError if there are no credentials.
         """
         if self.is_local:
             return None
@@ -176,11 +178,11 @@ class LakeStore:
             return polars_credentials(find_credentials())
 
     def exists(self, path: str) -> bool:
-        """Whether there is an object at ``path``. Raises LakeError if the storage cannot be asked."""
+        """Whether there is an object at ``path``. Raises LakeError if the storage fails."""
         return self.find(path) is not None
 
     def find(self, path: str) -> LakeFile | None:
-        """The object at ``path``, None if there is none. Raises LakeError if the storage cannot be asked."""
+        """Return the object at ``path``, None if there is none. Raises LakeError if the storage fails."""
         with self.explained("look up", path):
             info = self.filesystem.get_file_info(self.path(path))
             if info.type == fs.FileType.NotFound:
@@ -188,7 +190,7 @@ class LakeStore:
             return LakeFile(path, info.size, info.mtime) if info.type == fs.FileType.File else None
 
     def read_bytes(self, path: str) -> bytes:
-        """All bytes of an object. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        """Return all bytes of an object. Raises FileNotFoundError if there is none, LakeError otherwise."""
         with self.explained("read", path):
             try:
                 with self.filesystem.open_input_file(self.path(path)) as stream:
@@ -198,14 +200,14 @@ class LakeStore:
                 raise
 
     def open_file(self, path: str) -> NativeFile:
-        """An object as an open file that can seek. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        """Open an object as a seekable file. Raises FileNotFoundError if there is none, LakeError otherwise."""
         with self.explained("read", path):
             return self.filesystem.open_input_file(self.path(path))
 
     def write_bytes_atomic(self, path: str, data: bytes) -> None:
         """Publish ``data`` at ``path``: readers see the old object or the new one, never a part.
 
-        Raises LakeError (disk full, no rights, no bucket); nothing is left behind then.
+        Raises LakeError (disk full, no rights, no bucket) and then removes its draft.
         """
         if self.is_local:
             with self.publishing(path) as draft, self.explained("write", path):
@@ -216,9 +218,9 @@ class LakeStore:
 
     @contextmanager
     def publishing(self, path: str) -> Iterator[Path]:
-        """A file of this machine to write, which is published at ``path`` when the block ends well.
+        """Yield a local file to write, and publish it at ``path`` when the block ends without an error.
 
-        Readers see the old object or the new one, never a part; nothing is left behind after an error.
+        Readers see the old object or the new one, never a part; after an error the draft is removed.
         Raises LakeError like ``write_bytes_atomic``.
         """
         if self.is_local:
@@ -233,12 +235,12 @@ class LakeStore:
             with self.explained("write", path):
                 self._publish(draft, path)
         finally:
-            # What went wrong before says more.
+            # Do not mask the original error.
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
 
     def fetch_to(self, path: str, local: Path) -> None:
-        """Copy an object to a file of this machine. Raises FileNotFoundError if there is none, LakeError otherwise."""
+        """Copy an object to a local file. Raises FileNotFoundError if there is none, LakeError otherwise."""
         with (
             self.explained("read", path),
             self.filesystem.open_input_stream(self.path(path)) as stream,
@@ -253,9 +255,9 @@ class LakeStore:
         put_file(self.path(path), draft, self.s3_endpoint_url, str(self.s3_region))
 
     def folders(self, path: str = "") -> list[str]:
-        """Names of the folders directly in a folder, sorted; a missing folder is empty.
+        """Return the sorted names of the folders directly in a folder; a missing folder is empty.
 
-        Raises LakeError like ``list``, but asks for one level only.
+        Lists one level only. Raises LakeError like ``list``.
         """
         selector = fs.FileSelector(self.path(path) if path else self.root, allow_not_found=True)
         with self.explained("list", path):
@@ -265,9 +267,9 @@ class LakeStore:
         return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
 
     def list(self, path: str = "", recursive: bool = True) -> list[LakeFile]:
-        """Objects below the folder, sorted by path, unpublished ones left out; a missing folder is empty.
+        """Return the objects below a folder, sorted by path, without drafts; a missing folder is empty.
 
-        Raises LakeError if the storage cannot be asked or the bucket does not exist.
+        Raises LakeError if the storage fails or the bucket does not exist.
         """
         selector = fs.FileSelector(self.path(path) if path else self.root, allow_not_found=True, recursive=recursive)
         with self.explained("list", path):
@@ -285,7 +287,7 @@ class LakeStore:
         )
 
     def now(self) -> datetime:
-        """The time (UTC) by the clock that ``list`` tells times by, cut as there; an object is written to learn it.
+        """Return the storage's time (UTC), in the resolution of ``LakeFile.modified``, by writing an object.
 
         Raises LakeError like ``write_bytes_atomic``.
         """
@@ -300,18 +302,18 @@ class LakeStore:
                     self.filesystem.delete_file(self.path(path))
 
     def delete(self, path: str) -> None:
-        """Remove an object; one that does not exist is no error. Raises LakeError otherwise."""
+        """Remove an object; a missing one is not an error. Raises LakeError if the storage fails."""
         with self.explained("delete", path):
             if self.exists(path):
-                # Others may delete it meanwhile.
+                # Another process may delete it at the same time.
                 with suppress(FileNotFoundError):
                     self.filesystem.delete_file(self.path(path))
 
     def sweep(self, older_than: timedelta = timedelta(days=1)) -> int:
-        """Remove drafts that killed processes left in a local lake or in TMPDIR; how many. None that is being written
-        is so old.
+        """Remove drafts that killed processes left in a local lake or in TMPDIR, and return their number.
 
-        Raises LakeError where the folder cannot be read or written.
+        No draft that is still being written is older than ``older_than``. Raises LakeError if the folder cannot be
+        read or written.
         """
         newest = (datetime.now(UTC) - older_than).timestamp()
         swept = sweep_temporary(older_than)
@@ -319,7 +321,7 @@ class LakeStore:
             return swept
         with self.explained("sweep", ""):
             for draft in Path(self.root).rglob(f"{TEMP_PREFIX}*"):
-                # Its writer may publish it meanwhile.
+                # Its writer may publish it at the same time.
                 with suppress(FileNotFoundError):
                     if draft.stat().st_mtime < newest:
                         draft.unlink()
@@ -328,7 +330,7 @@ class LakeStore:
 
     @contextmanager
     def explained(self, action: str, path: str) -> Iterator[None]:
-        """Turn the storage's errors into LakeError; FileNotFoundError passes (a bucket's absence not)."""
+        """Turn the storage's errors into LakeError; FileNotFoundError passes, unless the bucket is missing."""
         try:
             yield
         except OSError as error:
@@ -340,11 +342,11 @@ class LakeStore:
             where = "/".join(part for part in (self.uri, path) if part)
             place = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
             hint = _hint(error, text, self.is_local)
-            # ``from None``: the cause's text has not been cleared of secrets.
+            # ``from None``: the text of the cause may contain secrets.
             raise LakeError(f"cannot {action} {where}{place}: {text}. {hint}") from None
 
     def _secrets(self) -> Iterator[str]:
-        """What no text may show."""
+        """Yield the texts that no message may contain."""
         secrets = {os.environ.get(name) for name in _SECRETS}
         if not self.is_local:
             with suppress(IdentityError):
@@ -353,7 +355,7 @@ class LakeStore:
         yield from filter(None, secrets)
 
     def _check_bucket(self) -> None:
-        # S3 gives "not found" for the object and for the whole bucket alike.
+        # S3 answers "not found" both for a missing object and for a missing bucket.
         if self.is_local:
             return
         bucket = self.root.split("/", 1)[0]
@@ -373,7 +375,7 @@ def _replace(draft: Path, target: Path) -> None:
     with draft.open("rb") as stream:
         os.fsync(stream.fileno())
     draft.replace(target)
-    # The new name survives a power cut only once its folder is on disk as well.
+    # The new name survives a power cut only if its folder is on disk as well.
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -384,18 +386,18 @@ def _replace(draft: Path, target: Path) -> None:
 def _hint(error: OSError, text: str, local: bool) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         if local:
-            return "The disk is full: free space or move the lake, then run again; nothing was half written"
+            return "The disk is full: free space or move the lake, then run again; no partial file was published"
         drafts = tempfile.gettempdir()
         return f"The disk of TMPDIR ({drafts}) is full: free space there or set TMPDIR to another disk, then run again"
     if local:
         return "Check that the folder exists and may be read and written by this user, then run again"
-    # Arrow and boto3 write the same words in capitals or not, with or without underscores.
-    told = text.replace("_", "").lower()
-    if any(word in told for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):
+    # Arrow and boto3 write the same words in upper or lower case, with or without underscores.
+    words = text.replace("_", "").lower()
+    if any(word in words for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):
         return (
             "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile in AWS_PROFILE, and the rights of that user "
             "on the bucket"
         )
-    if "nosuchbucket" in told or "does not exist" in told:
+    if "nosuchbucket" in words or "does not exist" in words:
         return "Create the bucket or correct the lake's URI"
     return "Check the endpoint, the region and the network, then run again"

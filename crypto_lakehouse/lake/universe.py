@@ -1,7 +1,7 @@
-"""What could be traded on a day: from the newest partition of gold.instruments, as it was known on that day.
+"""The tradable instruments of a day, as known on that day, from the newest partition of gold.instruments.
 
-Here belongs which partition answers, and the filter. What instruments are is in ``transforms/universe.py``, what a
-reader says and gets is in ``read.py``.
+This module chooses the partition and applies the filter. Instruments are computed in ``transforms/universe.py``; the
+public method is in ``read.py``.
 """
 
 from __future__ import annotations
@@ -22,40 +22,41 @@ INSTRUMENTS = "instruments"
 
 
 def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: InstrumentFilter) -> pl.DataFrame:
-    """The instruments listed on ``on`` that the filter lets through, in the columns of gold.instruments.
+    """Return the instruments listed on the UTC day ``on`` that pass the filter, in the columns of gold.instruments.
 
-    Warns of contracts that the filter leaves out because the archive has them under their settled names alone.
-    Raises MissingPartition where no partition of that day or of a later one is in the lake, or nothing of these days
-    was listed when the newest was made, MissingLakeError where there is no lake.
+    Warns of contracts that the filter leaves out because the archive has them only under their settled names.
+    Raises MissingPartition if the lake has no partition for that day or a later one, or if the newest was built before
+    the archive listed files of these days; MissingLakeError if there is no lake.
     """
     stored = list_keys(store, "gold", INSTRUMENTS, exchange, market)
-    # The newest one has seen the files that came late.
+    # The newest partition includes files that were published late.
     newest = max(stored, default="")
     if not newest:
         require_lake(store)
     if newest < on.isoformat():
         raise MissingPartition(
-            f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition of {on} or later"
-            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Make one:"
+            f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {on} or later"
+            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Build one:"
             f" {_command(market, on.isoformat())}"
         )
-    made = read_partition(store, "gold", INSTRUMENTS, exchange, market, newest)
-    last = max(made["last_day"].to_list(), default=None)
+    instruments = read_partition(store, "gold", INSTRUMENTS, exchange, market, newest)
+    last = max(instruments["last_day"].to_list(), default=None)
     if last is None or last < on:
         raise MissingPartition(
-            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} knows nothing of {on} or later: the"
-            f" archive had no file of these days yet ({f'its last day is {last}' if last else 'it lists nothing'})."
-            f" Make it again once there are some: {_command(market, newest)}"
+            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for {on} or later:"
+            f" when it was built, the archive listed no files of these days"
+            f" ({f'its last day is {last}' if last else 'it is empty'}). Rebuild it after the archive publishes them:"
+            f" {_command(market, newest)}"
         )
-    rows = known_on(made, on)
+    rows = known_on(instruments, on)
     found = _passing(rows, wanted)
     if not wanted.settled:
         others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
         alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
         if len(alone):
             warnings.warn(
-                f"traded on {on}, but left out, since the archive has them under their later names of settled"
-                f" contracts alone: {', '.join(alone)}; settled=True gives these names too",
+                f"traded on {on} but left out, because the archive has them only under their later names as settled"
+                f" contracts: {', '.join(alone)}; pass settled=True to include these names",
                 stacklevel=3,
             )
     return found

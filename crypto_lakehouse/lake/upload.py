@@ -1,7 +1,7 @@
-"""Whole objects put into S3: each appears when all of it has arrived, and what breaks off in between leaves nothing.
+"""Uploads to S3: an object appears only when it is complete, and an interrupted upload leaves nothing.
 
-Arrow's output streams cannot: one that is dropped publishes what it has got so far. Here belongs the upload alone;
-where objects lie, and errors in words, is ``store.py``'s business.
+Arrow's output streams do not guarantee this: a stream that is dropped publishes the bytes written so far. Paths of
+objects, and the texts of errors, are in ``store.py``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from crypto_lakehouse.lake.identity import explained, find_credentials, find_ses
 
 
 def put_bytes(place: str, data: bytes, endpoint_url: str | None, region: str) -> None:
-    """Put ``data`` at ``bucket/key``. Raises OSError with what the storage says."""
+    """Put ``data`` at ``bucket/key``. Raises OSError with the message of the storage."""
     bucket, _, key = place.partition("/")
     with _as_os_errors():
         _client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def put_file(place: str, source: Path, endpoint_url: str | None, region: str) -> None:
-    """Put a file of this machine at ``bucket/key``, a large one in parts. Raises OSError with what the storage says."""
+    """Put a local file at ``bucket/key``, a large one in parts. Raises OSError with the message of the storage."""
     bucket, _, key = place.partition("/")
     with _as_os_errors():
         _client(endpoint_url, region).upload_file(str(source), bucket, key)
@@ -47,15 +47,15 @@ def _as_os_errors() -> Iterator[None]:
 
 
 def _client(endpoint_url: str | None, region: str) -> Any:
-    # A client made without credentials refuses in words of its own.
+    # Raise our own error if there are no credentials, not the one of boto3's client.
     find_credentials()
     return _client_of(endpoint_url, region, find_session())
 
 
 @lru_cache(maxsize=8)
 def _client_of(endpoint_url: str | None, region: str, session: Session) -> Any:
-    """A client, which threads share and which renews its credentials by itself."""
-    # What is no AWS often knows no checksums of uploads but those of signatures.
+    """Return a client, which threads share and which renews its credentials by itself."""
+    # S3 services other than AWS often support no upload checksums except the one in the signature.
     checksums: dict[str, Any] = {"request_checksum_calculation": "when_required"} if endpoint_url else {}
     return boto3.session.Session(botocore_session=session).client(
         "s3",

@@ -356,7 +356,7 @@ def test_nothing_is_written_where_it_is_up_to_date(store: LakeStore) -> None:
 
 def test_days_with_rows_of_other_days_are_not_compacted(store: LakeStore) -> None:
     put(store, FEBRUARY[9], day_rows(FEBRUARY[10]))
-    with pytest.raises(LakeError, match="only rows of its day"):
+    with pytest.raises(LakeError, match="only rows of its own day"):
         february(store)
     assert month_files(store) == []
     assert not list(Path(store.root).rglob(".tmp-*"))

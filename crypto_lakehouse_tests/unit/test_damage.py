@@ -110,7 +110,7 @@ def test_status_names_a_damaged_object_of_the_ledger(store: LakeStore, monkeypat
     assert read_ledger(store, KLINES).height == len(DAYS)
     (file,) = Path(store.root).glob(f"ledger/files/*/*/*/date={DAYS[1]}/*.parquet")
     cut(file)
-    delete = rf"{file.name} is damaged: .* Delete it and make the period again: .* --from {DAYS[1]} --to {DAYS[1]}"
+    delete = rf"{file.name} is damaged: .* Delete it and rebuild the period: .* --from {DAYS[1]} --to {DAYS[1]}"
     with pytest.raises(DamagedFile, match=delete):
         lake_status(store)
     monkeypatch.setenv("LAKEHOUSE_LAKE_URI", store.uri)
@@ -135,5 +135,5 @@ def test_a_remedy_is_a_command_for_the_partition() -> None:
 def test_a_file_is_no_lake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hello")
     for place in (tmp_path / "file", tmp_path / "file" / "lake"):
-        with pytest.raises(LakeError, match="file is a file, give a folder"):
+        with pytest.raises(LakeError, match="file is a file; give a folder"):
             Lakehouse(place)

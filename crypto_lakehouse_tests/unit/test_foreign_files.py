@@ -61,7 +61,7 @@ def found_by_verify(store: LakeStore, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_file_of_another_day_is_named(store: LakeStore, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = part(store, table, DAYS[1])
     shutil.copyfile(part(store, table, DAYS[0]), file)
-    named = rf"date={DAYS[1]}/part-0.parquet\s+holds rows of {DAYS[0]} .*which are not of its place"
+    named = rf"date={DAYS[1]}/part-0.parquet\s+holds rows of {DAYS[0]} .*which do not belong in it"
     lake = Lakehouse(store.uri)
     for wanted in ({}, {"symbols": "AUSDT"}, {"columns": ["close"]}):
         with pytest.raises(DamagedFile, match=f"{named}.*--from {DAYS[1]} --to {DAYS[1]}"):
@@ -80,7 +80,7 @@ def without_a_column(file: Path) -> None:
 @pytest.mark.requirement("F6.8", "F6.9")
 @pytest.mark.parametrize(
     ("tamper", "said"),
-    [(of_another_period, f"holds rows of {DAYS[0]}, which are not of its place"), (without_a_column, "status")],
+    [(of_another_period, f"holds rows of {DAYS[0]}, which do not belong in it"), (without_a_column, "status")],
 )
 def test_a_file_of_the_ledger_that_is_not_of_its_place_is_named(
     store: LakeStore, tamper: Callable[[Path], None], said: str, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +99,7 @@ def test_a_file_of_the_ledger_that_is_not_of_its_place_is_named(
     assert read_state(store, KLINES, DAYS[0])
     line = found_by_verify(store, monkeypatch)
     assert file.name in line
-    assert said in line or "other columns than its table" in line
+    assert said in line or "columns do not match its table" in line
 
 
 @pytest.mark.requirement("F6.8", "F6.9")

@@ -126,14 +126,14 @@ def test_a_file_that_ends_its_reader_is_told_and_others_are_checked(tmp_path: Pa
     put_minutes(store, "gold.continuous_1m", [f"2024-01-{day:02}" for day in range(1, 13)])
     file = tmp_path / MINUTES / "date=2024-01-05" / "part-0.parquet"
     data = bytearray(file.read_bytes())
-    # The type of a column chunk becomes one that there is not: Arrow ends the process over it.
+    # The type of a column chunk becomes one that does not exist: Arrow ends its process.
     at = data.rindex(b"\x15\x0c\x19")
     data[at + 1] = 0x1C
     file.write_bytes(data)
     found = list(check_files(store, parquet_files(store)))
     assert len(found) == 12
     assert [(one.path, one.damage) for one in found if one.damage] == [
-        (str(file.relative_to(tmp_path)), "ends the process that reads it")
+        (str(file.relative_to(tmp_path)), "makes the process that reads it crash")
     ]
 
 

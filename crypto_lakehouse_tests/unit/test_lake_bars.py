@@ -258,22 +258,25 @@ def test_only_days_that_are_needed_are_opened(store: LakeStore, lake: Lakehouse)
 def test_days_without_minutes_are_named(store: LakeStore, lake: Lakehouse) -> None:
     for day in (DAYS[2], DAYS[5]):
         path(store, "continuous_1m", day).unlink()
-    with pytest.warns(UserWarning, match=r"lacks 2024-02-27, 2024-03-01: ") as caught:
+    with pytest.warns(UserWarning, match=r"no partition for 2024-02-27, 2024-03-01: ") as caught:
         bars = lake.bars("AAAUSDT", "1h", market="um", format="polars")
     assert len(caught) == 1
     assert Path(caught[0].filename) == Path(__file__)
     assert set(bars["open_time"].dt.date()) == {day.date() for day in DAYS} - {date(2024, 2, 27), date(2024, 3, 1)}
-    with pytest.warns(UserWarning, match="lacks 2024-02-27: "):
+    with pytest.warns(UserWarning, match="no partition for 2024-02-27: "):
         lake.bars("AAAUSDT", "1h", market="um", offset="5m", start=DAYS[1], end=DAYS[2])
     # Activity bars count from the begin of the month, or from the first day there is.
-    with pytest.warns(UserWarning, match="lacks 2024-02-27: "):
+    with pytest.warns(UserWarning, match="no partition for 2024-02-27: "):
         lake.bars("AAAUSDT", "tick:100", market="um", start=DAYS[3], end=DAYS[4])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         lake.bars("AAAUSDT", "1h", market="um", start=DAYS[1], end=DAYS[2])
         lake.bars("AAAUSDT", "1h", market="um", start=DAYS[3], end=DAYS[5])
         lake.bars("AAAUSDT", "1h", market="um", start="2023-01-01", end=DAYS[1])
-    with pytest.warns(UserWarning, match="lacks 2024-02-27: "), pytest.warns(UserWarning, match="for: AAAUSDT"):
+    with (
+        pytest.warns(UserWarning, match="no partition for 2024-02-27: "),
+        pytest.warns(UserWarning, match="for: AAAUSDT"),
+    ):
         assert lake.bars("AAAUSDT", "1h", market="um", start=DAYS[2], end=DAYS[3]).empty
 
 
@@ -284,7 +287,7 @@ def test_symbols_without_bars_and_lakes_without_minutes_are_named(lake: Lakehous
         assert len(lake.bars(["AAAUSDT", "NOSUCHCOIN"], bars, market="um")) > 0
     with pytest.warns(UserWarning, match="for: AAAUSDT"):
         assert len(lake.bars("AAAUSDT", bars, market="um", start=END, end=END + DAY)) == 0
-    with pytest.warns(UserWarning, match=r"continuous_1m of binance/spot .* has no partition yet"):
+    with pytest.warns(UserWarning, match=r"continuous_1m of binance/spot .* has no partitions"):
         nothing = lake.bars("AAAUSDT", bars, market="spot", format="polars")
     assert nothing.schema == lake.bars(None, bars, market="um", format="polars").schema
 
@@ -315,7 +318,7 @@ def test_each_format(lake: Lakehouse) -> None:
         ({"start": "2024-02-02", "end": "2024-02-01"}, ValueError, "before"),
         ({"format": "csv"}, ValueError, "polars"),
         ({"market": "margin"}, KeyError, "spot"),
-        ({"market": None}, ValueError, "one market: give market='um', for example; gold.continuous_1m has um"),
+        ({"market": None}, ValueError, "one market: pass market='um', for example; gold.continuous_1m has um"),
         ({"exchange": "nyse"}, KeyError, "binance"),
     ],
 )

@@ -463,7 +463,7 @@ def test_an_object_that_goes_while_it_is_deleted_is_no_error(store: LakeStore) -
         ("s3://bucket//b", None, "Give s3://bucket/prefix"),
         ("s3://B", None, "Give s3://bucket/prefix"),
         ("s3://", None, "Give s3://bucket/prefix"),
-        ("~nobody-of-this-name/lake", None, "give a folder"),
+        ("~nobody-of-this-name/lake", None, "no home directory for this user; give a path"),
         ("s3://bucket", "http://[::1", r"give http\(s\)://host:port"),
         ("s3://bucket", "http://host:99999", r"give http\(s\)://host:port"),
         ("s3://bucket", "http://host:port", r"give http\(s\)://host:port"),

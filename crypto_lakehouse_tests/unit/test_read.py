@@ -147,15 +147,19 @@ def test_mistakes_are_explained(
         (
             lambda lake: lake.bars("A", "1h"),
             ValueError,
-            "lake.bars takes the bars of one market: give market='um', for example; there are spot, um, cm",
+            "lake.bars reads one market: pass market='um', for example; the markets are spot, um, cm",
         ),
         (lambda lake: lake.bars("A", "1h", market=["um"]), TypeError, "one market, such as 'um', not .'um'"),
         (lambda lake: lake.universe(["um"], on="2024-01-01"), TypeError, "one market, such as 'um'"),
-        (lambda lake: lake.universe("um", on=pd.NaT), ValueError, "on is NaT, which is no time"),
-        (lambda lake: lake.bars("A", "1h", market="um", start=pd.NaT), ValueError, "start is NaT, which is no time"),
-        (lambda lake: lake.read("gold.bars_1h", end=pd.NaT), ValueError, "end is NaT, which is no time"),
-        (lambda lake: lake.read("gold.bars_1h", market=5), TypeError, "market must be text or a list of it, not 5"),
-        (lambda lake: lake.read("gold.bars_1h", symbols=5), TypeError, "symbols must be text or a list of it, not 5"),
+        (lambda lake: lake.universe("um", on=pd.NaT), ValueError, "on is NaT, which is not a time"),
+        (lambda lake: lake.bars("A", "1h", market="um", start=pd.NaT), ValueError, "start is NaT, which is not a time"),
+        (lambda lake: lake.read("gold.bars_1h", end=pd.NaT), ValueError, "end is NaT, which is not a time"),
+        (lambda lake: lake.read("gold.bars_1h", market=5), TypeError, "market must be text or a list of texts, not 5"),
+        (
+            lambda lake: lake.read("gold.bars_1h", symbols=5),
+            TypeError,
+            "symbols must be text or a list of texts",
+        ),
         (lambda lake: lake.read("gold.bars_1h", columns=5), TypeError, "columns must be a list of names, not 5"),
         (lambda lake: lake.read(5), TypeError, "table must be text .* 'gold.bars_1h', not 5"),
     ],
@@ -208,7 +212,7 @@ def test_symbols_in_another_spelling_lead_to_the_right_ones(lake: Lakehouse) -> 
 
 @pytest.mark.requirement("F6.1", "F1.4")
 def test_a_column_in_another_name_leads_to_the_right_ones(lake: Lakehouse) -> None:
-    with pytest.raises(KeyError, match=r"no column 'volume'; did you mean (base|quote)_volume .*There are symbol"):
+    with pytest.raises(KeyError, match=r"no column 'volume'; did you mean (base|quote)_volume .*columns are symbol"):
         lake.read("gold.bars_1h", market="um", columns=["symbol", "volume"])
 
 
@@ -245,12 +249,14 @@ def test_days_that_are_not_there_are_named(lake: Lakehouse, root: Path) -> None:
         put(day_of_bars(date(2024, 1, day), ["BTCUSDT"]), part_path(root, "um", f"2024-01-{day:02}"))
     for day in (2, 12):
         part_path(root, "um", f"2024-01-{day:02}").unlink()
-    with pytest.warns(UserWarning, match=r"gold\.bars_1h of binance/um in .* lacks 2024-01-02, 2024-01-12: ") as caught:
+    with pytest.warns(
+        UserWarning, match=r"gold\.bars_1h of binance/um in .* has no partition for 2024-01-02, 2024-01-12: "
+    ) as caught:
         lake.read("gold.bars_1h", start="2023-01-01")
     assert len(caught) == 1
     assert Path(caught[0].filename) == Path(__file__)
     # A day at the edge of the range, between others that nobody asks for.
-    with pytest.warns(UserWarning, match="lacks 2024-01-12: "):
+    with pytest.warns(UserWarning, match="no partition for 2024-01-12: "):
         lake.read("gold.bars_1h", market="um", start="2024-01-11", end="2024-01-12T01:00")
     for day in range(4, 30):
         part_path(root, "um", f"2024-01-{day:02}").unlink(missing_ok=True)
@@ -268,7 +274,7 @@ def test_days_that_a_feed_does_not_cover_are_not_missed(tmp_path: Path) -> None:
     empty = pl.DataFrame(schema_of("silver", "book_ticker").arrow.empty_table())
     for day in ("2024-03-29", "2024-04-02"):
         put(empty, part_path(tmp_path, "um", day, "silver/book_ticker"))
-    with pytest.warns(UserWarning, match="lacks 2024-03-30: "):
+    with pytest.warns(UserWarning, match="no partition for 2024-03-30: "):
         Lakehouse(tmp_path).read("silver.book_ticker", market="um")
 
 

@@ -266,7 +266,7 @@ def test_instruments_that_were_made_before_the_day_was_listed_do_not_answer(tmp_
     lake = Lakehouse(tmp_path)
     assert symbols(lake, "um", "2024-03-04") == ["BTCUSDT"]
     assert symbols(lake, "um", "2024-02-29") == []
-    command = r"knows nothing of 2024-03-05 or later.*last day is 2024-03-04.*--from 2024-03-05 --to 2024-03-05"
+    command = r"has no instruments for 2024-03-05 or later.*last day is 2024-03-04.*--from 2024-03-05 --to 2024-03-05"
     with pytest.raises(MissingPartition, match=command):
         lake.universe("um", on="2024-03-05")
     # The next day heals it, and so does the command.
@@ -293,7 +293,7 @@ def test_a_day_may_be_text_a_date_or_a_time_and_formats_are_those_of_read(lake: 
 def test_what_cannot_be_answered_says_what_to_do(lake: Lakehouse) -> None:
     with pytest.raises(MissingPartition, match=r"newest is 2022-06-01.*--table instruments --from 2022-06-02"):
         lake.universe("um", on="2022-06-02")
-    with pytest.raises(MissingPartition, match=r"binance/cm has no partition of 2022-06-01 or later \(it has none\)"):
+    with pytest.raises(MissingPartition, match=r"binance/cm has no partition for 2022-06-01 or later \(it has none\)"):
         lake.universe("cm", on="2022-06-01")
     with pytest.raises(KeyError, match="no market 'umm'"):
         lake.universe("umm", on="2022-06-01")
