@@ -1,14 +1,17 @@
 """When a server that answers 403 again and again counts as one that has banned us, and what follows from it.
 
-One file that is forbidden is that file's own; requests themselves are made by ``http_client.py``.
+Files that are forbidden are the files' own, also many of them in a row; requests themselves are made by
+``http_client.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+
+from yarl import URL
 
 from crypto_lakehouse.archive.model import ArchiveError
 
@@ -22,39 +25,68 @@ PAUSES = 4
 
 
 class BanWatch:
-    """Counts the answers 403 in a row of one client. While they look like a ban, requests go one at a time, each after
-    a pause: the first one takes ``first_pause`` seconds.
+    """Counts the answers 403 in a row of one server, over all clients that ask it.
+
+    While they look like a ban, each client makes its requests one at a time, and first asks for something else: what
+    was served before, or what is listed in another folder. Where that is served, the refused files are forbidden and
+    nothing is banned. Else all wait, the first time for ``first_pause`` seconds.
     """
 
     def __init__(self, url: str, first_pause: float) -> None:
         self._url, self._first_pause = url, first_pause
-        self._lock = asyncio.Lock()
         self._refusals = self._pauses = 0
+        self._served: URL | None = None
+        self._listed: dict[URL, URL] = {}
+        self._refused: set[URL] = set()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until a request may be made. Raises ArchiveError where the server goes on to refuse after all pauses."""
+    async def turn(self, lock: asyncio.Lock, is_served: Callable[[URL], Awaitable[bool]]) -> AsyncIterator[None]:
+        """Wait until a request may be made. Raises ArchiveError where the server goes on to refuse after all pauses.
+
+        ``lock`` is that of the client, ``is_served`` makes one request.
+        """
         if not self._is_suspected:
             yield
             return
-        async with self._lock:
+        async with lock:
             # The request before this one may have been answered.
-            if self._is_suspected:
+            while self._is_suspected:
+                other = self._other()
+                if other is not None and await is_served(other):
+                    log.info("%s: %d files in a row are forbidden, others are served", self._url, self._refusals)
+                    self.answered(other)
+                    break
                 await self._pause()
+                if other is None:
+                    # The request itself shows whether the ban goes on.
+                    break
             yield
 
-    def answered(self) -> None:
-        """Note a request that the server did not refuse."""
-        self._refusals = self._pauses = 0
+    def noted(self, url: URL) -> None:
+        """Note what the archive lists: the last of each folder can show later whether all is refused."""
+        self._listed[url.parent] = url
 
-    def refused(self) -> bool:
+    def answered(self, served: URL | None = None) -> None:
+        """Note a request that the server did not refuse; what was ``served`` can show later whether all is refused."""
+        self._refusals = self._pauses = 0
+        self._served = served or self._served
+
+    def refused(self, url: URL) -> bool:
         """Note an answer 403; whether it looks like a ban, so that the request is to be made again."""
         self._refusals += 1
+        self._refused.add(url.parent)
         return self._is_suspected
 
     @property
     def _is_suspected(self) -> bool:
         return self._refusals >= REFUSALS
+
+    def _other(self) -> URL | None:
+        """What should be served unless all is refused; of listed files each one is given once."""
+        if self._served is not None:
+            return self._served
+        folders = sorted(self._listed, key=self._refused.__contains__)
+        return self._listed.pop(folders[0]) if folders else None
 
     async def _pause(self) -> None:
         if self._pauses == PAUSES:

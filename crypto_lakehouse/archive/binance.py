@@ -21,7 +21,8 @@ import aiohttp
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive import listing
 from crypto_lakehouse.archive.addresses import split_credentials
-from crypto_lakehouse.archive.download import Downloader
+from crypto_lakehouse.archive.bans import BanWatch
+from crypto_lakehouse.archive.download import Downloader, file_url
 from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.http_client import HttpClient, RequestError
 from crypto_lakehouse.archive.model import (
@@ -66,6 +67,8 @@ class BinanceArchive(ArchiveSource):
         self._attempts = attempts
         self._timeout = timeout
         self._least_rate = least_rate
+        # Of all clients, since a day's client may ask for a few files only.
+        self._bans = {url: BanWatch(url, timeout / 2) for url in (self._archive_url, self._listing_url)}
 
     def symbols(self, feed: Feed) -> list[str]:
         """All symbols with a folder for the feed, sorted. Raises ArchiveError if the listing fails."""
@@ -139,6 +142,7 @@ class BinanceArchive(ArchiveSource):
                     if start >= end:
                         return symbol, found
                     if start >= first:
+                        self._bans[self._archive_url].noted(file_url(self._archive_url, f"{item.key}.CHECKSUM"))
                         found.append(made(symbol, period, item))
             return symbol, found
 
@@ -223,7 +227,9 @@ class BinanceArchive(ArchiveSource):
         return None
 
     def _client(self, url: str, auth: aiohttp.BasicAuth | None) -> HttpClient:
-        return HttpClient(url, self._concurrency, self._attempts, self._timeout, self._least_rate, auth)
+        return HttpClient(
+            url, self._concurrency, self._attempts, self._timeout, self._least_rate, self._bans[url], auth
+        )
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
         """``one``, with its failures told as ArchiveError."""

@@ -236,7 +236,12 @@ class Downloader:
                 part.write(chunk)
 
     def _url(self, key: str) -> URL:
-        return URL(f"{self.url.rstrip('/')}/{quote(key)}", encoded=True)
+        return file_url(self.url, key)
+
+
+def file_url(archive_url: str, key: str) -> URL:
+    """Where the archive serves a file."""
+    return URL(f"{archive_url.rstrip('/')}/{quote(key)}", encoded=True)
 
 
 def _has_size(path: Path, size: int) -> bool:

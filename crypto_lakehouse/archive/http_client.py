@@ -117,8 +117,8 @@ class HttpClient:
 
     ``timeout`` is in seconds, to connect and of silence while reading; over as long a stretch of waiting, a body must
     come with ``least_rate`` bytes a second. ``auth`` goes with every request; URLs must hold no credentials, because
-    errors quote them. A Retry-After holds back every request of the client, not only the one that got it, and so do
-    many answers 403 in a row.
+    errors quote them. A Retry-After holds back every request of the client, not only the one that got it. ``ban`` does
+    so after many answers 403 in a row; clients of one server share it.
     """
 
     def __init__(
@@ -128,13 +128,14 @@ class HttpClient:
         attempts: int,
         timeout: float,
         least_rate: float,
+        ban: BanWatch,
         auth: aiohttp.BasicAuth | None = None,
     ) -> None:
         self._auth = auth
         self._proxy, self._proxy_auth = proxy_of(url)
         self.silence = timeout
         self._least_rate = least_rate
-        self._ban = BanWatch(url, first_pause=timeout / 2)
+        self._ban, self._turn = ban, asyncio.Lock()
         self._concurrency = concurrency
         self._attempts = attempts
         self._not_before = 0.0
@@ -216,16 +217,26 @@ class HttpClient:
         """The accepted answer; a request that is refused because of a ban is made again."""
         while True:
             try:
-                async with self._ban.turn():
+                async with self._ban.turn(self._turn, self._is_served):
                     response = await self._accepted(method, url, headers, accept)
             except HttpError as error:
                 if error.status == 404:
                     self._ban.answered()
-                if error.status != 403 or not self._ban.refused():
+                if error.status != 403 or not self._ban.refused(url):
                     raise
             else:
-                self._ban.answered()
+                self._ban.answered(url)
                 return response
+
+    async def _is_served(self, url: URL) -> bool:
+        """Whether the server gives anything but a refusal for what it should serve."""
+        try:
+            (await self._accepted("GET", url, None, (200,))).release()
+        except HttpError as error:
+            return error.status != 403
+        except RequestError:
+            return False
+        return True
 
     async def _accepted(
         self, method: str, url: URL, headers: Mapping[str, str] | None, accept: tuple[int, ...]

@@ -251,3 +251,33 @@ def test_forbidden_files_among_others_are_their_own(server: Server, tmp_path: Pa
         server.faults[file.key] = [status(403)]
     results = list(source(server, concurrency=1).fetch(files, tmp_path))
     assert [result.reason for result in results if isinstance(result, RejectedFile)] == ["forbidden"] * 20
+
+
+@pytest.mark.requirement("F2.4")
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_symbol_that_is_forbidden_ends_no_run(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, concurrency: int
+) -> None:
+    forbidden = [server.put(key) for key in files_of(server, 4 * REFUSALS)]
+    server.faults = {file.key + ".CHECKSUM": [status(403)] * 9 for file in forbidden}
+    other = server.put(KEY.replace("BTCUSDT", "ETHUSDT"))
+    archive = source(server, concurrency=concurrency)
+    # A later run asks for what failed alone: nothing was served to it, and the listing names another folder.
+    for files, served in (([other, *forbidden], 1), (forbidden, 0)):
+        results = list(archive.fetch(files, tmp_path))
+        assert [isinstance(result, FetchedFile) for result in results].count(True) == served
+        assert {result.reason for result in results if isinstance(result, RejectedFile)} == {"forbidden"}
+        archive = source(server, concurrency=concurrency)
+        assert len(archive.files(SPOT_1M, ["BTCUSDT", "ETHUSDT"], date(2020, 1, 1), date(2025, 1, 1))) == 41
+    assert "requests wait" not in caplog.text
+
+
+@pytest.mark.requirement("F2.4")
+def test_a_ban_shows_where_each_fetch_is_for_few_files(server: Server, tmp_path: Path) -> None:
+    files = [server.put(key, key.encode()) for key in files_of(server, 40)]
+    refuse(server, 10**6)
+    archive = BinanceArchive(server.url, f"{server.url}/{BUCKET}", concurrency=8, attempts=5, timeout=0.1)
+    # A day's client asks for few files, as where few symbols are chosen.
+    with pytest.raises(ArchiveError, match="answers HTTP 403 to everything"):
+        list(itertools.chain.from_iterable(archive.fetch([file], tmp_path) for file in files))
+    assert sum(server.hits.values()) <= REFUSALS + 4
