@@ -1,9 +1,8 @@
-"""Where archive, lake and transforms meet: a table's partitions, made one after the other. No Dagster.
+"""Connect archive, lake and transforms: build the partitions of a table, one after another. No Dagster.
 
-One module per layer, and one each for the gold tables that are not made of minutes (``trade_ids``,
-``instruments``); they take the partition keys of a run and yield what each holds, so that the caller decides
-where the rows go and how progress is shown. ``arrivals``, ``reading``, ``stored_rows`` and ``account`` are parts of
-bronze; ``unchanged`` tells all layers what need not be made. Beside them stand what compares a lake with its
-sources (``reconcile``, ``gold_checks``), what is written for others (``export_legacy``), and what the archive has
-(``discover``).
+Each layer has a module, and so has each gold table that does not come from minutes (``trade_ids``, ``instruments``).
+They take the partition keys of a run and yield each partition, so the caller decides where rows go and how to show
+progress. ``arrivals``, ``reading``, ``stored_rows`` and ``account`` are parts of bronze; ``unchanged`` decides for all
+layers which partitions are up to date. Other modules compare a lake with its sources (``reconcile``,
+``gold_checks``), export rows (``export_legacy``) and list the archive (``discover``).
 """

@@ -1,6 +1,6 @@
-"""What is recorded of one bronze partition while it is made: ledger rows, quarantine rows, and counts.
+"""Record the ingest of one bronze partition: ledger rows, quarantine rows, and counts.
 
-Which files there are and what came of them is told by ``bronze.py``; the objects are written by ``lake``.
+``bronze.py`` reports the files and their results; ``lake`` writes the objects.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.transforms.parse import RejectedRow
 
-# Quarantine rows are written when there are so many: a file may be nothing but bad rows.
+# Write quarantine rows in batches of this size, to bound memory: a file may consist of bad rows only.
 _REJECTED_AT_ONCE = 50_000
 _LEDGER_COLUMNS = (
     "table",
@@ -40,9 +40,9 @@ _LEDGER_COLUMNS = (
 
 @dataclass(slots=True)
 class Counts:
-    """What happened on the way to one partition.
+    """Counts of the files and rows of one partition.
 
-    ``failed`` names the files that could not be had now and may be had later, as ``symbol: reason``.
+    ``failed`` lists the files whose download failed and that a later run tries again, as ``symbol: reason``.
     """
 
     files: int = 0
@@ -53,7 +53,7 @@ class Counts:
 
 
 class Account:
-    """What is recorded of one partition: its rejects, the counts, and its ledger rows, which are ``entries``."""
+    """The records of one partition: its rejected rows, its counts, and its ledger rows (``entries``)."""
 
     def __init__(self, feed: Feed, store: LakeStore, key: str, counts: Counts, now: datetime) -> None:
         self.counts = counts
@@ -74,7 +74,7 @@ class Account:
         reason: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """A ledger row of a file."""
+        """Add the ledger row of a file."""
         self.entries.append(
             {
                 "table": self.feed.table,
@@ -96,11 +96,11 @@ class Account:
             self.counts.failed = sorted([*self.counts.failed, f"{file.symbol}: {reason}"])
 
     def keep(self, row: dict[str, Any]) -> None:
-        """The ledger row of a file stays what it is."""
+        """Keep the ledger row of a file unchanged."""
         self.entries.append({name: row[name] for name in _LEDGER_COLUMNS})
 
     def leave(self, row: dict[str, Any]) -> None:
-        """A file that is as it was: its ledger row stays, and what was refused of it is counted again."""
+        """Record an unchanged file: keep its ledger row, and count its rejected rows again."""
         self.keep(row)
         if row["status"] == "ingested":
             self.counts.files += 1
@@ -112,45 +112,45 @@ class Account:
             self._count(row["reason"])
 
     def reject_file(self, result: RejectedFile) -> None:
-        """A quarantine row of a whole file."""
+        """Add the quarantine row of a whole file."""
         self.counts.quarantined_files += 1
         self._rejection(result.file, result.reason, result.detail, result.sha256, None, None)
 
     def reject(self, file: ArchiveFile, sha256: str, rows: Sequence[RejectedRow]) -> None:
-        """Quarantine rows of lines."""
+        """Add quarantine rows of single lines of a file."""
         self.counts.quarantined_rows += len(rows)
         for row in rows:
             self._rejection(file, row.reason, row.detail, sha256, row.line, row.raw)
 
     def close(self) -> None:
-        """All files were told: make entries and counts whole, and write the rejects that are left."""
+        """Complete entries and counts after the last file, and write the remaining quarantine rows."""
         if not self.entries:
             self._no_file()
         self._write_rejected()
         self.count()
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """Write the ledger rows, once the partition is stored; gives the state of its files then, by key."""
+        """Write the ledger rows after the partition is stored. Returns the new state of its files, by key."""
         return record_files(self._store, self.feed, self.key, self.entries, self._now)
 
     def lose(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Files of which the ledger told that they are stored, and that are not."""
+        """Mark files as failed that the ledger lists as stored and that the stored partition does not hold."""
         detail = "two runs stored the partition at the same time, and it holds the files of the other one"
         lost = {"status": "failed", "rows": 0, "rejected_rows": 0, "reason": "overwritten", "detail": detail}
         entries = [{name: row[name] for name in _LEDGER_COLUMNS} | lost for row in rows]
         record_files(self._store, self.feed, self.key, entries, self._now)
 
     def count(self) -> None:
-        """Make the counts whole, where nothing is to be written."""
+        """Complete the counts of a partition that has nothing to write."""
         if self._left:
             known = read_rejected(self._store, self.feed, [self.key])
-            of_these = pl.col("source_sha256").is_in(self._left) & pl.col("source_line").is_not_null()
-            for reason in known.filter(of_these & (pl.col("layer") == "bronze"))["reason"]:
+            of_unchanged_files = pl.col("source_sha256").is_in(self._left) & pl.col("source_line").is_not_null()
+            for reason in known.filter(of_unchanged_files & (pl.col("layer") == "bronze"))["reason"]:
                 self._count(reason)
         self.counts.reasons = dict(sorted(self.counts.reasons.items()))
 
     def _no_file(self) -> None:
-        """The fact that nothing was listed for a partition, so that an empty partition has a reason."""
+        """Record that the archive lists no file for the partition, so that an empty partition has a reason."""
         feed, key = self.feed, self.key
         first, _ = parse_partition(key, feed.cadence)
         covered = feed.covers(first)

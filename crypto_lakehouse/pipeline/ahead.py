@@ -1,6 +1,6 @@
-"""Work done ahead of the one who takes it, so that reading, parsing and writing overlap in bounded memory.
+"""Produce items in a thread, ahead of their consumer, so that reading, parsing and writing overlap.
 
-Here belongs the thread and its queue. What is made in it is told by ``bronze.py`` and ``silver.py``.
+The queue bounds memory. ``bronze.py`` and ``silver.py`` supply the items.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _LOOK_UP = 0.1
 
 
 def ahead(items: Iterator[T], depth: int) -> Generator[T]:
-    """The same items in the same order, made in a thread of their own, at most ``depth`` before they are taken.
+    """Yield ``items`` in order, produced in a thread that is at most ``depth`` items ahead of the consumer.
 
-    What making an item raises is raised where it would have been taken. Closing the generator ends the thread
-    and closes ``items``; nothing is made before the first item is asked for.
+    An error from ``items`` is raised where its item would have been yielded. Closing the generator ends the thread
+    and closes ``items``. The thread starts with the first request for an item.
 
     >>> list(ahead(iter("abc"), 2))
     ['a', 'b', 'c']
@@ -48,7 +48,7 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T]:
         else:
             put(None)
         finally:
-            # A generator can only be closed where it does not run.
+            # Only this thread may close the generator: no other thread can while it runs.
             if isinstance(items, Generator):
                 items.close()
 

@@ -1,7 +1,7 @@
-"""Archive files in a known order, fetched some ahead of the one that is worked on, and let go behind it.
+"""Fetch archive files in a known order, ahead of the file in work, and release them after use.
 
-Here belongs what lies in the temporary folder or in memory, and the choice between the raw layer and the archive. What
-is done with a file is in ``bronze.py``.
+This module manages the temporary folder and the files in memory, and chooses between the raw layer and the archive.
+``bronze.py`` decides what to do with a file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFi
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.raw import RawStore
 
-# So many bytes of zips are fetched at a time, or one larger file; so many are in memory, what is more on disk.
+# One batch holds at most this many bytes of zips, or one larger file. Beyond the second number, files go to disk.
 _FETCHED_AT_ONCE, _HELD = 1024**3, 64 * 1024**2
 
 
@@ -24,7 +24,7 @@ _Wanted: TypeAlias = tuple[ArchiveFile, Mapping[str, Any] | None]
 
 
 class Arrivals:
-    """Files in a known order, fetched some ahead: from the raw layer where the listing says they are the same."""
+    """Files in a known order, fetched ahead: from the raw layer if the archive lists the same version."""
 
     def __init__(self, source: ArchiveSource, raw: RawStore, folder: Path) -> None:
         self._source, self._raw, self._folder = source, raw, folder
@@ -33,23 +33,23 @@ class Arrivals:
         self._coming: Iterator[ListedSymbol | FetchedFile | RejectedFile] = iter(())
         self._listed: dict[str, list[ArchiveFile]] = {}
         self._there: dict[str, FetchedFile | RejectedFile] = {}
-        # Fetched while files were still listed.
+        # Keys of files that are fetched while the listing goes on.
         self._early: set[str] = set()
 
     def listed(
         self, feed: Feed, symbols: Sequence[str], first: date, end: date, is_early: Callable[[ArchiveFile], bool]
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
-        """The files of [first, end) that the archive lists, by symbol, in the order of ``symbols``.
+        """Yield (symbol, its listed files of the days [first, end)), in the order of ``symbols``.
 
-        Those that ``is_early`` says are fetched as soon as they are listed, as far as there is room.
+        Files for which ``is_early`` is true are fetched as soon as they are listed, within the size of one batch.
         """
-        left = _FETCHED_AT_ONCE
+        room = _FETCHED_AT_ONCE
 
         def is_wanted(file: ArchiveFile) -> bool:
-            nonlocal left
-            if file.size > left or not is_early(file):
+            nonlocal room
+            if file.size > room or not is_early(file):
                 return False
-            left -= file.size
+            room -= file.size
             self._early.add(file.key)
             return True
 
@@ -61,18 +61,18 @@ class Arrivals:
             yield symbol, self._listed.pop(symbol)
 
     def want(self, wanted: Iterable[_Wanted]) -> None:
-        """Files that are going to be taken, in their order, with what the ledger knows of each."""
+        """Announce the files to take, in order, each with its ledger row or None."""
         self._batches = _batches(wanted)
 
     def take(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
-        """What came of a file that is wanted; those before it have been taken."""
+        """Return a wanted file after fetching it. Take files in the order of ``want``."""
         while file.key not in self._there:
             if not self._has_more():
                 self._next_batch()
         return self._there[file.key]
 
     def drop(self, file: ArchiveFile) -> None:
-        """Let go of a file that was taken."""
+        """Release a taken file: free its memory or delete its temporary file."""
         result = self._there.pop(file.key, None)
         if not isinstance(result, FetchedFile):
             return
@@ -82,12 +82,12 @@ class Arrivals:
             result.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Stop what is still being fetched."""
+        """Stop the running downloads."""
         if isinstance(self._coming, Generator):
             self._coming.close()
 
     def _has_more(self) -> bool:
-        """Whether something more has come of what is listed or fetched."""
+        """Receive one more listed symbol or fetched file. Returns False when none is left."""
         item = next(self._coming, None)
         if isinstance(item, ListedSymbol):
             self._listed[item.symbol] = item.files
@@ -113,7 +113,7 @@ class Arrivals:
         if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
             return None
         path = self._raw.get(file.key, row["sha256"], self._folder)
-        # What is listed can have been fetched when an older version was still served.
+        # The archive may have served an older version after it listed the new one, so compare sizes too.
         if path is None or path.stat().st_size != file.size:
             return None
         return FetchedFile(file, path, row["sha256"])

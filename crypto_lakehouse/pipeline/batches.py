@@ -1,7 +1,7 @@
-"""The files of bronze partitions in batches that are read together, some ahead of the one that is recorded.
+"""Group the files of bronze partitions into batches, and read batches ahead of the one that is recorded.
 
-Here belongs which files are read together, across partitions. What is to be read is told by ``days.py``, how it is read
-by ``reading.py``; what is recorded of files and what becomes of their rows is in ``bronze.py``.
+This module decides which files are read together, across partitions. ``days.py`` decides which files to read,
+``reading.py`` reads them, and ``bronze.py`` records files and stores rows.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from crypto_lakehouse.pipeline.arrivals import Arrivals
 from crypto_lakehouse.pipeline.days import Day, Step
 from crypto_lakehouse.pipeline.reading import JOINED_BYTES, Read, read_blocks, read_together
 
-# Batches of small files that are read at a time, beside the writer that needs a core of its own, and those that are
-# begun before they are taken. Each holds some 30 MB.
+# The first number is how many batches of small files are read at a time; the writer needs a core of its own. The second
+# is how many batches may wait to be taken. Each holds about 30 MB.
 _READERS, _BEGUN = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
 _BATCH_FILES = 500
 
 
 class Batch(NamedTuple):
-    """Files of a day that are read together, or settled ones; those that are ``gone``, by key, come as that."""
+    """Files of a day to read together, or settled files. ``gone`` holds files that the archive removed, by key."""
 
     day: Day
     files: list[ArchiveFile]
@@ -34,63 +34,64 @@ class Batch(NamedTuple):
     gone: Mapping[str, RejectedFile]
 
 
-def batches(feed: Feed, some: Iterable[Step]) -> Iterator[Batch]:
-    """The files of steps in their order. Each day begins with a batch of none, so that it is told of."""
-    for (day, is_file, is_settled), those in groupby(some, key=lambda one: (one.day, bool(one.file), one.is_settled)):
+def batches(feed: Feed, steps: Iterable[Step]) -> Iterator[Batch]:
+    """The batches of the files of ``steps``, in order. Each day starts with an empty batch that announces the day."""
+    for (day, is_file, is_settled), group in groupby(steps, key=lambda s: (s.day, bool(s.file), s.is_settled)):
         if not is_file:
             yield Batch(day, [], True, {})
             continue
-        for part in [list(those)] if is_settled else _cut(those, feed.file_format.large):
-            gone = {step.gone.file.key: step.gone for step in part if step.gone}
-            yield Batch(day, [step.file for step in part if step.file], is_settled, gone)
+        for batch in [list(group)] if is_settled else _cut(group, feed.file_format.large):
+            gone = {step.gone.file.key: step.gone for step in batch if step.gone}
+            yield Batch(day, [step.file for step in batch if step.file], is_settled, gone)
 
 
-def read_ahead(feed: Feed, some: Iterable[Batch], arrivals: Arrivals) -> Generator[tuple[Batch, Iterable[Read]]]:
-    """What comes of batches, in their order; small files are read in threads, some batches ahead, across days.
+def read_ahead(feed: Feed, waiting: Iterable[Batch], arrivals: Arrivals) -> Generator[tuple[Batch, Iterable[Read]]]:
+    """Yield (batch, its results), in order. Threads read small files some batches ahead, across days.
 
-    Of settled files nothing comes. What batches and arrivals raise comes behind the results of the batches before.
+    Settled files have no results. An error of a batch or of ``arrivals`` is raised after the results of the earlier
+    batches.
     """
-    begun: deque[tuple[Batch, Callable[[], Iterable[Read]]]] = deque()
+    started: deque[tuple[Batch, Callable[[], Iterable[Read]]]] = deque()
 
-    def come(batch: Batch, results: Iterable[Read]) -> Iterator[tuple[Batch, Iterable[Read]]]:
+    def deliver(batch: Batch, results: Iterable[Read]) -> Iterator[tuple[Batch, Iterable[Read]]]:
         yield batch, results
         if not batch.is_settled:
             for file in batch.files:
                 arrivals.drop(file)
 
     failure: Exception | None = None
-    coming = iter(some)
+    remaining = iter(waiting)
     with ThreadPoolExecutor(_READERS, "lakehouse-read") as pool:
         while True:
             try:
-                batch = next(coming, None)
+                batch = next(remaining, None)
                 if batch is None:
                     break
-                came = [] if batch.is_settled else [batch.gone.get(f.key) or arrivals.take(f) for f in batch.files]
+                files = [] if batch.is_settled else [batch.gone.get(f.key) or arrivals.take(f) for f in batch.files]
             except Exception as error:
                 failure = error
                 break
             # One of several small files may have been replaced by a large one since it was listed.
-            streamed = len(came) == 1 and (feed.file_format.large or came[0].file.size > JOINED_BYTES)
+            streamed = len(files) == 1 and (feed.file_format.large or files[0].file.size > JOINED_BYTES)
             if not streamed:
-                begun.append((batch, pool.submit(read_together, feed, came).result if came else tuple))
-            # For what is settled there is nothing to wait for.
-            while begun and (streamed or begun[0][0].is_settled or len(begun) > _BEGUN):
-                oldest, result = begun.popleft()
-                yield from come(oldest, result())
+                started.append((batch, pool.submit(read_together, feed, files).result if files else tuple))
+            # Settled files need no wait.
+            while started and (streamed or started[0][0].is_settled or len(started) > _BEGUN):
+                oldest, result = started.popleft()
+                yield from deliver(oldest, result())
             if streamed:
-                yield from come(batch, read_blocks(feed, came[0]))
-        for oldest, result in begun:
-            yield from come(oldest, result())
+                yield from deliver(batch, read_blocks(feed, files[0]))
+        for oldest, result in started:
+            yield from deliver(oldest, result())
     if failure is not None:
         raise failure
 
 
-def _cut(some: Iterable[Step], one_by_one: bool) -> Iterator[list[Step]]:
-    """The steps in their order: those of small files together, others alone."""
+def _cut(steps: Iterable[Step], one_by_one: bool) -> Iterator[list[Step]]:
+    """The steps in order: several small files together, each large file alone."""
     batch: list[Step] = []
     size = 0
-    for step in some:
+    for step in steps:
         its_size = step.file.size if step.file else 0
         if batch and (one_by_one or size + its_size > JOINED_BYTES or len(batch) == _BATCH_FILES):
             yield batch

@@ -1,7 +1,7 @@
 """Archive files to bronze partitions, with a ledger row for every file and a quarantine row for every fault.
 
-Fetching is the archive's work, reading the files that of ``batches.py`` and ``reading.py``; here is only which files
-make a partition, and what is recorded of them.
+This module decides which files belong to a partition and what to record. ``archive`` fetches files; ``batches.py``
+and ``reading.py`` read them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of, made_from
 from crypto_lakehouse.transforms.frames import Frame
 
-# What can heal by itself: the file is asked for again by the next run of its partition. An archive that is
-# publishing lists files before they, their checksums or the fitting ones are served everywhere.
+# Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
+# archive publishes, it lists files before all its servers have the file, its checksum, or the new version of either.
 _TRANSIENT = {
     "http_error",
     "timeout",
@@ -54,32 +54,32 @@ _TRANSIENT = {
     "size_mismatch",
 }
 
-# Frames that wait for the writer, or begins and ends of days.
+# Items that wait for the writer: frames, starts and ends of days.
 _AHEAD = 2
-# Rows of small files are joined up to so many.
+# Join rows of small files up to this many rows.
 _JOINED_ROWS = 50_000
 
 
 class _Begun(NamedTuple):
-    """A day of which something is made, or of which what is stored stays."""
+    """The start of a day: it is rebuilt, or the stored partition is ``unchanged``."""
 
     account: Account
     unchanged: StoredPartition | None
 
 
 _Made: TypeAlias = _Begun | pa.Table | None
-"""What becomes of days, one behind the other: of each its begin, its rows, and its end."""
+"""The stream of days: for each day its start, its tables of rows, and None as its end."""
 
 _States: TypeAlias = Mapping[str, dict[str, Any]]
-"""What the ledger knows of partitions, by their keys: the row of each file, by its key."""
+"""The ledger rows of partitions: partition key -> file key -> row."""
 
 
 @dataclass(slots=True)
 class BronzePartition:
-    """One partition: its rows in the feed's bronze schema, in order, and what happened on the way.
+    """One partition: its rows in the feed's bronze schema, in order, and its counts.
 
-    ``rows`` are made while they are taken, once, and have to be taken to the end; ``counts`` and ``origin()`` are
-    right then. Where nothing is new, ``unchanged`` is what is stored, ``rows`` are its own, and none need be taken.
+    ``rows`` is an iterator to consume once, to its end; ``counts`` and ``origin()`` are complete after that. If the
+    inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may skip them.
     """
 
     key: str
@@ -91,11 +91,21 @@ class BronzePartition:
 
 @dataclass(slots=True)
 class BronzeIngest:
-    """Makes bronze partitions of one feed. ``now`` is asked once per partition, for ledger and quarantine.
+    """Build bronze partitions of one feed.
 
-    Files that are in a stored partition as the archive lists them now are neither had nor parsed again, unless
-    ``remake``. ``unknown`` are the names and patterns that match nothing in the archive, from the first partition on.
-    ``named_for_feed`` are symbols that were named for this feed alone, not by settings that are for all markets.
+    A file that a stored partition holds in the version that the archive lists is neither fetched nor parsed again,
+    unless ``remake``.
+
+    Attributes
+    ----------
+    now
+        The clock for ledger and quarantine, called once per partition; UTC.
+    remake
+        Rebuild partitions from all their files, even if nothing has changed.
+    named_for_feed
+        The user selected ``symbols`` for this feed alone, not in the settings for all markets.
+    unknown
+        Names and patterns that match nothing in the archive; set before the first partition.
     """
 
     feed: Feed
@@ -109,14 +119,21 @@ class BronzeIngest:
     unknown: list[str] = field(default_factory=list, init=False)
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
-        """Yield every partition of ``keys``, in their order; store one before asking for the next, and ask to the end.
+        """Yield the partitions ``keys``, in order. Store each before you request the next, and consume all.
 
-        When the next one is asked for, the ledger is told what the one before holds: never sooner than it is stored,
-        so that what breaks off in between is made again. A partition holds the files of the wanted symbols and of all
-        symbols that the ledger knows for it, so that a run for a few symbols never takes others away. Raises
-        UnknownSymbolsError, before the first partition, where a name is no symbol of the archive or the ledger,
-        ArchiveError where the archive cannot be listed or the disk is full, LakeError where two runs stored a partition
-        at the same time and one of them lost files; a single bad file never raises.
+        The request for the next partition writes the ledger rows of the one before. The ledger is never ahead of the
+        stored rows, so a run that stops in between is repeated. A partition holds the files of the selected symbols
+        and of all symbols that the ledger knows for it, so a run for a few symbols never removes others. A single bad
+        file never raises.
+
+        Raises
+        ------
+        UnknownSymbolsError
+            A name is no symbol of the archive or the ledger; raised before the first partition.
+        ArchiveError
+            The archive cannot be listed, or the disk is full.
+        LakeError
+            Two runs stored a partition at the same time, and files of one run are missing from it.
         """
         with (
             tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
@@ -124,22 +141,22 @@ class BronzeIngest:
             closing(ahead(self._made(keys, arrivals), _AHEAD)) as made,
         ):
             for key in keys:
-                # Behind what may be left of the day before.
-                begun = next(item for item in made if isinstance(item, _Begun))
-                origin = partial(_origin, begun.account)
-                if begun.unchanged:
-                    there = read_pieces(self.store, *self._place, key)
-                    yield BronzePartition(key, there, begun.account.counts, origin, begun.unchanged)
+                # Skip rows of the day before that the caller did not take.
+                start = next(item for item in made if isinstance(item, _Begun))
+                origin = partial(_origin, start.account)
+                if start.unchanged:
+                    stored = read_pieces(self.store, *self._place, key)
+                    yield BronzePartition(key, stored, start.account.counts, origin, start.unchanged)
                 else:
                     with closing(_of_one_day(made)) as rows:
-                        yield BronzePartition(key, rows, begun.account.counts, origin)
-                    self._record(begun.account)
+                        yield BronzePartition(key, rows, start.account.counts, origin)
+                    self._record(start.account)
 
     def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
-        """What is to be done for the partitions; for the first one that can have files, while they are listed.
+        """The steps of the partitions. For the first one that can have files, they come while the listing goes on.
 
-        Its new files are fetched meanwhile. Raises ArchiveError where the archive cannot be listed, and
-        UnknownSymbolsError where it knows a name as little as the ledger.
+        The new files of that partition are fetched at the same time. Raises ArchiveError if the archive cannot be
+        listed, UnknownSymbolsError if neither the archive nor the ledger knows a name.
         """
         states = read_states(self.store, self.feed, keys)
         covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
@@ -159,8 +176,10 @@ class BronzeIngest:
         return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
 
     def _record(self, account: Account) -> None:
-        """Tell the ledger what is stored. Both agree then, unless another run stored the same partition meanwhile: what
-        that lost counts as failed, so that it is seen and made again.
+        """Write the ledger rows of the stored partition.
+
+        If another run stored the same partition meanwhile, record the files that it lost as failed, so that the user
+        sees them and a later run fetches them.
         """
         state = account.record()
         stored = stored_partition(self.store, *self._place, account.key)
@@ -171,33 +190,33 @@ class BronzeIngest:
         lost = [row for row in state.values() if row["status"] == "ingested" and (row["key"] in own) != is_ours]
         account.lose(lost)
         raise LakeError(
-            f"{self.feed.name} {account.key} was stored by two runs at the same time, and lacks {len(lost)} files of"
-            " one of them, which the ledger has as failed now: materialize it again"
+            f"{self.feed.name} {account.key}: two runs stored this partition at the same time, and {len(lost)} files"
+            " of one run are missing from it. The ledger now lists them as failed. Materialize the partition again"
         )
 
     def _account(self, key: str) -> Account:
         return Account(self.feed, self.store, key, Counts(), self.now())
 
     def _made(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[_Made]:
-        """What becomes of partitions: of each its account, its rows in the order of the table, and its end."""
+        """The stream of days: for each partition its account, its rows in the order of the table, and its end."""
         todo, wanted = tee(self.steps(keys, arrivals))
         arrivals.want((s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_settled or s.gone))
         with closing(read_ahead(self.feed, batches(self.feed, todo), arrivals)) as read:
-            for day, some in groupby(read, key=lambda result: result[0].day):
+            for day, results in groupby(read, key=lambda result: result[0].day):
                 account = self._account(day.key)
                 if day.unchanged:
-                    for batch, _ in some:
+                    for batch, _ in results:
                         for file in batch.files:
                             account.leave(day.state[file.key])
                     account.count()
                     yield _Begun(account, day.unchanged)
                 else:
                     yield _Begun(account, None)
-                    yield from _joined(self._rows(day, some, account))
+                    yield from _joined(self._rows(day, results, account))
                 yield None
 
     def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
-        """Rows of the partition; then its account is closed."""
+        """Yield the rows of the partition, then close its account."""
         with closing(StoredRows(self.store, self.feed, day.key)) as stored:
             for batch, results in read:
                 if batch.is_settled:
@@ -209,21 +228,21 @@ class BronzeIngest:
         account.close()
 
     def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
-        """The rows of a settled file, which are all in the stored partition."""
+        """The rows of a settled file, read from the stored partition."""
         row, count = day.state[file.key], 0
         for rows in stored.take(file, row["sha256"]):
             count += rows.num_rows
             yield rows
         if row["status"] == "ingested" and count != row["rows"]:
             raise LakeError(
-                f"{self.feed.name} {day.key} holds {count} rows of {file.key} where the ledger has {row['rows']}:"
-                " another run stores it at the same time; materialize it again"
+                f"{self.feed.name} {day.key} holds {count} rows of {file.key}, but the ledger lists {row['rows']}:"
+                " another run stores this partition at the same time. Materialize it again"
             )
 
     def _settle(
         self, results: Iterable[Read], account: Account, state: Mapping[str, Any], stored: StoredRows
     ) -> Iterator[pa.Table]:
-        """Rows of a batch of files, which are kept and entered in the ledger behind them."""
+        """Yield the rows of a batch of files, then store the files in the raw layer and add their ledger rows."""
         used: dict[str, FetchedFile] = {}
         rows, refused = Counter[str](), Counter[str]()
         for result in results:
@@ -249,7 +268,7 @@ class BronzeIngest:
         states: _States,
         arrivals: Arrivals,
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
-        """The files of the first of the days, by symbol; those of the others are put there meanwhile."""
+        """Yield the files of the first of ``days``, by symbol, and collect those of the other days in ``days``."""
         known = {key: {row["symbol"] for row in states[key].values()} for key in days}
         wanted = set(self.symbols.select(available))
         asked = wanted | (set(available) & set().union(*known.values()))
@@ -263,7 +282,7 @@ class BronzeIngest:
         def is_early(file: ArchiveFile) -> bool:
             if file.period != now or not is_asked_for(file):
                 return False
-            # What is as it was may be in the raw layer.
+            # The raw layer may already have an unchanged file.
             return problem_of(file, states[now].get(file.key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
 
         for symbol, files in arrivals.listed(self.feed, sorted(asked), first, end, is_early):
@@ -281,8 +300,8 @@ def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], st
     account.reject_file(result)
     before = state.get(file.key)
     if before is not None and before["status"] == "ingested":
-        # Good rows are never replaced by none: what the partition already has of the file stays,
-        # and the ledger goes on to state those bytes, so that the new ones are asked for again.
+        # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
+        # the sha256 of that version, so the next run fetches the new one again.
         kept = 0
         for rows in stored.take(file, before["sha256"]):
             kept += rows.num_rows
@@ -296,7 +315,7 @@ def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], st
 
 
 def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
-    """The rows up to the end of their day."""
+    """The rows up to the end of the day."""
     for item in made:
         if not isinstance(item, pa.Table):
             return
@@ -308,14 +327,14 @@ def _origin(account: Account) -> Origin:
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in fewer tables: small ones joined where their types are the same."""
-    held: list[pa.Table] = []
+    """The same rows in fewer tables: joins small tables of equal schemas."""
+    waiting: list[pa.Table] = []
     rows = 0
     for table in tables:
-        if held and (table.schema != held[0].schema or rows >= _JOINED_ROWS):
-            yield pa.concat_tables(held)
-            held, rows = [], 0
-        held.append(table)
+        if waiting and (table.schema != waiting[0].schema or rows >= _JOINED_ROWS):
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+        waiting.append(table)
         rows += table.num_rows
-    if held:
-        yield pa.concat_tables(held)
+    if waiting:
+        yield pa.concat_tables(waiting)

@@ -1,6 +1,6 @@
-"""Which months of a feed can be made into month files, and are not yet.
+"""Choose the months of a feed that are complete and have no up-to-date month file.
 
-What a month file is, and how one is made, is told in ``lake/compaction.py``.
+``lake/compaction.py`` defines and writes month files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _NAMED = 5
 
 
 class IncompleteMonth(LakeError):
-    """A month that is not over or lacks days. Says which and what to do next."""
+    """A month is not over, or days of it are missing. The text names both and says what to do next."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonthState:
-    """A month that silver has days of: the days it lacks, and whether its month file is there and up to date."""
+    """A month with at least one silver day: its ``missing`` days, and whether its month file is ``current``."""
 
     month: str
     missing: tuple[str, ...]
@@ -32,15 +32,14 @@ class MonthState:
 
     @property
     def lacks(self) -> str:
-        """The missing days in words."""
+        """The first missing days as text."""
         return ", ".join(self.missing[:_NAMED]) + (", ..." if len(self.missing) > _NAMED else "")
 
 
 def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
-    """Every month that is over before the UTC day ``today``, that the feed covers and of which silver has days, in
-    order; by two listings.
+    """Every month that ended before the UTC day ``today``, that the feed covers and that has a silver day, in order.
 
-    A month is complete when every day is there that the feed covers, empty ones included.
+    Costs two listings. A month is complete when silver has every day that the feed covers, empty days included.
     """
     where = ("silver", feed.table, feed.exchange, feed.market.name)
     stored = list_parts(store, *where[:2], f"exchange={where[2]}/market={where[3]}")
@@ -57,19 +56,19 @@ def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
 
 
 def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: date) -> Iterator[MonthInfo]:
-    """Make the month files of complete months; those that are up to date stay as they are.
+    """Write the month files of complete months; files that are up to date are not rewritten.
 
-    Raises IncompleteMonth, behind all others, if some months are not complete, LakeError like ``compact_month``.
+    Raises IncompleteMonth after all other months if some are not complete, and LakeError like ``compact_month``.
     """
     states = {state.month: state for state in month_states(feed, store, today)}
-    lacking: list[str] = []
+    incomplete: list[str] = []
     for month in months:
         state = states.get(month)
         if state is None:
-            lacking.append(f"{month} is not over or has no days")
+            incomplete.append(f"{month} is not over or has no days")
         elif state.missing:
-            lacking.append(f"{month} lacks {state.lacks}")
+            incomplete.append(f"{month} is missing {state.lacks}")
         else:
             yield compact_month(store, "silver", feed.table, feed.exchange, feed.market.name, month)
-    if lacking:
-        raise IncompleteMonth(f"{feed.name}: {'; '.join(lacking)}. Materialize these days of silver, then compact")
+    if incomplete:
+        raise IncompleteMonth(f"{feed.name}: {'; '.join(incomplete)}. Materialize these days of silver, then compact")

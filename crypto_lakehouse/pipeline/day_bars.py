@@ -1,7 +1,7 @@
-"""Days of bars from the continuous minutes that the lake holds, several kinds of them from one read.
+"""Compute days of bars from the stored continuous minutes, several kinds of bars from one read.
 
-Here belongs which days of minutes a day of bars is made from. How bars are made is in ``transforms``, which stored
-days become outdated in ``gold.py``.
+This module chooses the days of minutes that a day of bars needs. ``transforms`` computes bars; ``gold.py`` finds
+outdated stored days.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from crypto_lakehouse.transforms.blocks import BlockTable
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, earliest_open, minute_number
 
 _DAY = timedelta(days=1)
-# A bar's VWAP is made of sums, not of the minutes' own.
+# The VWAP of a bar comes from its sums, not from the VWAPs of its minutes.
 _COLUMNS = [name for name in schema_of("gold", CONTINUOUS).column_names if name != "vwap"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """A day of minutes: the blocks that bars of time are made of, by length, and the rows where others need them."""
+    """A day of minutes: its blocks by length in minutes, for time bars, and its rows if activity bars need them."""
 
     blocks: Mapping[int, BlockTable]
     rows: pa.Table | None
@@ -43,7 +43,7 @@ class _Day:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """Days put together, from a time on; several kinds that begin at the same time share it."""
+    """Consecutive days joined from a start time on; kinds of bars with the same start share the result."""
 
     days: Mapping[str, _Day]
     made: dict[tuple[int, datetime], BlockTable] = field(default_factory=dict)
@@ -62,11 +62,10 @@ class _Joined:
 
 
 class DayBars:
-    """Makes days of some kinds of a market's bars. To be closed.
+    """Compute days of several kinds of bars of a market. Close it after use.
 
-    ``keys`` are the days that are going to be made, in order of time: the minutes of the next ones are read and made
-    into blocks in threads meanwhile, and those that a later day needs are kept, so that a day of minutes is read once
-    as a rule.
+    ``keys`` are the days to compute. Threads read the minutes of the next days and turn them into blocks ahead of time.
+    Days of minutes that a later day needs stay in memory, so each is usually read once.
     """
 
     def __init__(self, store: LakeStore, market: Market, kinds: Sequence[Bars], keys: Sequence[str]) -> None:
@@ -77,7 +76,7 @@ class DayBars:
         self._leads = _leads(times)
         self._needs_rows = len(times) < len(kinds)
         self._minutes = Minutes(store, "gold", CONTINUOUS, place, _COLUMNS, self._day)
-        # Earlier days that the next one needs as well.
+        # Earlier days that the next day also needs.
         self._kept: Mapping[str, _Day] = {}
 
     def close(self) -> None:
@@ -85,10 +84,9 @@ class DayBars:
         self._minutes.close()
 
     def make(self, key: str) -> dict[str, pa.Table]:
-        """The bars that close on a day, by table, from that day's continuous minutes and those before it.
+        """The bars that close on a UTC day, by table, from the continuous minutes of that day and earlier days.
 
-        Days before that are not in the lake leave their bars partial. Raises MissingPartition where the day
-        itself was never made.
+        If an earlier day is missing, its bars are partial. Raises MissingPartition if the day itself is missing.
         """
         if key not in self._there:
             raise lacking("gold", CONTINUOUS, self._market, key)
@@ -113,7 +111,7 @@ class DayBars:
         return _Day(blocks, rows if self._needs_rows else None)
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:
-        """The days since the earliest begin, as far as they are needed and in the lake."""
+        """The stored days since the earliest start."""
         opening = min(filter(None, begins.values()), default=None)
         if opening is None:
             return {}
@@ -123,7 +121,7 @@ class DayBars:
         return {day: self._kept[day] if day in self._kept else self._minutes.take(day) for day in wanted}
 
     def _next(self, key: str) -> list[str]:
-        """The days behind ``key`` that are read meanwhile."""
+        """The days after ``key`` to read ahead."""
         following = [day for day in self._keys if day > key and day in self._there][:THREADS]
         return [day for day in following if any(_opening(bars, day) for bars in self._kinds)]
 
@@ -136,7 +134,7 @@ class DayBars:
 
 @lru_cache
 def _opening(bars: Bars, key: str) -> datetime | None:
-    """Begin of the minutes that a day of bars is made from; None where none closes on it."""
+    """The start of the minutes that a day of bars needs; None if no bar closes on that day."""
     first, _ = day_span(key)
     if isinstance(bars, ActivityBars):
         return month_begin(first)
@@ -156,10 +154,10 @@ def _closing(bars: TimeBars, key: str) -> tuple[timedelta, ...]:
 
 
 def _leads(kinds: Iterable[TimeBars]) -> dict[int, int]:
-    """Lengths of blocks in minutes that bars are made of, each with how many blocks of the day before the bars of a day
-    can reach into.
+    """The block lengths in minutes that the bars need, each with the number of blocks of the day before that the bars
+    of a day may include.
 
-    Bars longer than a day count none: to keep those blocks would take more memory than it saves time.
+    Bars longer than a day count 0: keeping those blocks costs more memory than it is worth in time.
     """
     made: dict[int, int] = {}
     for bars in kinds:

@@ -1,7 +1,7 @@
-"""What is to be done for days of bronze, file by file, while the archive still lists its symbols.
+"""Plan the work for days of bronze, file by file, while the archive still lists its symbols.
 
-Here belongs what is new, what is settled and what has vanished. How files are had and read is in ``arrivals.py`` and
-``batches.py``, what is recorded of them in ``bronze.py``.
+This module decides which files are new, settled, or gone from the archive. ``arrivals.py`` fetches files,
+``batches.py`` reads them, and ``bronze.py`` records them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Day:
-    """A partition: what the ledger knows of its files, by their keys, and what is stored, if nothing is new."""
+    """A partition: the ledger rows of its files, by key, and the stored partition if its inputs are unchanged."""
 
     key: str
     state: Mapping[str, Any]
@@ -27,10 +27,10 @@ class Day:
 
 
 class Step(NamedTuple):
-    """A file of a day; without one, the day begins.
+    """A file of a day, or the start of the day if ``file`` is None.
 
-    What there is of a settled file is stored, or in the quarantine for good: it is not had again. One that is ``gone``
-    cannot be had any more.
+    A settled file is already stored or quarantined for good, so it is not fetched again. The archive no longer lists a
+    file that is ``gone``.
     """
 
     day: Day
@@ -46,7 +46,7 @@ class _Found(NamedTuple):
 
 
 def table_order(file: ArchiveFile) -> tuple[str, str]:
-    """Where the rows of a file stand in the table."""
+    """The sort key of a file's rows in the table."""
     return file.symbol, file.key
 
 
@@ -57,10 +57,20 @@ def steps(
     is_made: bool,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
 ) -> Iterator[Step]:
-    """The steps of a day in the order of the table, as soon as it is known whether there is anything new.
+    """The steps of a day in the order of the table. They start when the first new file is known, or that none is new.
 
-    ``listed`` are its files by symbol, in order of symbols. ``is_made`` tells whether ``stored`` is made of just what
-    the ledger, ``state``, says.
+    Parameters
+    ----------
+    key
+        The partition.
+    state
+        The ledger rows of its files, by file key.
+    stored
+        The stored partition, if any.
+    is_made
+        Whether ``stored`` holds exactly the files that ``state`` lists as ingested.
+    listed
+        The files that the archive lists: (symbol, files), in order of symbols.
     """
     ingested: dict[str, list[Any]] = {}
     for row in state.values():
@@ -68,13 +78,13 @@ def steps(
             ingested.setdefault(row["symbol"], []).append(row)
     files = _files(ingested, state, is_made, listed)
     seen: list[_Found] = []
-    for found in files:
-        seen.append(found)
-        if not found.is_settled:
+    for file in files:
+        seen.append(file)
+        if not file.is_settled:
             break
     else:
-        told = bool(seen) or any(row["status"] == "no_file" for row in state.values())
-        if not (is_made and told):
+        is_recorded = bool(seen) or any(row["status"] == "no_file" for row in state.values())
+        if not (is_made and is_recorded):
             stored = None
         yield from _of_day(Day(key, state, stored), seen)
         return
@@ -83,8 +93,8 @@ def steps(
 
 def _of_day(day: Day, files: Iterable[_Found]) -> Iterator[Step]:
     yield Step(day)
-    for found in files:
-        yield Step(day, *found)
+    for file in files:
+        yield Step(day, *file)
 
 
 def _files(
@@ -95,23 +105,23 @@ def _files(
 ) -> Iterator[_Found]:
     """Each file, in the order of the table."""
     settled = (None, Problem.QUARANTINED) if is_made else ()
-    # Every symbol that was ingested once more, because it may be listed no more.
+    # Add every ingested symbol, because the archive may no longer list it.
     before: Iterable[tuple[str, Sequence[ArchiveFile]]] = ((symbol, ()) for symbol in sorted(ingested))
     last = None
-    for symbol, files in merge(listed, before, key=lambda one: one[0]):
+    for symbol, files in merge(listed, before, key=lambda item: item[0]):
         if symbol == last:
             continue
         last = symbol
-        gone = {one.file.key: one for one in _vanished(files, ingested.get(symbol, ()))}
-        for file in sorted([*files, *(one.file for one in gone.values())], key=table_order):
+        gone = {rejected.file.key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
+        for file in sorted([*files, *(rejected.file for rejected in gone.values())], key=table_order):
             reason = gone.get(file.key)
             is_settled = reason is None and problem_of(file, state.get(file.key)) in settled
             yield _Found(file, is_settled, reason)
 
 
 def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[RejectedFile]:
-    """Files that were ingested and are listed no more: their rows stay, and the quarantine says so."""
-    there = {file.key for file in listed}
+    """Ingested files that the archive no longer lists: their rows stay, and the quarantine records the fact."""
+    listed_keys = {file.key for file in listed}
     names = ("key", "symbol", "period", "size", "etag", "last_modified")
     return [
         RejectedFile(
@@ -121,5 +131,5 @@ def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[Re
             row["sha256"],
         )
         for row in ingested
-        if row["key"] not in there
+        if row["key"] not in listed_keys
     ]

@@ -1,7 +1,7 @@
-"""Silver minutes to the folders of the legacy tool (BHDS), symbol by symbol.
+"""Export silver minutes to the folders of the legacy tool (BHDS), symbol by symbol.
 
-Here belongs which files an export writes, replaces and removes. What is in them is made by
-``transforms/legacy.py``; words for people are the command line's.
+This module decides which files an export writes, replaces and removes. ``transforms/legacy.py`` computes their
+content; the command line owns messages to the user.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NOT_FUNDED = ("spot",)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be exported: UTC days [first, end), of which ``symbols``, which ``bars`` beside the minutes.
+    """What to export: the UTC days [first, end) of ``symbols``, as minutes and as ``bars``.
 
-    Raises ValueError on bars that the legacy tool does not know, and on no days.
+    Raises ValueError if the legacy tool does not know the bars, or if the range has no day.
     """
 
     first: date
@@ -48,28 +48,28 @@ class Wish:
 
     def __post_init__(self) -> None:
         if self.end <= self.first:
-            raise ValueError(f"there is no day from {self.first} to before {self.end}")
+            raise ValueError(f"no day to export: the range starts on {self.first} and ends before {self.end}")
         for bars in self.bars:
             if not isinstance(bars, TimeBars) or bars.interval.length is None:
                 raise ValueError(f"the legacy tool has no bars {bars.name}; give time bars such as 1h:5m,5m")
 
     @property
     def grids(self) -> list[tuple[TimeBars, timedelta]]:
-        """Each (bars, offset) once; ``1h`` and ``1h:5m`` have the offset 0 in common."""
-        found = {
+        """Each (bars, offset) once: ``1h`` and ``1h:5m`` both have offset 0."""
+        grids = {
             (bars.interval.name, offset): (bars, offset)
             for bars in self.bars
             if isinstance(bars, TimeBars)
             for offset in bars.offsets
         }
-        return list(found.values())
+        return list(grids.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What came of one symbol: paths written and removed below the output folder, in order.
+    """The result for one symbol: paths written and removed below the output folder, in order.
 
-    Nothing is written of a symbol without a traded minute, and then nothing of it is removed.
+    Both are empty for a symbol without a traded minute.
     """
 
     market: str
@@ -79,13 +79,13 @@ class Exported:
 
 
 class LegacyExport:
-    """The export of one market: what silver has for it, then file after file.
+    """The export of one market.
 
-    ``days`` and ``months`` are the partitions found of silver.klines_1m and silver.funding_rates,
-    ``missing_days`` and ``missing_months`` those that lack between the first and the last day found: their
-    minutes are written as if nothing had been traded, their funding as 0 (legacy) or null (default).
-    ``available`` are all symbols of these days, ``symbols`` the wanted ones. Raises KeyError on a market
-    that the legacy tool does not know, LakeError where the lake cannot be read.
+    ``days`` and ``months`` are the stored partitions of silver.klines_1m and silver.funding_rates.
+    ``missing_days`` and ``missing_months`` are the missing partitions between the first and the last stored day: the
+    export writes their minutes as if nothing had been traded, and their funding as 0 (legacy) or null (default).
+    ``available`` are all symbols of these days, ``symbols`` the selected ones. Raises KeyError if the legacy tool does
+    not know the market, LakeError if the lake cannot be read.
     """
 
     def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
@@ -114,11 +114,11 @@ class LegacyExport:
         self._with_rates = self._symbols_with_rates() if self._funded else set()
 
     def run(self) -> Iterator[Exported]:
-        """Export the symbols one after the other; each file takes its name when it is whole.
+        """Export one symbol after another; each file gets its name when it is complete.
 
-        A symbol's files of an earlier export are replaced; ``SP`` files of it beyond the segments that it
-        has now are removed from the folders that are written, so that none is taken for a part of the new
-        series. Nothing else is touched. Raises LakeError where a file cannot be read or written.
+        A new export replaces a symbol's files of an earlier export. It also removes the symbol's ``SP`` files of
+        segments that no longer exist from the folders that it writes, so that no reader takes them for a part of the
+        new series. It touches nothing else. Raises LakeError if a file cannot be read or written.
         """
         folder = FOLDERS[self.market]
         before = [
@@ -173,7 +173,7 @@ class LegacyExport:
         return [m for m in needed if m in there], sorted(m for m in needed if m not in there)
 
     def _symbols_with_rates(self) -> set[str]:
-        """Symbols of which the lake has any funding rate, of whatever month: the legacy tool reads all files it has."""
+        """Symbols with a funding rate in any month of the lake, because the legacy tool reads all its files."""
         place = ("silver", _FUNDING, _EXCHANGE, self.market)
         months = sorted(list_keys(self._lake, *place))
         names = collect_partitions(self._lake, *place, months, lambda rows: rows.select(pl.col("symbol").unique()))

@@ -1,7 +1,7 @@
-"""Gold partitions from what the lake holds: continuous minutes with the state they carry, and bars.
+"""Gold partitions from stored partitions: continuous minutes with the state they carry, and bars.
 
-Here belongs which partitions a gold partition is made from, and which others it overtakes when it is made
-anew. How rows are made is in ``transforms``; Dagster and writing are not here.
+This module decides which partitions a gold partition needs, and which later ones become outdated when it is rebuilt.
+``transforms`` computes the rows. No Dagster, no writing.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from crypto_lakehouse.transforms.continuous import (
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
-# What continuous minutes are made from.
+# The columns that continuous minutes need.
 _COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
-# What a day's states say of the rule that made them, and of the columns that the next day begins with.
+# The provenance fact that names the gap rule of a day's states and the columns that the next day starts with.
 _RULE = "gap_rule"
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 
@@ -57,9 +57,10 @@ _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 @dataclass(frozen=True, slots=True)
 class MinutesPartition:
     """One day of ``continuous_1m`` (symbols as a dictionary), ``gaps`` and ``symbol_states``, each in its schema, and
-    their origins by table.
+    their provenance by table (``origins``).
 
-    Where nothing is new, ``unchanged`` is what is stored of each table, and only ``states`` has its rows.
+    If the inputs have not changed, ``unchanged`` holds the stored partition of each table, and only ``states`` has
+    rows.
     """
 
     key: str
@@ -71,102 +72,101 @@ class MinutesPartition:
 
 
 def fingerprint(state: pl.DataFrame) -> str:
-    """sha256 of a state's rows: two days that begin with the same one are made from the same."""
+    """sha256 of a state's rows: days that start from equal states have equal fingerprints of it."""
     rows = state.select(STATE_COLUMNS).sort("symbol", "segment")
     return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
 class ContinuousMinutes:
-    """Makes days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
+    """Compute days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
 
-    The state that a day begins with is what all silver days before it leave, whether their gold was made
-    or not; stored states only spare reading those days again. A day that is stored as it would be made is left as
-    it is, unless ``remake``.
+    A day starts from the state after all silver days before it, whether their gold exists or not; stored states only
+    avoid reading those days again. A stored day whose inputs have not changed is skipped, unless ``remake``.
     """
 
     def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
         self._store, self._market, self._rule, self._remake = store, market, rule, remake
         self._place = (market.exchange, market.name)
-        # The funding rates read last, because days of a month share them: month, time, fingerprint, and rows.
+        # The last funding rates read, because days of a month share them: month, modification time, fingerprint, rows.
         self._rates: tuple[str, datetime, str, pl.DataFrame] | None = None
 
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
-        """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
+        """Yield the days ``keys``, in order of time. Raises MissingPartition if a day is missing from silver."""
         silver, ordered = self._silver(), sorted(keys)
         state, before = no_state(), ""
         with closing(self._minutes()) as minutes:
-            for place, key in enumerate(ordered):
+            for number, key in enumerate(ordered):
                 if not before or any(before < day < key for day in silver):
                     state = self._state_before(key)
                 else:
                     state = self._rolled(state, before, key, silver)
-                made = self._unchanged(key, state)
-                if made is None:
-                    # Where a day has to be made, the next ones mostly have to as well.
-                    minutes.begin(day for day in ordered[place : place + 1 + THREADS] if day in silver)
-                    made = self._make(key, state, minutes)
-                state, before = made.states, key
-                yield made
+                partition = self._unchanged(key, state)
+                if partition is None:
+                    # If one day needs a rebuild, the next days usually do too.
+                    minutes.begin(day for day in ordered[number : number + 1 + THREADS] if day in silver)
+                    partition = self._make(key, state, minutes)
+                state, before = partition.states, key
+                yield partition
 
     def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
-        """Stored days after ``last`` that were made from another state than now, made anew.
+        """Rebuild the stored days after ``last`` whose starting state has changed.
 
-        So that no stored day depends on which of its neighbours was made first. All later days are looked
-        at: a run that broke off may have mended the first of them only.
+        So no stored day depends on the order in which its neighbours were built. This checks all later days, because
+        an interrupted run may have rebuilt only the first of them.
         """
         silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
         state, before = last.states, last.key
         with closing(self._minutes()) as minutes:
             for key in sorted(k for k in stored if k > last.key and k in silver):
                 state = self._rolled(state, before, key, silver)
-                there = read_partition(self._store, "gold", STATES, *self._place, key)
-                if _prior(there) == fingerprint(state):
-                    state = there
+                states = read_partition(self._store, "gold", STATES, *self._place, key)
+                if _prior(states) == fingerprint(state):
+                    state = states
                 else:
-                    made = self._make(key, state, minutes)
-                    state = made.states
-                    yield made
+                    partition = self._make(key, state, minutes)
+                    state = partition.states
+                    yield partition
                 before = key
 
     def out_of_line(self, keys: Sequence[str]) -> list[str]:
-        """Those of the stored days ``keys`` that were made from another state than they would begin with now."""
-        silver, state, before, found = self._silver(), no_state(), "", []
+        """Those of the stored days ``keys`` whose starting state has changed since they were built."""
+        silver, state, before, outdated = self._silver(), no_state(), "", []
         for key in sorted(keys):
             if key not in silver:
                 continue
             state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
             if _prior(read_partition(self._store, "gold", STATES, *self._place, key)) != fingerprint(state):
-                found.append(key)
+                outdated.append(key)
             before = key
-        return found
+        return outdated
 
     def _unchanged(self, key: str, state: pl.DataFrame) -> MinutesPartition | None:
-        """The day as it is stored, if it is as it would be made from this state."""
+        """The stored day, if this state and its other inputs have not changed since it was built."""
         if self._remake:
             return None
         inputs = self._inputs(key)
         expected = self._made_from(fingerprint(state), *map(made_from, inputs))
         stored = {}
         for table, origin in expected.items():
-            found = stored_partition(self._store, "gold", table, *self._place, key)
-            if found is None or not is_current(found, origin, inputs):
+            partition = stored_partition(self._store, "gold", table, *self._place, key)
+            if partition is None or not is_current(partition, origin, inputs):
                 return None
-            stored[table] = found
+            stored[table] = partition
         states = read_partition(self._store, "gold", STATES, *self._place, key)
-        origins = {table: one.origin for table, one in stored.items()}
+        origins = {table: partition.origin for table, partition in stored.items()}
         return MinutesPartition(
             key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
         )
 
     def _made_from(self, prior: str, *sources: str) -> dict[str, str]:
-        """The fingerprint of each table's partition, made from the state with the fingerprint ``prior`` and from
-        partitions with these.
+        """The input fingerprint of each table's partition, from the fingerprints of the starting state (``prior``) and
+        of the input partitions (``sources``).
         """
         inputs = [repr(self._rule), prior, *sources]
         return {table: sources_fingerprint("gold", schema_of("gold", table), inputs) for table in TABLES}
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
-        """The day's silver minutes and, if they are there, its funding rates."""
+        """The day's silver minutes and, if stored, its funding rates."""
         month = _month(key)
         inputs = [stored_partition(self._store, "silver", MINUTES, *self._place, key)]
         if partition_exists(self._store, "silver", FUNDING, *self._place, month):
@@ -194,18 +194,18 @@ class ContinuousMinutes:
             "gaps_of_missing_days": int((made.gaps["reason"] == MISSING_DAYS).sum()),
             "untraded_symbols": made.untraded,
         }
-        told: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
+        facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
         sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]))
-        origins = {table: Origin(one, told.get(table, {})) for table, one in sources.items()}
+        origins = {table: Origin(source, facts_of.get(table, {})) for table, source in sources.items()}
         return MinutesPartition(key, made.table, made.gaps, states, origins)
 
     def _state_before(self, key: str) -> pl.DataFrame:
         silver = {k: at for k, at in self._silver().items() if k < key}
         stored = {k: at for k, (_, at) in list_keys(self._store, "gold", STATES, *self._place).items()}
-        # A day whose state is missing or older than its silver, and all days behind it, are read again.
-        behind = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
-        known = sorted(k for k in silver if not behind or k < behind[0])
-        # One of another rule, or of a version with other columns, is of no use; before one of this there is none.
+        # Read again the first day whose state is missing or older than its silver, and all days after it.
+        outdated = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
+        known = sorted(k for k in silver if not outdated or k < outdated[0])
+        # A state of another gap rule, or of a version with other columns, cannot be used.
         while known and not self._is_by_this_rule(known[-1]):
             known.pop()
         state, before = (self._stored(known[-1]), known[-1]) if known else (no_state(), "")
@@ -219,8 +219,9 @@ class ContinuousMinutes:
         return f"{self._rule!r}: {', '.join(STATE_COLUMNS)}"
 
     def _rolled(self, state: pl.DataFrame, before: str, key: str, silver: Iterable[str]) -> pl.DataFrame:
-        """The state that the day ``key`` begins with, from that at the end of ``before``, the last day that is known;
-        none is where that is empty.
+        """The state at the start of the day ``key``, from ``state`` at the end of the day ``before``.
+
+        ``before`` is the last known day; it is empty if no day is known.
         """
         state = state.select(STATE_COLUMNS)
         for day in [*(day for day in sorted(silver) if before < day < key), key]:
@@ -246,14 +247,14 @@ class ContinuousMinutes:
         return read_partition(self._store, "gold", STATES, *self._place, key).select(STATE_COLUMNS)
 
     def _funding(self, key: str) -> tuple[str, pl.DataFrame] | None:
-        """The funding rates of the day's month, behind the fingerprint of what they were made from."""
+        """The input fingerprint of the funding rates of the day's month, and their rows."""
         month = _month(key)
         modified = find_keys(self._store, "silver", FUNDING, *self._place, [month]).get(month)
         if modified is None:
             return None
         if self._rates is None or self._rates[:2] != (month, modified):
             place = ("silver", FUNDING, *self._place, month)
-            # The fingerprint first: rows that are newer than it are made again.
+            # Read the fingerprint before the rows: if the rows are newer, the next run sees it and rebuilds the day.
             source = made_from(stored_partition(self._store, *place))
             self._rates = month, modified, source, read_partition(self._store, *place)
         return self._rates[2:]
@@ -261,7 +262,7 @@ class ContinuousMinutes:
 
 @dataclass(frozen=True, slots=True)
 class BarsDay:
-    """A day of bars: the fingerprint of what it would be made from, and what is stored if it was made from that."""
+    """A day of bars: the fingerprint of its present inputs, and the stored partition if it has these inputs."""
 
     key: str
     made_from: str
@@ -269,38 +270,38 @@ class BarsDay:
 
 
 def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[BarsDay]:
-    """The days ``keys`` beside all stored continuous minutes that can be in their bars."""
+    """Compare the days ``keys`` of bars with all stored continuous minutes that their bars may include."""
     place, back, schema = (market.exchange, market.name), closing_lag(bars), schema_of("gold", bars.table)
-    there = list_keys(store, "gold", CONTINUOUS, *place)
+    stored_days = list_keys(store, "gold", CONTINUOUS, *place)
     minutes: dict[str, StoredPartition | None] = {}
     for key in keys:
-        days = [k for k in _minutes_of(key, back) if k in there]
-        for one in days:
-            if one not in minutes:
-                minutes[one] = stored_partition(store, "gold", CONTINUOUS, *place, one)
-        inputs = [minutes[one] for one in days]
+        days = [k for k in _minutes_of(key, back) if k in stored_days]
+        for day in days:
+            if day not in minutes:
+                minutes[day] = stored_partition(store, "gold", CONTINUOUS, *place, day)
+        inputs = [minutes[day] for day in days]
         expected = sources_fingerprint("gold", schema, [bars.name, *map(made_from, inputs)])
         stored = stored_partition(store, "gold", bars.table, *place, key)
         yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
 
 
 def overtaken_bars(store: LakeStore, market: Market, bars: Bars, after: str) -> list[str]:
-    """Stored partitions after ``after`` that are older than a day of continuous minutes they are made from."""
+    """Stored partitions after the day ``after`` that are older than a day of continuous minutes in their bars."""
     place = (market.exchange, market.name)
     minutes = {k: at for k, (_, at) in list_keys(store, "gold", CONTINUOUS, *place).items()}
     back = closing_lag(bars)
-    found = []
-    for key, (_, made) in list_keys(store, "gold", bars.table, *place).items():
+    outdated = []
+    for key, (_, stored_at) in list_keys(store, "gold", bars.table, *place).items():
         inputs = _minutes_of(key, back)
-        if key > after and key in minutes and any(minutes[k] > made for k in inputs if k in minutes):
-            found.append(key)
-    return sorted(found)
+        if key > after and key in minutes and any(minutes[k] > stored_at for k in inputs if k in minutes):
+            outdated.append(key)
+    return sorted(outdated)
 
 
 def _minutes_of(key: str, back: timedelta) -> list[str]:
-    """The days of minutes that bars of a day can be made from, which begin up to ``back`` before it."""
+    """The days of minutes that the bars of a day may include; they start up to ``back`` before it."""
     first, end = day_span(key)
-    # A date would swallow hours.
+    # ``date - timedelta(hours=5)`` drops the hours, so subtract from the datetime.
     return partition_keys((first - back).date(), end.date(), Cadence.DAILY)
 
 
@@ -323,9 +324,9 @@ def _prior(states: pl.DataFrame) -> str:
 
 
 def lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
-    """The error that says which partition is to be made first, and how."""
+    """The error for a missing input partition, with the command that builds it."""
     return MissingPartition(
-        f"{layer}.{table} of {market.exchange}/{market.name} lacks {key}. Make it first: crypto-lakehouse"
+        f"{layer}.{table} of {market.exchange}/{market.name} has no partition {key}. Build it first: crypto-lakehouse"
         f" backfill --market {market.name} --table {table} --from {key} --to {key}"
     )
 

@@ -1,7 +1,7 @@
-"""Stored rows compared with what they were made from, with what the exchange made itself and with a symbol's end.
+"""Compare stored rows with their inputs, with the exchange's own klines, and with the end of a symbol.
 
-Here belongs which stored rows a partition is compared with; the comparisons are in ``transforms/compare.py`` and
-``transforms/ended.py``. Dagster is not here.
+This module reads the stored rows to compare; ``transforms/compare.py`` and ``transforms/ended.py`` compare them.
+No Dagster.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMED = 5
 
 
 def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> list[tuple[str, str]]:
-    """Findings (symbol, what) of one stored partition of bars; none where it is empty."""
+    """Findings (symbol, description) of one stored partition of bars; none if it is empty."""
     rows = read_partition(store, "gold", bars.table, market.exchange, market.name, key)
     if rows.is_empty():
         return []
@@ -64,8 +64,9 @@ def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str,
 
 
 def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
-    """Rows of a stored silver partition that are of a time in which their symbol was not traded, as the newest day of
-    its market's minutes knows it.
+    """Rows of a stored silver partition from a time in which their symbol was not traded, by symbol.
+
+    The newest stored day of the market's minutes defines that time.
     """
     place = (feed.exchange, feed.market.name)
     untraded = find_untraded(store, *place, feed.table).drop("market")
@@ -74,8 +75,8 @@ def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
 
 
 def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
-    """Gaps of a stored day that are there only because days are missing: which symbols, which days, and the command
-    that makes them.
+    """Gaps of a stored day that exist only because days are missing: the symbols, the days and the command that
+    builds these days.
     """
     gaps = read_partition(store, "gold", GAPS, market.exchange, market.name, key)
     if "reason" not in gaps.columns:
@@ -88,8 +89,8 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
     return [
         (
             ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""),
-            f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this gap may be none and cuts no"
-            f" segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
+            f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this may not be a real gap; it"
+            f" starts no segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
             f" --from {days[0]} --to {days[-1]}",
         )
         for days, symbols in found.items()
@@ -100,7 +101,7 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
 def _stored(
     store: LakeStore, market: Market, layer: str, table: str, cadence: Cadence, span: tuple[date, date]
 ) -> pl.DataFrame | None:
-    """Rows of the stored partitions of [first, end); None where there is none."""
+    """Rows of the stored partitions of the days [first, end); None if no partition is stored."""
     there = list_keys(store, layer, table, market.exchange, market.name)
     keys = [key for key in partition_keys(*span, cadence) if key in there]
     if not keys:

@@ -1,6 +1,6 @@
 """Instruments of a market from its archive: one listing of all symbols, then the rows of any day.
 
-Here belongs which folder of the archive is asked. What instruments are is in ``transforms/universe.py``.
+This module chooses the archive folder to list. ``transforms/universe.py`` defines instruments.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from crypto_lakehouse.pipeline.unchanged import sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.universe import instruments, numbered_runs, runs_of
 
-# Every symbol has minutes, whatever other tables it has; and all symbols are asked for, not those of the settings.
+# Every symbol has minutes, whatever other tables it has. The settings do not limit this listing to some symbols.
 _LISTED = "klines_1m"
 
 
 def markets_with_instruments(feeds: Iterable[Feed]) -> list[Market]:
-    """The markets of those feeds that are klines: where these are made, instruments are."""
+    """The markets of the kline feeds: every market with klines has instruments."""
     return list({(f.exchange, f.market.name): f.market for f in feeds if f.schema == "klines"}.values())
 
 
 def instrument_partitions(
     source: ArchiveSource, market: Market, keys: Sequence[str]
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The daily partitions ``keys`` of a market's instruments, from one listing of the market up to the last of them.
+    """The daily partitions ``keys`` of a market's instruments, from one listing of the market up to the last key.
 
-    Raises ArchiveError where the archive cannot be listed, or lists nothing at all.
+    Raises ArchiveError if the archive cannot be listed or lists no symbol.
     """
     minutes = feed(market.exchange, market.name, _LISTED)
     days = {key: parse_partition(key, Cadence.DAILY) for key in keys}
@@ -49,6 +49,6 @@ def instrument_partitions(
 
 
 def instruments_made_from(rows: pl.DataFrame) -> str:
-    """The fingerprint of a partition. A listing has no content but what is told of it, so it is that of the rows."""
+    """The input fingerprint of a partition. A listing has no sha256 of its own, so the rows stand for it."""
     digest = hashlib.sha256(rows.write_csv().encode()).hexdigest()
     return sources_fingerprint("gold", schema_of("gold", INSTRUMENTS), [digest])

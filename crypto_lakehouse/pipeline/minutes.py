@@ -1,7 +1,6 @@
-"""Days of minutes for the gold layer: only the columns that are needed, read in threads before they are asked for, and
-made there into what is kept of them.
+"""Read days of minutes for the gold layer: only the needed columns, in threads, ahead of use.
 
-What is made of them is in ``gold.py`` and ``day_bars.py``.
+The threads also convert the rows; ``gold.py`` and ``day_bars.py`` supply the conversion.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ Made = TypeVar("Made")
 
 
 class Minutes(Generic[Made]):
-    """What ``make`` makes of days of one table of a market, whose symbols are a dictionary, and of the fingerprint of
-    what each was made from: that of the very file that is read, which may be replaced meanwhile. To be closed.
+    """Days of one table of a market, converted by ``make``. Close it after use.
+
+    ``make`` gets the rows of a day, whose symbols are a dictionary, and the input fingerprint of the file that was
+    read. The fingerprint comes from the same file, because another run may replace the partition meanwhile.
     """
 
     def __init__(
@@ -45,19 +46,19 @@ class Minutes(Generic[Made]):
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, keys: Iterable[str]) -> None:
-        """Begin to read these days, which are going to be taken; forget others that were not."""
+        """Start to read these days, which the caller will take; forget other days that were not taken."""
         self._begun = {key: self._begun.get(key) or self._pool.submit(self._read, key) for key in keys}
 
     def take(self, key: str) -> Made:
-        """What is made of a day's rows, which are in order. Raises MissingPartition if it does not exist."""
+        """The converted rows of a day; ``make`` gets them in order. Raises MissingPartition if the day is missing."""
         begun = self._begun.pop(key, None)
         return begun.result() if begun else self._read(key)
 
     def _read(self, key: str) -> Made:
         with open_partition(self._store, self._layer, self._table, *self._place, key) as source:
-            # Reading ahead is for round trips; from a disk it takes longer than reading.
+            # Pre-buffering saves network round trips; on a local disk it is slower than plain reads.
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
-            # One thread a day takes less time in all than many threads a day.
+            # One thread per day takes less time in total than many threads per day.
             rows = parquet.read(columns=self._columns, use_threads=False)
             source = source_of(parquet.metadata)
         return self._make(rows, source)

@@ -1,9 +1,9 @@
-"""Which neighbouring bronze partitions hold rows of a partition, and these rows between its own.
+"""Find the rows of a partition in neighbouring bronze partitions, and join them to its own rows.
 
-Bronze stays one to one with the files, so a row one step outside of its file's day is stored with that file; silver
-takes it into the day that it belongs to. Here belong finding such rows, cheaply where there are none, and joining them
-to a partition's pieces. Which rows they are is in ``transforms/edges.py``; cleaning them and when a partition is
-rebuilt is in ``silver.py``.
+A bronze partition holds exactly the rows of its files, so a row one step outside of its file's day is stored with that
+file; silver puts it into the day that it belongs to. This module finds such rows, at little cost if none exist, and
+joins them to a partition's pieces. ``transforms/edges.py`` defines them; ``silver.py`` cleans them and decides when to
+rebuild a partition.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.edges import EDGE_RULES, EdgeRule, own_rows, visiting_rows
 
 SIDES = (-1, 1)
-"""Where neighbours are, in the order of their keys."""
+"""Offsets of the neighbours, in the order of their keys."""
 
 
 def neighbour_keys(feed: Feed, key: str) -> list[str]:
-    """The partitions before and after one whose files may hold rows of it; none for types that keep to their days."""
+    """The partitions before and after ``key``, whose files may hold rows of it.
+
+    Returns none for archive types whose rows never lie outside their file's day.
+    """
     if feed.schema not in EDGE_RULES:
         return []
     start, end = parse_partition(key, feed.cadence)
@@ -36,9 +39,9 @@ def neighbour_keys(feed: Feed, key: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A stored bronze partition before (``offset`` -1) or after (1) another one of which it may hold rows.
+    """A stored bronze partition before (``offset`` -1) or after (1) another, with row groups that may hold its rows.
 
-    ``stored`` is None where its footer cannot be read; ``groups`` are the row groups that may hold them.
+    ``stored`` is None if the footer cannot be read; ``groups`` are the numbers of these row groups.
     """
 
     key: str
@@ -49,10 +52,10 @@ class Neighbour:
 
 @dataclass(slots=True)
 class Neighbourhood:
-    """A partition of a feed with those neighbours whose files may hold rows of it.
+    """A partition of a feed with the neighbours whose files may hold rows of it.
 
-    ``taken`` counts rows that came from neighbours' files, ``left`` those of its own files that belong to a neighbour;
-    both are right at the end of ``pieces``.
+    ``taken`` counts rows from neighbours' files, ``left`` the rows of its own files that belong to a neighbour; both
+    are complete at the end of ``pieces``.
     """
 
     feed: Feed
@@ -63,9 +66,9 @@ class Neighbourhood:
 
     @classmethod
     def of(cls, feed: Feed, key: str, store: LakeStore) -> Neighbourhood:
-        """The neighbourhood of a partition as it is stored. Raises DamagedFile on a neighbour that cannot be read."""
+        """The neighbourhood of a stored partition. Raises DamagedFile if a neighbour cannot be read."""
         rule = EDGE_RULES.get(feed.schema)
-        found: list[Neighbour] = []
+        neighbours: list[Neighbour] = []
         if rule is not None:
             start, end = parse_partition(key, feed.cadence)
             for offset, other in zip(SIDES, neighbour_keys(feed, key), strict=True):
@@ -77,14 +80,14 @@ class Neighbourhood:
                 times = rule.visiting(start, end, offset)
                 groups = frozenset(n for n, span in enumerate(spans) if rule.may_have(span, *times))
                 if groups:
-                    found.append(Neighbour(other, offset, stored, groups))
-        return cls(feed, key, found)
+                    neighbours.append(Neighbour(other, offset, stored, groups))
+        return cls(feed, key, neighbours)
 
     def pieces(self, store: LakeStore) -> Iterator[pl.DataFrame]:
-        """Bronze rows of the partition in pieces (``read_pieces``): those of its own files without what belongs to a
-        neighbour, and with what lies in neighbours' files.
+        """Bronze rows of the partition in pieces (``read_pieces``).
 
-        Raises MissingPartition if there is no bronze partition.
+        These are the rows of its own files that do not belong to a neighbour, and its rows in neighbours' files. Raises
+        MissingPartition if the bronze partition is missing.
         """
         rule, order = EDGE_RULES.get(self.feed.schema), bronze_schema(self.feed).id_column
         own = read_pieces(store, *self._place(self.key), order=order)
@@ -99,9 +102,9 @@ class Neighbourhood:
             if visitors is None:
                 yield stay
                 continue
-            here = _up_to(piece, order)
-            yield pl.concat([stay, visitors.filter(here)])
-            visitors = visitors.filter(~here)
+            in_piece = _up_to(piece, order)
+            yield pl.concat([stay, visitors.filter(in_piece)])
+            visitors = visitors.filter(~in_piece)
         if visitors is not None and visitors.height:
             yield visitors
 
@@ -109,22 +112,22 @@ class Neighbourhood:
         """Whether the partition's own files may hold rows of a neighbour."""
         spans = column_spans(store, *self._place(self.key), rule.column)
         times = rule.leaving(*parse_partition(self.key, self.feed.cadence))
-        return any(rule.may_have(span, *one) for span in spans for one in times)
+        return any(rule.may_have(span, *period) for span in spans for period in times)
 
     def _visitors(self, rule: EdgeRule, store: LakeStore, start: date, end: date) -> pl.DataFrame | None:
-        """The rows of the partition in its neighbours' files; None where there are none."""
-        found = []
+        """The rows of the partition in its neighbours' files; None if they have no such row."""
+        frames = []
         order = bronze_schema(self.feed).id_column
-        for one in self.neighbours:
-            # Facts of a file need the whole of it.
-            groups = None if rule.with_facts else one.groups
-            for piece in read_pieces(store, *self._place(one.key), order=order, groups=groups):
-                rows = visiting_rows(piece, rule, start, end, one.offset)
+        for neighbour in self.neighbours:
+            # Facts about a file need all its rows.
+            groups = None if rule.with_facts else neighbour.groups
+            for piece in read_pieces(store, *self._place(neighbour.key), order=order, groups=groups):
+                rows = visiting_rows(piece, rule, start, end, neighbour.offset)
                 if rows.height:
-                    found.append(rows)
-        if not found:
+                    frames.append(rows)
+        if not frames:
             return None
-        visitors = pl.concat(found)
+        visitors = pl.concat(frames)
         self.taken = visitors.height
         return visitors
 
@@ -133,7 +136,7 @@ class Neighbourhood:
 
 
 def _up_to(piece: pl.DataFrame, order: str | None) -> pl.Expr:
-    """Rows that belong before or into a piece, by symbol and, where symbols are cut, by the order within them."""
+    """Rows that belong before or into a piece: by symbol, and within a symbol by ``order`` if pieces cut symbols."""
     symbol = piece["symbol"][-1]
     if order is None:
         return pl.col("symbol") <= symbol

@@ -1,7 +1,7 @@
 """Fetched zips to bronze rows that name their source: many small files in one go, a large one block by block.
 
-Here belongs how files are read and what a reading says of them. Which files make a partition, and what is recorded of
-them, is in ``bronze.py``; nothing here writes.
+This module reads files and reports the result. ``bronze.py`` decides which files belong to a partition and what to
+record. No writing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import ParsedRows, RejectedRow, UnusableFile, parse_blocks, parse_joined
 
 JOINED_BYTES = 2 * 1024**2
-"""Zips of up to so many bytes are read together; a larger one is read in blocks."""
+"""Zips up to this size in bytes are read together; a larger one is read in blocks."""
 
-# Pieces of a megabyte or less that are inflated while those before them are parsed.
+# Chunks (at most 1 MB each) to inflate ahead of the parser.
 _CHUNKS_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Rows (bronze schema) of files of use, file by file, and for each file how many and the lines refused."""
+    """Rows (bronze schema) of usable files, file by file, with the number of rows and the rejected lines of each."""
 
     files: list[FetchedFile]
     rows: pa.Table
@@ -45,9 +45,9 @@ Read: TypeAlias = Reading | RejectedFile
 
 
 def read_together(feed: Feed, files: Sequence[FetchedFile | RejectedFile]) -> list[Read]:
-    """What comes of small files, in their order: one reading of all where all are as usual, else one a file.
+    """Read small files, in order: one Reading for all if every file has the usual form, else one per file.
 
-    Files of no use are RejectedFile, as those that came as such are.
+    An unusable file gives a RejectedFile; so does a file that was already rejected.
     """
     usable = [file for file in files if isinstance(file, FetchedFile)]
     texts: list[bytes] = []
@@ -63,7 +63,7 @@ def read_together(feed: Feed, files: Sequence[FetchedFile | RejectedFile]) -> li
 
 
 def read_blocks(feed: Feed, file: FetchedFile | RejectedFile) -> Iterator[Read]:
-    """What comes of one file, in blocks of bounded size, or the RejectedFile that it is."""
+    """Read one file in blocks of bounded size; yields a RejectedFile if the file is unusable."""
     if isinstance(file, RejectedFile):
         yield file
         return
@@ -71,7 +71,7 @@ def read_blocks(feed: Feed, file: FetchedFile | RejectedFile) -> Iterator[Read]:
     with closing(ahead(verified_member(file.path, _member(file), limit), _CHUNKS_AHEAD)) as chunks:
         blocks = parse_blocks(chunks, feed.file_format)
         try:
-            # What is wrong with a file as a whole shows before its first rows are given.
+            # The parser detects faults of the whole file before it yields the first rows.
             first = next(blocks)
         except (BadZip, UnusableFile) as error:
             yield RejectedFile(file.file, error.reason, error.detail, file.sha256)
@@ -86,9 +86,9 @@ def _reading(feed: Feed, file: FetchedFile, parsed: ParsedRows) -> Reading:
 
 
 def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], heights: Sequence[int]) -> pa.Table:
-    """The rows in the feed's bronze columns: with the symbol, key and sha256 of the file that each is from.
+    """The rows in the feed's bronze columns, with the symbol, key and sha256 of each row's file.
 
-    These are Arrow dictionaries: as text they would be more than half of the bytes.
+    These three are Arrow dictionaries: as text they would take more than half of the bytes.
     """
     codes = pa.array(np.repeat(np.arange(len(files), dtype=np.int32), heights))
     table = rows.to_arrow()

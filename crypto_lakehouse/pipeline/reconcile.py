@@ -1,7 +1,7 @@
-"""What the archive lists against what the ledger knows: new, replaced and failed files.
+"""Compare the archive's listing with the ledger: new, replaced and failed files.
 
-Sensors ask for a window and some symbols, the daily reconciliation for everything; both get their
-answer here. Deciding what to run is theirs.
+Sensors compare a window and some symbols, the daily reconciliation compares everything. Both decide themselves what
+to run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 
-# Listed files that are held at once, some 60 MB.
+# Listed files in memory at once: about 60 MB.
 _FILES_AT_ONCE = 120_000
 
 
 class Problem(StrEnum):
-    """How a listed file differs from what the ledger says of it."""
+    """How a listed file differs from its ledger row."""
 
     NEW = "new"
     REPLACED = "replaced"
@@ -34,7 +34,7 @@ class Problem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One file of the archive that is not in the lake as the archive has it now."""
+    """One file whose present version in the archive is not in the lake."""
 
     period: str
     symbol: str
@@ -46,18 +46,18 @@ class Difference:
 
 def differences(files: Iterable[ArchiveFile], states: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
     """Differences between a listing and the ledger's present state of each partition, in listing order."""
-    found = []
+    different = []
     for file in files:
         row = states.get(file.period, {}).get(file.key)
         problem = problem_of(file, row)
         if problem is not None:
             detail = (row and row["detail"]) or ""
-            found.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
-    return found
+            different.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
+    return different
 
 
 def problem_of(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | None:
-    """How a listed file differs from its ledger row, if it does."""
+    """How a listed file differs from its ledger row; None if it does not."""
     if row is None:
         return Problem.NEW
     if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
@@ -74,31 +74,43 @@ def compare(
     end: date,
     most_symbols: int | None = None,
 ) -> list[Difference]:
-    """Differences of the wanted symbols' files of [first, end), UTC days.
+    """Differences between archive and ledger for the files of the selected symbols.
 
-    ``most_symbols`` asks an evenly spread part of the symbols only, which is what a sensor can afford.
-    Holds the files of some dates at a time and the ledger's state of one. Raises ArchiveError where the archive cannot
-    be listed, UnknownSymbolsError where no market has a symbol that is wanted by name.
+    Memory is bounded: it holds the files of some dates at a time and the ledger's state of one.
+
+    Parameters
+    ----------
+    first, end
+        UTC days [first, end).
+    most_symbols
+        List at most this many symbols, evenly spread over all, so that a sensor stays fast.
+
+    Raises
+    ------
+    ArchiveError
+        The archive cannot be listed.
+    UnknownSymbolsError
+        No market has a symbol that the user selected by name.
     """
     listed = source.symbols(feed)
     check_symbols_exist(feed, source, store, symbols, listed, for_feed=False)
     wanted = symbols.select(listed)
     if most_symbols is not None and len(wanted) > most_symbols:
         wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
-    found: list[Difference] = []
-    for begin, stop in _slices(feed, len(wanted), first, end):
-        files = source.files(feed, wanted, begin, stop)
-        found += differences(files, read_states(store, feed, sorted({file.period for file in files})))
-    return found
+    different: list[Difference] = []
+    for slice_start, slice_end in _slices(feed, len(wanted), first, end):
+        files = source.files(feed, wanted, slice_start, slice_end)
+        different += differences(files, read_states(store, feed, sorted({file.period for file in files})))
+    return different
 
 
 def _slices(feed: Feed, symbols: int, first: date, end: date) -> Iterator[tuple[date, date]]:
-    """[first, end) in stretches of whole periods with a bounded number of files: years of a whole market do not fit
-    in memory.
+    """Split [first, end) into slices of whole periods with a bounded number of files: years of a whole market do not
+    fit in memory.
     """
     keys = partition_keys(first, end, feed.cadence)
     periods = max(1, _FILES_AT_ONCE // max(1, symbols))
     for start in range(0, len(keys), periods):
-        some = keys[start : start + periods]
-        begin, stop = parse_partition(some[0], feed.cadence)[0], parse_partition(some[-1], feed.cadence)[1]
-        yield max(begin, first), min(stop, end)
+        chunk = keys[start : start + periods]
+        slice_start, slice_end = parse_partition(chunk[0], feed.cadence)[0], parse_partition(chunk[-1], feed.cadence)[1]
+        yield max(slice_start, first), min(slice_end, end)

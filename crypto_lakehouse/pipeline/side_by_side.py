@@ -1,7 +1,6 @@
-"""The same work on many things in a few threads, results in order, in bounded memory.
+"""Run the same function on many items in a few threads, with results in order and bounded memory.
 
-Here belong the threads. What is read, made or written in them is told by the modules that use them; one thread that
-works ahead of another is in ``ahead.py``.
+``ahead.py`` is for one thread that works ahead of another.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 THREADS = 2
-"""Days that are worked on at once: each of them keeps a core busy with decoding or encoding."""
+"""Days to process at once: each keeps a core busy with decoding or encoding."""
 
 WRITERS = 3
-"""Made days that are written at once: one of them mostly waits for the disk."""
+"""Days to write at once: one of them usually waits for the disk."""
 
 
 def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
-    """``work`` of each item, in order; at most ``threads`` items are worked on or wait to be taken. With one thread
-    each is done before the next one is asked for, in the caller's own.
+    """Yield ``work(item)`` for each item, in order; at most ``threads`` items are in work or wait to be taken.
 
-    What ``work`` raises is raised where its result would have been taken; items behind it are not begun then. What
-    ``items`` raise comes behind the results of those before.
+    With one thread the work runs in the caller's thread, one item after another. An error of ``work`` is raised where
+    its result would have been yielded, and later items do not start. An error of ``items`` is raised after the results
+    of the earlier items.
 
     >>> list(side_by_side(abs, [-1, 2, -3]))
     [1, 2, 3]
@@ -37,7 +36,7 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads, "lakehouse-side") as pool:
-        begun: deque[Future[B]] = deque()
+        started: deque[Future[B]] = deque()
         source, failure = iter(items), None
         try:
             while True:
@@ -49,13 +48,13 @@ def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THRE
                 except Exception as error:
                     failure = error
                     break
-                if len(begun) == threads:
-                    yield begun.popleft().result()
-                begun.append(pool.submit(work, item))
-            while begun:
-                yield begun.popleft().result()
+                if len(started) == threads:
+                    yield started.popleft().result()
+                started.append(pool.submit(work, item))
+            while started:
+                yield started.popleft().result()
         finally:
-            for future in begun:
+            for future in started:
                 future.cancel()
         if failure is not None:
             raise failure

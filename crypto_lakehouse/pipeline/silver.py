@@ -1,4 +1,4 @@
-"""Bronze partitions to silver partitions: which transform cleans which table, and what it refused, recorded."""
+"""Bronze partitions to silver partitions: choose the cleaner of each table and record the rows that it rejects."""
 
 from __future__ import annotations
 
@@ -40,16 +40,17 @@ CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
     "option_summaries": clean_option_summaries,
 }
 
-# Cleaned frames that wait for the writer, so that reading and cleaning overlap with encoding.
+# Cleaned frames that may wait for the writer, so that reading and cleaning overlap with encoding.
 _FRAMES_AHEAD = 1
 
 
 @dataclass(slots=True)
 class SilverPartition:
-    """One partition in the feed's silver schema, and how many bronze rows were refused, by reason.
+    """One partition in the feed's silver schema, and the number of rejected bronze rows by reason.
 
-    ``rows`` are frames in order, made while they are taken, once; ``reasons`` and ``origin()`` are right at their
-    end. Where nothing is new, ``unchanged`` is what is stored, ``rows`` are its own, and none need be taken.
+    ``rows`` is an iterator of frames in order, to consume once; ``reasons`` and ``origin()`` are complete at its end.
+    If the inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may
+    skip them.
     """
 
     key: str
@@ -60,8 +61,8 @@ class SilverPartition:
     unchanged: StoredPartition | None = None
 
     def origin(self) -> Origin:
-        """What it was made from, with what was refused as ``quarantined_rows`` and ``quarantine_reasons``; where rows
-        lie outside of their file's day, with ``rows_from_neighbours`` and ``rows_to_neighbours``.
+        """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, and, if rows lie
+        outside of their file's day, ``rows_from_neighbours`` and ``rows_to_neighbours``.
         """
         if self.unchanged is not None:
             return self.unchanged.origin
@@ -78,12 +79,12 @@ class SilverPartition:
 
 
 def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, remake: bool = False) -> SilverPartition:
-    """Clean one stored bronze partition; what it refuses goes to the quarantine with its reason.
+    """Clean one stored bronze partition; rejected rows go to the quarantine with their reason.
 
-    Rows of it that lie in the files of a neighbouring partition are taken from there, and such rows of its own files
-    left to the neighbour. It is cleaned in pieces of whole symbols, and of whole primary keys where a symbol is large.
-    Taking the rows raises MissingPartition if there is no bronze partition. One that is stored as it would be made is
-    left as it is, unless ``remake``.
+    The result includes rows of the partition from the files of its neighbours, and excludes rows of its own files that
+    belong to a neighbour. It is cleaned in pieces of whole symbols, or of whole primary keys if a symbol is large.
+    A stored partition whose inputs have not changed is skipped, unless ``remake``. Iterating over the rows raises
+    MissingPartition if the bronze partition is missing.
     """
     where = (feed.table, feed.exchange, feed.market.name, key)
     around, inputs, source = _sources(feed, key, store)
@@ -98,10 +99,11 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, rema
 
 
 def overtaken(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) -> Iterator[SilverPartition]:
-    """Stored partitions next to ``keys``, which a run has made, that are out of date by these keys' files: rebuilt.
+    """Rebuild the stored partitions next to ``keys`` that the files of ``keys`` have made outdated.
 
-    So that no stored partition depends on which of its neighbours was made first. The outermost of ``keys``
-    themselves are looked at too, because another run may have stored their neighbours meanwhile.
+    ``keys`` are the partitions that a run has built. So no stored partition depends on the order in which its
+    neighbours were built. The outermost of ``keys`` are checked too, because another run may have stored their
+    neighbours meanwhile.
     """
     ours = set(keys)
     outer = {key for key in keys if not ours.issuperset(neighbour_keys(feed, key))}
@@ -111,10 +113,10 @@ def overtaken(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) 
 
 
 def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
-    """Those of ``keys`` whose stored silver is of other files, or versions of files, than bronze holds now.
+    """Those of ``keys`` whose stored silver comes from other files, or other versions of files, than bronze now holds.
 
-    Where a footer does not say what a partition was made from, times are compared. Partitions of which bronze or silver
-    does not exist are none of them, nor are those of types whose rows never lie in the files of a neighbour.
+    If a footer has no input fingerprint, modification times are compared. Returns no partition whose bronze or silver
+    is missing, and none of archive types whose rows never lie in the files of a neighbour.
     """
     neighbours = {other for key in keys for other in neighbour_keys(feed, key)}
     if not neighbours:
@@ -122,28 +124,26 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
     near = sorted(neighbours.union(keys))
     place = (feed.table, feed.exchange, feed.market.name)
     bronze, silver = find_keys(store, "bronze", *place, near), find_keys(store, "silver", *place, keys)
-    found = []
+    outdated = []
     for key in (key for key in keys if key in bronze and key in silver):
         around, inputs, source = _sources(feed, key, store)
         stored = stored_partition(store, "silver", *place, key)
         if stored is None or source == UNKNOWN:
             sources = (key, *(other.key for other in around.neighbours))
-            is_stale = any(bronze.get(one, silver[key]) > silver[key] for one in sources)
+            is_stale = any(bronze.get(partition, silver[key]) > silver[key] for partition in sources)
         else:
             is_stale = not is_current(stored, source, inputs)
         if is_stale:
-            found.append(key)
-    return found
+            outdated.append(key)
+    return outdated
 
 
 def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, list[StoredPartition | None], str]:
-    """The neighbours that hold rows of a partition, all stored partitions that it is made from, and the fingerprint of
-    these.
-    """
+    """The neighbours that hold rows of a partition, all its stored input partitions, and their fingerprint."""
     around = Neighbourhood.of(feed, key, store)
     bronze = stored_partition(store, "bronze", feed.table, feed.exchange, feed.market.name, key)
-    inputs = [bronze, *(one.stored for one in around.neighbours)]
-    return around, inputs, sources_fingerprint("silver", silver_schema(feed), [made_from(one) for one in inputs])
+    inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
+    return around, inputs, sources_fingerprint("silver", silver_schema(feed), [made_from(stored) for stored in inputs])
 
 
 def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:
@@ -165,6 +165,6 @@ def _pieces(feed: Feed, around: Neighbourhood, store: LakeStore) -> Iterator[pl.
     pieces = around.pieces(store)
     if silver_schema(feed).archive_symbol == "symbol":
         return pieces
-    # Silver is in order of another symbol than bronze, so it is cleaned as a whole.
+    # Silver is sorted by another symbol than bronze, so the partition is cleaned as a whole.
     whole = list(pieces)
     return iter([pl.concat(whole)] if whole else [])

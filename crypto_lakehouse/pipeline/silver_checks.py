@@ -1,7 +1,7 @@
-"""Stored silver against the ledger and against what bronze holds: files and rows that are not in it.
+"""Find files and rows that the ledger or bronze has and stored silver does not.
 
-Here belongs what is missing; Dagster is not here. Rows against the epoch registry are in
-``transforms/epoch_checks.py``, gold against its sources in ``gold_checks.py``.
+Only missing data belongs here. ``transforms/epoch_checks.py`` checks rows against the epoch registry, and
+``gold_checks.py`` checks gold against its sources. No Dagster.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse.transforms.edges import EDGE_RULES, own_rows, visiting_rows
 
-_STALE = "not made of the files that bronze holds of this day and its neighbours now: build the day again"
+_STALE = "outdated: bronze now holds other files of this day or its neighbours; rebuild the day"
 
 
 def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[tuple[str, str, str]]:
-    """Findings (partition, symbol, what) of the stored partitions ``keys``: files that failed, were quarantined or have
-    no row in silver, and rows of neighbours' files that silver does not have as bronze holds them now.
+    """Findings (partition, symbol, description) of the stored partitions ``keys``.
+
+    Reports files that failed, were quarantined or have no row in silver, and partitions whose rows differ from those
+    that bronze now holds in the files of the day and its neighbours.
     """
-    found: list[tuple[str, str, str]] = []
+    findings: list[tuple[str, str, str]] = []
     for key in keys:
         rows = scan_partitions(store, "silver", feed.table, feed.exchange, feed.market.name, [key])
         column = silver_schema(feed).archive_symbol
@@ -35,16 +37,17 @@ def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> li
         for row in read_state(store, feed, key).values():
             symbol = row["symbol"]
             if row["status"] in ("failed", "quarantined"):
-                found.append((key, symbol, f"{row['status']}: {row['reason']}: {row['detail']}"))
+                findings.append((key, symbol, f"{row['status']}: {row['reason']}: {row['detail']}"))
             elif row["status"] == "ingested" and symbol not in symbols and _keeps_rows(feed, key, symbol, store):
-                found.append((key, symbol, "the file is ingested and silver has no row of it"))
+                findings.append((key, symbol, "the file is ingested, but silver has no row of it"))
         for other, count in _waiting_rows(feed, key, store):
-            found.append((key, "", f"{count:,} rows are of {other}, on which the archive has no files: build that day"))
-    return found + [(key, "", _STALE) for key in stale(feed, keys, store)]
+            text = f"{count:,} rows belong to {other}, a day without files in the archive: build that day"
+            findings.append((key, "", text))
+    return findings + [(key, "", _STALE) for key in stale(feed, keys, store)]
 
 
 def _keeps_rows(feed: Feed, key: str, symbol: str, store: LakeStore) -> bool:
-    """Whether any row of a symbol's files belongs to their own partition; false where all lie in its neighbours."""
+    """Whether any row of a symbol's files belongs to their own partition; false if all belong to its neighbours."""
     rule = EDGE_RULES.get(feed.schema)
     if rule is None:
         return True
@@ -55,8 +58,8 @@ def _keeps_rows(feed: Feed, key: str, symbol: str, store: LakeStore) -> bool:
 
 
 def _waiting_rows(feed: Feed, key: str, store: LakeStore) -> Iterator[tuple[str, int]]:
-    """Neighbours of a stored partition on which the feed has no files, so that nothing builds them by itself, each with
-    how many rows of it this partition's files have; those that are built are left out.
+    """Yield (neighbour, its number of rows in this partition's files) for neighbours that are not built automatically,
+    because the feed has no files of these days. Skips neighbours that are already stored.
     """
     for offset, other in zip(SIDES, neighbour_keys(feed, key), strict=False):
         start, end = parse_partition(other, feed.cadence)

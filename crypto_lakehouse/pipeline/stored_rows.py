@@ -1,6 +1,6 @@
-"""The rows that a stored bronze partition already has, file by file in its order, so that they are not made again.
+"""Read the rows of unchanged files from a stored bronze partition, so that they are not fetched and parsed again.
 
-Which files these are is told by ``unchanged.py``; what becomes of the rows, by ``bronze.py``.
+``days.py`` decides which files are unchanged; ``bronze.py`` stores the rows.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from crypto_lakehouse.lake.store import LakeStore
 
 
 class StoredRows:
-    """Rows of a stored partition, read once and as far as they are asked for; none where it does not exist."""
+    """Rows of a stored partition, read once and only as far as needed; no rows if the partition is missing."""
 
     def __init__(self, store: LakeStore, feed: Feed, key: str) -> None:
         self._files = _by_file(store, feed, key)
         self._ahead: pl.DataFrame | None = None
 
     def take(self, file: ArchiveFile, sha256: str) -> Iterator[pa.Table]:
-        """What was made of these bytes of a file, in order; files are asked for in the order of the table."""
+        """The rows of the version ``sha256`` of a file, in order. Take files in the order of the table."""
         while (rows := self._ahead if self._ahead is not None else next(self._files, None)) is not None:
-            place = (rows["symbol"][0], rows["source_key"][0])
-            self._ahead = rows if place > (file.symbol, file.key) else None
+            position = (rows["symbol"][0], rows["source_key"][0])
+            self._ahead = rows if position > (file.symbol, file.key) else None
             if self._ahead is not None:
                 return
-            if place == (file.symbol, file.key) and rows["source_sha256"][0] == sha256:
+            if position == (file.symbol, file.key) and rows["source_sha256"][0] == sha256:
                 yield rows.to_arrow()
 
     def close(self) -> None:
-        """Let go of the partition."""
+        """Close the partition."""
         self._files.close()
 
 

@@ -1,7 +1,6 @@
-"""Whether the symbols that a run is for exist: asked of the archive and the ledger before anything is stored.
+"""Check that the symbols of a run exist in the archive or the ledger, before the run stores anything.
 
-Here belongs which names are refused. How lists of names are written is in ``catalog/symbols.py``, how near names are
-found in ``catalog/near.py``.
+``catalog/symbols.py`` parses lists of symbols; ``catalog/near.py`` finds similar names.
 """
 
 from __future__ import annotations
@@ -16,22 +15,28 @@ from crypto_lakehouse.lake.ledger import read_ledger
 from crypto_lakehouse.lake.store import LakeStore
 
 _NAMED = 10
-# The files of this type name the symbols of a market that has it.
+# Where a market has this table, its files list all symbols of the market.
 _KLINES = "klines_1m"
 
 
 class UnknownSymbolsError(ValueError):
-    """Symbols were asked for that neither the archive nor the ledger knows; the text suggests near ones."""
+    """Neither the archive nor the ledger knows a requested symbol; the text suggests similar names."""
 
 
 def check_symbols_exist(
     feed: Feed, source: ArchiveSource, store: LakeStore, symbols: SymbolFilter, listed: Sequence[str], *, for_feed: bool
 ) -> list[str]:
-    """The names and patterns of ``symbols`` that match none of the symbols ``listed`` in the archive for the feed.
+    """Return the names and patterns of ``symbols`` that match none of the feed's symbols ``listed`` in the archive.
 
-    A name among them is one that the ledger has from earlier runs or, unless the symbols were named ``for_feed``
-    alone, one of another market or table: settings are for all of these. Raises UnknownSymbolsError where a name is
-    neither, or where symbols named for the feed select nothing, ArchiveError where the archive cannot be listed.
+    A returned name is known to the ledger from earlier runs. Without ``for_feed`` it may also be a symbol of another
+    market or table, because settings apply to all of them.
+
+    Raises
+    ------
+    UnknownSymbolsError
+        A name is unknown everywhere, or symbols given ``for_feed`` select nothing.
+    ArchiveError
+        The archive cannot be listed.
     """
     unmatched = symbols.unknown(listed)
     unknown = [name for name in unmatched if "*" not in name]
@@ -54,17 +59,17 @@ def check_symbols_exist(
 
 
 def check_selection(feed: Feed, symbols: SymbolFilter, known: Iterable[str]) -> None:
-    """Raises UnknownSymbolsError where symbols were chosen, and none of those that the feed has is among them."""
+    """Raise UnknownSymbolsError if the user selected symbols and the feed has none of them."""
     listed = sorted(known)
     if symbols != SymbolFilter() and not symbols.select(listed):
         entries = ",".join([*symbols.wanted, *(f"!{name}" for name in symbols.unwanted)])
-        close = list(dict.fromkeys(one for name in symbols.wanted for one in near(name, listed)))[:_NAMED]
+        close = list(dict.fromkeys(symbol for name in symbols.wanted for symbol in near(name, listed)))[:_NAMED]
         hint = f"; {did_you_mean(close)}" if close else ""
         raise UnknownSymbolsError(f"{entries} selects no symbol of {feed.name} in the archive{hint}")
 
 
 def _other_feeds(feed: Feed) -> Iterator[Feed]:
-    """The feeds that name the symbols of each market: its klines, or all where it has none."""
+    """The feeds whose files list the symbols of each market: its klines, or all its feeds if it has no klines."""
     for (exchange, market, table), other in FEEDS.items():
         names_symbols = table == _KLINES or (exchange, market, _KLINES) not in FEEDS
         if exchange == feed.exchange and names_symbols and other is not feed:

@@ -1,8 +1,7 @@
-"""Days of trade ids and of klines rebuilt from trades, from what silver holds, in bounded memory.
+"""Days of trade ids, and of klines rebuilt from trades, from stored silver in bounded memory.
 
-Here belongs which stored rows a day's ids are told from, which later day must be made again, and which
-klines the rebuilt ones are compared with. What is told from rows is in ``transforms``; Dagster and writing
-are not here.
+This module chooses the stored rows that a day of ids needs, the later day to rebuild, and the klines to compare the
+rebuilt ones with. ``transforms`` computes the results. No Dagster, no writing.
 """
 
 from __future__ import annotations
@@ -37,25 +36,26 @@ from crypto_lakehouse.transforms.trade_ids import (
 )
 from crypto_lakehouse.transforms.trade_klines import klines_from_trades, merge_klines
 
-# Silver tables whose rows are numbered without holes; each has these two gold tables.
+# Silver tables whose ids have no holes; each has the two gold tables of ``id_tables``.
 NUMBERED = ("agg_trades", "trades")
 _IDS = ("symbol", "trade_id", "time")
 _TRADED = (*_IDS, "price", "base_quantity", "quote_quantity", "contracts", "is_buyer_maker")
-# Rows that are worked on at once; more of them are no faster and take more memory.
+# Rows to process at once; larger batches take more memory and are not faster.
 _BATCH_ROWS = 100_000
 _SINGLE_IDS = ("first_trade_id", "last_trade_id")
 
 
 def id_tables(table: str) -> tuple[str, str]:
-    """Names of the gold tables of a silver table: continuity, and the missing ids."""
+    """Names of the two gold tables of a silver table: continuity and missing ids."""
     return f"{table}_continuity", f"{table}_missing_ids"
 
 
 @dataclass(frozen=True, slots=True)
 class IdsPartition:
-    """One day of both gold tables, each in its schema, and their origins by table.
+    """One day of both gold tables, each in its schema, and their provenance by table (``origins``).
 
-    Where nothing is new, ``unchanged`` is what is stored of each table, and only ``continuity`` has its rows.
+    If the inputs have not changed, ``unchanged`` holds the stored partition of each table, and only ``continuity`` has
+    rows.
     """
 
     key: str
@@ -66,15 +66,15 @@ class IdsPartition:
 
     @property
     def last_ids(self) -> pl.DataFrame:
-        """What the day leaves to the next: symbol, last_id, last_time."""
+        """The last ids, with which the next day continues: symbol, last_id, last_time."""
         return self.continuity.select(no_ids().columns)
 
 
 class TradeIds:
-    """Makes days of a feed's id tables from its silver rows of the day and the last ids of the day before.
+    """Compute days of a feed's id tables from the silver rows of the day and the last ids of the day before.
 
-    ``batch_rows`` is how many rows are worked on at once; it changes no result. A day that is stored as it would be
-    made is left as it is, unless ``remake``.
+    ``batch_rows`` is the number of rows to process at once; it does not change results. A stored day whose inputs have
+    not changed is skipped, unless ``remake``.
     """
 
     def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, remake: bool = False) -> None:
@@ -84,60 +84,60 @@ class TradeIds:
         self._continuity = (continuity, feed.exchange, feed.market.name)
 
     def days(self, keys: Sequence[str]) -> Iterator[IdsPartition]:
-        """The days ``keys``, in order of time. Raises MissingPartition where silver lacks one of them."""
-        made: IdsPartition | None = None
+        """Yield the days ``keys``, in order of time. Raises MissingPartition if a day is missing from silver."""
+        last: IdsPartition | None = None
         for key in sorted(keys):
-            begins_with = made.last_ids if made is not None and made.key == _next(key, -1) else self._ids_before(key)
-            made = self._unchanged(key, begins_with) or self._make(key, begins_with)
-            yield made
+            before = last.last_ids if last is not None and last.key == _next(key, -1) else self._ids_before(key)
+            last = self._unchanged(key, before) or self._make(key, before)
+            yield last
 
     def overtaken(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
-        """Stored days right behind those ``made`` that had begun with other last ids than now, made anew.
+        """Rebuild each stored day right after one of ``made`` that was built from other last ids.
 
-        So that no stored day depends on which of its neighbours was made first. It does not go on from
-        there: the last ids of a day do not depend on the days before it.
+        So no stored day depends on the order in which its neighbours were built. Days after these stay valid: the last
+        ids of a day do not depend on the days before it.
         """
-        keys = {part.key for part in made}
-        for part in made:
-            behind = _next(part.key)
-            if behind not in keys and partition_exists(self._store, "silver", *self._place, behind):
-                stored = self._stored(behind)
-                if stored is not None and not (_in_line(stored, part.last_ids) and self._marks_hold(behind)):
-                    yield self._make(behind, part.last_ids)
+        keys = {partition.key for partition in made}
+        for partition in made:
+            following = _next(partition.key)
+            if following not in keys and partition_exists(self._store, "silver", *self._place, following):
+                stored = self._stored(following)
+                if stored is not None and not (_in_line(stored, partition.last_ids) and self._marks_hold(following)):
+                    yield self._make(following, partition.last_ids)
 
     def out_of_line(self, stored: pl.DataFrame, key: str) -> bool:
-        """Whether the ``stored`` continuity of a day began with other last ids than the stored day before has."""
+        """Whether the ``stored`` continuity of a day starts from other last ids than those of the stored day before."""
         before = self._stored(_next(key, -1))
         return before is not None and not _in_line(stored, before.select(no_ids().columns))
 
     def _unchanged(self, key: str, before: pl.DataFrame) -> IdsPartition | None:
-        """The day as it is stored, if it is as it would be made behind these last ids."""
-        there = {} if self._remake else self._current(key)
-        rows = self._stored(key) if there else None
+        """The stored day, if neither the last ids ``before`` nor its other inputs have changed since it was built."""
+        current = {} if self._remake else self._current(key)
+        rows = self._stored(key) if current else None
         if rows is None or not (_in_line(rows, before) and self._marks_hold(key)):
             return None
-        origins = {table: one.origin for table, one in there.items()}
-        return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), origins, there)
+        origins = {table: stored.origin for table, stored in current.items()}
+        return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), origins, current)
 
     def _current(self, key: str) -> dict[str, StoredPartition]:
-        """What is stored of both tables if it was made from the day's present silver; else nothing."""
-        found = {}
+        """The stored partitions of both tables if they were built from the day's present silver; else none."""
+        current = {}
         inputs = self._inputs(key)
         for table, expected in self._made_from(inputs).items():
             stored = stored_partition(self._store, "gold", table, self._feed.exchange, self._feed.market.name, key)
             if stored is None or not is_current(stored, expected, inputs):
                 return {}
-            found[table] = stored
-        return found
+            current[table] = stored
+        return current
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
-        """The day's silver and, if it is there, its bronze."""
+        """The day's silver and, if stored, its bronze."""
         layers = ["silver"] + ["bronze"] * partition_exists(self._store, "bronze", *self._place, key)
         return [stored_partition(self._store, layer, *self._place, key) for layer in layers]
 
     def _made_from(self, inputs: Sequence[StoredPartition | None]) -> dict[str, str]:
-        """The fingerprint of each table's partition. The ids of the day before stand in its rows."""
-        sources = [made_from(one) for one in inputs]
+        """The input fingerprint of each table's partition, without the ids of the day before: its rows hold these."""
+        sources = [made_from(stored) for stored in inputs]
         return {
             table: sources_fingerprint("gold", schema_of("gold", table), sources)
             for table in id_tables(self._feed.table)
@@ -146,7 +146,7 @@ class TradeIds:
     def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
         if not partition_exists(self._store, "silver", *self._place, key):
             raise lacking("silver", self._feed.table, self._feed.market, key)
-        # Told before the rows are read: what replaces them meanwhile has another fingerprint then, and is seen.
+        # Take the fingerprint before reading the rows: if another run replaces them meanwhile, the next run sees it.
         sources = self._made_from(self._inputs(key))
         summaries, missing, repeated, reached = [], [], [], before
         for rows in self._batches(key):
@@ -159,11 +159,11 @@ class TradeIds:
             merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
         )
         facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "refused_ids", "repeated_ids")}
-        origins = {name: Origin(sources[name], told) for name, told in zip(sources, (facts, {}), strict=True)}
+        origins = {name: Origin(sources[name], own) for name, own in zip(sources, (facts, {}), strict=True)}
         return IdsPartition(key, continuity, ranges, origins)
 
     def _batches(self, key: str) -> Iterator[pl.DataFrame]:
-        """Ids and times of a silver day in batches; the first one is empty, so that there is always one."""
+        """Ids and times of a silver day in batches. The first one is empty, so at least one batch exists."""
         yield _no_rows()
         yield from _batches(self._store, self._feed, key, _IDS, self._batch_rows)
 
@@ -176,9 +176,9 @@ class TradeIds:
         return merge_summaries(id_summary(rows) for rows in self._batches(before)).select(no_ids().columns)
 
     def _refused_ids(self, key: str) -> pl.DataFrame:
-        """Ids (symbol, trade_id) of the rows that were refused of the present files of a day and of the day before.
+        """Ids (symbol, trade_id) of the rejected rows in the present files of a day and of the day before.
 
-        The row behind a range may be the first one of its day, and the refused ones then the last of the day before.
+        A missing range may end at the first row of a day; the rejected rows are then the last rows of the day before.
         """
         keys = [_next(key, -1), key]
         present = {
@@ -196,7 +196,7 @@ class TradeIds:
         return rows.select("symbol", trade_id=number).drop_nulls()
 
     def _marks_hold(self, key: str) -> bool:
-        """Whether the stored missing ids of a day that are marked as refused are those that were refused."""
+        """Whether the ``refused`` marks of a day's stored missing ids agree with the rejected rows."""
         stored = read_partition(self._store, "gold", self._missing, *self._place[1:], key)
         if stored.is_empty():
             return True
@@ -215,19 +215,19 @@ class TradeIds:
 
 
 def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS) -> list[Finding]:
-    """Findings (symbol, what): one-minute klines rebuilt from a stored day of trades, against silver.klines_1m.
+    """Findings (symbol, description): one-minute klines rebuilt from a stored day of trades, against silver.klines_1m.
 
-    Of symbols that both have on that day; none where silver has no klines of it. A symbol that one of them
-    lacks is told by the completeness of that table.
+    Compares symbols that both have on that day; returns none if silver has no klines of the day. The completeness
+    check of each table reports missing symbols.
     """
     place = (feed.exchange, feed.market.name)
     if not partition_exists(store, "silver", MINUTES, *place, key):
         return []
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for rebuilt in _rebuilt(store, feed, key, batch_rows):
         theirs = _klines_of(store, feed, key, rebuilt["symbol"].unique())
-        found += klines_against_trades(theirs, rebuilt.join(theirs, on="symbol", how="semi"))
-    return found
+        findings += klines_against_trades(theirs, rebuilt.join(theirs, on="symbol", how="semi"))
+    return findings
 
 
 def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl.DataFrame:
@@ -236,12 +236,12 @@ def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl
 
 
 def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """One-minute klines from a day of trades, the whole day of some symbols at once."""
+    """Yield one-minute klines from a day of trades: the whole day of some symbols at a time."""
     columns = (*_TRADED, *_SINGLE_IDS) if feed.schema == "agg_trades" else _TRADED
     unfinished: list[pl.DataFrame] = []
     for rows in _batches(store, feed, key, columns, batch_rows):
         klines = merge_klines([*unfinished, klines_from_trades(rows, INTERVALS["1m"], feed.market)])
-        # Rows come by symbol, so that only the last one's may go on in the next batch.
+        # Rows are sorted by symbol, so only the last symbol can continue in the next batch.
         goes_on = pl.col("symbol") == rows["symbol"][-1]
         unfinished = [klines.filter(goes_on)]
         finished = klines.filter(~goes_on)
@@ -251,7 +251,7 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
 
 
 def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
-    """Silver rows in order of symbol and id, at most ``batch_rows`` at once."""
+    """Silver rows in order of symbol and id, in batches of at most ``batch_rows``."""
     place = ("silver", feed.table, feed.exchange, feed.market.name, key)
     for piece in read_pieces(store, *place, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
         yield from piece.iter_slices(batch_rows)
@@ -262,7 +262,7 @@ def _no_rows() -> pl.DataFrame:
 
 
 def _in_line(stored: pl.DataFrame, before: pl.DataFrame) -> bool:
-    """Whether the symbols of a stored day began with the last ids ``before``."""
+    """Whether the symbols of a stored day start from the last ids ``before``."""
     expected = stored.select("symbol").join(before, on="symbol", how="left", maintain_order="left")
     return stored.select("symbol", last_id="before_id", last_time="before_time").equals(expected)
 

@@ -1,7 +1,7 @@
-"""What a partition is made from, as a fingerprint, and whether the stored one was made from just that.
+"""Input fingerprints of partitions, and the decision whether a stored partition is up to date.
 
-Here belong the fingerprints of all layers and the decision that nothing has to be made. They follow from the content
-of sources, from settings and from code versions, never from clocks; keeping them is ``lake/origin.py``'s work.
+A fingerprint covers the content of the sources, the settings and the code version, never a clock.
+``lake/origin.py`` stores fingerprints.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from crypto_lakehouse.lake.origin import StoredPartition
 from crypto_lakehouse.schemas import Schema, bronze_schema
 
 CODE_VERSIONS = {"bronze": "2", "silver": "3", "gold": "5", "compacted": "1"}
-"""Raise a layer's number when its rows change for the same sources: its partitions are made again then."""
+"""Raise a layer's number when its rows change for the same sources. The next run then rebuilds its partitions."""
 
 UNKNOWN = ""
-"""The fingerprint of what cannot be told: nothing that has it is left as it is."""
+"""The fingerprint of unknown inputs: a partition with such an input is always rebuilt."""
 
 Row = Mapping[str, Any]
 
 
 def sources_fingerprint(layer: str, schema: Schema, inputs: Sequence[str]) -> str:
-    """sha256 of the layer's code version, the schema and the inputs; UNKNOWN where one of these is."""
+    """sha256 of the layer's code version, the schema and the inputs; UNKNOWN if an input is UNKNOWN."""
     if UNKNOWN in inputs:
         return UNKNOWN
     columns = [(column.name, str(column.type)) for column in schema.columns]
-    told = [CODE_VERSIONS[layer], columns, schema.primary_key, schema.row_group_rows, list(inputs)]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    content = [CODE_VERSIONS[layer], columns, schema.primary_key, schema.row_group_rows, list(inputs)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def made_from(stored: StoredPartition | None) -> str:
-    """The fingerprint of a stored partition, as an input of another."""
+    """The input fingerprint of a stored partition, to use as an input of another partition."""
     return stored.origin.made_from if stored else UNKNOWN
 
 
 def is_current(stored: StoredPartition | None, expected: str, inputs: Iterable[StoredPartition | None]) -> bool:
-    """Whether a stored partition was made from what it would be made from now, and after its stored ``inputs``.
+    """Whether a stored partition has the fingerprint ``expected`` and is not older than its stored ``inputs``.
 
-    The times are for those who compare nothing else, such as sensors: a partition must not be older than its inputs.
+    The comparison of times keeps this consistent with sensors, which compare times only.
     """
     if stored is None or expected == UNKNOWN or stored.origin.made_from != expected:
         return False
-    return all(stored.modified >= one.modified for one in inputs if one is not None)
+    return all(stored.modified >= source.modified for source in inputs if source is not None)
 
 
 def bronze_made_from(feed: Feed, ledger: Iterable[Row]) -> str:
-    """The fingerprint of a bronze partition: the files that the ledger says are in it, and their sha256s."""
+    """The fingerprint of a bronze partition: its ingested files, by the ledger, and their sha256s."""
     files = sorted((row["key"], row["sha256"]) for row in ledger if row["status"] == "ingested")
     return sources_fingerprint("bronze", bronze_schema(feed), [f"{key} {sha256}" for key, sha256 in files])
 
 
 def is_made_of(feed: Feed, ledger: Mapping[str, Row], stored: StoredPartition | None) -> bool:
-    """Whether a stored bronze partition is made of just what the ledger says, by this version of the code."""
+    """Whether a stored bronze partition holds exactly the ledger's ingested files, built by this code version."""
     return made_from(stored) == bronze_made_from(feed, ledger.values())

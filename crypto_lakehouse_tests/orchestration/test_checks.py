@@ -176,7 +176,7 @@ def test_completeness_names_a_file_without_rows_in_silver(filled: Platform) -> N
     results = _check(filled)
     # Gold still has the rows that silver lost.
     assert _failed(results) == {("silver/klines_1m", "completeness"), ("gold/symbol_states", "carry")}
-    expected = f"| {DAYS[1]} | ETHUSDT | the file is ingested and silver has no row of it |"
+    expected = f"| {DAYS[1]} | ETHUSDT | the file is ingested, but silver has no row of it |"
     assert expected in _table(results, "silver/klines_1m", "completeness")
 
 

@@ -76,7 +76,7 @@ def test_an_incomplete_month_fails_with_the_days_it_lacks_and_the_others_are_mad
 ) -> None:
     result = run(defs, instance, "2023-01", "2023-02")
     assert not result.success
-    assert "2023-01 lacks 2023-01-05" in failure_text(result)
+    assert "2023-01 is missing 2023-01-05" in failure_text(result)
     assert [path.path.split("/")[-2] for path in store.list("compacted")] == ["month=2023-02"]
 
 

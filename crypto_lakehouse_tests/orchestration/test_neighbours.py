@@ -79,7 +79,7 @@ def test_completeness_names_the_day_until_a_run_of_its_neighbour_rebuilds_it(lak
     found = _checks(lake, "completeness")["silver"]
     assert not found.passed
     assert found.metadata["failing_partitions"].value == f"{DAYS[0]}, {DAYS[1]}"
-    assert f"| {DAYS[1]} |  | not made of the files that bronze holds" in str(found.metadata["table"].value)
+    assert f"| {DAYS[1]} |  | outdated: bronze now holds other files" in str(found.metadata["table"].value)
     # A run for the first day alone: the second one is rebuilt and recorded.
     result = _run(lake, DAYS[0], DAYS[0], [BRONZE, SILVER])
     made = [e.partition for e in result.all_events if e.is_step_materialization and e.asset_key == SILVER]
@@ -126,7 +126,7 @@ def test_rows_of_a_day_after_the_last_one_of_a_feed_are_named_until_that_day_is_
     job = "update_binance_cm_daily"
     assert empty.run(job, last, last, tables="liquidations").success
     found = _checks(empty, "completeness", of)["silver"]
-    assert f"| {last} |  | 1 rows are of {after}, on which the archive has no files" in str(
+    assert f"| {last} |  | 1 rows belong to {after}, a day without files in the archive" in str(
         found.metadata["table"].value
     )
     assert empty.run(job, after, after, tables="liquidations").success

@@ -137,7 +137,7 @@ def test_a_day_left_out_of_line_is_named_and_mended_by_the_next_run(platform: Pl
 @pytest.mark.requirement("F4.8")
 def test_a_day_that_silver_lacks_fails_without_retry(platform: Platform) -> None:
     [outcome] = run(platform, [DAYS[0]])
-    assert f"silver.trades of binance/um lacks {DAYS[0]}. Make it first: " in outcome.error
+    assert f"silver.trades of binance/um has no partition {DAYS[0]}. Build it first: " in outcome.error
 
 
 @pytest.mark.requirement("F4.8", "F7.3")

@@ -39,8 +39,8 @@ def test_a_gap_over_days_that_the_lake_does_not_have(tmp_path: Path, served: dic
     # The command that the summary names makes the days.
     assert (
         "missing_days of gold/binance/um/gaps: 1 findings: 2024-03-20 BTCUSDT 17 days from 2024-03-03 to 2024-03-19 are"
-        " not in the lake, so this gap may be none and cuts no segment. Build them with: crypto-lakehouse backfill"
-        " --market um --table klines_1m --from 2024-03-03 --to 2024-03-19"
+        " not in the lake, so this may not be a real gap; it starts no segment. Build them with: crypto-lakehouse"
+        " backfill --market um --table klines_1m --from 2024-03-03 --to 2024-03-19"
     ) in said
     lake = Lakehouse(folder / "lake")
     (gap,) = read(lake, "gold.gaps", market="um").iter_rows(named=True)

@@ -367,10 +367,10 @@ def test_only_months_that_are_over_and_whole_are_compacted(store: LakeStore) -> 
     store.delete(partition_path(*UM, Cadence.DAILY, FEBRUARY[3]))
     states = {one.month: one for one in month_states(um, store, date(2023, 3, 31))}
     assert {month: len(one.missing) for month, one in states.items()} == {"2023-01": 29, "2023-02": 1}
-    with pytest.raises(IncompleteMonth, match=r"2023-02 lacks 2023-02-04.*2023-03 is not over"):
+    with pytest.raises(IncompleteMonth, match=r"2023-02 is missing 2023-02-04.*2023-03 is not over"):
         list(compact_months(um, ["2023-02", "2023-03"], store, date(2023, 3, 31)))
     put(store, FEBRUARY[3], day_rows(FEBRUARY[3]))
-    with pytest.raises(IncompleteMonth, match=r"2023-01 lacks 2023-01-01, .*, \.\.\."):
+    with pytest.raises(IncompleteMonth, match=r"2023-01 is missing 2023-01-01, .*, \.\.\."):
         list(compact_months(um, ["2023-01", "2023-02"], store, date(2023, 3, 31)))
     # One that cannot be made does not keep others from it.
     assert [one.month for one in month_states(um, store, date(2023, 3, 31)) if one.current] == ["2023-02"]

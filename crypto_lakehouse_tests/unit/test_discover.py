@@ -84,7 +84,7 @@ def test_the_range_that_is_asked_for(
 
 @pytest.mark.requirement("F2.8")
 def test_a_range_that_ends_before_it_begins_is_an_error() -> None:
-    with pytest.raises(ValueError, match="ends on 2024-05-14, before it begins on 2024-05-15"):
+    with pytest.raises(ValueError, match="ends on 2024-05-14, before it starts on 2024-05-15"):
         span(DAILY, date(2024, 5, 15), date(2024, 5, 14), TODAY)
 
 

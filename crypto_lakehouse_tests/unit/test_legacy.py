@@ -570,7 +570,7 @@ def test_a_grid_that_is_asked_for_twice_is_written_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--to", "2024-04-30"], "there is no day"),
+        (["--to", "2024-04-30"], "no day to export"),
         (["--market", "options"], "no market 'options'; there are spot, um, cm"),
         (["--profile", "bhds"], "no profile 'bhds'; there are legacy, default"),
         (["--bars", "1mo"], "the legacy tool has no bars 1mo"),

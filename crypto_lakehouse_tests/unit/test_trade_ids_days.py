@@ -160,7 +160,8 @@ def test_removed_rows_are_those_of_bronze_that_silver_has_not(store: LakeStore) 
 
 @pytest.mark.requirement("F4.8")
 def test_a_day_that_silver_lacks_is_an_error_that_says_how_to_make_it(store: LakeStore) -> None:
-    with pytest.raises(MissingPartition, match=f"lacks {KEYS[1]}. Make it first: .*--table trades --from {KEYS[1]}"):
+    expected = f"has no partition {KEYS[1]}. Build it first: .*--table trades --from {KEYS[1]}"
+    with pytest.raises(MissingPartition, match=expected):
         run(store, [KEYS[1]])
     store_silver(store, {KEYS[1]: []})
     assert run(store, [KEYS[1]]) == [KEYS[1]]
