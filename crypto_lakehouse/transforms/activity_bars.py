@@ -1,7 +1,6 @@
 """Continuous minutes to activity bars: of traded value, traded volume or number of trades.
 
-Here belongs when such a bar closes. Which kinds there are is in ``catalog.bars``, bars of time are in
-``bars.py``.
+This module decides when such a bar closes. ``catalog.bars`` defines the kinds of bars; ``bars.py`` computes time bars.
 """
 
 from __future__ import annotations
@@ -22,28 +21,39 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def activity_bars(minutes: pl.DataFrame, bars: ActivityBars, first: datetime, end: datetime) -> pl.DataFrame:
-    """Bars (ACTIVITY_BARS) that close within [first, end), from gold.continuous_1m rows in any order.
+    """Bars that close within [first, end), from gold.continuous_1m rows in any order.
 
-    ``dollar`` counts quote_volume, ``volume`` base_volume, ``tick`` trade_count. With T(m) the total of a
-    symbol's segment from 00:00 UTC of the first of the calendar month up to and with minute m, the number
-    of m's bar is floor(T(m - 1) / threshold): a bar closes in the minute in which the total reaches a
-    multiple of the threshold, what exceeds the multiple counts for the next bar, and a minute that crosses
-    several multiples ends one bar. The next bar begins with the minute after, traded or not; so every
-    minute is in one bar. After Lopez de Prado, Advances in Financial Machine Learning, 2.3.2, but for the
-    whole minutes and the monthly begin.
+    ``dollar`` counts quote_volume, ``volume`` base_volume, ``tick`` trade_count. Let T(m) be the total of a symbol's
+    segment from 00:00 UTC of the first of the calendar month through minute m. Minute m is in bar number
+    floor(T(m - 1) / threshold): a bar closes in the minute in which the total reaches a multiple of the threshold, any
+    excess counts for the next bar, and a minute that crosses several multiples closes one bar. The next bar starts
+    with the following minute, traded or not, so every minute is in exactly one bar. This follows Lopez de Prado,
+    Advances in Financial Machine Learning, 2.3.2, except for the whole minutes and the monthly start.
 
-    Each minute's amount counts as the nearest whole number of 1e-8, the last decimal that the archive has:
-    totals are exact then, and ten times 0.1 reaches 1 wherever in the month it stands.
+    Each minute's amount is rounded to a multiple of 1e-8, the last decimal of the archive. So totals are exact, and
+    ten times 0.1 reaches 1 anywhere in the month.
 
-    ``minutes`` must begin at ``month_begin(first)``: then a bar depends on the month's minutes before it
-    and on nothing else, and any part of a month can be made from at most one month of minutes.
+    The rest at the end of a month or of a segment is a bar that is not ``complete``. The end of a segment is known
+    when the next segment starts, so its rest closes at that minute; the rest of a month closes at the end of the
+    month. The close_time of a rest is its last minute, which may be days earlier. A rest whose end is not known by
+    ``end`` is not returned.
 
-    What is left at the end of a month or of a segment is a bar that is not ``complete``. That a segment
-    has ended is known when the next one begins, so such a rest closes at that minute, and that of a month
-    when the month is over; its close_time tells its last minute, which may be days before. A rest whose
-    end is not known by ``end`` is not given, and minutes from ``end`` on change nothing.
+    VWAP = sum(quote_volume) / sum(base_volume), clipped to [low, high] because both sums are rounded.
 
-    VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded.
+    Parameters
+    ----------
+    minutes
+        Rows from ``month_begin(first)`` on. A bar depends only on the month's minutes up to its close, so one month of
+        minutes suffices for any part of a month. Rows from ``end`` on change nothing.
+    bars
+        The kind of bars and its threshold.
+    first, end
+        UTC; ``end`` is exclusive.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns ``ACTIVITY_BARS``.
     """
     made = _aggregated(_numbered(minutes, bars))
     closed = pl.when("complete").then("close_time").otherwise(_rest_known_at())
@@ -51,12 +61,12 @@ def activity_bars(minutes: pl.DataFrame, bars: ActivityBars, first: datetime, en
 
 
 def month_begin(time: datetime) -> datetime:
-    """00:00 of the first of the month: from where bars that close at ``time`` need minutes."""
+    """00:00 of the first of the month: bars that close at ``time`` need minutes from there on."""
     return time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
-    """Sorted minutes with ``number`` of their bar and ``reached``, the multiples reached at their end."""
+    """Sorted minutes with the ``number`` of their bar and ``reached``, the multiples reached at their end."""
     rows = minutes.sort("symbol", "open_time").with_columns(month=pl.col("open_time").dt.truncate("1mo"))
     total = _whole_total(pl.col(_AMOUNTS[bars.activity]))
     return rows.with_columns(reached=total // bars.threshold).with_columns(
@@ -65,9 +75,9 @@ def _numbered(minutes: pl.DataFrame, bars: ActivityBars) -> pl.DataFrame:
 
 
 def _whole_total(amount: pl.Expr) -> pl.Expr:
-    """The running total of a series, rounded down: a multiple of a whole threshold is reached by it or not at all.
+    """The running total of a series, rounded down: thresholds are whole, so rounding does not move a crossing.
 
-    Whole parts and 1e-8 units are summed apart, since a month of units of a cheap coin does not fit 64 bits.
+    Whole parts and 1e-8 units are summed separately, because a month of units of a cheap coin does not fit 64 bits.
     """
     whole = amount.floor()
     units = ((amount - whole) * _UNITS).round()
@@ -89,7 +99,7 @@ def _aggregated(numbered: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_minutes() -> list[pl.Expr]:
-    """What a bar says of its minutes, which must be in order of time."""
+    """The columns of a bar, from its minutes in order of time."""
     traded = pl.col("open_time").filter(~pl.col("is_filled"))
     return [
         pl.col("open").first(),
@@ -106,12 +116,12 @@ def _of_minutes() -> list[pl.Expr]:
 
 
 def _vwap() -> pl.Expr:
-    """VWAP of a bar from its sums, held within [low, high] because they are rounded; null without volume."""
+    """VWAP of a bar from its sums, clipped to [low, high] because they are rounded; null without volume."""
     vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
     return pl.when(pl.col("base_volume") > 0).then(vwap)
 
 
 def _rest_known_at() -> pl.Expr:
-    """Of the last bar of a series: when the symbol's next segment begins, at latest the end of the month."""
+    """When the last bar of a series closes: the start of the symbol's next segment, at the latest the month's end."""
     month_end = pl.col("month").dt.offset_by("1mo") - _MICROSECOND
     return pl.col("open_time").shift(-1).over("symbol", "month").fill_null(month_end)

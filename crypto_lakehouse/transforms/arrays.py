@@ -1,6 +1,6 @@
-"""Arrays of numbers for loops to fill, in memory that is used again: what the system gives it has to clear first.
+"""Arrays of numbers for loops to fill, in reused memory: the system must clear fresh memory first, which takes time.
 
-Here belong types of arrays, and whose memory is free again. What lies in arrays is told by those who take them.
+This module defines array types and manages the memory. Its callers define the content of arrays.
 """
 
 from __future__ import annotations
@@ -25,39 +25,38 @@ _MIB = 1024**2
 
 
 class Memory:
-    """Memory that is used again once no array lies in it. Any thread may take some and let go of it.
+    """Memory that is reused after the last array in it is gone. Thread-safe.
 
-    At most ``kept`` bytes wait to be used again, those of the least ``least`` bytes: smaller pieces are given by the
-    system at little cost.
+    At most ``kept`` bytes wait for reuse. Requests below ``least`` bytes go to the system, which serves them cheaply.
     """
 
     def __init__(self, kept: int = 256 * _MIB, least: int = _MIB // 8) -> None:
         self._most, self._least = kept, least
-        # In the order in which they were let go of: the last one is most likely in a cache.
+        # In order of release: the last piece is most likely in a CPU cache.
         self._free: dict[int, Bytes] = {}
-        # Letting go may happen anywhere, also in the middle of taking.
+        # Re-entrant, because the garbage collector may release a piece at any point, also inside ``take``.
         self._lock = RLock()
 
     def take(self, count: int) -> Bytes:
-        """``count`` bytes of any values, which nobody else is given while an array lies in them."""
+        """``count`` bytes with arbitrary values, reserved while an array uses them."""
         if count < self._least:
             return np.empty(count, np.uint8)
         piece = self._fitting(count)
         if piece is None:
-            # A day is about as long as the next one.
+            # Allocate some spare room: the next day needs about as much, perhaps a little more.
             piece = np.empty(count + count // _SPARE, np.uint8)
-        # All views refer to this array, and not to the piece below it, which is no array in their eyes.
+        # All views refer to this array, not to the piece below it: to NumPy the piece is a buffer, not a base array.
         lease = np.frombuffer(piece.data, np.uint8)
         weakref.finalize(lease, self._let_go, piece).atexit = False
         return lease[:count]
 
     def _fitting(self, count: int) -> Bytes | None:
         with self._lock:
-            for place in reversed([*self._free]):
-                piece = self._free.get(place)
+            for address in reversed([*self._free]):
+                piece = self._free.get(address)
                 if piece is not None and count <= len(piece) <= _TOO_LARGE * count:
-                    # Letting go of another piece may have dropped this one meanwhile.
-                    self._free.pop(place, None)
+                    # The release of another piece may have dropped this one meanwhile.
+                    self._free.pop(address, None)
                     return piece
         return None
 
@@ -74,16 +73,16 @@ _PAGE, _APART = 4096, 192
 
 
 def unfilled(count: int, dtype: npt.DTypeLike = np.int64) -> Array:
-    """An array that is to be filled."""
+    """An array with arbitrary values, for the caller to fill."""
     kind = np.dtype(dtype)
     return _MEMORY.take(count * kind.itemsize).view(kind)
 
 
 def room(kind: type[Columns], count: int) -> Columns:
-    """A named tuple of arrays that are to be filled: of floats and flags where it says so, else of whole numbers."""
+    """A named tuple of arrays for the caller to fill: Floats and Flags as annotated, all others int64."""
     types = _types(kind)
-    # Loops fill all columns at once, and columns that begin at the same offset within 4 KiB push each other out of the
-    # cache: each begins 192 bytes further into a page than the one before.
+    # Loops fill all columns at once. Columns that start at the same offset within 4 KiB evict each other from the
+    # cache, so each starts 192 bytes further into a page than the one before.
     lengths = [-(-count * dtype.itemsize // _PAGE) * _PAGE + _APART for dtype in types]
     ends = np.cumsum([0, *lengths]).tolist()
     memory = _MEMORY.take(ends[-1])

@@ -1,6 +1,6 @@
-"""Which blocks a bar is made of: a slice of them, those of one symbol's segment in one window.
+"""Find the blocks of each bar: a slice of the blocks of one symbol's segment in one window.
 
-What blocks are and how they are added up is in ``blocks.py``, where windows lie in ``windows.py``.
+``blocks.py`` defines and adds up blocks; ``windows.py`` defines windows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from crypto_lakehouse.transforms.windows import Windows
 
 
 class BarRows(NamedTuple):
-    """Bars in order of symbol, grid, window and segment: blocks [``first``, ``stop``) each, and their window.
+    """Bars in order of symbol, grid, window and segment: the blocks [``first``, ``stop``) and the window of each.
 
-    It is [``opens``, ``closes``), in minutes since 1970-01-01; ``grid`` is the place of its offset, ``symbol`` that of
-    its name.
+    The window is [``opens``, ``closes``), in minutes since 1970-01-01 UTC. ``grid`` is the index of its offset,
+    ``symbol`` the index of the symbol's name.
     """
 
     symbol: Ints
@@ -32,7 +32,7 @@ class BarRows(NamedTuple):
 
 
 def bar_rows(table: BlockTable, grids: Sequence[Sequence[Windows]]) -> BarRows:
-    """The bars that have a block. Windows of a grid follow each other and do not cut a block."""
+    """The bars that have a block. The windows of a grid are consecutive and do not cut a block."""
     opens = [np.arange(w.begin, w.end, w.length) for grid in grids for w in grid]
     lengths = [np.full(w.count, w.length) for grid in grids for w in grid]
     counts = [sum(w.count for w in grid) for grid in grids]
@@ -48,7 +48,7 @@ def bar_rows(table: BlockTable, grids: Sequence[Sequence[Windows]]) -> BarRows:
 
 @compiled
 def _changes(segments: Ints, begins: Ints, ends: Ints) -> int:
-    """How often another segment begins."""
+    """How often a new segment starts within a symbol."""
     count = 0
     for symbol in range(len(begins)):
         for row in range(begins[symbol] + 1, ends[symbol]):
@@ -71,7 +71,7 @@ def _cut(
                 if minutes[row] >= closes[window]:
                     window += 1
                     continue
-                # Mostly as many as in the window before; minutes and segments of a symbol do not fall.
+                # Guess the number of blocks of the window before; minutes and segments of a symbol never decrease.
                 stop = min(row + usual, end)
                 if minutes[stop - 1] >= closes[window] or segments[stop - 1] != segments[row]:
                     stop = row + 1

@@ -1,7 +1,7 @@
 """Continuous minutes to bars of any interval on any offset grid.
 
-Here belongs what a bar tells of its minutes. Where windows lie is in ``windows.py``, which blocks of minutes are a
-bar's in ``bar_rows.py``, how they are added up in ``blocks.py``.
+This module computes the columns of a bar. ``windows.py`` defines windows, ``bar_rows.py`` finds the blocks of minutes
+of each bar, and ``blocks.py`` adds them up.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS
 from crypto_lakehouse.transforms.windows import EPOCH, MINUTE, Windows, windows
 
 BLOCK = 5
-"""Minutes that are added up first where a window begins and ends on whole ones: offsets share them, and days of them
-are small.
+"""Length in minutes of the blocks that are summed first, if all windows start and end on multiples of it. Grids of
+different offsets share these blocks, and a day of them is small.
 """
 
 
@@ -38,16 +38,29 @@ def time_bars(
     first: datetime,
     end: datetime,
 ) -> pl.DataFrame:
-    """Bars (BARS) whose windows close within (first, end], from gold.continuous_1m rows in any order.
+    """Bars whose windows close within (first, end], from gold.continuous_1m rows in any order.
 
-    ``minutes`` must hold every minute of these windows, so begin at ``earliest_open(...)``, each once. Windows
-    are [w, w + interval) with w = offset modulo the interval, counted from 00:00 UTC of 1970-01-01; ``1w``
-    begins on Monday and ``1mo`` on the first, as the exchange's do, plus the offset. No bar spans a
-    gap: a window with minutes of two segments gives two rows. A window without any minute gives none.
+    Windows are [w, w + interval) with w = offset modulo the interval, counted from 00:00 UTC of 1970-01-01; ``1w``
+    starts on Monday and ``1mo`` on the first, like the exchange's klines, plus the offset. No bar spans a gap: a window
+    with minutes of two segments gives two rows. A window without any minute gives none.
 
-    Sums are added in order of time, with Kahan's compensation: minute by minute, or where interval and offset are
-    whole multiples of BLOCK minutes, those of each BLOCK and then these. So a sum depends on the minutes in its window
-    alone. VWAP = sum(quote_volume) / sum(base_volume), held within [low, high] because both sums are rounded.
+    Sums run in order of time with Kahan's compensation: minute by minute, or, if interval and offset are multiples of
+    BLOCK minutes, first within each block and then over the blocks. So a sum depends only on the minutes in its
+    window. VWAP = sum(quote_volume) / sum(base_volume), clipped to [low, high] because both sums are rounded.
+
+    Parameters
+    ----------
+    minutes
+        Every minute of these windows once, so from ``earliest_open(interval, offsets, first)`` on.
+    interval, offsets
+        The length of the windows, and the shifts of their grids.
+    first, end
+        UTC; a window that closes at ``end`` is included, one that closes at ``first`` is not.
+
+    Returns
+    -------
+    polars.DataFrame
+        Columns ``BARS``.
     """
     offsets = tuple(offsets)
     blocks = {length: BlockTable.of(minutes, length) for length in block_lengths(interval, offsets)}
@@ -55,16 +68,16 @@ def time_bars(
 
 
 def block_lengths(interval: Interval, offsets: Iterable[timedelta]) -> set[int]:
-    """The lengths of the blocks that bars on these offsets are made of, in minutes."""
+    """The lengths in minutes of the blocks that bars on these offsets need."""
     return {_block_length(interval, offset) for offset in offsets}
 
 
 def bars_of_blocks(
     blocks: Mapping[int, BlockTable], interval: Interval, offsets: Iterable[timedelta], first: datetime, end: datetime
 ) -> pa.Table:
-    """``time_bars`` from the blocks of minutes, by their length in minutes; symbols may be a dictionary.
+    """``time_bars`` from blocks of minutes, given by length in minutes; symbols may be a dictionary.
 
-    Other lengths than those of ``block_lengths`` change nothing.
+    Lengths that ``block_lengths`` does not list are ignored.
     """
     by_length: dict[int, list[timedelta]] = {}
     for offset in sorted(offsets):
@@ -77,7 +90,7 @@ def bars_of_blocks(
 
 
 def _block_length(interval: Interval, offset: timedelta) -> int:
-    # Months begin at midnight.
+    # Months start at midnight, so their length does not matter here.
     lengths = (offset, interval.length or timedelta(0))
     return 1 if any(length % (BLOCK * MINUTE) for length in lengths) else BLOCK
 
@@ -85,7 +98,7 @@ def _block_length(interval: Interval, offset: timedelta) -> int:
 def _grids(
     table: BlockTable, interval: Interval, offsets: Sequence[timedelta], first: datetime, end: datetime
 ) -> list[list[Windows]]:
-    """The windows of each offset, as far as there are minutes."""
+    """The windows of each offset within the time that has minutes."""
     begins, lasts = (table.blocks.minute[at[table.begins < table.ends]] for at in (table.begins, table.ends - 1))
     earliest, latest = (EPOCH + int(minute) * MINUTE for minute in (begins.min(), lasts.max()))
     first, end = max(first, earliest), min(end, latest + (interval.length or timedelta(days=32)))
@@ -99,30 +112,30 @@ def _bars(
         return _no_bars()
     rows = bar_rows(table, _grids(table, interval, offsets, first, end))
     bars = table.added_up(rows.first, rows.stop)
-    told = room(_Told, len(rows.first))
-    _tell(bars, rows, np.array([offset // MINUTE for offset in offsets]), MINUTE_MICROSECONDS, FUNDING_FLOOR, told)
-    made = {
+    derived = room(_Derived, len(rows.first))
+    _derive(bars, rows, np.array([offset // MINUTE for offset in offsets]), MINUTE_MICROSECONDS, FUNDING_FLOOR, derived)
+    columns = {
         **{name: pa.array(getattr(bars, name)) for name in (*AS_IN_MINUTES, "n_minutes", "n_filled")},
         "symbol": coded(rows.symbol, table.names),
-        "offset": pa.array(told.offset),
-        "open_time": pa.array(told.open_time).cast(TIME),
-        "close_time": pa.array(told.close_time).cast(TIME),
-        "contracts": _unless(told.no_contracts, bars.contracts),
-        "vwap": _unless(told.no_volume, told.vwap),
-        "first_minute": _unless(told.untraded, told.first_minute).cast(TIME),
-        "last_minute": _unless(told.untraded, told.last_minute).cast(TIME),
-        "complete": pa.array(told.complete),
-        "funding_rate": _unless(told.unpaid, bars.funding_rate),
-        "funding_price": _unless(told.unpaid, bars.funding_price),
-        "funding_time": _unless(told.unpaid, told.funding_time).cast(TIME),
-        "funding_sum": _unless(told.unknown, bars.funding_sum),
-        "funding_count": _unless(told.unknown, bars.funding_count),
+        "offset": pa.array(derived.offset),
+        "open_time": pa.array(derived.open_time).cast(TIME),
+        "close_time": pa.array(derived.close_time).cast(TIME),
+        "contracts": _unless(derived.no_contracts, bars.contracts),
+        "vwap": _unless(derived.no_volume, derived.vwap),
+        "first_minute": _unless(derived.untraded, derived.first_minute).cast(TIME),
+        "last_minute": _unless(derived.untraded, derived.last_minute).cast(TIME),
+        "complete": pa.array(derived.complete),
+        "funding_rate": _unless(derived.unpaid, bars.funding_rate),
+        "funding_price": _unless(derived.unpaid, bars.funding_price),
+        "funding_time": _unless(derived.unpaid, derived.funding_time).cast(TIME),
+        "funding_sum": _unless(derived.unknown, bars.funding_sum),
+        "funding_count": _unless(derived.unknown, bars.funding_count),
     }
-    return pa.table({name: made[name] for name in BARS.column_names})
+    return pa.table({name: columns[name] for name in BARS.column_names})
 
 
-class _Told(NamedTuple):
-    """What bars tell beside the sums of their blocks, times in microseconds, and where they cannot tell something."""
+class _Derived(NamedTuple):
+    """Columns of bars that are not sums of their blocks (times in microseconds), and flags for nulls in columns."""
 
     offset: Ints
     open_time: Ints
@@ -140,7 +153,7 @@ class _Told(NamedTuple):
 
 
 @compiled
-def _tell(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float, made: _Told) -> None:
+def _derive(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float, made: _Derived) -> None:
     for bar in range(len(rows.first)):
         made.offset[bar] = offsets[rows.grid[bar]]
         made.open_time[bar], made.close_time[bar] = rows.opens[bar] * minute, rows.closes[bar] * minute - 1
@@ -156,14 +169,14 @@ def _tell(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float,
 
 
 def _unless(missing: Flags, values: Array) -> pa.Array:
-    """The values, null where they are missing."""
+    """The values, with nulls where ``missing`` is true."""
     count = int(np.count_nonzero(missing))
-    made = pa.array(values)
+    array = pa.array(values)
     if not count:
-        return made
-    # Several times as fast as a mask that Arrow makes into bits.
+        return array
+    # Several times as fast as passing the mask to Arrow, which packs it into bits itself.
     valid = pa.py_buffer(np.packbits(~missing, bitorder="little"))
-    return pa.Array.from_buffers(made.type, len(made), [valid, made.buffers()[1]], count)
+    return pa.Array.from_buffers(array.type, len(array), [valid, array.buffers()[1]], count)
 
 
 def _no_bars() -> pa.Table:

@@ -1,7 +1,7 @@
-"""Blocks: what minutes in a row say together. A minute is one, so are five of them, and a bar.
+"""Blocks: aggregates of consecutive minutes. One minute is a block, five minutes are one, and so is a bar.
 
-Here belongs how blocks are added up to longer ones. Which blocks a bar is made of is in ``bar_rows.py``, what bars tell
-in ``bars.py``.
+This module adds up blocks to longer ones. ``bar_rows.py`` finds the blocks of each bar; ``bars.py`` computes the
+columns of bars.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crypto_lakehouse.transforms.frames import Frame, places_of, together
 from crypto_lakehouse.transforms.minute_blocks import MinuteRows, fill_blocks
 from crypto_lakehouse.transforms.runs import Ordered
 
-# Beyond this a funding rate is one; smaller ones are rounding of a rate that was not paid.
+# A rate of at most this size is the rounding of a rate that was not paid.
 FUNDING_FLOOR = 1e-6
 
 AS_IN_MINUTES = (
@@ -34,17 +34,17 @@ AS_IN_MINUTES = (
     "taker_buy_quote_volume",
     "trade_count",
 )
-"""Columns that mean the same of a minute, of a block and of a bar."""
+"""Columns with the same meaning for a minute, a block and a bar."""
 
 
 class Blocks(NamedTuple):
-    """Blocks, one value each, those of a symbol in order of time. A block lies within one segment of one symbol.
+    """Columns of blocks; the blocks of a symbol are in order of time. A block lies within one segment of one symbol.
 
-    Times are in minutes since 1970-01-01, ``minute`` is the first one.
-    ``contracts`` is -1 and ``funding_sum`` NaN where a minute does not know them, ``funding_count`` means nothing then.
-    ``n_archived`` minutes are in the archive. ``first_minute`` and ``last_minute`` are of the traded ones, and mean
-    nothing where all are filled. ``funding_rate``, ``funding_price`` and ``funding_time`` are of the first rate beyond
-    FUNDING_FLOOR, and mean nothing where ``funding_rate`` is not beyond it.
+    Times are in minutes since 1970-01-01 UTC; ``minute`` is the first minute. ``contracts`` is -1 if a minute has none.
+    ``funding_sum`` is NaN if the funding of a minute is unknown; ``funding_count`` is undefined then. ``n_archived``
+    counts minutes that the archive has. ``first_minute`` and ``last_minute`` are the first and last traded minute,
+    undefined if all are filled. ``funding_rate``, ``funding_price`` and ``funding_time`` belong to the first rate whose
+    size exceeds FUNDING_FLOOR; they are undefined if no rate does.
     """
 
     segment: Ints
@@ -73,9 +73,9 @@ class Blocks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BlockTable:
-    """Blocks of the symbols ``names``, which ascend: those of symbol ``n`` are [``begins[n]``, ``ends[n]``), or none.
+    """Blocks of the symbols ``names``, sorted ascending: symbol ``n`` has the blocks [``begins[n]``, ``ends[n]``).
 
-    Nothing lies in the ``lead`` places before them: there the last blocks of the day before can be put.
+    The ``lead`` positions before them are free for the last blocks of the day before.
     """
 
     names: pl.Series
@@ -89,7 +89,7 @@ class BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
         ordered = Ordered.of(minutes)
         rows, bounds = _rows(ordered), np.append(ordered.begins, len(ordered.minutes))
-        # As many as there are where all minutes of a symbol are in one segment, as is usual.
+        # Enough if all minutes of a symbol are in one segment, the usual case.
         firsts, lasts = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
         count = min(int((lasts - firsts + 1).sum()), len(rows.minute)) + lead * len(ordered.begins)
         begins, ends = np.empty_like(ordered.begins), np.empty_like(ordered.begins)
@@ -103,9 +103,9 @@ class BlockTable:
 
     @classmethod
     def joined(cls, tables: Sequence[BlockTable], since: int) -> BlockTable:
-        """The blocks that begin at minute ``since`` or later of tables that follow each other in time.
+        """Join the blocks that start at minute ``since`` or later, from tables in order of time.
 
-        The blocks of the last table stay where they are if those before fit into its lead.
+        The blocks of the last table are not copied if the earlier blocks fit into its lead.
         """
         later = [table._since(since) for table in tables]
         names, last = together(*(table.names for table in later)), later[-1]
@@ -127,11 +127,11 @@ class BlockTable:
         return cls(names, begins, ends, made)
 
     def _since(self, minute: int) -> BlockTable:
-        """The blocks that begin at ``minute`` or later."""
+        """The blocks that start at ``minute`` or later."""
         return replace(self, begins=_later(self.blocks.minute, self.begins, self.ends, minute))
 
     def added_up(self, first: Ints, stop: Ints) -> Blocks:
-        """One block of each slice [``first``, ``stop``), which holds one at least and lies in one segment.
+        """Add up each slice [``first``, ``stop``) to one block. A slice is not empty and lies in one segment.
 
         Volumes and funding are summed in order of time, with Kahan's compensation.
         """
@@ -158,7 +158,7 @@ def _rows(ordered: Ordered) -> MinuteRows:
 
 @compiled
 def _later(minutes: Ints, begins: Ints, ends: Ints, minute: int) -> Ints:
-    """The first place of each slice that is at ``minute`` or later; its end, if none is."""
+    """The first position of each slice that is at ``minute`` or later, or the end of the slice."""
     made = np.empty_like(begins)
     for number in range(len(begins)):
         begin, end = begins[number], ends[number]
@@ -168,7 +168,7 @@ def _later(minutes: Ints, begins: Ints, ends: Ints, minute: int) -> Ints:
 
 @compiled
 def _copy(values: Array, begins: Ints, ends: Ints, places: Ints, made: Array) -> None:
-    """Slices of ``values`` to their places."""
+    """Copy slices of ``values`` to ``places`` in ``made``."""
     for number in range(len(begins)):
         begin, end, place = begins[number], ends[number], places[number]
         made[place : place + end - begin] = values[begin:end]
@@ -176,7 +176,7 @@ def _copy(values: Array, begins: Ints, ends: Ints, places: Ints, made: Array) ->
 
 @compiled
 def _count_paid(of: Blocks, made: Ints) -> None:
-    """How many blocks before each tell anything of funding."""
+    """Fill ``made`` with the number of earlier blocks that have any funding."""
     made[0] = 0
     for row in range(len(of.minute)):
         is_paid = of.funding_count[row] != 0 or of.funding_sum[row] != 0.0 or abs(of.funding_rate[row]) > FUNDING_FLOOR
@@ -185,7 +185,7 @@ def _count_paid(of: Blocks, made: Ints) -> None:
 
 @compiled
 def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> None:
-    """One loop for all columns, because a column alone is over before it pays to have begun."""
+    """Add up each slice. One loop covers all columns, because a loop per column costs more than it does."""
     for place in range(len(first)):
         begin, end = first[place], stop[place]
         high, low = of.high[begin], of.low[begin]
@@ -195,7 +195,7 @@ def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> No
         traded_first = traded_last = funding_time = -1
         funding_rate = funding_price = 0.0
         for row in range(begin, end):
-            # Chosen between what is loaded: max() and min() become branches that nobody can foretell.
+            # Conditional expressions on loaded values: max() and min() compile to branches that the CPU mispredicts.
             its_high, its_low = of.high[row], of.low[row]
             high = its_high if its_high > high else high
             low = its_low if its_low < low else low
@@ -216,7 +216,7 @@ def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> No
             minutes += of.n_minutes[row]
             filled += of.n_filled[row]
             archived += of.n_archived[row]
-        # The first and the last block are mostly traded themselves.
+        # Usually the first and the last block have trades.
         head, tail = begin, end - 1
         while head < end and of.n_filled[head] >= of.n_minutes[head]:
             head += 1
@@ -224,7 +224,7 @@ def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> No
             while of.n_filled[tail] >= of.n_minutes[tail]:
                 tail -= 1
             traded_first, traded_last = of.first_minute[head], of.last_minute[tail]
-        # Mostly none: where there is, blocks without add what was lost.
+        # Usually no block has funding. If one has, also visit blocks without it: they add the compensation.
         if paid[end] != paid[begin]:
             for row in range(begin, end):
                 term, before = of.funding_sum[row] - lost_funding, funding

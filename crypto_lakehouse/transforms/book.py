@@ -23,9 +23,9 @@ from crypto_lakehouse.transforms.clean import (
 def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver book depth of the partition [first, end), UTC days, from its bronze rows.
 
-    ``percentage`` is the edge of a band on either side of the mid price. Bands that the epoch registry does not have
-    on that day stay: the check ``epochs`` names them. Where a band comes more than once at a time, the row with
-    the greatest depth is kept, then the greatest notional, then the last in the file.
+    ``percentage`` is the edge of a band on either side of the mid price. Bands that the epoch registry does not list
+    for that day stay; the check ``epochs`` reports them. If a time has several rows of a band, the row with the
+    greatest depth is kept, then the greatest notional, then the last in the file.
     """
     amounts = [canonical("depth"), canonical("notional")]
     return clean(
@@ -56,11 +56,10 @@ def clean_book_depth(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -
 def clean_book_ticker(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver best bid and ask of the partition [first, end), UTC days, from its bronze rows.
 
-    A change belongs to the day of its transaction_time, the table's time; one that the archive files by its
-    event_time under the day after is taken from there (``edges.py``).
-    A side without orders has amount and price 0 and is kept; so is a book whose bid equals its ask. A bid
-    above the ask is rejected. Where an update_id comes more than once, the row with the latest event_time is
-    kept, then the last in the file.
+    A change belongs to the day of its transaction_time, the table's time. If the archive has it in the file of the
+    next day, by its event_time, ``edges.py`` finds it there. A side without orders has amount and price 0 and is kept,
+    and so is a book whose bid equals its ask. A bid above the ask is rejected. If several rows have the same
+    update_id, the row with the latest event_time is kept, then the last in the file.
     """
     bid, ask = canonical("best_bid_price"), canonical("best_ask_price")
     bids, asks = canonical("best_bid_quantity"), canonical("best_ask_quantity")

@@ -1,7 +1,7 @@
-"""What all silver tables share: times, rules that reject rows, and one row per primary key.
+"""The cleaning that all silver tables share: times, rules that reject rows, and one row per primary key.
 
-The columns and rules of a table are in its own module (``klines.py``, ``trades.py``, ``book.py`` ...);
-how they are carried out is here, in ``clean``.
+``clean`` applies the columns and rules of a table; the table's own module defines them (``klines.py``, ``trades.py``,
+``book.py`` ...).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SOURCE_COLUMNS = ("symbol", "source_key", "source_sha256", "source_line")
 REJECTED_COLUMNS = (*SOURCE_COLUMNS, "reason", "detail", "raw")
 _REJECTED_TYPES = {name: pl.Int64 if name == "source_line" else pl.String for name in REJECTED_COLUMNS}
 
-# Canonical columns are made beside the file's, with this prefix: both may have a price or a time, and
-# the file's own columns are still needed as the text of rejected rows.
+# Canonical columns get this prefix and are added to the file's columns: both may have a price or a time, and rejected
+# rows need the file's columns as their text.
 _PREFIX = "canonical_"
 TEXT_TIME = "time of the form YYYY-MM-DD HH:MM:SS"
 
 FILE_OFFSET = "file_offset"
-"""A column that bronze rows may have while they are cleaned: how many partitions their file is from their own, -1, 0
-or 1 (``edges.py``). Without it all rows are from files of their own partition.
+"""A temporary column of bronze rows: the distance in partitions from a row's own partition to that of its file, -1, 0
+or 1 (``edges.py``). Without it, all rows come from files of their own partition.
 """
 
 _TEXT_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]$"
@@ -34,7 +34,7 @@ _TEXT_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]$"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A reason to refuse a row: ``broken`` is true (or null) on rows that break the rule."""
+    """A reason to reject a row: ``broken`` is true or null for rows that break the rule."""
 
     reason: str
     broken: pl.Expr
@@ -59,18 +59,29 @@ def clean(
     prefer: Sequence[pl.Expr] = (),
     preferred: str,
 ) -> Cleaned:
-    """Silver rows of ``schema`` from bronze rows of the feed: any whole primary keys of a partition.
+    """Silver rows of ``schema`` from bronze rows of the feed.
 
-    ``columns`` makes the schema's columns from the file's; ``symbol`` and ``source`` come by themselves.
-    ``rules`` and ``prefer`` see the file's columns by their names and the schema's by ``canonical(name)``.
-    A row that breaks rules is rejected with the first of them. Of rows with one key, the greatest in
-    ``prefer`` (in its order) is kept, of equal ones the last in (source_key, source_line), so the result
-    does not depend on the order of rows. Those left out are rejected as ``duplicate`` where they equal
-    the kept one, else as ``duplicate_conflict``, whose detail is ``preferred``: the order in words. A row of a
-    neighbouring partition's file (``FILE_OFFSET``) never replaces one of the partition's own: it is a ``duplicate``.
+    The result does not depend on the order of rows. A row of a neighbouring partition's file (``FILE_OFFSET``) never
+    replaces a row of the partition's own files: it is rejected as ``duplicate``.
+
+    Parameters
+    ----------
+    bronze
+        Rows of one partition, or a part of them with all rows of each primary key.
+    columns
+        The schema's columns as expressions of the file's columns; ``symbol`` and ``source`` are added.
+    rules
+        A row that breaks rules is rejected with the reason of the first of them. ``rules`` and ``prefer`` refer to the
+        file's columns by name and to the schema's columns by ``canonical(name)``.
+    prefer
+        Of several rows with one key, the row with the greatest values, in this order, is kept; of equal rows the last
+        in (source_key, source_line). The others are rejected: as ``duplicate`` if they equal the kept row, else as
+        ``duplicate_conflict``.
+    preferred
+        The text of that order, as the detail of ``duplicate_conflict``.
     """
-    made = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
-    frame = bronze.with_columns(made[name].alias(_PREFIX + name) for name in schema.column_names)
+    expressions = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
+    frame = bronze.with_columns(expressions[name].alias(_PREFIX + name) for name in schema.column_names)
     raw_columns = feed.file_format.column_names
     split = _split_by_rules(frame, rules, raw_columns)
     kept = _one_row_per_key(split.rows, schema, prefer, preferred, raw_columns)
@@ -79,15 +90,15 @@ def clean(
 
 
 def canonical(name: str) -> pl.Expr:
-    """The schema's column ``name`` in a rule or an order of ``clean``."""
+    """The schema's column ``name``, for the rules and the order of ``clean``."""
     return pl.col(_PREFIX + name)
 
 
 def epoch_to_time(column: str) -> pl.Expr:
-    """Integer since the Unix epoch to ``Datetime(us, UTC)``; the unit is told per row by its size.
+    """Integers since the Unix epoch as ``Datetime(us, UTC)``; the size of each value decides its unit.
 
-    10^12 up to 10^13 is milliseconds, 10^15 up to 10^16 microseconds, 10^18 up to 9 * 10^18
-    nanoseconds; all else is null. In milliseconds that is 2001-09-09 to 2286-11-20.
+    Values of 10^12 up to 10^13 are milliseconds, 10^15 up to 10^16 microseconds, 10^18 up to 9 * 10^18 nanoseconds; all
+    others give null. In milliseconds that is 2001-09-09 to 2286-11-20.
     """
     value = pl.col(column)
     micros = (
@@ -102,18 +113,18 @@ def epoch_to_time(column: str) -> pl.Expr:
 
 
 def text_to_time(text: pl.Expr) -> pl.Expr:
-    """Text ``YYYY-MM-DD HH:MM:SS``, UTC, to ``Datetime(us, UTC)``; all else, also 24:00:00, is null.
+    """Text ``YYYY-MM-DD HH:MM:SS``, UTC, as ``Datetime(us, UTC)``; any other text, also 24:00:00, gives null.
 
     >>> pl.select(text_to_time(pl.lit("2026-06-25 00:05:00"))).item().isoformat()
     '2026-06-25T00:05:00+00:00'
     """
-    # The parser alone would also take one-digit months, blanks and leap seconds.
+    # The parser alone would also accept one-digit months, blanks and leap seconds.
     strict = pl.when(text.str.contains(_TEXT_TIME)).then(text)
     return strict.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
 
 
 def contract_size(market: Market, symbols: pl.Series) -> pl.Expr:
-    """USD value of a contract of the row's ``symbol``, on an inverse market, for rows of these symbols."""
+    """The USD value of one contract of each row's ``symbol``, on an inverse market, for rows of these symbols."""
     sizes = {symbol: market.contract_size(symbol) for symbol in symbols.unique()}
     if len(distinct := set(sizes.values())) <= 1:
         return pl.lit(next(iter(distinct), None), pl.Float64)
@@ -121,14 +132,14 @@ def contract_size(market: Market, symbols: pl.Series) -> pl.Expr:
 
 
 def whole_contracts(column: str) -> tuple[pl.Expr, Rule]:
-    """The file's number of contracts as an integer, and the rule that it is whole."""
+    """The file's number of contracts as an integer, and the rule that the number is whole."""
     number = pl.col(column).cast(pl.Int64, strict=False)
     return number, Rule("contracts_not_whole", pl.col(column) != number, f"{column}, contracts, is no whole number")
 
 
 def time_rules(times: Mapping[str, pl.Expr], first: date, end: date, form: str = "time in ms, us or ns") -> list[Rule]:
-    """``bad_time`` where one of the times, by the names that the file gives them, is null (it has not the
-    ``form``), and ``outside_partition`` where the first of them is not within [first, end).
+    """The rules ``bad_time`` (a time is null because its text does not have the ``form``) and ``outside_partition``
+    (the first of ``times`` is not within the UTC days [first, end)). ``times`` are given by their names in the file.
     """
     name, time = next(iter(times.items()))
     return [
@@ -146,7 +157,7 @@ def time_rules(times: Mapping[str, pl.Expr], first: date, end: date, form: str =
 
 
 def file_symbol_rule(column: str) -> Rule:
-    """The symbol that the file's rows name is the one that the archive files them under."""
+    """The rule that the symbol in a row is the symbol of its file."""
     return Rule("foreign_symbol", pl.col(column) != pl.col("symbol"), f"{column} is another than the file is named for")
 
 
@@ -200,7 +211,7 @@ def _one_row_per_key(
 ) -> Cleaned:
     key = [canonical(name) for name in schema.primary_key]
     nothing = pl.DataFrame(schema=_REJECTED_TYPES)
-    # Nearly all files are in order and without repeats: a look is much cheaper than a sort.
+    # Nearly all files are in order and have no duplicates: checking that is much cheaper than sorting.
     if frame.select(_rises(key)).item():
         return Cleaned(frame, nothing)
     own = [pl.col(FILE_OFFSET) == 0] if FILE_OFFSET in frame.columns else []
@@ -231,7 +242,7 @@ def _one_row_per_key(
 
 
 def _rises(key: Sequence[pl.Expr]) -> pl.Expr:
-    """Whether every row's key is greater than that of the row before, column by column."""
+    """Whether each row's key is greater than that of the row before, compared column by column."""
     rises = pl.lit(False)
     for column in reversed(key):
         before = column.shift()

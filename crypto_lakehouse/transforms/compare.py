@@ -1,11 +1,11 @@
-"""Bars and klines against what they were made from and what the exchange says, as findings in words.
+"""Compare bars and klines with their inputs and with the exchange's klines; report differences as findings.
 
-Here belongs what two sides that should agree are compared by, and to what precision. Bars are summed here
-by another road than in ``bars.py`` and ``activity_bars.py``, whose windows and sums these comparisons
-check. Which partitions are read, and what a finding means for an asset, is the orchestration's business.
+This module defines the compared columns and their precision. It computes sums in another way than ``bars.py`` and
+``activity_bars.py``, whose windows and sums it checks. Orchestration chooses the partitions and what a finding means
+for an asset.
 
-A finding is (symbol, what): one for each symbol and kind of fault, with the number of bars or klines that
-have it and the first of them by open_time, UTC.
+A finding is (symbol, description): one for each symbol and kind of fault, with the number of bars or klines that have
+it and the first of them by open_time, UTC.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ _MINUTE = timedelta(minutes=1)
 _MICROSECOND = timedelta(microseconds=1)
 # Sums in another order differ in the last of 15 digits, times the number of summands: 44,640 in a month.
 _RELATIVE = 1e-9
-# The archive writes volumes with eight decimals. On COIN-M coins are a quotient, so each minute is rounded.
+# The archive writes volumes with eight decimals. On COIN-M the coin volume is a quotient, so each minute is rounded.
 _LAST_DECIMAL = 1e-8
 # Rates are written with eight decimals too; the rest is the rounding of running totals.
 _RATE_ROUNDING = 1e-12
 
 
 def bars_against_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> list[Finding]:
-    """Bars (BARS of one interval, or ACTIVITY_BARS) against the gold.continuous_1m rows they stand for.
+    """Compare bars (BARS of one interval, or ACTIVITY_BARS) with their gold.continuous_1m rows.
 
-    A bar stands for the ``minutes`` of its symbol and segment within [open_time, close_time]. Compared are
-    n_minutes, and of bars in which it agrees n_filled, first_minute, last_minute, open, high, low, close,
-    trade_count and contracts exactly, volumes and vwap (quote_volume / base_volume within [low, high]) to
-    1e-9 relative. So where minutes of a bar are not in ``minutes``, n_minutes is what differs. ``minutes``
-    may hold more than the bars need; both come in any order. A bar that is missing is no finding.
+    A bar covers the ``minutes`` of its symbol and segment within [open_time, close_time], both inclusive. n_minutes is
+    compared first. For bars whose n_minutes agrees, n_filled, first_minute, last_minute, open, high, low, close,
+    trade_count and contracts must be equal; volumes and vwap (quote_volume / base_volume within [low, high]) must
+    agree to 1e-9 relative. So a minute that is missing from ``minutes`` shows as a difference in n_minutes.
+    ``minutes`` may hold more than the bars need; both may be in any order. A missing bar is not a finding.
     """
     if bars.is_empty():
         return []
     ours = bars.sort("symbol", "open_time").with_row_index("bar")
     ordered = minutes.sort("open_time")
-    # Windows of one grid do not overlap, so that a minute is in one bar of each grid.
+    # Windows of one grid do not overlap, so a minute is in one bar of each grid.
     grids = ours.partition_by("offset") if "offset" in ours.columns else [ours]
     theirs = pl.concat([_of_minutes(grid, ordered) for grid in grids])
     pairs = ours.join(theirs, on="bar", how="left", maintain_order="left").with_columns(
@@ -59,16 +59,16 @@ def bars_against_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> list[Find
 
 
 def bars_against_klines(bars: pl.DataFrame, klines: pl.DataFrame) -> list[Finding]:
-    """Time bars (BARS) of offset 0 against the exchange's own klines of that interval (KLINES).
+    """Compare time bars (BARS) of offset 0 with the exchange's own klines of that interval (KLINES).
 
-    Both must be of the same time; both come in any order. A kline with volume of which there is no bar is
-    a finding, and so is a bar with volume of which there is no kline. Where both are there, ``complete``
-    bars with volume are compared: open, high, low, close, trade_count and contracts exactly, volumes to
-    1e-9 relative plus 1e-8 for each traded minute, which is the last decimal that the archive writes.
+    Both must cover the same time; both may be in any order. A kline with volume but no bar is a finding, and so is a
+    bar with volume but no kline. ``complete`` bars with volume are compared with their klines: open, high, low, close,
+    trade_count and contracts must be equal; volumes may differ by 1e-9 relative plus 1e-8, the last decimal of the
+    archive, for each traded minute.
 
-    Where the first minute of a bar was not traded, its open is the last close before it, while the
-    exchange's may be the first price of the interval. There open, and high or low where it is that carried
-    price, may differ as long as the exchange's is within the bar's [low, high].
+    If the first minute of a bar has no trade, its open is the last earlier close, while the exchange may use the first
+    price of the interval. Then open, and high or low if it equals that carried price, may differ as long as the
+    exchange's price is within the bar's [low, high].
     """
     ours = bars.filter(pl.col("offset") == 0).sort("symbol", "open_time")
     theirs = klines.sort("symbol", "open_time")
@@ -87,19 +87,18 @@ def bars_against_klines(bars: pl.DataFrame, klines: pl.DataFrame) -> list[Findin
 
 
 def klines_against_trades(klines: pl.DataFrame, rebuilt: pl.DataFrame) -> list[Finding]:
-    """The archive's klines (KLINES) against those of ``trade_klines.py`` of the same interval and time.
+    """Compare the archive's klines (KLINES) with those of ``trade_klines.py`` of the same interval and time.
 
-    Both come in any order. Klines without volume count as absent, on either side. A kline that one side
-    alone has is a finding. Where both are there, open, high, low, close, trade_count and contracts are
-    compared exactly, volumes to 1e-9 relative plus what rounding can make of them: 1e-8, the last decimal
-    that the archive writes, or as much for each trade where the exchange rounds each one. That is the
-    coins of COIN-M (contracts times their size over the price), and elsewhere the quote volume (price times
-    quantity), which aggregates have without rounding.
+    Both may be in any order. A kline without volume counts as absent, on either side. A kline that only one side has is
+    a finding. Otherwise open, high, low, close, trade_count and contracts must be equal; volumes may differ by 1e-9
+    relative plus rounding. Rounding is 1e-8, the last decimal of the archive, or 1e-8 for each trade if the exchange
+    rounds each trade. It does so for the coins of COIN-M (contracts times contract size over price), and on other
+    markets for the quote volume (price times quantity), which aggregates have without rounding.
 
-    Futures aggregates hold market trades alone, those of the insurance fund and of auto-deleveraging not
+    Futures aggregates hold only market trades, without those of the insurance fund and of auto-deleveraging
     (https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Aggregate-Trade-Streams).
-    Where klines count these, a minute with one differs, and the finding is true: the aggregates lack it. An
-    aggregate has one time, so that fills on both sides of a minute's end count in one of the two minutes.
+    If klines count such a trade, its minute differs, and the finding is correct: the trade is missing from the
+    aggregates. An aggregate has one time, so fills on both sides of a minute's end count in one of the two minutes.
     """
     key, has_volume = ["symbol", "open_time"], pl.col("base_volume") > 0
     theirs = klines.filter(has_volume).sort(key)
@@ -125,16 +124,15 @@ def klines_against_trades(klines: pl.DataFrame, rebuilt: pl.DataFrame) -> list[F
 
 
 def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Finding]:
-    """funding_sum and funding_count of time bars (BARS) against silver.funding_rates rows ``events``.
+    """Compare funding_sum and funding_count of time bars (BARS) with silver.funding_rates rows ``events``.
 
-    Events are those of the symbol with funding_hour within [open_time, close_time]; sums are compared to
-    1e-12. ``events`` must hold all that the lake has of the months that the bars touch; both come in any
-    order. A bar that has not every minute of its window (before the first trade, at a gap) may have fewer
-    events than there are, because an event in a minute that is not in the series is in no bar; then its
-    sum is not compared. It may not have more.
+    A bar counts the events of its symbol with funding_hour within [open_time, close_time], both inclusive; sums are
+    compared to 1e-12. ``events`` must hold all stored rows of the months that the bars touch; both may be in any order.
+    A bar with minutes missing from its window (before the first trade, at a gap) may count fewer events, because an
+    event in a missing minute is in no bar; its sum is then not compared. It may not count more.
 
-    Where funding_sum is null though there are events, funding came after the bar was made. A bar that
-    touches a month of which ``events`` has none of any symbol is rightly null, and no finding.
+    A null funding_sum despite events means that the funding arrived after the bar was built. A bar that touches a month
+    in which ``events`` has no row of any symbol is correctly null, and not a finding.
     """
     ours = bars.sort("symbol", "open_time").with_row_index("bar")
     until_close = _funding_until(ours, events, "close_time", inclusive=True)
@@ -149,15 +147,15 @@ def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Findi
     fewer = (pl.col("funding_count") < pl.col("funding_count_right")).fill_null(False)
     known = pairs.filter(~unknown & (whole | ~fewer))
     return _by_symbol(
-        _listed(pairs.filter(late), "bars have no funding, which came after they were made: make them again"),
+        _listed(pairs.filter(late), "bars have no funding because it arrived after they were built: rebuild them"),
         _differing(known, "funding_count", _unequal("funding_count"), "events"),
         _differing(known, "funding_sum", _apart("funding_sum", pl.lit(_RATE_ROUNDING)), "events"),
     )
 
 
 def counting_events(events: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
-    """Those silver.funding_rates rows after which the symbol was traded on that day, by gold.continuous_1m ``minutes``:
-    no bar counts the others.
+    """The silver.funding_rates rows that a trade of the symbol follows on the same day, by gold.continuous_1m
+    ``minutes``. No bar counts the others.
     """
     traded = minutes.filter(~pl.col("is_filled")).group_by("symbol", day=pl.col("open_time").dt.date())
     last = traded.agg(last_traded=pl.col("open_time").max())
@@ -167,17 +165,20 @@ def counting_events(events: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame
 
 def events_not_counted(events: pl.DataFrame, minutes: pl.DataFrame) -> list[Finding]:
     """silver.funding_rates rows in filled gold.continuous_1m ``minutes`` that do not count them."""
-    there = events.join(minutes, left_on=["symbol", "funding_hour"], right_on=["symbol", "open_time"])
-    lost = there.filter(~pl.col("has_funding")).group_by("symbol")
-    found = lost.agg(n=pl.len(), first=pl.col("funding_hour").min(), last=pl.col("funding_hour").max()).sort("symbol")
+    paired = events.join(minutes, left_on=["symbol", "funding_hour"], right_on=["symbol", "open_time"])
+    lost = paired.filter(~pl.col("has_funding")).group_by("symbol")
+    ranges = lost.agg(n=pl.len(), first=pl.col("funding_hour").min(), last=pl.col("funding_hour").max()).sort("symbol")
     return [
-        (symbol, f"{n} funding events from {_text(first)} to {_text(last)} UTC do not count: no trade follows that day")
-        for symbol, n, first, last in found.iter_rows()
+        (
+            symbol,
+            f"{n} funding events from {_text(first)} to {_text(last)} UTC do not count: no trade follows on that day",
+        )
+        for symbol, n, first, last in ranges.iter_rows()
     ]
 
 
 def _of_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
-    """What the minutes within each bar give, by ``bar``; ``minutes`` in order of time, bars without overlap."""
+    """The columns of each bar, by ``bar``, from its minutes. ``minutes`` are in order of time; bars do not overlap."""
     windows = bars.select("bar", "symbol", "segment", "close_time", window="open_time").sort("window")
     inside = minutes.join_asof(
         windows,
@@ -188,7 +189,7 @@ def _of_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
         check_sortedness=False,
     ).filter(pl.col("open_time") <= pl.col("close_time"))
     traded_at = pl.col("open_time").filter(~pl.col("is_filled"))
-    # Within a group Polars keeps the order of rows.
+    # Polars keeps the order of rows within a group.
     sums = inside.group_by("bar").agg(
         pl.col("open").first(),
         pl.col("high").max(),
@@ -202,8 +203,8 @@ def _of_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
         n_filled=pl.col("is_filled").sum().cast(pl.Int64),
     )
     vwap = (pl.col("quote_volume") / pl.col("base_volume")).clip(pl.col("low"), pl.col("high"))
-    made = sums.with_columns(vwap=pl.when(pl.col("base_volume") > 0).then(vwap))
-    return made.select("bar", pl.exclude("bar").name.suffix("_right"))
+    expected = sums.with_columns(vwap=pl.when(pl.col("base_volume") > 0).then(vwap))
+    return expected.select("bar", pl.exclude("bar").name.suffix("_right"))
 
 
 def _funding_until(bars: pl.DataFrame, events: pl.DataFrame, time: str, *, inclusive: bool) -> pl.DataFrame:
@@ -214,7 +215,7 @@ def _funding_until(bars: pl.DataFrame, events: pl.DataFrame, time: str, *, inclu
         count=pl.col("funding_rate").cum_count().over("symbol").cast(pl.Int64),
         sum=pl.col("funding_rate").cum_sum().over("symbol"),
     )
-    found = bars.sort(time).join_asof(
+    joined = bars.sort(time).join_asof(
         totals,
         left_on=time,
         right_on="funding_hour",
@@ -223,7 +224,7 @@ def _funding_until(bars: pl.DataFrame, events: pl.DataFrame, time: str, *, inclu
         allow_exact_matches=inclusive,
         check_sortedness=False,
     )
-    return found.select("bar", pl.col("count").fill_null(0), pl.col("sum").fill_null(0.0))
+    return joined.select("bar", pl.col("count").fill_null(0), pl.col("sum").fill_null(0.0))
 
 
 def _in_months_of(events: pl.DataFrame) -> pl.Expr:
@@ -236,7 +237,7 @@ def _unequal(column: str) -> pl.Expr:
 
 
 def _apart(column: str, allowed: pl.Expr) -> pl.Expr:
-    """Unequal by more than ``allowed``, or where a null, NaN or infinity stands on one side."""
+    """Whether values differ by more than ``allowed``, or one side is null, NaN or infinite."""
     distance = (pl.col(column) - pl.col(f"{column}_right")).abs()
     return _unequal(column) & ~(distance.is_finite() & (distance <= allowed)).fill_null(False)
 
@@ -246,7 +247,7 @@ def _share(column: str) -> pl.Expr:
 
 
 def _carried(column: str) -> pl.Expr:
-    """Whether the bar's price may be one from before its first trade, and the exchange's lies within the bar."""
+    """Whether the bar's price may be carried from before its first trade, and the exchange's is within the bar."""
     quiet_begin = (pl.col("first_minute") > pl.col("open_time")).fill_null(False)
     return quiet_begin & (pl.col(column) == pl.col("open")) & pl.col(f"{column}_right").is_between("low", "high")
 
@@ -254,7 +255,7 @@ def _carried(column: str) -> pl.Expr:
 def _differing(
     pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str, what: str = "bars", side: str = "bar"
 ) -> list[Finding]:
-    """Of pairs in order of time, those whose ``column`` differs from that of ``source``."""
+    """Findings for pairs, in order of time, whose ``column`` differs from that of ``source``."""
     found = pairs.group_by("symbol").agg(
         n=differs.sum(),
         of=pl.len(),
@@ -273,7 +274,7 @@ def _differing(
 
 
 def _listed(rows: pl.DataFrame, what: str) -> list[Finding]:
-    """Rows in order of time, each of them at fault."""
+    """Findings for rows, in order of time, that are all at fault."""
     found = rows.group_by("symbol").agg(n=pl.len(), at=pl.col("open_time").first())
     return [(symbol, f"{n} {what}, first {_text(at)}") for symbol, n, at in found.iter_rows()]
 
@@ -285,4 +286,4 @@ def _text(value: object) -> str:
 
 
 def _by_symbol(*findings: list[Finding]) -> list[Finding]:
-    return sorted((one for kind in findings for one in kind), key=itemgetter(0))
+    return sorted((finding for kind in findings for finding in kind), key=itemgetter(0))

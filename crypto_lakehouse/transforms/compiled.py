@@ -1,7 +1,6 @@
-"""Plain loops over NumPy arrays, compiled to machine code by Numba when they are first called.
+"""Compile plain loops over NumPy arrays to machine code with Numba, at their first call.
 
-Here belongs how they are compiled. A loop says what one row after the other means, which whole-array operations can
-only say in many passes; other threads run meanwhile.
+One loop replaces many passes of whole-array operations, and it releases the GIL so that other threads run.
 """
 
 from __future__ import annotations
@@ -17,37 +16,37 @@ R = TypeVar("R")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """The function in machine code, kept on disk for the next process where a folder for that can be written.
+    """The function in machine code, cached on disk for other processes if the cache folder is writable.
 
-    Arithmetic is that of IEEE 754 in the order that is written, division by zero included, as NumPy's is. One such
-    function cannot call another, and has to take all that it needs as arguments: what is kept on disk is outdated only
-    by a change of the function's own module, and of the fields of named tuples that it takes.
+    Arithmetic follows IEEE 754 in the written order, division by zero included, like NumPy's. A compiled function
+    cannot call another one and takes everything that it needs as arguments: its cache entry becomes invalid only when
+    its own module or the fields of its named tuples change.
     """
-    made: list[Callable[..., Any]] = []
-    making = Lock()
+    machine_code: list[Callable[..., Any]] = []
+    compiling = Lock()
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not made:
-            with making:
-                if not made:
-                    made.append(_machine_code(function, [*args, *kwargs.values()]))
-        result: R = made[0](*args, **kwargs)
+        if not machine_code:
+            with compiling:
+                if not machine_code:
+                    machine_code.append(_machine_code(function, [*args, *kwargs.values()]))
+        result: R = machine_code[0](*args, **kwargs)
         return result
 
     return call
 
 
 def _machine_code(function: Callable[..., Any], given: Sequence[Any]) -> Callable[..., Any]:
-    # Here, because it takes as long to import as the rest of the package, which is also used without any loop.
+    # Import here: Numba takes as long to import as the rest of the package, and many uses run no loop.
     import numba
 
-    # Columns are compiled to their places, and Numba does not look where named tuples come from: neither the order of
-    # their fields nor their names would be known of what was kept. It finds that by the name of the function.
-    shapes = [(type(one).__module__, type(one).__qualname__, one._fields) for one in given if hasattr(one, "_fields")]
+    # Numba compiles field access to positions and does not track the definitions of named tuples, so a cached function
+    # would not notice a change of their fields. Numba finds cache entries by the name of the function: add the fields.
+    shapes = [(type(arg).__module__, type(arg).__qualname__, arg._fields) for arg in given if hasattr(arg, "_fields")]
     function.__qualname__ += f"-{hashlib.sha256(repr(shapes).encode()).hexdigest()[:16]}"
     try:
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:
-        # Neither the code's folder nor the user's can be written: compiled anew in each process.
+        # Neither the folder of the code nor that of the user is writable: compile again in each process.
         return numba.njit(nogil=True, error_model="numpy")(function)

@@ -1,8 +1,7 @@
-"""Silver one-minute klines to continuous minutes: quiet ones filled, series cut at gaps.
+"""Silver one-minute klines to continuous minutes: quiet minutes filled, series cut at gaps.
 
-Here belongs what a minute without trades is, what a gap is, and what a day must know of the days before
-it; the loops are in ``minute_rows.py``. Where that knowledge is stored is the pipeline's business, longer bars are in
-``bars.py``.
+This module defines minutes without trades, gaps, and the state that one day passes to the next. ``minute_rows.py`` has
+the loops, the pipeline stores the state, and ``bars.py`` computes longer bars.
 """
 
 from __future__ import annotations
@@ -36,19 +35,19 @@ from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS, Ordered, minut
 from crypto_lakehouse.transforms.windows import MINUTE, minute_number
 
 STATE_COLUMNS = ("symbol", "segment", "first_time", "last_time", "last_close", "missing_days")
-"""Columns of SYMBOL_STATES that one day hands on to the next; the others are what a stored state says of itself."""
+"""Columns of SYMBOL_STATES that one day passes to the next; the other columns describe the stored state itself."""
 
 SILENCE, MISSING_DAYS = "silence", "missing_days"
-"""Why there is a gap: nothing was traded, or the lake does not have the days on which something may have been."""
+"""Reasons of a gap: nothing was traded, or days are missing from the lake on which there may have been trades."""
 
 
 @dataclass(frozen=True, slots=True)
 class GapRule:
-    """When a pause between two traded minutes is a gap.
+    """The rule that decides whether a pause between two traded minutes is a gap.
 
-    With dt the time between their open_times and p = open / previous close - 1: gap iff
-    (dt > ``after`` and |p| > ``change``) or (dt > 2 ``after`` and p is not 0); all strict. A gap that is
-    none without the days that the lake does not have cuts no segment.
+    Let dt be the time between their open_times and p = open / previous close - 1. The pause is a gap iff
+    (dt > ``after`` and abs(p) > ``change``) or (dt > 2 ``after`` and p is not 0); all comparisons are strict. A gap
+    that exists only because days are missing from the lake starts no new segment.
     """
 
     after: timedelta = timedelta(days=1)
@@ -61,16 +60,16 @@ class GapRule:
 
     @property
     def patience(self) -> timedelta:
-        """How long after its last trade a symbol is filled on, while nothing tells that it lives."""
+        """How long after its last trade a symbol is forward-filled without any sign that it is still listed."""
         return 2 * self.after
 
 
 @dataclass(frozen=True, slots=True)
 class Continuous:
-    """Rows (CONTINUOUS), ``gaps`` (GAPS), ``state`` at the end (STATE_COLUMNS), each sorted by its primary key, and
-    the symbols that have candles and never traded.
+    """The result of ``continuous_minutes``; all tables are sorted by primary key.
 
-    In ``table`` symbols are a dictionary.
+    ``table`` has the rows (CONTINUOUS, symbols as a dictionary), ``gaps`` the gaps (GAPS), ``state`` the state at the
+    end (STATE_COLUMNS). ``untraded`` lists the symbols that have candles but never traded.
     """
 
     table: pa.Table
@@ -101,34 +100,44 @@ def continuous_minutes(
     inverse: bool = False,
     legacy: bool = False,
 ) -> Continuous:
-    """Continuous minutes of one market from its silver.klines_1m rows ``minutes``, in any order.
+    """Continuous minutes of one market from its silver.klines_1m rows.
 
-    ``state`` is that of the end of the time before (``no_state()`` at the begin), ``funding`` the
-    silver.funding_rates rows of the time, in whole UTC months, None where there are none: of a symbol the
-    funding of a month is known where the month has an event of it. Minutes without volume are as
-    absent ones: filled with the last close, from a symbol's first traded minute on. Minutes within a gap
-    are left out. An event counts where its minute was traded, or a trade follows it within the result: the
-    archive's funding files go on for months after a contract is settled.
+    A minute without volume counts as absent: it is filled with the last close, from the symbol's first traded minute
+    on. Minutes within a gap have no row. A funding event counts if its minute was traded or a trade follows it within
+    the result, because the archive's funding files go on for months after a contract is settled.
 
-    With ``span`` [first, end) the result is a part of the series, such as a day: filling begins at
-    ``first`` from the state and goes on to ``end``, but no longer than ``rule.patience`` after the last
-    trade or to the last candle, whichever is later. A part knows nothing of what follows it, so the
-    filled rows that a gap turns out to swallow later stay in the parts before its end (readers leave them
-    out, see ``has_ended``); and where a longer
-    silence ends without a gap (at the same price), those parts hold no row beyond that. Without ``span``
-    the series ends with each symbol's last traded minute, and no filled row lies within a gap.
-    ``inverse`` says that the market counts in contracts (0 in filled minutes, null on other markets).
+    A part (``span``) does not know what follows it. If a gap later turns out to cover filled rows, they stay in the
+    parts before the end of the gap (readers drop them, see ``has_ended``). If a silence longer than ``rule.patience``
+    ends without a gap, at the same price, those parts have no rows for the time beyond ``rule.patience``.
 
-    ``legacy`` gives what the legacy tool made: COIN-M's VWAP from contracts and coin (always the low),
-    and funding in traded minutes alone, 0 where it is not known.
+    Parameters
+    ----------
+    minutes
+        silver.klines_1m rows in any order.
+    funding
+        silver.funding_rates rows of whole UTC months, or None if the lake has none. The funding of a symbol in a month
+        is known if the month has an event of the symbol.
+    state
+        The state at the end of the time before; ``no_state()`` at the start.
+    span
+        UTC [first, end) of a part of the series, such as a day. Filling starts at ``first`` from the state and goes on
+        to ``end``, but not beyond ``rule.patience`` after the last trade or the last candle, whichever is later.
+        None returns the whole series: it ends with each symbol's last traded minute, and no filled row is in a gap.
+    rule
+        The rule for gaps.
+    inverse
+        Whether the market counts in contracts (0 in filled minutes; null on other markets).
+    legacy
+        Reproduce the legacy tool: COIN-M's VWAP from contracts and coin (always the low), and funding only in traded
+        minutes, 0 if unknown.
     """
     first, end = (0, 0) if span is None else map(minute_number, span)
     series = _Series.of(minutes, state)
     before = series.last.copy()
     breaks, count = series.walk(rule, first)
-    behind = series.behind(first, end, rule)
-    places = room(Places, count + int(behind.sum()))
-    begins = lay_out(series.candles, breaks, before, behind, first, places)
+    trailing = series.behind(first, end, rule)
+    places = room(Places, count + int(trailing.sum()))
+    begins = lay_out(series.candles, breaks, before, trailing, first, places)
     rows = _spread(series.ordered, places, inverse, legacy)
     codes, known = numbered(begins[:-1], begins[-1]), None
     if funding is not None:
@@ -140,9 +149,9 @@ def continuous_minutes(
 
 
 def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
-    """The state after ``minutes``, as ``continuous_minutes`` gives it, without making the rows.
+    """The state after ``minutes``, equal to that of ``continuous_minutes``, without the rows.
 
-    Of ``minutes`` only symbol, open_time, open, close and base_volume are needed.
+    ``minutes`` needs only the columns symbol, open_time, open, close and base_volume.
     """
     series = _Series.of(minutes, state)
     breaks, _ = series.walk(rule, 0)
@@ -150,29 +159,29 @@ def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFra
 
 
 def without_days(state: pl.DataFrame, days: int) -> pl.DataFrame:
-    """The state after ``days`` that the lake does not have."""
+    """The state after this number of ``days`` that are missing from the lake."""
     if not days:
         return state
     return state.with_columns(pl.col("missing_days") + pl.when(_is_newest()).then(days).otherwise(0))
 
 
 def has_ended(state: pl.DataFrame, end: datetime, rule: GapRule) -> pl.Series:
-    """Of each row of a state as of ``end``, whether its series is over: another segment follows, or the symbol did not
-    trade for longer than ``rule.patience``, on days that the lake has.
+    """Whether the series of each row of a state is over at ``end``: another segment follows, or the symbol did not
+    trade for longer than ``rule.patience``, not counting days that are missing from the lake.
     """
     silence = pl.lit(end) - pl.col("last_time") - pl.duration(days="missing_days")
     return state.select(has_ended=~_is_newest() | (silence > rule.patience)).to_series()
 
 
 def _is_newest() -> pl.Expr:
-    """Whether no later segment of the symbol follows in a state, which is sorted."""
+    """Whether a row of a sorted state is the last segment of its symbol."""
     return pl.col("symbol").ne_missing(pl.col("symbol").shift(-1))
 
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """All symbols in order, their candles (``ordered`` are those as they came), their last traded minute so far, and
-    the segments that were over before (rows of a state).
+    """All symbols in order, with their candles, their last traded minute so far, and their earlier segments (``over``,
+    rows of a state). ``ordered`` has all columns of the candles.
     """
 
     names: pl.Series
@@ -201,26 +210,26 @@ class _Series:
         return cls(names, ordered, Candles(begins, stops, ordered.minutes, *columns), last, over)
 
     def walk(self, rule: GapRule, first: int) -> tuple[Breaks, int]:
-        """From traded minute to traded minute: the gaps, and how many rows there are; ``last`` is as of the end
-        afterwards.
+        """Walk from traded minute to traded minute. Returns the gaps and the number of rows, and moves ``last`` to the
+        end.
         """
         breaks = room(Breaks, len(self.candles.time))
         after = rule.after // timedelta(microseconds=1)
-        found, count = walk(self.candles, self.last, first, after, rule.change, breaks)
-        columns: list[Array] = [column[:found] for column in breaks]
+        n_breaks, count = walk(self.candles, self.last, first, after, rule.change, breaks)
+        columns: list[Array] = [column[:n_breaks] for column in breaks]
         return Breaks(*columns), count
 
     def behind(self, first: int, end: int, rule: GapRule) -> Ints:
-        """How many minutes of [first, end) are filled behind each symbol's last trade."""
+        """The number of minutes of [first, end) to fill after each symbol's last trade."""
         stops, last = self.candles.stops, self.last.time
-        seen = np.full(len(stops), -1)
-        having = self.candles.begins < stops
-        seen[having] = self.candles.time[stops[having] - 1]
-        alive = np.maximum(last + -(-rule.patience // MINUTE), seen) + 1
-        return np.where(last >= 0, np.maximum(np.minimum(alive, end) - np.maximum(last + 1, first), 0), 0)
+        last_candle = np.full(len(stops), -1)
+        has_candles = self.candles.begins < stops
+        last_candle[has_candles] = self.candles.time[stops[has_candles] - 1]
+        filled_until = np.maximum(last + -(-rule.patience // MINUTE), last_candle) + 1
+        return np.where(last >= 0, np.maximum(np.minimum(filled_until, end) - np.maximum(last + 1, first), 0), 0)
 
     def state(self, breaks: Breaks) -> pl.DataFrame:
-        """The state as of ``last``, to which ``breaks`` led."""
+        """The state at ``last``, after the walk that found ``breaks``."""
         last, traded, cuts = self.last, self.last.time >= 0, breaks.cuts
         newest = _state(self.names, last.segment, last.begin, last.time, last.close, last.missing)
         if not traded.all():
@@ -271,7 +280,7 @@ def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
 
 
 class _Rows(NamedTuple):
-    """Columns of CONTINUOUS, one value per row; ``contracts`` is -1 where it is not known."""
+    """Columns of CONTINUOUS, one value per row; ``contracts`` is -1 if unknown."""
 
     open: Floats
     high: Floats
@@ -293,13 +302,13 @@ _AMOUNTS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_q
 
 
 def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _Rows:
-    """Rows without funding yet."""
+    """The rows, still without funding."""
     rows = room(_Rows, len(places.candle))
     for name in _PRICES:
         spread(candles[name], places, getattr(rows, name))
     value, volume = candles["quote_volume"], candles["base_volume"]
     if legacy and not candles.rows["contracts"].null_count:
-        # The legacy tool divided the archive's columns, which on COIN-M are coin and contracts.
+        # The legacy tool divided the archive's two volume columns, which on COIN-M are coin and contracts.
         value, volume = volume, candles["contracts"]
     spread_vwap(value, volume, candles["low"], candles["high"], places, rows.vwap)
     for name in _AMOUNTS:
@@ -323,31 +332,32 @@ def _fill_funding(
     names = funding["symbol"].to_arrow().take(pa.array(near))
     symbols = pc.index_in(names, series.names.to_arrow()).fill_null(-1).to_numpy()
     row = rows_at(places.time, begins, symbols, hours[near])
-    there = (row >= 0) & (hours[near] <= series.last.time[symbols] * MINUTE_MICROSECONDS)
+    counts = (row >= 0) & (hours[near] <= series.last.time[symbols] * MINUTE_MICROSECONDS)
     if only_traded:
-        there &= ~places.is_filled[row]
-    rows.funding_rate[row[there]], rows.has_funding[row[there]] = funding["funding_rate"].to_numpy()[near[there]], True
+        counts &= ~places.is_filled[row]
+    rates = funding["funding_rate"].to_numpy()[near[counts]]
+    rows.funding_rate[row[counts]], rows.has_funding[row[counts]] = rates, True
 
 
 def _known(times: Ints, codes: Array, names: pl.Series, funding: pl.DataFrame) -> Flags:
-    """Of which rows the funding is known. An event of a symbol shows that the file of its month was read: a month
-    without any may lack the file, or the contract may have no funding.
+    """Whether the funding of each row is known. An event of a symbol shows that the file of its month was read; in a
+    month without one, the file may be missing, or the contract may have no funding.
     """
     if not len(times):
         return np.zeros(0, bool)
     first, last = (int(_months(np.array([time]))[0]) for time in (times.min(), times.max()))
     months = _months(funding["funding_hour"].to_physical().to_numpy()) - first
     symbols = pc.index_in(funding["symbol"].to_arrow(), names.to_arrow()).fill_null(-1).to_numpy()
-    of_these = (symbols >= 0) & (months >= 0) & (months <= last - first)
+    in_range = (symbols >= 0) & (months >= 0) & (months <= last - first)
     known = np.zeros((len(names), last - first + 1), bool)
-    known[symbols[of_these], months[of_these]] = True
+    known[symbols[in_range], months[in_range]] = True
     month = 0 if first == last else _months(times) - first
-    found: Flags = known[codes, month]
-    return found
+    known_rows: Flags = known[codes, month]
+    return known_rows
 
 
 def _months(times: Ints) -> Ints:
-    """Months since 1970-01, UTC, of microseconds."""
+    """Microseconds since the epoch as months since 1970-01, UTC."""
     return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
 
 

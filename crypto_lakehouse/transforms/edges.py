@@ -1,15 +1,14 @@
-"""Rows of daily files that lie one step outside of their file's day: which they are, and to which day they belong.
+"""Find rows of daily files that lie one step outside of their file's day, and assign them to the day of their time.
 
-An archive cuts some types by another clock than the one that rows are labelled with: metrics files that run from 00:05
-to 00:00 of the next day, changes of the order book that are filed by the time at which they were sent. A row belongs
-to the day of its own time, whichever file has it. Here belong the types whose rows may do so, with one step of each,
-and how rows are parted. Rows further outside are refused by the cleaners. Which partitions are read is in
-``pipeline/neighbours.py``.
+An archive cuts some types by another clock than the one that labels the rows: metrics files run from 00:05 to 00:00 of
+the next day, and order book changes are filed by the time at which they were sent. A row belongs to the day of its own
+time, whichever file has it. This module lists the types with such rows, with one step for each, and separates their
+rows. The cleaners reject rows further outside. ``pipeline/neighbours.py`` chooses the partitions to read.
 
-Candles and trades are not among these types. A candle states both of its ends, a trade has one time, and the archive
-files both by it: in no file that was looked at does one lie outside, and what is reported (rows of the day before, in
-https://github.com/binance/binance-public-data/issues/203) are whole stretches that the right file has as well. Funding
-files are monthly, and their times are never before the hour.
+Candles and trades are not among these types. A candle has both of its ends, a trade has one time, and the archive files
+both by it. No inspected file has one outside of its day, and the reported cases (rows of the day before, in
+https://github.com/binance/binance-public-data/issues/203) are long runs that the right file has too. Funding files are
+monthly, and their times are never before the hour.
 """
 
 from __future__ import annotations
@@ -26,23 +25,24 @@ from crypto_lakehouse.transforms.futures import LABEL_REACH, METRICS_PERIOD, met
 from crypto_lakehouse.transforms.options import summary_time
 
 _SECONDS = "%Y-%m-%d %H:%M:%S"
-# Of events, what two clocks of the exchange may differ by; and at least one step of book_depth and volatility_index.
+# For events, the largest difference of two clocks of the exchange; also at least one step of book_depth and
+# volatility_index.
 _MINUTE = timedelta(minutes=1)
 _INSTANT = timedelta(microseconds=1)
 _TICKS_A_SECOND = (10**3, 10**6, 10**9)
 
 Span = tuple[Any, Any] | None
-"""The least and greatest value of a column in some rows; None where it has none."""
+"""The least and greatest value of a column in some rows; None if it has no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeRule:
-    """How rows of a type may lie outside of their file's day.
+    """How far rows of a type may lie outside of their file's day.
 
-    ``time`` is the time that decides the day, from the columns of the file; rows of up to one ``step`` outside
-    belong to the neighbouring day. ``column`` holds that time as the file has it: text of the ``form``, or, where that
-    is None, numbers. Times that are rounded to steps are up to ``reach`` after it. ``with_facts`` adds what the cleaner
-    has to know of a whole file before its rows are parted.
+    ``time`` computes the time that decides the day, from the columns of the file. Rows up to one ``step`` outside
+    belong to the neighbouring day. ``column`` has that time as written in the file: text of the ``form``, or numbers if
+    ``form`` is None. A time that is rounded to steps is up to ``reach`` after the written one. ``with_facts`` adds
+    facts about a whole file that the cleaner needs, before its rows are separated.
     """
 
     column: str
@@ -53,7 +53,7 @@ class EdgeRule:
     with_facts: Callable[[pl.DataFrame, date, date], pl.DataFrame] | None = None
 
     def may_have(self, span: Span, start: datetime, end: datetime) -> bool:
-        """Whether rows whose ``column`` has this span may have a time within [start, end)."""
+        """Whether rows whose ``column`` has this range of values may have a time within [start, end)."""
         if span is None:
             return False
         low, high = start - self.reach, end - self.reach - _INSTANT
@@ -64,12 +64,14 @@ class EdgeRule:
         )
 
     def visiting(self, start: date, end: date, offset: int) -> tuple[datetime, datetime]:
-        """Times within the partition [start, end) that rows of the file before (-1) or after it (1) may have."""
+        """The times [first, last) within the partition [start, end) that rows of the file before (-1) or after (1) it
+        may have.
+        """
         first, last = midnight(start), midnight(end)
         return (first, first + self.step) if offset < 0 else (last - self.step, last)
 
     def leaving(self, start: date, end: date) -> list[tuple[datetime, datetime]]:
-        """Times outside of the partition [start, end) with which rows of its own file belong to a neighbour."""
+        """The times outside of the partition [start, end) at which rows of its own file belong to a neighbour."""
         first, last = midnight(start), midnight(end)
         return [(first - self.step, first), (last, last + self.step)]
 
@@ -84,7 +86,7 @@ EDGE_RULES: Mapping[str, EdgeRule] = {
     "volatility_index": EdgeRule("calc_time", epoch_to_time("calc_time"), _MINUTE),
     "option_summaries": EdgeRule("date", summary_time(), timedelta(hours=1), "%Y-%m-%d"),
 }
-"""The types whose rows may touch midnight, by the names of their silver schemas."""
+"""The types whose rows may cross midnight, by the names of their silver schemas."""
 
 
 def own_rows(bronze: pl.DataFrame, rule: EdgeRule, start: date, end: date) -> pl.DataFrame:
@@ -106,4 +108,4 @@ def _marked(bronze: pl.DataFrame, rule: EdgeRule, start: date, end: date, offset
 
 
 def _any_within(time: pl.Expr, ranges: Iterable[tuple[datetime, datetime]]) -> pl.Expr:
-    return pl.any_horizontal(time.is_between(*one, closed="left").fill_null(False) for one in ranges)
+    return pl.any_horizontal(time.is_between(*bounds, closed="left").fill_null(False) for bounds in ranges)

@@ -1,7 +1,7 @@
-"""Rows of a symbol that go on after its last trade, as findings in words.
+"""Report rows of a symbol after its last trade.
 
-Here belongs when a symbol is not traded, as a state of its continuous minutes says it (``continuous.py``), and what
-else is stored of that time. The archive goes on with funding, open interest and prices of contracts that are settled.
+The state of the continuous minutes (``continuous.py``) defines when a symbol is not traded. The archive goes on to
+publish funding, open interest and prices of settled contracts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from crypto_lakehouse.transforms.compare import Finding
 from crypto_lakehouse.transforms.windows import MINUTE
 
 AFTER_END = "is_after_end"
-"""A column that readers make: whether the row is of a time in which its symbol was not traded."""
+"""A column that readers add: whether the symbol was not traded at the time of the row."""
 
 
 def untraded_times(states: pl.DataFrame) -> pl.DataFrame:
-    """When symbols were not traded: symbol, ``last_time`` and ``resumes``, which is null where no later trade is known.
+    """The times in which symbols were not traded, from rows of gold.symbol_states.
 
-    ``states`` are rows of gold.symbol_states.
+    Returns symbol, ``last_time`` (the last trade) and ``resumes`` (the next trade; null if none is known).
     """
     following = pl.col("first_time").shift(-1).over("symbol")
     ordered = states.sort("symbol", "segment").with_columns(resumes=following)
@@ -28,7 +28,7 @@ def untraded_times(states: pl.DataFrame) -> pl.DataFrame:
 
 
 def of_pairs(states: pl.DataFrame) -> pl.DataFrame:
-    """States of the pairs of contracts (BTCUSD of BTCUSD_PERP): one row each, over where all its contracts are."""
+    """States by pair (BTCUSD for BTCUSD_PERP): one row for each pair, which has ended if all its contracts have."""
     return (
         states.with_columns(pl.col("symbol").str.split("_").list.first())
         .group_by("symbol")
@@ -39,9 +39,9 @@ def of_pairs(states: pl.DataFrame) -> pl.DataFrame:
 def marked_after_end(
     rows: pl.LazyFrame, time: str, untraded: pl.DataFrame, names: Sequence[str] = ("symbol",)
 ) -> pl.LazyFrame:
-    """The rows in their order with AFTER_END: whether ``time`` is one in which the symbol was not traded.
+    """The rows, in their order, with AFTER_END: whether the symbol was not traded at ``time``.
 
-    ``untraded`` are ``untraded_times``, and ``names`` the columns that name a symbol in both.
+    ``untraded`` comes from ``untraded_times``; ``names`` are the columns that identify a symbol in both.
     """
     known = untraded.lazy().with_columns(untraded_from=pl.col("last_time") + MINUTE).sort("untraded_from")
     joined = (
@@ -55,8 +55,8 @@ def marked_after_end(
 
 
 def rows_after_end(rows: pl.LazyFrame, time: str, untraded: pl.DataFrame) -> list[Finding]:
-    """The rows (with ``symbol`` and the column ``time``) of ``untraded_times``, by symbol and time."""
-    found = (
+    """Findings for rows (``symbol`` and the column ``time``) within ``untraded_times``, by symbol and time."""
+    ranges = (
         marked_after_end(rows.select("symbol", time), time, untraded)
         .filter(AFTER_END)
         .group_by("symbol", "last_time")
@@ -67,8 +67,8 @@ def rows_after_end(rows: pl.LazyFrame, time: str, untraded: pl.DataFrame) -> lis
     return [
         (
             symbol,
-            f"{n} rows from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC are of a time in which it was not"
-            f" traded: its last trade before was at {ended:%Y-%m-%d %H:%M}; the rows stay and count for no bar",
+            f"{n} rows from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC are from a time without trading: the"
+            f" last trade before was at {ended:%Y-%m-%d %H:%M}. The rows stay, and no bar counts them",
         )
-        for symbol, ended, n, first, last in found.iter_rows()
+        for symbol, ended, n, first, last in ranges.iter_rows()
     ]

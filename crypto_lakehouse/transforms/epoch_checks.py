@@ -1,10 +1,10 @@
-"""Stored rows against the epoch registry, as findings in words: units, bands, periods, intervals.
+"""Compare stored rows with the epoch registry: units, bands, periods, intervals.
 
-Here belongs what rows of a day must look like because the registry says so, one function for each kind of rows,
-in two tables by layer. Frames are lazy and only sums of them are collected, so that a day may have any size. What
-the registry says is in ``catalog.epochs``; which partitions are looked at is the orchestration's business.
+Each kind of rows has a function, listed by layer in BRONZE_CHECKS and SILVER_CHECKS. Frames are lazy and only
+aggregates are collected, so a day may have any size. ``catalog.epochs`` is the registry; orchestration chooses the
+partitions to check.
 
-A finding is (symbol, what).
+A finding is (symbol, description).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Finding = tuple[str, str]
 EpochCheck = Callable[[pl.LazyFrame, Feed, date], list[Finding]]
 
 _UNITS = {"ms": (10**12, 10**13), "us": (10**15, 10**16)}
-# A band that was looked at so often and never changed is frozen; every 30 s that is five minutes.
+# A band with at least this many rows and no change is frozen: five minutes at one row every 30 s.
 _FEWEST_LOOKS = 10
 
 
 def check_epochs(layer: str, rows: pl.LazyFrame, feed: Feed, key: str) -> list[Finding]:
-    """Findings in the rows of one partition of ``layer`` (bronze, silver), with what the registry knows of them.
+    """Findings in the rows of one partition of ``layer`` (bronze, silver), with the known faults of the registry.
 
-    ``rows`` are in the schema of the feed's layer; more columns do no harm. Empty where nothing is to be
-    checked. Raises ValueError if ``key`` is no partition of the feed.
+    ``rows`` have the schema of the feed's layer and may have more columns. Returns none if the registry has no fact to
+    check. Raises ValueError if ``key`` is not a partition of the feed.
     """
     first, end = parse_partition(key, feed.cadence)
     check = checks_of(layer, feed)
@@ -41,7 +41,7 @@ def check_epochs(layer: str, rows: pl.LazyFrame, feed: Feed, key: str) -> list[F
 
 
 def checks_of(layer: str, feed: Feed) -> EpochCheck | None:
-    """What is checked of a feed's rows in the layer; None where the registry asks for nothing."""
+    """The check of a feed's rows in the layer; None if the registry has no fact to check."""
     if layer == "bronze":
         if feed.schema in BRONZE_CHECKS:
             return BRONZE_CHECKS[feed.schema]
@@ -51,7 +51,7 @@ def checks_of(layer: str, feed: Feed) -> EpochCheck | None:
 
 
 def with_known(found: list[Finding], feed: Feed, first: date, end: date) -> list[Finding]:
-    """Findings of the files of [first, end), each with what the registry knows to be bad in them."""
+    """Findings in the files of the days [first, end), each with the known faults that the registry lists."""
     return [
         (symbol, "; ".join([what, *(_known(epoch) for epoch in known_faults(feed, first, end, symbol))]))
         for symbol, what in found
@@ -63,13 +63,13 @@ def _known(epoch: Epoch) -> str:
 
 
 def _contradicted(feed: Feed, topic: Topic, day: date) -> str:
-    """The facts of the registry, with their sources, that rows of the day contradict."""
+    """The facts of the registry for the day, with their sources, that rows contradict."""
     facts = [epoch for epoch in epochs_of(feed, topic) if epoch.holds_on(day)]
     return "; ".join(f"the registry says {fact.value}: {fact.what} ({fact.source})" for fact in facts)
 
 
 def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
-    """Bronze: files whose times are not in the unit that the archive has on that day."""
+    """Bronze: files whose times are not in the archive's unit of that day."""
     unit = epoch_value(feed, Topic.TIME_UNIT, day)
     if unit is None:
         return [("", f"the registry has no time unit of {feed.archive_type} on {day}: add it to the epochs")]
@@ -92,14 +92,15 @@ def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
 
 
 def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
-    """Bronze metrics: files whose labels contradict what the registry says of their ends, and what it says.
+    """Bronze metrics: files whose labels contradict the registry, which says whether labels are period ends.
 
-    A file from 00:05 to 00:00 of the next day has labels of ends, one from 00:00 to 23:55 has none. No row is
-    refused for it, and none counts as known too early: see ``known_time``.
+    A file from 00:05 to 00:00 of the next day labels period ends; one from 00:00 to 23:55 does not. No row is rejected
+    for it, and no row counts as known too early: see ``known_time``.
     """
     value = epoch_value(feed, Topic.LABEL, day)
     if value is None:
-        return [("", f"the registry does not say which end labels of {feed.archive_type} are on {day}: add it")]
+        text = f"the registry does not say whether labels of {feed.archive_type} on {day} start or end a period: add it"
+        return [("", text)]
     first, last = (metrics_label() == midnight(day + timedelta(days=n)) for n in (0, 1))
     files = (
         rows.group_by("symbol", "source_key").agg(first.any().alias("first"), last.any().alias("last")).sort("symbol")
@@ -116,7 +117,7 @@ def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
 
 
 def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
-    """book_depth: bands that the registry does not have, and those that stand still while others move."""
+    """book_depth: bands that are not in the registry, and bands that never change while others do."""
     bands = (
         rows.group_by("symbol", "percentage")
         .agg(
@@ -137,10 +138,10 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         band = row["percentage"]
         if abs(band) not in edges:
             names = ", ".join(f"±{edge:g}" for edge in sorted(edges))
-            found.append((row["symbol"], f"band {band:+g} % is none of {names}; {said}"))
+            found.append((row["symbol"], f"band {band:+g} % is not one of {names}; {said}"))
         if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
             words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
-            text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, and others do"
+            text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, while others do"
             found.append((row["symbol"], "; ".join([text, *words])))
     return found
 
@@ -152,16 +153,17 @@ def check_periods(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     different = counts.filter(pl.col("n") != expected).collect(engine="streaming")
     found = []
     for symbol, n, first in different.iter_rows():
-        hint = "; that of 00:00 may be in the file of the day before" if first > midnight(day) and n < expected else ""
-        found.append((symbol, f"{n:,} rows where a whole day has {expected:,}{hint}"))
+        may_be_before = first > midnight(day) and n < expected
+        hint = "; the row of 00:00 may be in the file of the day before" if may_be_before else ""
+        found.append((symbol, f"{n:,} rows; a whole day has {expected:,}{hint}"))
     return found
 
 
 def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
-    """funding_rates: times too far behind the hour, unknown intervals, events that come too early or too late.
+    """funding_rates: times too long after the hour, unknown intervals, events that are too early or too late.
 
-    An event is in time if the one before it lies as far back as its own interval_hours, or that of the one
-    before, says: where the interval changes, either may be meant.
+    An event is on time if the distance to the event before is its own interval_hours, or the interval_hours of the
+    event before: when the interval changes, either may apply.
     """
     most = timedelta(milliseconds=int(epoch_value(feed, Topic.JITTER, day) or 0))
     intervals = sorted(int(hours) for hours in (epoch_value(feed, Topic.INTERVAL, day) or "").split(",") if hours)
@@ -175,9 +177,9 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     )
     known = ", ".join(map(str, intervals))
     texts = {
-        "jitter": f"more than {most // timedelta(milliseconds=1)} ms behind the hour",
-        "interval": f"with an interval_hours that is none of {known}",
-        "step": "not interval_hours behind the event before",
+        "jitter": f"more than {most // timedelta(milliseconds=1)} ms after the hour",
+        "interval": f"with an interval_hours that is not one of {known}",
+        "step": "not interval_hours after the event before",
     }
     said = {
         "jitter": f"; {_contradicted(feed, Topic.JITTER, day)}",

@@ -1,6 +1,6 @@
-"""Rows together, as Polars or as Arrow holds them, and names in them, which repeat.
+"""Tables of rows, as Polars or Arrow holds them, and symbol names, which repeat in them.
 
-Here belongs what transforms take and give. How Parquet is read into such rows and written is in ``lake/parquet.py``.
+Transforms take and return these types. ``lake/parquet.py`` reads and writes them as Parquet.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import polars as pl
 import pyarrow as pa
 
 Frame: TypeAlias = pl.DataFrame | pa.Table
-"""Rows together; text may be categorical, or a dictionary in Arrow, which spares work where it repeats."""
+"""A table of rows; text may be categorical, or an Arrow dictionary, which saves work for repeated values."""
 
 
 def coded(places: npt.NDArray[Any], names: pl.Series) -> pa.DictionaryArray:
-    """The names at these places, as a dictionary."""
+    """The names at these positions, as a dictionary array."""
     return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), names.to_arrow().cast(pa.string()))
 
 
 def together(*names: pl.Series) -> pl.Series:
-    """All names that are in any of these, ascending and each once; so must each of these be."""
-    if all(some.equals(names[0]) for some in names):
+    """The union of series of names, ascending and without duplicates; each series must be so too."""
+    if all(series.equals(names[0]) for series in names):
         return names[0]
     return pl.concat(names).unique().sort()
 
 
 def places_of(names: pl.Series, among: pl.Series) -> npt.NDArray[np.int64]:
-    """Where the names stand among ascending ones that hold all of them."""
+    """The positions of the names in ``among``, which is ascending and holds all of them."""
     if names.equals(among):
         return np.arange(len(names))
     return among.search_sorted(names).to_numpy().astype(np.int64)

@@ -14,8 +14,8 @@ from crypto_lakehouse.transforms.clean import Cleaned, Rule, canonical, clean, e
 def clean_funding_rates(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver funding rates of the partition [first, end), UTC days, from its bronze rows.
 
-    ``calc_time`` lies 0 to some ms after the hour, so the hour is its floor. Where an hour comes more
-    than once, the earliest event is kept; of events at the same instant the last in the file.
+    ``calc_time`` is 0 to some ms after the hour, so the hour is its floor. If an hour has several events, the earliest
+    is kept; of events at the same instant the last in the file.
     """
     time = epoch_to_time("calc_time")
     return clean(

@@ -27,10 +27,10 @@ from crypto_lakehouse.transforms.clean import (
 
 METRICS_PERIOD = timedelta(minutes=5)
 LABEL_REACH = METRICS_PERIOD / 2
-"""How far after a label of metrics the five minutes may be that it is rounded to."""
+"""How far a metrics label may be from the multiple of five minutes that it is rounded to."""
 
 LABELS_END = "labels_end"
-"""A column that bronze rows of metrics may have while they are cleaned; see ``with_label_ends``."""
+"""A temporary column of bronze rows of metrics; see ``with_label_ends``."""
 
 _OFF_GRID = timedelta(seconds=60)
 _METRICS = {
@@ -51,12 +51,11 @@ _CONTRACTS = {
 def clean_open_interest(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver open interest of the partition [first, end), UTC days, from its bronze rows.
 
-    ``label_time`` is the file's label, rounded to five minutes (labels up to 60 s off them occur); it decides the
-    day. ``period_start`` is five minutes before it where the epoch registry says that the labels of the file's day
-    are ends of periods. A label is proven where the file shows that too (``with_label_ends``); of all others the row
-    counts as known five minutes after its label, when the period has ended under either reading. Blanks are null.
-    Where a label comes more than once, the row with the most values is kept, then the one whose label was nearest to
-    the grid, then the last in the file.
+    ``label_time`` is the file's label, rounded to five minutes (labels up to 60 s off the grid occur); it decides the
+    day. ``period_start`` is five minutes before it if the epoch registry says that labels of the file's day are period
+    ends. A label is proven if the file shows that too (``with_label_ends``). All other rows count as known five minutes
+    after their label, when the period has ended under either reading. Blanks are null. If a label has several rows,
+    the row with the most values is kept, then the one with the label nearest to the grid, then the last in the file.
     """
     if LABELS_END not in bronze.columns:
         bronze = with_label_ends(bronze, first, end)
@@ -90,16 +89,16 @@ def clean_open_interest(bronze: pl.DataFrame, feed: Feed, first: date, end: date
 
 
 def metrics_label() -> pl.Expr:
-    """The label of a row of metrics, rounded to five minutes."""
+    """The label of a metrics row, rounded to five minutes."""
     return text_to_time(pl.col("create_time")).dt.round(METRICS_PERIOD)
 
 
 def with_label_ends(bronze: pl.DataFrame, first: date, end: date) -> pl.DataFrame:
-    """The rows of the files of [first, end), whole files, each with ``LABELS_END``: whether its file shows that labels
-    are the ends of periods.
+    """Add ``LABELS_END`` to the rows of whole files of the days [first, end): whether the file shows that labels are
+    period ends.
 
-    A file does where it has the label at which its day ends and not the one at which it begins: 00:05 to 00:00. One
-    of 00:00 to 23:55 may be either: labels of ends, cut by the label, look the same.
+    A file shows it if it has the label of the end of its day but not that of the start: 00:05 to 00:00. A file from
+    00:00 to 23:55 proves nothing: period ends that are filed by label look the same.
     """
 
     def has(day: date) -> pl.Expr:
@@ -109,7 +108,7 @@ def with_label_ends(bronze: pl.DataFrame, first: date, end: date) -> pl.DataFram
 
 
 def _labels_are_ends(feed: Feed, day: date, offset: pl.Expr) -> pl.Expr:
-    """What the epoch registry says of the labels of files that are ``offset`` days from the day."""
+    """Whether labels are period ends, by the epoch registry, in files that are ``offset`` days from ``day``."""
     said = {n: epoch_value(feed, Topic.LABEL, day + timedelta(days=n)) == "period_end" for n in (-1, 0, 1)}
     return offset.replace_strict(list(said), list(said.values()), return_dtype=pl.Boolean)
 
@@ -117,9 +116,9 @@ def _labels_are_ends(feed: Feed, day: date, offset: pl.Expr) -> pl.Expr:
 def clean_liquidations(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver liquidation orders of the partition [first, end), UTC days, from its bronze rows.
 
-    All values of an order are its key, since the archive numbers orders not and has written each row twice
-    (https://github.com/binance/binance-public-data/issues/259): of equal rows the last in the file is kept,
-    the others are rejected as ``duplicate``.
+    All values of an order form its key, because the archive has no order ids and wrote each row twice
+    (https://github.com/binance/binance-public-data/issues/259). Of equal rows the last in the file is kept; the others
+    are rejected as ``duplicate``.
     """
     contracts = {name: whole_contracts(column) for name, column in _CONTRACTS.items()}
     prices = [canonical("price"), canonical("average_price")]

@@ -1,6 +1,6 @@
 """Bronze klines to silver: canonical columns and units, price and volume rules, one row per interval.
 
-Klines of trades, and those of the prices that nobody trades at (mark price, index price, premium index).
+Covers klines of trades, and klines of prices that are not traded (mark price, index price, premium index).
 """
 
 from __future__ import annotations
@@ -26,18 +26,17 @@ from crypto_lakehouse.transforms.clean import (
 
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_quote_volume")
-# The premium is a difference: zero and negative values are right.
+# The premium is a difference: zero and negative values are valid.
 _ALWAYS_POSITIVE = {"indexPriceKlines": True, "markPriceKlines": True, "premiumIndexKlines": False}
 
 
 def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver klines of the partition [first, end), UTC days, from its bronze rows.
 
-    Open times off the interval's grid (2017-12, after the halts of 2018-02) are kept and snapped down
-    to it. Where a key comes more than once, the row with the most trades is kept, then the one with
-    the greatest base_volume, then the last in the file; the others are rejected with their reason.
-    On inverse markets ``base_volume`` is the file's quote_volume column and ``quote_volume`` is
-    contracts times the contract size in USD
+    Rows with open times off the interval's grid (2017-12, after the halts of 2018-02) are kept, and the times are
+    rounded down to the grid. If a key has several rows, the row with the most trades is kept, then the greatest
+    base_volume, then the last in the file; the others are rejected with their reason. On inverse markets
+    ``base_volume`` is the file's quote_volume column, and ``quote_volume`` is contracts times the contract size in USD
     (https://github.com/binance/binance-public-data/issues/267).
     """
     contracts, whole = whole_contracts("volume")
@@ -73,11 +72,11 @@ def clean_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cl
 
 
 def clean_price_klines(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
-    """Silver klines of a price that nobody trades at, of the partition [first, end), from its bronze rows.
+    """Silver klines of a price that is not traded, of the partition [first, end), UTC days, from its bronze rows.
 
-    Open times are snapped as those of ``clean_klines``. Mark and index prices are positive, the premium
-    index need not be. Where a key comes more than once, the row with the most samples is kept, then the
-    last in the file. The file's volumes mean nothing here and are left out.
+    Open times are rounded down as in ``clean_klines``. Mark and index prices are positive; the premium index may be
+    negative. If a key has several rows, the row with the most samples is kept, then the last in the file. The file's
+    volumes have no meaning here and are dropped.
     """
     return clean(
         bronze,
@@ -102,7 +101,7 @@ def _bar(feed: Feed) -> dict[str, pl.Expr]:
 
 
 def _snapped(time: pl.Expr, feed: Feed) -> pl.Expr:
-    """Down to the interval's grid. Multi-day bars are keyed by what the exchange states."""
+    """The time rounded down to the interval's grid. Multi-day bars keep the exchange's time."""
     assert feed.interval is not None
     length = feed.interval.length
     return time.dt.truncate(length) if length is not None and length.days < 1 else time
@@ -125,7 +124,7 @@ def _bar_rules(
     feed: Feed, first: date, end: date, always_positive: bool, volumes: Sequence[pl.Expr] = ()
 ) -> list[Rule]:
     assert feed.interval is not None
-    # Counted from the file's own open time, before it is snapped down to the grid.
+    # From the file's own open time, before it is rounded down to the grid.
     interval_end = epoch_to_time("open_time").dt.offset_by(feed.interval.name)
     prices = [canonical(name) for name in _PRICES]
     body = [canonical("open"), canonical("close")]
@@ -133,7 +132,7 @@ def _bar_rules(
     return [
         *time_rules({name: canonical(name) for name in ("open_time", "close_time")}, first, end),
         Rule("close_before_open", canonical("close_time") < canonical("open_time"), "close_time is before open_time"),
-        # Bars may close early, before a halt, but one that closes late is of another interval.
+        # A bar may close early, before a halt. A bar that closes late belongs to another interval.
         Rule(
             "close_after_interval",
             canonical("close_time") > interval_end,

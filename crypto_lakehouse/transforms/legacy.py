@@ -1,8 +1,7 @@
 """Continuous minutes in the shape of the legacy tool (BHDS): its column names, its segments, its longer bars.
 
-Here belongs what a reader of the legacy tool's Parquet files sees in them. Which files there are and where
-they go is in ``pipeline/export_legacy.py``; how minutes are filled and cut, in both profiles, is in
-``continuous.py``.
+This module computes the content of the legacy tool's Parquet files. ``pipeline/export_legacy.py`` decides their names
+and places; ``continuous.py`` fills and cuts minutes, in both profiles.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _SUMS = (
     "taker_buy_base_asset_volume",
     "taker_buy_quote_asset_volume",
 )
-# Needed to count events, of which the rate may be 0; the legacy files have no such column.
+# Needed to count events, because their rate may be 0; the legacy files have no such column.
 EVENT = "has_funding"
 
 
 class Profile(StrEnum):
-    """``legacy``: the rows that the legacy tool makes. ``default``: its shape, with its defects corrected."""
+    """``legacy``: exactly the rows of the legacy tool. ``default``: its shape, with its defects corrected."""
 
     LEGACY = "legacy"
     DEFAULT = "default"
@@ -40,13 +39,13 @@ def legacy_series(
     """The series (name, minutes) of ``symbol``, in order of time, from its CONTINUOUS rows.
 
     Each segment is a series: ``SP0_SYM``, ``SP1_SYM``, ..., the last one ``SYM``. Minutes have the columns
-    candle_begin_time (ms, UTC), open, high, low, close, volume, quote_volume, trade_num,
-    taker_buy_base_asset_volume, taker_buy_quote_asset_volume, vwap_1m and, ``with_funding``, funding_rate
-    and has_funding, which is for ``legacy_bars`` and not for the file. Without any funding file of the symbol (not
-    ``has_file``) the legacy tool's funding_rate is 0 in every minute, as Int32.
+    candle_begin_time (ms, UTC), open, high, low, close, volume, quote_volume, trade_num, taker_buy_base_asset_volume,
+    taker_buy_quote_asset_volume, vwap_1m and, ``with_funding``, funding_rate and has_funding. The last is for
+    ``legacy_bars``, not for the file. If the symbol has no funding file (not ``has_file``), the legacy tool's
+    funding_rate is 0 in every minute, as Int32.
 
-    On inverse markets volumes are as in the archive: ``volume`` counts contracts and ``quote_volume`` coin,
-    the taker's likewise; whole contracts come back exactly from their value in USD.
+    On inverse markets volumes are those of the archive: ``volume`` counts contracts and ``quote_volume`` coin, and so
+    do the taker volumes. Whole contracts are restored exactly from their value in USD.
     """
     rate = pl.col("funding_rate") if has_file else pl.lit(0, pl.Int32)
     minutes = rows.sort("open_time").select(
@@ -63,16 +62,16 @@ def legacy_series(
 
 
 def legacy_bars(minutes: pl.DataFrame, interval: Interval, offset: timedelta, profile: Profile) -> pl.DataFrame:
-    """Bars of one series of ``legacy_series``, on the windows that begin at ``offset`` modulo ``interval``.
+    """Bars of one series of ``legacy_series``, on the windows that start at ``offset`` modulo ``interval``.
 
-    candle_begin_time is the first minute present and candle_end_time the end of the last one (ms, UTC), so a
-    partial first bar shows as such; the last bar is left out unless it reaches the end of its window.
-    vwap_1m_open is the VWAP of the first minute. Of funding events beyond 0.000001 either way the first
-    gives funding_rate, funding_price (open of its minute) and funding_time, null without one. The default
-    profile adds funding_sum and funding_count over all events, null where a minute's funding is not known.
+    candle_begin_time is the first minute present and candle_end_time the end of the last one (ms, UTC), so a partial
+    first bar is visible; the last bar is dropped unless it reaches the end of its window. vwap_1m_open is the VWAP of
+    the first minute. The first funding event with a rate above 0.000001 in size gives funding_rate, funding_price (open
+    of its minute) and funding_time; they are null without such an event. The default profile adds funding_sum and
+    funding_count over all events, null if the funding of a minute is unknown.
 
-    Windows count from 1970-01-01 00:00 UTC; those of ``1w`` begin on Thursday then, in the default profile
-    on Monday. Raises ValueError for an interval without a fixed length (``1mo``).
+    Windows count from 1970-01-01 00:00 UTC, so those of ``1w`` start on Thursday; in the default profile they start on
+    Monday. Raises ValueError for an interval without a fixed length (``1mo``).
     """
     if interval.length is None:
         raise ValueError(f"the legacy tool has no bars of {interval.name}: they have no fixed length")

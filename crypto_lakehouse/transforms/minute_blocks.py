@@ -1,7 +1,7 @@
-"""Minutes to blocks of some minutes each, as a loop over rows.
+"""Aggregate minutes to blocks of several minutes, as a loop over rows.
 
-What a block says, and how blocks are added up to longer ones, is in ``blocks.py``. Its summing is repeated here on
-purpose: to bring minutes into the wider layout of blocks first would cost more than it saves.
+``blocks.py`` defines blocks and adds them up to longer ones. This module repeats its summation on purpose: converting
+minutes to the wider layout of blocks first would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class MinuteRows(NamedTuple):
-    """Columns of gold.continuous_1m in order of symbol and time; ``minute`` is that since 1970-01-01.
+    """Columns of gold.continuous_1m in order of symbol and time; ``minute`` counts minutes since 1970-01-01 UTC.
 
-    ``contracts`` is -1 where it is null, and has no row where it always is. ``funding_rate`` is NaN where it is null.
-    Flags are 0 and 1, null ones 0.
+    ``contracts`` is -1 for null, and empty if all are null. ``funding_rate`` is NaN for null. Flags are 0 or 1, and 0
+    for null.
     """
 
     minute: Ints
@@ -44,11 +44,11 @@ class MinuteRows(NamedTuple):
 def fill_blocks(
     of: MinuteRows, bounds: Ints, length: int, floor: float, lead: int, begins: Ints, ends: Ints, made: Blocks
 ) -> int:
-    """Fill ``made`` with the blocks of ``length`` minutes, as far as there is room, and give how much they need.
+    """Fill ``made`` with the blocks of ``length`` minutes, as far as it has room. Returns the room that they need.
 
-    The rows of symbol ``n`` are [``bounds[n]``, ``bounds[n + 1]``), its blocks come to be [``begins[n]``, ``ends[n]``),
-    and the ``lead`` places before them are left free. A funding rate is one beyond ``floor``. Volumes and funding are
-    summed in order of time, with Kahan's compensation.
+    Symbol ``n`` has the rows [``bounds[n]``, ``bounds[n + 1]``). Its blocks go to [``begins[n]``, ``ends[n]``), which
+    this function fills, after ``lead`` free positions. Rates of at most ``floor`` in size are not paid. Volumes and
+    funding are summed in order of time, with Kahan's compensation.
     """
     has_contracts = len(of.contracts) > 0
     place = 0
@@ -67,7 +67,7 @@ def fill_blocks(
             traded_first = traded_last = funding_time = -1
             funding_rate = funding_price = 0.0
             while row < end and of.minute[row] < closes and of.segment[row] == segment:
-                # Chosen between what is loaded: max() and min() become branches that nobody can foretell.
+                # Conditional expressions on loaded values: max() and min() compile to branches that mispredict.
                 its_high, its_low = of.high[row], of.low[row]
                 high = its_high if its_high > high else high
                 low = its_low if its_low < low else low
@@ -93,7 +93,7 @@ def fill_blocks(
                     traded_last = of.minute[row]
                     if traded_first < 0:
                         traded_first = traded_last
-                # Adding 0 changes nothing, unless something lost is still to be added.
+                # Adding 0 changes nothing, unless a compensation is left.
                 if of.funding_rate[row] != 0.0 or lost_funding != 0.0:
                     term, before = of.funding_rate[row] - lost_funding, funding
                     funding = before + term

@@ -1,7 +1,7 @@
-"""The walk over candles that finds gaps, and where traded and filled minutes come to lie, as loops over rows.
+"""Loops over candles: find gaps, and lay out the rows of traded and filled minutes.
 
-Candles are those of silver in order of symbol and time; those of symbol ``n`` are rows [``begins[n]``, ``stops[n]``),
-which may be none. Times are minutes since 1970-01-01. What a gap is and what rows say is told in ``continuous.py``.
+Candles are rows of silver in order of symbol and time; symbol ``n`` has the rows [``begins[n]``, ``stops[n]``), which
+may be empty. Times are minutes since 1970-01-01 UTC. ``continuous.py`` defines gaps and the columns of rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crypto_lakehouse.transforms.runs import MINUTE_MICROSECONDS
 
 
 class Candles(NamedTuple):
-    """Candles of silver, as far as the walk needs them. Those without volume are as absent ones."""
+    """The columns of silver candles that the walk needs. A candle without volume counts as absent."""
 
     begins: Ints
     stops: Ints
@@ -27,10 +27,10 @@ class Candles(NamedTuple):
 
 
 class Last(NamedTuple):
-    """The last traded minute of each symbol: when (-1 without one), its close and its segment.
+    """The last traded minute of each symbol: its time (-1 if none), its close and its segment.
 
-    ``begin`` is the first traded minute of that segment, ``missing`` counts the days since the last trade that the
-    lake does not have.
+    ``begin`` is the first traded minute of that segment; ``missing`` counts the days since the last trade that are
+    missing from the lake.
     """
 
     time: Ints
@@ -40,13 +40,15 @@ class Last(NamedTuple):
     missing: Ints
 
     def copy(self) -> Last:
-        """The same in arrays of its own."""
+        """A copy with its own arrays."""
         return Last(self.time.copy(), self.close.copy(), self.segment.copy(), self.begin.copy(), self.missing.copy())
 
 
 class Breaks(NamedTuple):
-    """Candles at which a gap ends, in order: the traded minute before it and the first one of its segment, the days
-    between that the lake does not have, and the segment that goes on or, where the gap ``cuts``, begins.
+    """The candles at which gaps end, in order.
+
+    ``previous_*`` describe the traded minute before the gap and the first one of its segment; ``missing`` counts the
+    days of the gap that are missing from the lake. ``segment`` continues, or starts here if the gap ``cuts``.
     """
 
     candle: Ints
@@ -60,9 +62,9 @@ class Breaks(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Rows in order of symbol and time, which is in microseconds: the candle of each, -1 in a filled one.
+    """Rows in order of symbol and ``time`` (microseconds): the candle of each, -1 for a filled row.
 
-    ``price`` is the close that fills one, and means nothing elsewhere.
+    ``price`` is the close that fills a row; it is undefined for traded rows.
     """
 
     candle: Ints
@@ -78,11 +80,11 @@ _DAY_MICROSECONDS = 86_400_000_000
 
 @compiled
 def walk(candles: Candles, last: Last, first: int, after: int, change: float, breaks: Breaks) -> tuple[int, int]:
-    """Fill ``breaks`` from the minutes ``last`` on, which are moved to the end; ``after`` is in microseconds, see
-    ``GapRule``. Gives how many breaks there are, and how many rows of traded minutes and of those filled between them
-    from ``first`` on.
+    """Fill ``breaks``, starting from the minutes ``last``, and move ``last`` to the end.
 
-    A gap cuts where the silence on days that the lake has makes it one; no row is filled in one that does not cut.
+    ``after`` is in microseconds, see ``GapRule``. Returns the number of breaks, and the number of rows from ``first``
+    on: traded minutes and the minutes filled between them. A gap cuts if it is one even without the missing days of
+    the lake; no gap has filled rows, also not one that does not cut.
     """
     count = found = 0
     for symbol in range(len(candles.begins)):
@@ -123,17 +125,18 @@ def walk(candles: Candles, last: Last, first: int, after: int, change: float, br
 
 @compiled
 def lay_out(candles: Candles, breaks: Breaks, before: Last, behind: Ints, first: int, places: Places) -> Ints:
-    """Fill ``places`` with the traded minutes, those filled before them, and ``behind[n]`` behind the last of symbol n.
+    """Fill ``places`` with the traded minutes, the filled minutes between them, and ``behind[n]`` filled minutes after
+    the last trade of symbol ``n``.
 
-    ``before`` is as of the begin; no row is filled before ``first``. Gives the first row of each symbol, and behind the
-    last one's the number of rows.
+    ``before`` is the state at the start; no row is filled before ``first``. Returns the first row of each symbol,
+    followed by the number of rows.
     """
     begins = np.zeros(len(candles.begins) + 1, np.int64)
     place = found = 0
     for symbol in range(len(candles.begins)):
         end = candles.stops[symbol]
         last, close, segment = before.time[symbol], before.close[symbol], before.segment[symbol]
-        # The next candle, traded or quiet.
+        # The next candle, with or without volume.
         seen = candles.begins[symbol]
         for row in range(candles.begins[symbol], end + 1):
             if row < end and not candles.base_volume[row] > 0:
@@ -169,7 +172,7 @@ def lay_out(candles: Candles, breaks: Breaks, before: Last, behind: Ints, first:
 
 @compiled
 def spread(values: Array, places: Places, made: Array) -> None:
-    """One value per row, from one per candle; in the filled rows their price."""
+    """Values per row from values per candle; a filled row gets its price."""
     for row in range(len(made)):
         candle = places.candle[row]
         made[row] = values[candle] if candle >= 0 else places.price[row]
@@ -177,7 +180,7 @@ def spread(values: Array, places: Places, made: Array) -> None:
 
 @compiled
 def spread_vwap(value: Array, volume: Array, low: Floats, high: Floats, places: Places, made: Array) -> None:
-    """``value`` / ``volume`` per row, held within [low, high], from those of candles; in filled rows their price."""
+    """``value`` / ``volume`` per row, clipped to [low, high], from values per candle; a filled row gets its price."""
     for row in range(len(made)):
         candle = places.candle[row]
         if candle < 0:
@@ -188,14 +191,14 @@ def spread_vwap(value: Array, volume: Array, low: Floats, high: Floats, places: 
 
 @compiled
 def spread_or_zero(values: Array, candle: Ints, made: Array) -> None:
-    """One value per row, from one per candle; 0 in the filled rows."""
+    """Values per row from values per candle; a filled row gets 0."""
     for row in range(len(made)):
         made[row] = values[candle[row]] if candle[row] >= 0 else 0
 
 
 @compiled
 def rows_at(time: Ints, begins: Ints, symbols: Ints, times: Ints) -> Ints:
-    """The row of each symbol and time, -1 where there is none, or the symbol is -1; rows of symbol ``n`` begin at
+    """The row of each symbol and time; -1 if it does not exist or the symbol is -1. The rows of symbol ``n`` start at
     ``begins[n]``.
     """
     made = np.full(len(symbols), -1)

@@ -38,7 +38,7 @@ _NOT_NEGATIVE = {
     "open_interest_contracts": "openinterest_contracts",
     "open_interest_value": "openinterest_usdt",
 }
-# Greeks have a sign, and the exchange has written -1 for a volatility that it could not find.
+# Greeks have a sign, and the exchange wrote -1 for a volatility that it could not compute.
 _OF_EITHER_SIGN = {
     "best_bid_iv": "best_buy_iv",
     "best_ask_iv": "best_sell_iv",
@@ -53,7 +53,7 @@ _OF_EITHER_SIGN = {
 def clean_volatility_index(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver volatility index of the partition [first, end), UTC days, from its bronze rows.
 
-    Where an instant comes more than once, the last row in the file is kept.
+    If an instant has several rows, the last row in the file is kept.
     """
     value = canonical("index_value")
     return clean(
@@ -75,7 +75,7 @@ def clean_volatility_index(bronze: pl.DataFrame, feed: Feed, first: date, end: d
 
 
 def summary_time() -> pl.Expr:
-    """The file's date and hour, 0 to 23, as a time; all else is null."""
+    """The file's date and hour, 0 to 23, as a time; any other value gives null."""
     hour = pl.col("hour")
     begin = text_to_time(pl.concat_str(pl.col("date"), pl.lit(" 00:00:00")))
     return begin + pl.duration(hours=pl.when(hour.is_between(0, 23)).then(hour))
@@ -84,9 +84,9 @@ def summary_time() -> pl.Expr:
 def clean_option_summaries(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver option summaries of the partition [first, end), UTC days, from its bronze rows.
 
-    The archive files rows by underlying; ``symbol`` of a silver row is the contract. ``time`` is the file's
-    date and hour, 0 to 23. Blanks are null. Where a contract and hour come more than once, the row with the
-    most values is kept, then the last in the file.
+    The archive files rows by underlying; ``symbol`` of a silver row is the contract. ``time`` is the file's date and
+    hour, 0 to 23. Blanks are null. If a contract has several rows for an hour, the row with the most values is kept,
+    then the last in the file.
     """
     values = {**_NOT_NEGATIVE, **_OF_EITHER_SIGN}
     low, high = canonical("low"), canonical("high")
@@ -118,7 +118,7 @@ def clean_option_summaries(bronze: pl.DataFrame, feed: Feed, first: date, end: d
             *value_rules(
                 finite=[canonical(name) for name in values], not_negative=[canonical(name) for name in _NOT_NEGATIVE]
             ),
-            # Of the prices that are there.
+            # Compare only the prices that are not null.
             Rule(
                 "price_order",
                 ((low > pl.min_horizontal(*body)) | (high < pl.max_horizontal(*body)) | (low > high)).fill_null(False),

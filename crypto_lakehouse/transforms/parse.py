@@ -1,7 +1,7 @@
 """CSV bytes of one archive file to typed rows, and the rows that could not be typed.
 
-Sniffing of the header line and typing by position belong here; what a value *means* (units, rules,
-duplicates) belongs to the tables' own modules (``klines.py``, ``funding.py``, ...).
+This module detects the header line and types fields by position. The tables' own modules (``klines.py``,
+``funding.py``, ...) define the meaning of values: units, rules, duplicates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from crypto_lakehouse.catalog import FieldType, FileColumn, FileFormat
 _ARROW = {FieldType.INT64: pa.int64(), FieldType.FLOAT64: pa.float64(), FieldType.STRING: pa.string()}
 _POLARS = {FieldType.INT64: pl.Int64, FieldType.FLOAT64: pl.Float64, FieldType.STRING: pl.String}
 BLOCK_BYTES = 4 * 1024**2
-"""About how much text is parsed at once of files that come in chunks."""
+"""The approximate size of the blocks in which a file that comes in chunks is parsed."""
 
-# Text that the CSV reader works on at a time; it is fastest where this fits the processor's cache.
+# Bytes that the CSV reader processes at a time; it is fastest if they fit in the CPU cache.
 _READ_AT_ONCE = 1024**2
 _THREADED_FROM = 4 * 1024**2
 _SHOWN = 4000
@@ -31,7 +31,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class UnusableFile(Exception):
-    """The whole file is of no use: ``reason`` is a code for the quarantine, ``detail`` is for people."""
+    """The whole file is unusable: ``reason`` is a code for the quarantine, ``detail`` is a text for people."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -41,7 +41,7 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A line that is no row of the format; ``line`` counts from 1, a header line included."""
+    """A line that is not a valid row of the format; ``line`` counts from 1, including a header line."""
 
     line: int
     reason: str
@@ -60,11 +60,11 @@ class ParsedRows:
 def parse_csv(data: bytes, file_format: FileFormat) -> ParsedRows:
     """Parse the CSV of one archive file by position.
 
-    The first line is a header iff its first field and most others are text that is no number. Blank fields
-    of columns that may be blank are null. Raises UnusableFile with reason ``empty_file``, ``header_only``,
-    ``column_count`` (of the header, or of the first line where no line is good) or ``unexpected_header``;
-    single bad lines, the first included, are returned as rejected rows (``column_count``, ``not_a_number``,
-    ``bad_csv``, and ``cut_off`` for a last line that has no end, whose last field can lack digits).
+    The first line is a header iff its first field and most of its fields are text and not numbers. Blank fields are
+    null in columns that may be blank. Single bad lines, the first included, are returned as rejected rows:
+    ``column_count``, ``not_a_number``, ``bad_csv``, or ``cut_off`` for a last line without a line end, whose last field
+    may miss digits. Raises UnusableFile with the reason ``empty_file``, ``header_only``, ``column_count`` (of the
+    header, or of the first line if no line is good) or ``unexpected_header``.
 
     >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> parse_csv(b"1775001600000,8,-0.00003449\\n", FUNDING_RATE).rows.row(0)
@@ -77,10 +77,10 @@ def parse_csv(data: bytes, file_format: FileFormat) -> ParsedRows:
 def parse_blocks(
     chunks: Iterable[bytes], file_format: FileFormat, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[ParsedRows]:
-    """Parse a CSV that comes in chunks, in blocks of whole lines of about ``block_bytes``: bounded memory.
+    """Parse a CSV that comes in chunks, in blocks of whole lines of about ``block_bytes``, in bounded memory.
 
-    Together the blocks are what ``parse_csv`` gives of the whole. UnusableFile is raised before anything is
-    given, from what the first block shows: where no line of it is good, the file counts as unusable.
+    Together the blocks equal the result of ``parse_csv`` for the whole file. Raises UnusableFile before the first
+    block, from the content of that block: if no line of it is good, the file counts as unusable.
     """
     line, first = 1, True
     for block in _blocks(chunks, block_bytes):
@@ -99,10 +99,10 @@ def parse_blocks(
 
 
 def parse_joined(texts: Sequence[bytes], file_format: FileFormat) -> tuple[pl.DataFrame, list[int]] | None:
-    """Rows of several whole CSVs, one behind the other, read in one go, and how many each has.
+    """Parse several whole CSVs in one pass. Returns their rows, in order, and the number of rows of each.
 
-    What ``parse_csv`` gives of each, for a fraction of its cost where files are small. None where any of them is out
-    of the ordinary (an odd header, a bad, blank or cut line, quotes, carriage returns): parse them one by one then.
+    The result equals ``parse_csv`` of each file, at a fraction of the cost if files are small. Returns None if any file
+    is unusual (an odd header, a bad, blank or cut line, quotes, carriage returns): then parse the files one by one.
 
     >>> from crypto_lakehouse.catalog.binance_files import FUNDING_RATE
     >>> rows, heights = parse_joined([b"1775001600000,8,0.1\\n", b"1775001600000,8,0.2\\n"], FUNDING_RATE)
@@ -122,7 +122,7 @@ def parse_joined(texts: Sequence[bytes], file_format: FileFormat) -> tuple[pl.Da
         first_lines.append(1 + (begin > 0))
     joined = b"".join(bodies)
     rows = _read(joined, file_format, use_threads=False)
-    # In usual text every line that is not blank is one row, so that equal sums mean equal counts for each file.
+    # In usual text each non-blank line is one row, so equal sums mean equal counts for each file.
     if rows is None or not _is_usual(joined) or rows.height != sum(heights):
         return None
     begins = np.cumsum(heights) - heights
@@ -131,7 +131,7 @@ def parse_joined(texts: Sequence[bytes], file_format: FileFormat) -> tuple[pl.Da
 
 
 def _usual_begin(text: bytes, file_format: FileFormat, headers: set[bytes]) -> int | None:
-    """Where the first row begins, behind the header if there is one; None where a closer look is needed."""
+    """The position of the first row, after a header if the file has one; None if the file is unusual."""
     if text[: text.find(b",")].isdigit():
         return 0
     end = text.find(b"\n") + 1
@@ -149,23 +149,23 @@ def _usual_begin(text: bytes, file_format: FileFormat, headers: set[bytes]) -> i
 
 
 def _blocks(chunks: Iterable[bytes], block_bytes: int) -> Iterator[bytes]:
-    """The chunks joined and cut again behind the last line end that fits; a longer line is cut where it is."""
-    held: list[bytes] = []
+    """Join the chunks and cut them again after the last line end of each block; a longer line is cut anywhere."""
+    waiting: list[bytes] = []
     size = 0
     for chunk in chunks:
-        held.append(chunk)
+        waiting.append(chunk)
         size += len(chunk)
         if size >= block_bytes:
-            block = b"".join(held)
+            block = b"".join(waiting)
             cut = block.rfind(b"\n") + 1 or len(block)
             yield block[:cut]
-            held, size = [block[cut:]], len(block) - cut
+            waiting, size = [block[cut:]], len(block) - cut
     if size:
-        yield b"".join(held)
+        yield b"".join(waiting)
 
 
 def _has_header(block: bytes, file_format: FileFormat) -> bool:
-    """Whether the first line is a header. Raises UnusableFile where that line shows that the file is of no use."""
+    """Whether the first line is a header. Raises UnusableFile if that line shows that the file is unusable."""
     if not block.strip():
         raise UnusableFile("empty_file", "the CSV holds no line")
     fields = _first_fields(block)
@@ -207,7 +207,7 @@ def _is_header(fields: list[str]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a field of the first line is no name. Digits of other scripts count: their row is refused as a row."""
+    """Whether a field of the first line is a number. Digits of other scripts count: their line is rejected as a row."""
     try:
         float(text)
     except ValueError:
@@ -228,7 +228,7 @@ def _check_header(fields: list[str], file_format: FileFormat) -> None:
 
 
 def _parse_fast(data: bytes, file_format: FileFormat, has_header: bool, first_line: int) -> ParsedRows | None:
-    """The usual case in C++; None where any line needs a closer look."""
+    """Parse the usual case in C++; None if any line needs the line-by-line parser."""
     if not data.endswith(b"\n"):
         return None
     begin = data.find(b"\n") + 1 if has_header else 0
@@ -244,9 +244,9 @@ def _is_usual(data: bytes) -> bool:
 
 
 def _read(data: bytes, file_format: FileFormat, use_threads: bool) -> pl.DataFrame | None:
-    """The lines in the format's columns, by Polars or Arrow; None where one does not fit.
+    """The lines in the format's columns, by Polars or Arrow; None if a line does not fit.
 
-    Polars takes three quarters of Arrow's time, but fills short lines with nulls and is told nothing of quotes.
+    Polars takes three quarters of Arrow's time, but fills short lines with nulls, and quotes are switched off here.
     """
     if any(column.may_be_blank for column in file_format.columns) or not _is_usual(data):
         return _read_by_arrow(data, file_format, use_threads)
@@ -283,9 +283,9 @@ def _read_by_arrow(data: bytes, file_format: FileFormat, use_threads: bool) -> p
 
 
 def _may_hold_hexadecimal(data: bytes) -> bool:
-    """Whether there may be integers like 0x1F, which Arrow takes for numbers, and nobody else does.
+    """Whether the text may hold integers like 0x1F, which only Arrow accepts as numbers.
 
-    A single character is looked for first, which is many times faster than a pair.
+    Searching a single character first is many times faster than searching a pair.
     """
     return any(mark in data and b"0" + mark in data for mark in (b"x", b"X"))
 
@@ -326,7 +326,7 @@ def _convert(field: str, column: FileColumn) -> int | float | str | None:
     """One field; integers may be written ``493.0``. Raises ValueError that quotes the field."""
     if column.type is FieldType.STRING:
         return field
-    # Python alone takes full-width and other digits for numbers, and blanks of other scripts for blanks.
+    # Of the three parsers only Python accepts full-width and other digits as numbers, and blanks of other scripts.
     if not field.isascii():
         raise ValueError(f"{field[:_SHOWN]!r} is no number: digits are 0 to 9")
     field = field.strip()

@@ -1,9 +1,8 @@
-"""The ids of trades: which are there, which are missing, and which came on an earlier day.
+"""Check the ids of trades: which exist, which are missing, and which are repeated from an earlier day.
 
-Here belongs what is told from ids and times of silver rows alone. A day may be taken in chunks: ``before``
-is then what the chunks before it leave (``later_ids``), parts of summaries are put together by
-``merge_summaries``, and the other results are those of the chunks one after the other. Which days are read,
-and how, is the pipeline's business.
+This module needs only ids and times of silver rows. It can process a day in chunks: ``before`` then holds the last ids
+of the earlier chunks (``later_ids``), ``merge_summaries`` joins summaries, and the other results are concatenated. The
+pipeline chooses the days and reads them.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ _TIME = pl.Datetime("us", "UTC")
 
 
 def no_ids() -> pl.DataFrame:
-    """Last ids where nothing is known of the time before: symbol, last_id, last_time; no rows."""
+    """An empty table of last ids (symbol, last_id, last_time), for when the time before is unknown."""
     return pl.DataFrame(schema={"symbol": pl.String, "last_id": pl.Int64, "last_time": _TIME})
 
 
 def id_summary(rows: pl.DataFrame) -> pl.DataFrame:
-    """Per symbol of silver trades or agg_trades in any order: rows, first_id, last_id, first_time, last_time.
+    """One row per symbol of silver trades or agg_trades, in any order: rows, first_id, last_id, first_time, last_time.
 
     The times are those of the rows with the first and the last id.
     """
@@ -42,7 +41,7 @@ def id_summary(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def merge_summaries(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The summary of all rows from those of its chunks; at least one, in any order."""
+    """Join the summaries of chunks (at least one, in any order) to the summary of all rows."""
     return (
         pl.concat(parts)
         .group_by("symbol")
@@ -58,18 +57,18 @@ def merge_summaries(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def later_ids(before: pl.DataFrame, summary: pl.DataFrame) -> pl.DataFrame:
-    """Last ids after the rows of ``summary``: the greater of both sides; of equal ones, ``before``."""
+    """Last ids after the rows of ``summary``: the greater id of both sides; if equal, that of ``before``."""
     both = pl.concat([before, summary.select(before.columns)])
     greatest = both.sort("symbol", "last_id", descending=[False, True], maintain_order=True)
     return greatest.unique("symbol", keep="first", maintain_order=True)
 
 
 def missing_ranges(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """Ranges of ids that are missing among ``rows`` and between ``before`` and them (MISSING_IDS).
+    """Ranges of missing ids (MISSING_IDS) within ``rows``, and between ``before`` and ``rows``.
 
-    ``rows`` come in any order; of a chunk they hold every row between its first and its last id. Of a symbol
-    that is not in ``before`` nothing is missing before its first row. Up to ``last_id`` of ``before`` nothing
-    is missing either: those ids may be among the rows before.
+    ``rows`` may be in any order; a chunk must hold every row between its first and its last id. For a symbol that is
+    not in ``before``, no id counts as missing before its first row. No id up to ``last_id`` of ``before`` counts as
+    missing either, because earlier rows may have it.
     """
     known = (
         rows.select("symbol", "trade_id", "time")
@@ -97,9 +96,9 @@ def missing_ranges(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
 
 
 def mark_refused(ranges: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
-    """The ranges (MISSING_IDS), cut where an id of ``refused`` (symbol, trade_id) lies in them, and these marked.
+    """Cut the ranges (MISSING_IDS) around the ids of ``refused`` (symbol, trade_id), and mark these ids as refused.
 
-    Marks and cuts of an earlier call are undone first, so that the result depends on the last ``refused`` alone.
+    Marks and cuts of an earlier call are undone first, so the result depends only on the last ``refused``.
     """
     whole = _uncut(ranges)
     inside = (
@@ -143,7 +142,7 @@ def mark_refused(ranges: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
 
 
 def _uncut(ranges: pl.DataFrame) -> pl.DataFrame:
-    """The ranges as they were before they were marked: what touches makes one."""
+    """The ranges before any marks: joins adjacent ranges."""
     touches = (pl.col("first_missing_id") == pl.col("last_missing_id").shift().over("symbol") + 1).fill_null(False)
     return (
         ranges.sort("symbol", "first_missing_id")
@@ -161,9 +160,9 @@ def _uncut(ranges: pl.DataFrame) -> pl.DataFrame:
 
 
 def repeated_ids(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """Per symbol (symbol, repeated_ids) the rows whose id is not above ``last_id`` of the day ``before``.
+    """The number of rows per symbol (symbol, repeated_ids) whose id is not above ``last_id`` of the day before.
 
-    Of a day in chunks the numbers of its chunks add up, if each is asked with the day before.
+    For a day in chunks, add up the numbers of the chunks, each with the same ``before``.
     """
     known = rows.select("symbol", "trade_id").join(before, on="symbol")
     repeated = known.filter(pl.col("trade_id") <= pl.col("last_id"))
@@ -177,10 +176,10 @@ def id_continuity(
     before: pl.DataFrame,
     bronze_rows: pl.DataFrame | None,
 ) -> pl.DataFrame:
-    """One row per symbol of a day (ID_CONTINUITY), from what its rows gave.
+    """One row per symbol of a day (ID_CONTINUITY), from the results for its rows.
 
-    ``repeated`` may have several rows per symbol, which add up; ``before`` is of the day before;
-    ``bronze_rows`` (symbol, len) counts the bronze rows of the day, None where bronze lacks it.
+    ``repeated`` may have several rows per symbol, which are added up. ``before`` has the last ids of the day before.
+    ``bronze_rows`` (symbol, len) counts the bronze rows of the day; None if bronze does not have the day.
     """
     lost = missing.group_by("symbol").agg(
         pl.col("missing_ids").sum(),
@@ -206,15 +205,15 @@ def id_continuity(
 
 
 def id_findings(continuity: pl.DataFrame) -> list[tuple[str, str]]:
-    """What the rows of one day (ID_CONTINUITY) say of missing, refused and repeated ids, as (symbol, what)."""
-    found = []
+    """Findings (symbol, description) for missing, refused and repeated ids of one day (ID_CONTINUITY)."""
+    findings = []
     for row in continuity.sort("symbol").iter_rows(named=True):
         if row["missing_ids"]:
-            what = f"{row['missing_ids']} ids are missing in {row['missing_ranges']} ranges"
+            text = f"{row['missing_ids']} ids are missing in {row['missing_ranges']} ranges"
             if row["refused_ids"]:
-                what += f", {row['refused_ids']} of them refused here: see the quarantine"
-            found.append((row["symbol"], what))
+                text += f", {row['refused_ids']} of them refused here: see the quarantine"
+            findings.append((row["symbol"], text))
         if row["repeated_ids"]:
-            what = f"{row['repeated_ids']} ids are not above {row['before_id']}, the last one of the day before"
-            found.append((row["symbol"], what))
-    return found
+            text = f"{row['repeated_ids']} ids are not above {row['before_id']}, the last id of the day before"
+            findings.append((row["symbol"], text))
+    return findings

@@ -1,6 +1,6 @@
-"""Trades and aggregate trades to klines: what the exchange's own klines can be compared with.
+"""Rebuild klines from trades and aggregate trades, whole or in chunks.
 
-Here belongs the rebuilding, whole or in chunks; the comparison is in ``compare.py``.
+``compare.py`` compares them with the exchange's own klines.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1
 
 
 def klines_from_trades(trades: pl.DataFrame, interval: Interval, market: Market) -> pl.DataFrame:
-    """Klines (KLINES) of silver trades or agg_trades of any symbols, in any order, sorted by primary key.
+    """Klines (KLINES, sorted by primary key) from silver trades or agg_trades of any symbols, in any order.
 
-    A window begins on the interval's grid, UTC (``1w`` on Monday, ``1mo`` on the first). Open and close are
-    the prices of its smallest and greatest trade_id. ``trade_count`` counts the rows of trades, and of
-    aggregates the single ids from first_trade_id to last_trade_id. Takers bought where the buyer was not
-    the maker. ``close_time`` is the last instant of the window in the unit that klines of this market have
-    on the day of open_time; ``source`` is ``trades`` or ``agg_trades``. A window without a trade gives no
-    row, where the archive has one without volume. Raises KeyError where the market has no klines.
+    A window starts on the interval's grid, UTC (``1w`` on Monday, ``1mo`` on the first). Open and close are the prices
+    of its smallest and greatest trade_id. ``trade_count`` counts the rows of trades; for aggregates it counts the ids
+    from first_trade_id to last_trade_id. The taker is the buyer if the buyer is not the maker. ``close_time`` is the
+    last instant of the window, in the time unit of this market's klines on the day of open_time. ``source`` is
+    ``trades`` or ``agg_trades``. A window without a trade has no row; the archive has one without volume there. Raises
+    KeyError if the market has no klines.
     """
     aggregates = "first_trade_id" in trades.columns
     count = (pl.col("last_trade_id") - pl.col("first_trade_id") + 1).sum() if aggregates else pl.len().cast(pl.Int64)
@@ -58,10 +58,10 @@ def klines_from_trades(trades: pl.DataFrame, interval: Interval, market: Market)
 
 
 def merge_klines(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """The klines of all trades from those of their chunks (at least one), sorted by primary key.
+    """Join the klines of chunks of trades (at least one) to the klines of all trades, sorted by primary key.
 
-    The chunks of each symbol come in ascending order of trade_id, cut anywhere. Volumes are those of the
-    whole but for the rounding of sums that are added in another order.
+    The chunks of each symbol must be in ascending order of trade_id; they may be cut anywhere. Volumes differ from
+    those of the whole only by rounding, because sums are added in another order.
     """
     missing = pl.col("contracts").null_count() > 0
     return (
@@ -83,7 +83,7 @@ def merge_klines(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _last_instant(open_times: pl.Series, market: Market) -> pl.Expr:
-    """How long before the next window each one ends."""
+    """The time from the last instant of each window to the next window."""
     days = open_times.dt.date().unique()
     micros = pl.Series([day for day in days if _unit(market, day) == "us"], dtype=pl.Date)
     return pl.when(pl.col("open_time").dt.date().is_in(micros.implode())).then(_MICROSECOND).otherwise(_MILLISECOND)

@@ -1,6 +1,6 @@
-"""Bronze trades and aggregate trades to silver: flags, amounts in the units of all markets, one row per id.
+"""Bronze trades and aggregate trades to silver: flags, amounts in common units for all markets, one row per id.
 
-These tables have tens of millions of rows a day, so nothing here works on text row by row.
+These tables have tens of millions of rows a day, so nothing here processes text row by row.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ from crypto_lakehouse.transforms.clean import (
 def clean_trades(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver trades of the partition [first, end), UTC days, from its bronze rows.
 
-    A trade belongs to the day of its time: one that the file of another day repeats is rejected there as
-    ``outside_partition``. Where an id comes more than once, the row with the earliest time is kept, then
-    the one with the greatest base_quantity, then the greatest price, then the last in the file. On inverse
-    markets ``qty`` is contracts, ``quote_quantity`` contracts times the contract size in USD, and
-    ``base_quantity`` the file's base_qty.
+    A trade belongs to the day of its time. If the file of another day repeats it, that row is rejected as
+    ``outside_partition``. If an id has several rows, the row with the earliest time is kept, then the greatest
+    base_quantity, then the greatest price, then the last in the file. On inverse markets ``qty`` counts contracts,
+    ``quote_quantity`` is contracts times the contract size in USD, and ``base_quantity`` is the file's base_qty.
     """
     inverse = feed.market.inverse
     best = "is_best_match" in feed.file_format.column_names
@@ -57,9 +56,9 @@ def clean_trades(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cl
 def clean_agg_trades(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver aggregate trades of the partition [first, end), UTC days, from its bronze rows.
 
-    Days and ids that come more than once are treated as by ``clean_trades``. The file has one amount:
-    ``base_quantity`` and ``quote_quantity`` are that and price times that; on inverse markets, where it
-    is contracts, contracts times the contract size in USD divided by the price, and undivided.
+    Days and repeated ids are treated as in ``clean_trades``. The file has one amount: ``base_quantity`` is that amount
+    and ``quote_quantity`` is price times amount. On inverse markets the amount counts contracts: ``quote_quantity`` is
+    contracts times the contract size in USD, and ``base_quantity`` is that divided by the price.
     """
     quantity, price = pl.col("quantity"), pl.col("price")
     inverse = feed.market.inverse
@@ -102,7 +101,9 @@ def _clean(
     columns: Mapping[str, pl.Expr],
     rules: list[Rule],
 ) -> Cleaned:
-    """What both tables share. The rules of sign come before ``not_finite``: a price of 0 is no infinite amount."""
+    """The cleaning that both tables share. Sign rules come before ``not_finite``, so that a price of 0, which makes an
+    amount infinite, is reported as ``price_not_positive``.
+    """
     inverse = feed.market.inverse
     contracts, whole = whole_contracts(file_quantity)
     price, base, quote = (canonical(name) for name in ("price", "base_quantity", "quote_quantity"))
@@ -122,7 +123,7 @@ def _clean(
             *time_rules({file_time: canonical("time")}, first, end),
             Rule("negative_id", canonical("trade_id") < 0, f"{file_id} is negative"),
             Rule("price_not_positive", ~(price > 0), "the price is zero or negative"),
-            # The other amount of a tiny trade is rounded to 0 in the file.
+            # The file rounds the other amount of a tiny trade to 0.
             Rule(
                 "quantity_not_positive",
                 ~(pl.col(file_quantity) > 0) | (base < 0) | (quote < 0),
@@ -147,7 +148,7 @@ def _usd(bronze: pl.DataFrame, feed: Feed, contracts: str) -> pl.Expr:
 
 
 def _flag(column: str) -> pl.Expr:
-    """Text ``true`` or ``True``, ``false`` or ``False`` as a boolean; null on all else."""
+    """Text ``true`` or ``True``, ``false`` or ``False`` as a boolean; any other text gives null."""
     text = pl.col(column)
     yes = (text == "true") | (text == "True")
     return pl.when(yes | (text == "false") | (text == "False")).then(yes)

@@ -1,7 +1,8 @@
 """Instruments of a market from the days that its archive lists, as known on any day.
 
-Here belongs what one instrument is: where one listing of a name ends and the next begins, and who continues whom.
-What a name says is in ``catalog/instruments.py``, known relistings and renames are in ``catalog/listings.py``.
+This module defines one instrument: where a listing of a symbol ends and the next one starts, and which symbol
+continues another. ``catalog/instruments.py`` parses symbol names; ``catalog/listings.py`` has known relistings and
+renames.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _OF_SYMBOL = (*_FACTS, "old_symbol", "new_symbol")
 
 
 def runs_of(days: Iterable[date]) -> list[Run]:
-    """Days, ascending, as runs without a hole: first and last day of each.
+    """Ascending days as runs without a hole: the first and the last day of each, both inclusive.
 
     >>> runs_of([date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 5)])
     [(datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)), (datetime.date(2024, 1, 5), datetime.date(2024, 1, 5))]
@@ -41,9 +42,9 @@ def runs_of(days: Iterable[date]) -> list[Run]:
 
 
 def numbered_runs(market: Market, runs: Mapping[str, Sequence[Run]]) -> pl.DataFrame:
-    """One row per run of a symbol's days, with the number of the listing it belongs to and what the name says.
+    """One row per run of a symbol's days, with the number of its listing and the facts in the symbol's name.
 
-    ``runs`` are ascending, as ``runs_of`` gives them. The number of a listing depends on earlier days only.
+    ``runs`` are ascending, as ``runs_of`` returns them. The number of a listing depends only on earlier days.
     """
     rows = []
     for symbol in sorted(runs):
@@ -56,7 +57,7 @@ def numbered_runs(market: Market, runs: Mapping[str, Sequence[Run]]) -> pl.DataF
 
 
 def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFrame:
-    """The rows of gold.instruments for the day ``on``, from ``numbered_runs``: nothing of later days is in them."""
+    """The rows of gold.instruments for the day ``on``, from ``numbered_runs``, without facts of later days."""
     known = (
         numbered.filter(pl.col("first_day") <= on)
         .with_columns(last_day=pl.min_horizontal("last_day", pl.lit(on)))
@@ -70,9 +71,9 @@ def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFram
     begun = known.select("symbol", "first_day").group_by("symbol").agg(begun=pl.col("first_day").min())
     old = begun.rename({"symbol": "old_symbol", "begun": "old_begun"})
     new = begun.rename({"symbol": "new_symbol", "begun": "new_begun"})
-    place = f"{market.exchange}:{market.name}:"
+    prefix = f"{market.exchange}:{market.name}:"
     following = pl.col("first_day").shift(-1).over("symbol")
-    # A name that is used again after the rename is another instrument, which the new name does not continue.
+    # If the old name is used again after the rename, that is another instrument; the new name does not continue it.
     continued = (pl.col("first_day") < pl.col("new_begun")) & ~(following < pl.col("new_begun")).fill_null(False)
     continues = (pl.col("listing") == 1) & (pl.col("old_begun") < pl.col("first_day"))
     suffix = pl.when(pl.col("listing") > 1).then(pl.format(":{}", "listing")).otherwise(pl.lit(""))
@@ -81,7 +82,7 @@ def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFram
         .join(new, on="new_symbol", how="left", maintain_order="left")
         .sort("symbol", "listing")
         .with_columns(
-            instrument_id=pl.lit(place) + pl.col("symbol") + suffix,
+            instrument_id=pl.lit(prefix) + pl.col("symbol") + suffix,
             renamed_from=pl.when(continues).then("old_symbol"),
             renamed_to=pl.when(continued).then("new_symbol"),
         )
@@ -90,18 +91,18 @@ def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFram
 
 
 def known_on(rows: pl.DataFrame, on: date) -> pl.DataFrame:
-    """The rows of a later day's gold.instruments that were listed on ``on``, without what came to be known later."""
-    begun = rows.group_by("symbol").agg(pl.col("first_day").min())
-    there = begun.filter(pl.col("first_day") <= on)["symbol"]
+    """The rows of a later day's gold.instruments that were listed on ``on``, without facts that became known later."""
+    first_days = rows.group_by("symbol").agg(pl.col("first_day").min())
+    known = first_days.filter(pl.col("first_day") <= on)["symbol"]
     return rows.filter(pl.lit(on).is_between("first_day", "last_day")).with_columns(
         last_day=pl.lit(on),
-        renamed_to=pl.when(pl.col("renamed_to").is_in(there.implode())).then("renamed_to"),
+        renamed_to=pl.when(pl.col("renamed_to").is_in(known.implode())).then("renamed_to"),
     )
 
 
 @cache
 def _numbered_types() -> pl.Schema:
-    # Not made at import: taking a schema over from pyarrow loads pandas.
+    # Not at import time: converting a schema from pyarrow loads pandas.
     types = pl.DataFrame(INSTRUMENTS.arrow.empty_table()).schema
     names = ("listing", "first_day", "last_day")
     return pl.Schema({name: types.get(name, pl.String()) for name in (*_OF_SYMBOL, *names)})
@@ -110,7 +111,7 @@ def _numbered_types() -> pl.Schema:
 def _relistings(market: Market, facts: SymbolFacts) -> list[date]:
     """Days on which the symbol became another instrument, ascending."""
     if facts.is_settled:
-        # Renamed when it ended: the new instrument has the plain name.
+        # The exchange renamed this symbol when it ended; the new instrument has the plain name.
         return []
     return sorted(
         known.first_day
@@ -120,8 +121,8 @@ def _relistings(market: Market, facts: SymbolFacts) -> list[date]:
 
 
 def _numbered(runs: Sequence[Run], relisted: Sequence[date]) -> list[tuple[int, Run]]:
-    """The runs, cut where another listing begins, each with its number."""
-    found: list[tuple[int, Run]] = []
+    """The runs, cut where a new listing starts, each with the number of its listing."""
+    numbered: list[tuple[int, Run]] = []
     number, before = 1, None
     for run in runs:
         for first, last in _cut(run, relisted):
@@ -129,9 +130,9 @@ def _numbered(runs: Sequence[Run], relisted: Sequence[date]) -> list[tuple[int, 
                 (first - before).days > RELIST_HOLE_DAYS or any(before < day <= first for day in relisted)
             ):
                 number += 1
-            found.append((number, (first, last)))
+            numbered.append((number, (first, last)))
             before = last
-    return found
+    return numbered
 
 
 def _cut(run: Run, relisted: Sequence[date]) -> list[Run]:
@@ -141,7 +142,7 @@ def _cut(run: Run, relisted: Sequence[date]) -> list[Run]:
 
 
 def _renamed(market: Market, facts: SymbolFacts) -> tuple[str | None, str | None]:
-    """The symbols that this one may continue, and that may continue it, by the names of the coins."""
+    """The symbol that this one may continue, and the symbol that may continue it, by the names of the coins."""
     old = new = None
     base, rest = facts.base_asset or "", facts.symbol.removeprefix(facts.base_asset or "")
     for known in RENAMES:

@@ -1,6 +1,6 @@
-"""Windows of time bars: where they begin and end, in whole minutes since 1970-01-01 00:00 UTC.
+"""Windows of time bars: their starts and ends, in whole minutes since 1970-01-01 00:00 UTC.
 
-Here belongs the calendar of intervals and offsets. What is summed over a window is in ``bars.py``.
+This module is the calendar of intervals and offsets. ``bars.py`` computes the bar of a window.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MONDAY = 4 * _DAY  # 1970-01-05
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``count`` windows of ``length`` minutes on the grid of ``offset``, one behind the other from ``begin``."""
+    """``count`` consecutive windows of ``length`` minutes from ``begin`` on, on the grid of ``offset``."""
 
     offset: timedelta
     begin: int
@@ -28,12 +28,12 @@ class Windows:
 
     @property
     def end(self) -> int:
-        """End of the last one, exclusive."""
+        """The end of the last window, exclusive."""
         return self.begin + self.length * self.count
 
 
 def windows(interval: Interval, offset: timedelta, first: datetime, end: datetime) -> Iterator[Windows]:
-    """The windows that close within (first, end]: all together, or one by one where months differ in length."""
+    """The windows that close within (first, end]: in one item, or one item per window if months differ in length."""
     opens = earliest_open(interval, [offset], first)
     if interval.length is None:
         while (closes := _month_after(opens - offset) + offset) <= end:
@@ -44,7 +44,7 @@ def windows(interval: Interval, offset: timedelta, first: datetime, end: datetim
 
 
 def earliest_open(interval: Interval, offsets: Iterable[timedelta], first: datetime) -> datetime:
-    """Begin of the earliest window that closes after ``first``: where its minutes begin."""
+    """The start of the earliest window that closes after ``first``, which is the first minute to read."""
     return min(_open_of(first, interval, offset) for offset in offsets)
 
 
@@ -54,7 +54,7 @@ def minute_number(time: datetime) -> int:
 
 
 def _open_of(time: datetime, interval: Interval, offset: timedelta) -> datetime:
-    """Begin of the window that ``time`` is in."""
+    """The start of the window that contains ``time``."""
     if interval.length is None:
         at = time - offset
         return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + offset

@@ -74,7 +74,7 @@ def test_days_in_any_order_give_the_tables_of_one_range_and_the_check_names_what
         "id_continuity of gold/binance/um/trades_continuity: 3 findings:"
         f" {DAYS[0]} BTCUSDT 2 ids are missing in 1 ranges;"
         f" {DAYS[1]} BTCUSDT 1 ids are missing in 1 ranges;"
-        f" {DAYS[2]} BTCUSDT 1 ids are not above 110, the last one of the day before"
+        f" {DAYS[2]} BTCUSDT 1 ids are not above 110, the last id of the day before"
     ]
     place = ("binance", "um")
     missing = [read_partition(platform.store, "gold", TABLES[1], *place, day) for day in DAYS]
@@ -108,7 +108,7 @@ def test_checks_name_symbols_days_ids_and_klines_that_differ(platform: Platform)
     assert tables[TABLES[0], "id_continuity"] == [
         f"| {DAYS[0]} | BTCUSDT | 2 ids are missing in 1 ranges |",
         f"| {DAYS[1]} | BTCUSDT | 1 ids are missing in 1 ranges |",
-        f"| {DAYS[2]} | BTCUSDT | 1 ids are not above 110, the last one of the day before |",
+        f"| {DAYS[2]} | BTCUSDT | 1 ids are not above 110, the last id of the day before |",
     ]
     # Trades at 0, 40 and 80 s: two in the first minute, one in the next.
     assert tables["trades", "klines_from_trades"] == [

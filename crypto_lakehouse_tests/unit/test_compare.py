@@ -503,7 +503,7 @@ def test_funding_that_came_after_the_bar_is_a_finding() -> None:
     before = continuous_minutes(candles(), None, no_state(), (START, END), RULE).rows
     early = bars("1d", of=before)
     assert early["funding_sum"].null_count() == early.height
-    what = "bars have no funding, which came after they were made: make them again, first 2024-01-31 00:00"
+    what = "bars have no funding because it arrived after they were built: rebuild them, first 2024-01-31 00:00"
     # CCC has a bar more, because the gap cuts its first day.
     numbers = {"AAA": 2, "BBB": 2, "CCC": 3}
     assert bars_against_funding(early, events()) == [(symbol, f"{n} {what}") for symbol, n in numbers.items()]

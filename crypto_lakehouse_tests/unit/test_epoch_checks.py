@@ -79,7 +79,7 @@ UM_BOOK = feed("binance", "um", "book_depth")
 def test_a_band_that_stands_still_while_others_move_is_frozen() -> None:
     assert check_epochs("silver", book((), WHOLE), UM_BOOK, "2025-05-01") == []
     found = check_epochs("silver", book((2.0,), WHOLE), UM_BOOK, "2025-05-01")
-    assert found == [("SOLUSDT", "frozen: band +2 % never changes in 20 rows, and others do")]
+    assert found == [("SOLUSDT", "frozen: band +2 % never changes in 20 rows, while others do")]
     # Where nothing moves the book is dead, and a few looks tell nothing.
     assert check_epochs("silver", book(WHOLE, WHOLE), UM_BOOK, "2025-05-01") == []
     assert check_epochs("silver", book((2.0,), WHOLE, looks=9), UM_BOOK, "2025-05-01") == []
@@ -89,12 +89,12 @@ def test_frozen_bands_that_are_known_say_so() -> None:
     found = check_epochs("silver", book((0.2, 3.0), DECIMALS), UM_BOOK, "2026-09-05")
     assert [symbol for symbol, _ in found] == ["SOLUSDT", "SOLUSDT"]
     inner, outer = (text for _, text in found)
-    assert inner.startswith("frozen: band +0.2 % never changes in 20 rows, and others do; known: The ask bands")
+    assert inner.startswith("frozen: band +0.2 % never changes in 20 rows, while others do; known: The ask bands")
     assert inner.endswith(f"({ISSUES}496)")
     # The thread names +0.2, +1 and +2: a frozen +3 is news.
-    assert outer == "frozen: band +3 % never changes in 20 rows, and others do"
+    assert outer == "frozen: band +3 % never changes in 20 rows, while others do"
     before = check_epochs("silver", book((0.2,), DECIMALS), UM_BOOK, "2026-09-02")
-    assert before == [("SOLUSDT", "frozen: band +0.2 % never changes in 20 rows, and others do")]
+    assert before == [("SOLUSDT", "frozen: band +0.2 % never changes in 20 rows, while others do")]
 
 
 def test_a_moving_notional_is_a_moving_band_and_symbols_are_apart() -> None:
@@ -109,7 +109,7 @@ def test_a_moving_notional_is_a_moving_band_and_symbols_are_apart() -> None:
 def test_a_band_that_the_day_does_not_have_is_named() -> None:
     found = check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-14")
     fact = "Ten bands, written as whole numbers. (seen in files)"
-    known = f"is none of ±1, ±2, ±3, ±4, ±5; the registry says 1,2,3,4,5: {fact}"
+    known = f"is not one of ±1, ±2, ±3, ±4, ±5; the registry says 1,2,3,4,5: {fact}"
     assert found == [("SOLUSDT", f"band +0.2 % {known}"), ("SOLUSDT", f"band -0.2 % {known}")]
     assert check_epochs("silver", book((), DECIMALS), UM_BOOK, "2026-01-15") == []
 
@@ -129,18 +129,18 @@ def test_days_with_more_or_fewer_periods_are_named_with_what_is_known() -> None:
 
     um = feed("binance", "um", "open_interest")
     assert check_epochs("silver", labels("2024-05-01"), um, "2024-05-01") == [
-        ("BTCUSDT", "163 rows where a whole day has 288"),
-        ("SOLUSDT", "289 rows where a whole day has 288"),
+        ("BTCUSDT", "163 rows; a whole day has 288"),
+        ("SOLUSDT", "289 rows; a whole day has 288"),
     ]
     without = labels("2024-05-01").filter(pl.col("label_time") != datetime(2024, 5, 1, tzinfo=UTC))
     assert dict(check_epochs("silver", without, um, "2024-05-01"))["ETHUSDT"] == (
-        "287 rows where a whole day has 288; that of 00:00 may be in the file of the day before"
+        "287 rows; a whole day has 288; the row of 00:00 may be in the file of the day before"
     )
     known = dict(check_epochs("silver", labels("2024-02-16"), um, "2024-02-16"))
     assert known["BTCUSDT"] == (
-        f"163 rows where a whole day has 288; known: BTCUSDT ends at 13:30, with 163 rows. ({ISSUES}335, {ISSUES}350)"
+        f"163 rows; a whole day has 288; known: BTCUSDT ends at 13:30, with 163 rows. ({ISSUES}335, {ISSUES}350)"
     )
-    assert known["SOLUSDT"] == "289 rows where a whole day has 288"
+    assert known["SOLUSDT"] == "289 rows; a whole day has 288"
 
 
 def metrics(files: dict[str, str]) -> pl.LazyFrame:
@@ -211,10 +211,10 @@ def test_funding_events_out_of_step_late_or_of_an_unknown_interval() -> None:
     other = f"the registry says 1,4,8: {interval.what} ({interval.source})"
     assert check_epochs("silver", funding(events), UM_FUNDING, "2024-05") == [
         # 14 ms is one more than the archive ever was.
-        ("BTCUSDT", f"1 events more than 13 ms behind the hour, first 2024-05-01 16:00:00; {late}"),
-        ("BTCUSDT", f"1 events with an interval_hours that is none of 1, 4, 8, first 2024-05-01 18:00:00; {other}"),
+        ("BTCUSDT", f"1 events more than 13 ms after the hour, first 2024-05-01 16:00:00; {late}"),
+        ("BTCUSDT", f"1 events with an interval_hours that is not one of 1, 4, 8, first 2024-05-01 18:00:00; {other}"),
         # 16 h where 8 h belong, and 6 h where 8 or 2 h belong; 2 h is what the third event says.
-        ("BTCUSDT", "2 events not interval_hours behind the event before, first 2024-05-01 16:00:00"),
+        ("BTCUSDT", "2 events not interval_hours after the event before, first 2024-05-01 16:00:00"),
     ]
 
 

@@ -111,7 +111,7 @@ def test_a_row_of_the_continuity_table_by_hand() -> None:
     ]
     assert id_findings(made) == [
         ("A", "3 ids are missing in 2 ranges"),
-        ("A", "3 ids are not above 12, the last one of the day before"),
+        ("A", "3 ids are not above 12, the last id of the day before"),
     ]
     without = id_continuity(id_summary(rows), missing_ranges(rows, known), repeated_ids(rows, known), known, None)
     assert without["removed_rows"].to_list() == [None, None]
