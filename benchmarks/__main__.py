@@ -1,8 +1,8 @@
-"""``python -m benchmarks [AREA ...] [--keep]``: run benchmarks, print every figure with its goal, tell what got worse.
+"""``python -m benchmarks [AREA ...] [--keep]``: run benchmarks, print every figure with its goal, report regressions.
 
-Areas are the modules named in ``AREAS``, each of which has ``run() -> Iterator[Result]``. With ``--keep`` the figures
-are written to ``RESULTS.md`` and ``ratios.json``. Several areas run one after the other in processes of their own, so
-that none is measured in what another one has left. Exit status 1 where a goal is missed or a figure became worse.
+Areas are the modules named in ``AREAS``; each has ``run() -> Iterator[Result]``. ``--keep`` writes the figures to
+``RESULTS.md`` and ``ratios.json``. Several areas run one after the other, each in its own process, so that the memory
+and caches of one do not affect the next. The exit status is 1 if a goal is missed or a figure became worse.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ AREAS = ("ingest", "download", "trades", "bars", "whole", "compaction", "orchest
 
 
 def main() -> int:
-    """Run what the command line asks for; gives the exit status."""
+    """Run the requested areas and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios of medians, each with its goal.")
-    parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}; all by default")
+    parser.add_argument("areas", nargs="*", metavar="AREA", help=f"any of {', '.join(AREAS)}; default: all")
     parser.add_argument("--keep", action="store_true", help="write RESULTS.md and ratios.json")
     asked = parser.parse_args()
     if unknown := set(asked.areas) - set(AREAS):
-        parser.error(f"no area {', '.join(sorted(unknown))}; there are {', '.join(AREAS)}")
+        parser.error(f"no area {', '.join(sorted(unknown))}; the areas are {', '.join(AREAS)}")
     areas = asked.areas or AREAS
     if len(areas) > 1:
         more = ["--keep"] if asked.keep else []
@@ -37,7 +37,7 @@ def main() -> int:
         print(line(result), flush=True)
     worse = regressions(results, kept_ratios())
     if worse:
-        print("worse than kept:", *worse, sep="\n  ")
+        print("worse than the kept figures:", *worse, sep="\n  ")
     if asked.keep:
         keep(results)
     return int(bool(worse) or not all(result.holds for result in results))

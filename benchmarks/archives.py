@@ -1,7 +1,7 @@
-"""Archives for benchmarks: sample days under many symbols' names, and a source that reads them from a folder.
+"""Archives for benchmarks: sample days under the names of many symbols, and a source that reads them from a folder.
 
-A sample day of klines says nothing of its symbol, so the same deflated bytes serve under any name: a day of 2,000
-symbols is made in a second. What is measured with them is in the modules of the areas.
+A sample file of klines does not contain its symbol, so the same deflated bytes work under any name: writing a day of
+2,000 symbols takes a second. The modules of the areas measure with them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _FIRST = date(2024, 12, 1)
 
 
 def cli(*arguments: str) -> list[str]:
-    """The command line of the project's own program."""
+    """Return the command line of the project's program."""
     return [sys.executable, "-c", CLI, *arguments]
 
 
 def klines_archive(folder: Path, symbols: int, days: int) -> list[str]:
-    """Daily one-minute klines of so many symbols and days in the archive's layout; gives the days' keys."""
+    """Write daily one-minute klines of ``symbols`` symbols and ``days`` days; return the keys of the days."""
     sample = folder.with_name(f"{folder.name}-sample")
     wish = ["--tables", "klines_1m", "--markets", "um", "--symbols", str(_BASES), "--days", str(days)]
     subprocess.run(cli("archive", "sample", str(sample), *wish, "--start", _FIRST.isoformat()), check=True)
@@ -54,16 +54,16 @@ def klines_archive(folder: Path, symbols: int, days: int) -> list[str]:
 
 
 def _member(path: Path) -> tuple[bytes, int, int]:
-    """Deflated bytes, CRC and size of the only member."""
+    """Return deflated bytes, CRC and size of the only member."""
     with zipfile.ZipFile(path) as archive:
         (info,) = archive.infolist()
     data = path.read_bytes()
-    begin = info.header_offset + 30 + sum(struct.unpack_from("<HH", data, info.header_offset + 26))
-    return data[begin : begin + info.compress_size], info.CRC, info.file_size
+    start = info.header_offset + 30 + sum(struct.unpack_from("<HH", data, info.header_offset + 26))
+    return data[start : start + info.compress_size], info.CRC, info.file_size
 
 
 def _zip(name: str, deflated: bytes, crc: int, size: int) -> bytes:
-    """A zip of one member that is deflated already (the .ZIP file format specification, 4.3.7, 4.3.12, 4.3.16)."""
+    """Return a zip of one member that is already deflated (.ZIP file format specification, 4.3.7, 4.3.12, 4.3.16)."""
     text = name.encode()
     common = struct.pack("<HHHHHIIIHH", 20, 0, 8, 0, 0x21, crc, len(deflated), size, len(text), 0)
     local = b"PK\x03\x04" + common + text + deflated
@@ -73,7 +73,7 @@ def _zip(name: str, deflated: bytes, crc: int, size: int) -> bytes:
 
 
 class FolderArchive(ArchiveSource):
-    """One feed of the archive in a folder of this machine: no network, every sha256 checked against its CHECKSUM."""
+    """One feed of an archive in a local folder: no network, every sha256 compared with its CHECKSUM."""
 
     def __init__(self, folder: Path, feed: Feed = KLINES) -> None:
         market, name = feed.market.archive_path, feed.archive_type
@@ -81,11 +81,11 @@ class FolderArchive(ArchiveSource):
         self._interval = feed.interval.name if feed.interval else ""
 
     def symbols(self, feed: Feed) -> list[str]:  # noqa: ARG002
-        """Names of the symbols' folders."""
+        """Return the names of the symbols' folders."""
         return sorted(path.name for path in self._place.iterdir())
 
     def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
-        """The zips that are there."""
+        """Return the existing zips."""
         found = []
         for key in partition_keys(first, end, feed.cadence):
             for symbol in symbols:
@@ -99,7 +99,7 @@ class FolderArchive(ArchiveSource):
         return found
 
     def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
-        """Days that have a file, per symbol."""
+        """Yield the days that have a file, per symbol."""
         for symbol in symbols:
             yield symbol, [file.period for file in self.files(feed, [symbol], first, end)]
 
@@ -109,13 +109,13 @@ class FolderArchive(ArchiveSource):
         directory: Path,  # noqa: ARG002
         hold: Hold | None = None,  # noqa: ARG002
     ) -> Iterator[FetchedFile | RejectedFile]:
-        """The zips where they lie, each with its sha256."""
+        """Yield the zips in their folder, each with its sha256."""
         with ThreadPoolExecutor(1) as pool:
             yield from pool.map(self._fetched, files)
 
     def _fetched(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         path = self._folder / file.key
-        # A big day as a whole would be the peak of what is measured.
+        # Reading a big day at once would be the peak of the measured memory.
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         stated = path.with_name(f"{path.name}.CHECKSUM").read_text().split()[0]

@@ -1,8 +1,8 @@
-"""Continuous minutes and bars of 200 symbols and 30 days, against the legacy way, and their floor.
+"""Continuous minutes and bars of 200 symbols and 30 days, compared with the legacy way and with a lower bound.
 
-Ours reads and writes days in a lake, by the functions that runs call. The floor is decoding the same days and encoding
-the same rows in the lake's layout on all cores, without anything between. ``python -m benchmarks.bars LAKE JOB`` does
-one job of ours alone.
+Our jobs read and write days of a lake with the functions that runs call. The lower bound ("floor") decodes the same
+days and encodes the same rows in the lake's format on all cores, without anything between. ``python -m benchmarks.bars
+LAKE JOB`` runs one of our jobs.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from crypto_lakehouse.transforms.frames import Frame
 
 SYMBOLS, DAYS, ROUNDS = 200, 30, 10
 BARS = {"1h": 2.0, "5m,1h,1d": 3.5, "1h:5m": 4.0}
-"""Kinds of bars made together, from one read, and how many times as fast as the legacy way they shall be.
+"""Kinds of bars computed together from one read, and the goal: how many times as fast as the legacy way.
 
-In Dagster each kind is an asset of its own and reads the minutes for itself, as in the first and the last job.
+In Dagster each kind is its own asset and reads the minutes itself, as in the first and the last job.
 """
 
 _MINUTES = "continuous minutes"
 _PLACE = (MARKET.exchange, MARKET.name)
 _CORES = os.cpu_count() or 1
 _UNREAD = {MINUTES: ("close_time", "source"), CONTINUOUS: ("vwap",)}
-"""Columns that no job needs."""
+"""Columns that no job reads."""
 
 
 def run() -> Iterator[Result]:
-    """Each job's seconds against those of the legacy way and of the floor, and its peak memory."""
+    """Yield each job's time over the legacy way and the floor, and its peak memory."""
     with tempfile.TemporaryDirectory() as name, spawned_pool(_CORES) as pool:
         folder = Path(name)
         store = LakeStore.open(str(folder / "lake"))
@@ -69,7 +69,7 @@ def run() -> Iterator[Result]:
 
 
 def do(store: LakeStore, job: str) -> None:
-    """Make and write all days of one job."""
+    """Compute and write all days of one job."""
 
     def write(day: tuple[str, dict[str, Frame]]) -> None:
         key, tables = day
@@ -81,7 +81,7 @@ def do(store: LakeStore, job: str) -> None:
 
 
 def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, Frame]]]:
-    """Each day with its tables."""
+    """Yield each day with its tables."""
     if job == _MINUTES:
         for day in ContinuousMinutes(store, MARKET, GapRule(), remake=True).days(_keys(store, "silver", MINUTES)):
             yield day.key, {CONTINUOUS: day.rows, GAPS: day.gaps, STATES: day.states}
@@ -93,7 +93,7 @@ def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, Frame]]]:
 
 
 def _floor(store: LakeStore, job: str) -> Callable[[], None]:
-    """Decode what the job reads, and encode what it has written once."""
+    """Return a function that decodes the input of the job and encodes its output."""
     layer, read = ("silver", MINUTES) if job == _MINUTES else ("gold", CONTINUOUS)
     written = [CONTINUOUS] if job == _MINUTES else [bars.table for bars in _kinds(job)]
     columns = [name for name in schema_of(layer, read).column_names if name not in _UNREAD[read]]

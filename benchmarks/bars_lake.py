@@ -1,8 +1,8 @@
-"""Klines of many symbols and days for benchmarks of the gold layer: a lake's silver, and the legacy way's folders.
+"""Klines of many symbols and days for benchmarks of the gold layer: silver of a lake, and the legacy way's folders.
 
-Random but realistic: prices of four digits walk in ticks, as those of most symbols do, volumes are skewed and in
-steps worth about a tenth to one unit of the quote asset, some minutes are quiet or missing, and a few symbols pause for
-days. What is measured with them is in ``bars.py``.
+The klines are random but realistic: prices of four digits walk in ticks, as for most symbols; volumes are skewed, in
+steps worth about a tenth to one unit of the quote asset; some minutes are quiet or missing; a few symbols pause for
+days. ``bars.py`` measures with them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIGITS = 4  # of a price
 
 
 def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
-    """silver.klines_1m and silver.funding_rates of um; gives the days' keys."""
+    """Write silver.klines_1m and silver.funding_rates of um; return the keys of the days."""
     random = np.random.default_rng(7)
     keys = partition_keys(FIRST, FIRST + timedelta(days=days), Cadence.DAILY)
     prices = np.exp(random.normal(0, 3, symbols))
@@ -40,7 +40,7 @@ def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
 
 
 def make_funding(store: LakeStore, symbols: int, keys: list[str]) -> None:
-    """silver.funding_rates of um: three events a day of each symbol."""
+    """Write silver.funding_rates of um: three events per day and symbol."""
     random = np.random.default_rng(8)
     for month in sorted({key[:7] for key in keys}):
         events = _funding(random, symbols, [key for key in keys if key.startswith(month)])
@@ -48,17 +48,17 @@ def make_funding(store: LakeStore, symbols: int, keys: list[str]) -> None:
 
 
 def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) -> None:
-    """The same rows as the legacy way has them: a Parquet of klines and one of funding rates per symbol."""
+    """Write the same rows for the legacy way: one Parquet file of klines and one of funding rates per symbol."""
     klines.mkdir(parents=True)
     funding.mkdir(parents=True)
     rows = scan_partitions(store, "silver", "klines_1m", *_PLACE, keys)
     rates = scan_partitions(store, "silver", "funding_rates", *_PLACE, sorted({key[:7] for key in keys}))
     events = rates.select("symbol", candle_begin_time="funding_hour", funding_rate="funding_rate").collect()
     symbols = events["symbol"].unique().sort()
-    for begin in range(0, len(symbols), _SYMBOLS_AT_ONCE):
-        some = symbols[begin : begin + _SYMBOLS_AT_ONCE]
-        # Whole ranges, not sets, so that row groups of other symbols are not read.
-        chosen = rows.filter(pl.col("symbol").is_between(pl.lit(some[0]), pl.lit(some[-1]))).collect()
+    for start in range(0, len(symbols), _SYMBOLS_AT_ONCE):
+        batch = symbols[start : start + _SYMBOLS_AT_ONCE]
+        # A range, not a set, so that row groups of other symbols are skipped.
+        chosen = rows.filter(pl.col("symbol").is_between(pl.lit(batch[0]), pl.lit(batch[-1]))).collect()
         for (symbol,), part in chosen.partition_by("symbol", as_dict=True).items():
             part.sort("open_time").select(*KLINE_COLUMNS).rename(KLINE_COLUMNS).write_parquet(
                 klines / f"{symbol}.parquet"
@@ -67,13 +67,13 @@ def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) 
 
 
 def write_funding(events: pl.DataFrame, folder: Path, ending: str = "") -> None:
-    """A Parquet of funding rates per symbol, as the legacy way has them."""
+    """Write a Parquet file of funding rates per symbol, for the legacy way."""
     for (symbol,), part in events.partition_by("symbol", as_dict=True, include_key=False).items():
         part.write_parquet(folder / f"{symbol}{ending}")
 
 
 def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool) -> pl.DataFrame:
-    """A day of all symbols; ``prices`` are those at its begin, and at its end afterwards."""
+    """Return a day of all symbols; ``prices`` are those at its start and are updated to those at its end."""
     shape = (len(prices), _MINUTES)
     digits = np.floor(np.log10(prices))[:, None]
 
@@ -94,9 +94,9 @@ def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool)
     low = np.where(quiet, close, ticks(np.minimum(opened, close) * (1 - spread[1])))
     base = np.where(quiet, 0, lots(trades * random.lognormal(0, 1, shape) / prices[:, None] * 100))
     taken = lots(base * random.random(shape))
-    there = random.random(shape) > _MISSING
+    present = random.random(shape) > _MISSING
     if pause:
-        there[7::50] = False
+        present[7::50] = False
     values = {
         "open": opened,
         "high": high,
@@ -108,23 +108,23 @@ def _day(random: np.random.Generator, key: str, prices: np.ndarray, pause: bool)
         "taker_buy_base_volume": np.minimum(taken, base),
         "taker_buy_quote_volume": np.round(np.minimum(taken, base) * close, 5),
     }
-    place, minute = np.nonzero(there)
+    place, minute = np.nonzero(present)
     times = np.datetime64(key, "us") + minute * np.timedelta64(1, "m").astype("timedelta64[us]")
     return pl.DataFrame(
         {
             "symbol": _symbols(len(prices)).gather(place),
             "open_time": pl.Series(times).dt.replace_time_zone("UTC"),
             "close_time": pl.Series(times + np.timedelta64(59_999_000, "us")).dt.replace_time_zone("UTC"),
-            **{name: matrix[there] for name, matrix in values.items()},
+            **{name: matrix[present] for name, matrix in values.items()},
         }
     ).with_columns(contracts=pl.lit(None, pl.Int64), source=pl.lit("archive_daily"))
 
 
 def _steps(values: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """Values in whole steps of 10 ** exponent, one at least."""
+    """Round values to whole steps of 10 ** exponent, at least one step."""
     step = 10.0**exponent
     count = np.maximum(np.round(values / step), 1)
-    # Divided by a whole number where the step is a fraction, as a parser rounds what is written with decimals.
+    # If the step is a fraction, divide by a whole number: this rounds like a parser of decimal text.
     return np.where(step < 1, count / np.round(1 / step), count * np.round(step))
 
 

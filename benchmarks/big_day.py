@@ -1,7 +1,7 @@
-"""The memory of a big day: sample trades of one symbol through a real backfill; prints rows, seconds and the peak.
+"""Peak memory of a big day: a real backfill of sample trades of one symbol; prints rows, seconds and the peak.
 
-``python benchmarks/big_day.py [TRADES]``, 20 million by default. The archive is made and served in other processes,
-so the peak is that of the backfill alone: Dagster, bronze, silver, the tables of ids and the checks.
+``python benchmarks/big_day.py [TRADES]``, 20 million by default. Other processes write and serve the archive, so the
+peak is that of the backfill alone: Dagster, bronze, silver, the tables of ids and the checks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RUN = "from crypto_lakehouse.cli import app; app()"
 
 
 def main(trades: int) -> None:
-    """Make, serve and backfill in a temporary folder, and print one line."""
+    """Write and serve an archive, run the backfill in a temporary folder, and print one line."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sample = ["--tables", "trades", "--markets", "um", "--symbols", "1", "--days", "1", "--start", DAY]

@@ -1,6 +1,6 @@
-"""The whole chain of minutes, archive files to bars, by the functions that runs call, without Dagster.
+"""The whole chain of minutes, from archive files to bars, with the functions that runs call but without Dagster.
 
-What is measured with it is in ``whole.py``, ``orchestration.py`` and ``incremental.py``.
+``whole.py``, ``orchestration.py`` and ``incremental.py`` measure with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Month files: one symbol of 200 over a year of minutes, from disk and from S3 at 30 ms, and one day of all symbols.
+"""Month files: reads of one symbol of 200 over a year of minutes, from disk and from S3 at 30 ms, and of one whole day.
 
-``run`` makes 365 day files and twelve month files of silver.klines_1m by the lake's own functions, then puts the month
-files into a real S3 server (SeaweedFS). There the day files are of a few bytes each: they are listed and never opened.
-It takes about two minutes, and 12 GB in the temporary folder.
+``run`` writes 365 day files and twelve month files of silver.klines_1m with the lake's own functions, then uploads the
+month files to a real S3 server (SeaweedFS). There the day files are only a few bytes: they are listed and never opened.
+It takes about two minutes and 12 GB in the temporary folder.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _VOLUMES = ("base_volume", "taker_buy_base_volume")
 
 
 def run() -> Iterator[Result]:
-    """Figures from disk, then from S3."""
+    """Yield the figures from disk, then from S3."""
     with tempfile.TemporaryDirectory() as name:
         lake, bucket = Path(name) / "lake", Path(name) / "bucket"
         bucket.mkdir()
@@ -65,7 +65,7 @@ def _from_disk(folder: Path) -> Iterator[Result]:
     rows = _year(lake, symbol).select(schema.column_names).collect()
     alone = folder / "alone.parquet"
     alone.write_bytes(encode(rows.to_arrow().cast(schema.arrow), schema))
-    # Without a symbol that is named, the reader takes day files.
+    # Without ``symbols``, the reader uses day files.
     days = lake.scan(TABLE, market="um", start=FIRST, end=FIRST + timedelta(DAYS)).filter(pl.col("symbol") == symbol)
     assert days.collect().equals(_year(lake, symbol).collect())
     day = FIRST + timedelta(100)
@@ -76,16 +76,16 @@ def _from_disk(folder: Path) -> Iterator[Result]:
             "days": lambda: lake.scan(TABLE, market="um", start=FIRST).filter(pl.col("symbol") == symbol).collect(),
             "one day": lambda: lake.scan(TABLE, market="um", start=day, end=day + timedelta(1)).collect(),
         },
-        # Reads take milliseconds, so that whatever else the machine does shows in one of them.
+        # Reads take milliseconds, so any other load of the machine shows in a single read.
         rounds=21,
     )
-    told = {name: f"{1000 * value:.0f} ms" for name, value in seconds.items()}
+    taken = {name: f"{1000 * value:.0f} ms" for name, value in seconds.items()}
     yield Result(
         "compaction: a symbol-year from disk over a file of its own",
         seconds["months"] / seconds["alone"],
         2.0,
         at_most=True,
-        detail=f"month files {told['months']}, file of its own {told['alone']}, day files {told['days']}",
+        detail=f"month files {taken['months']}, file of its own {taken['alone']}, day files {taken['days']}",
     )
     yield Result(
         "compaction: one day of all symbols from disk",
@@ -152,7 +152,7 @@ def _make_months(lake: str, months: Sequence[int | str]) -> None:
 
 
 def _minutes() -> pl.DataFrame:
-    """A day of random walks of all symbols in decimal places, with ``at``, the time since midnight."""
+    """Return a day of random walks of all symbols, with ``at``, the time since midnight."""
     random, rows = np.random.default_rng(7), SYMBOLS * MINUTES
     steps = np.exp(np.cumsum(random.normal(0, 1e-3, (SYMBOLS, MINUTES)), axis=1))
     price = (random.uniform(0.01, 500, (SYMBOLS, 1)) * steps).ravel()
@@ -177,13 +177,13 @@ def _minutes() -> pl.DataFrame:
 
 
 def _on_day(minutes: pl.DataFrame, day: date, factor: float) -> pl.DataFrame:
-    """The rows at a day, with values of its own: equal days would compress away in a month file."""
-    begin = pl.lit(datetime(day.year, day.month, day.day, tzinfo=UTC), dtype=pl.Datetime("us", "UTC"))
+    """Return the rows of a day, scaled by ``factor``: equal days would compress away in a month file."""
+    midnight = pl.lit(datetime(day.year, day.month, day.day, tzinfo=UTC), dtype=pl.Datetime("us", "UTC"))
     return minutes.with_columns(
         *((pl.col(name) * factor).round(4) for name in _PRICES),
         *((pl.col(name) * factor).round(3) for name in _VOLUMES),
-        open_time=begin + pl.col("at"),
-        close_time=begin + pl.col("at") + pl.duration(milliseconds=59_999),
+        open_time=midnight + pl.col("at"),
+        close_time=midnight + pl.col("at") + pl.duration(milliseconds=59_999),
         trade_count=(pl.col("trade_count") * factor).cast(pl.Int64),
     ).select(schema_of("silver", "klines_1m").column_names)
 

@@ -1,8 +1,8 @@
-"""Downloads with sha256 checked against aria2c, and the listing of 3,000 symbols, over connections with latency.
+"""Downloads compared with aria2c, and the listing of 3,000 symbols, over connections with latency.
 
-A file is a zip of a day's minutes and its CHECKSUM; both ways ask for both, and rates are zips a second. Ours compares
-the sha256, aria2c does not. aria2c runs with ``-j32 -x4`` and without preallocation, which costs it time on some file
-systems. Both ask one server that keeps all files in memory, through ``latency.py`` where there is latency.
+A file is a zip of a day's minutes and its CHECKSUM; both ways download both, and rates are zips per second. Ours also
+compares the sha256, aria2c does not. aria2c runs with ``-j32 -x4`` and without preallocation, which would cost time on
+some file systems. Both use one server that keeps all files in memory; ``latency.py`` adds latency.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LISTED = 3000
 
 
 def run() -> Iterator[Result]:
-    """Rates over aria2c's at 0 and 100 ms, and requests of a listing."""
+    """Yield the ratio to aria2c's rate at 0 and 100 ms, and the requests of a listing."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = make_sample(folder / "archive", _SYMBOLS, _DAYS, tables=("klines_1m",), markets=("um",))
         files = _files(folder / "archive")
         if shutil.which("aria2c") is None:
-            print("no download against aria2c: it is not installed (Debian and Ubuntu: apt-get install aria2)")
+            print("skipping the comparison with aria2c: not installed (Debian and Ubuntu: apt-get install aria2)")
         else:
             with serve_files(folder / "archive") as port:
                 for milliseconds, goal, rounds in ((0, 2.5, 5), (100, 4.0, 3)):
@@ -48,7 +48,7 @@ def run() -> Iterator[Result]:
 
 
 def _files(archive: Path) -> list[ArchiveFile]:
-    """All zips as a listing would tell them."""
+    """Return all zips as a listing would."""
     modified = datetime(2025, 1, 1, tzinfo=UTC)
     return [
         ArchiveFile(str(path.relative_to(archive)), path.parts[-3], path.stem[-10:], path.stat().st_size, "", modified)
@@ -68,11 +68,11 @@ def _against_aria2c(
         ways = {"ours": partial(_ours, url, files, folder), "aria2c": partial(_aria2c, wanted, files, folder)}
         seconds = interleaved(ways, rounds)
     megabytes = sum(file.size for file in files) / 1e6
-    told = ", ".join(
+    rates = ", ".join(
         f"{way} {len(files) / time:,.0f} files/s, {megabytes / time:,.0f} MB/s" for way, time in seconds.items()
     )
     name = f"download: rate over aria2c's at {milliseconds} ms"
-    return Result(name, seconds["aria2c"] / seconds["ours"], goal, detail=f"{told}; {detail}")
+    return Result(name, seconds["aria2c"] / seconds["ours"], goal, detail=f"{rates}; {detail}")
 
 
 def _ours(url: str, files: Sequence[ArchiveFile], folder: Path) -> None:
@@ -80,18 +80,18 @@ def _ours(url: str, files: Sequence[ArchiveFile], folder: Path) -> None:
         results = BinanceArchive(url, url, Environment.load().concurrency).fetch(files, Path(target))
         fetched = sum(isinstance(result, FetchedFile) for result in results)
     if fetched != len(files):
-        raise RuntimeError(f"{fetched} of {len(files)} files came")
+        raise RuntimeError(f"only {fetched} of {len(files)} files arrived")
 
 
 def _aria2c(wanted: Path, files: Sequence[ArchiveFile], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as target:
         subprocess.run([*_ARIA2C, f"--input-file={wanted}", f"--dir={target}"], check=True)
         if len(list(Path(target).iterdir())) != 2 * len(files):
-            raise RuntimeError("aria2c left out files")
+            raise RuntimeError("aria2c did not download all files")
 
 
 def _listing() -> Iterator[Result]:
-    """A month of all symbols of a market, at 30 ms."""
+    """List a month of all symbols of a market, with round trips of 30 ms."""
     concurrency = Environment.load().concurrency
     first, end = date(2026, 1, 1), date(2026, 2, 1)
     with serve_listing(Bucket({"spot": _LISTED}, 12_000_000), delay=0.03) as server:

@@ -1,7 +1,7 @@
-"""The whole archive on paper: rows, files, storage, requests, hours and cost, from the constants below.
+"""Estimates for the whole archive: rows, files, storage, requests, hours and cost, from the constants below.
 
-``python -m benchmarks.extrapolate`` prints the tables of ``docs/specs/performance-requirements.md``. Everything is
-arithmetic; what was measured is measured by the other modules, and what is assumed says so.
+``python -m benchmarks.extrapolate`` prints the tables of ``docs/specs/performance-requirements.md``. This module only
+calculates: other modules measure the measured constants, and assumptions are marked as such.
 """
 
 from __future__ import annotations
@@ -9,33 +9,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SYMBOLS = 3_600 + 830 + 270
-"""spot, um and cm: names in the archive's listing, delisted ones included."""
+"""spot, um and cm: symbols in the archive's listing, including delisted ones."""
 DAYS = 9 * 365 + 2
 SYMBOL_DAYS = 10_000_000
-"""Assumed: names came and went, so that they have some 2,130 of the days on average; all days would be 15.4 million."""
+"""Assumed: symbols are listed and delisted, so one has about 2,130 days on average; all days would be 15.4 million."""
 CHUNK_DAYS = 31
-"""Partitions of a run, which lists each symbol once."""
+"""Partitions of a run; a run lists each symbol once."""
 PARTITIONS = DAYS + 2_535 + 2_200
 """Dates of the three markets."""
 
 LISTINGS_PER_SECOND = 1_484
 """Measured by ``benchmarks download``, one process, two cores with the server."""
 DOWNLOADS_PER_SECOND = {0: 961, 100: 482}
-"""Zips with their CHECKSUM a second and process by round trip in ms: measured by ``benchmarks download``."""
+"""Zips with their CHECKSUM per second and process, by round trip in ms: measured by ``benchmarks download``."""
 CORES = (2, 16, 160)
 
 STORAGE = 0.023
-"""USD a GB and month: S3 Standard, us-east-1, first 50 TB, by AWS's price list. Assumed for all of it."""
+"""USD per GB and month: S3 Standard, us-east-1, first 50 TB, by AWS's price list. Assumed for all of it."""
 PUT, GET = 0.005 / 1000, 0.0004 / 1000
-"""USD a request: S3 Standard, by AWS's price list. Bytes into S3 cost nothing."""
+"""USD per request: S3 Standard, by AWS's price list. Bytes into S3 cost nothing."""
 CORE_HOUR = 0.05
-"""USD, assumed: about a core of a general-purpose machine on demand."""
+"""USD, assumed: about the price of one core of a general-purpose machine on demand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one table takes. Bytes are per row of the zips, of bronze and of silver; ``rows_per_second`` is what a core
-    makes of verified zips, bronze and silver written.
+    """Sizes and rates of one table.
+
+    ``zipped``, ``bronze`` and ``silver`` are bytes per row. ``rows_per_second`` is the rate of one core from zips to
+    bronze and silver, including verification.
     """
 
     name: str
@@ -47,11 +49,11 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """In the whole archive."""
+        """Rows in the whole archive."""
         return self.rows_per_symbol_day * SYMBOL_DAYS
 
     def hours(self, cores: int) -> float:
-        """To ingest all of it: runs of different dates share nothing, so cores are assumed to add up."""
+        """Hours to ingest all rows. Runs of different dates share nothing, so cores are assumed to scale linearly."""
         return self.rows / self.rows_per_second / cores / 3600
 
 
@@ -59,9 +61,9 @@ TABLES = (
     # Bytes: real files of FILUSDT and NEARUSDT (um) in August 2023. Rate: ``benchmarks ingest``, 865
     # files a second on two cores.
     Table("klines_1m", 1440, 32, 29.2, 28.8, 432 * 1440),
-    # Bytes: a real file of BTCUSD_PERP (cm). Rows a symbol and day are assumed, from the ids of the largest pairs.
+    # Bytes: a real file of BTCUSD_PERP (cm). Rows per symbol and day are assumed, from the ids of the largest pairs.
     Table("agg_trades", 20_000, 12.6, 4.6, 13.3, 1_000_000),
-    # Bytes are assumed to be those of aggregates.
+    # Bytes are assumed to be those of aggregate trades.
     Table("trades", 35_000, 12.6, 4.6, 13.3, 1_000_000),
 )
 
@@ -79,7 +81,7 @@ def storage() -> list[list[str]]:
 def requests() -> list[list[str]]:
     """Requests of one backfill of a table, to the archive and to the lake."""
     listings = sum(-(-days // CHUNK_DAYS) * count for days, count in ((DAYS, 3_600), (2_535, 830), (2_200, 270)))
-    # Assumed: of each partition bronze, silver, a table behind it and the ledger; two requests to read each.
+    # Assumed: each partition writes bronze, silver, one gold table and the ledger; reading each takes two requests.
     puts, gets = SYMBOL_DAYS + 4 * PARTITIONS, 8 * PARTITIONS
     return [
         ["requests of a table's backfill", "number", "takes or costs"],
@@ -97,7 +99,7 @@ def requests() -> list[list[str]]:
 
 
 def hours() -> list[list[str]]:
-    """Hours and cost of the work by table and cores, and what the archive must give meanwhile."""
+    """Hours and cost of the work by table and cores, and the load on the archive."""
     found = [["table", *(f"hours on {cores} cores" for cores in CORES), "USD for cores", "archive to 160 cores"]]
     for table in TABLES:
         need = table.rows * table.zipped / (table.hours(CORES[-1]) * 3600)
@@ -114,7 +116,7 @@ def hours() -> list[list[str]]:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    """A table, its first row the head."""
+    """Return a Markdown table; the first row is its header."""
     head, *body = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body]).replace("| --- ", "|---")
 

@@ -1,7 +1,7 @@
-"""A server for measuring clients: a folder's small files, read into memory at its start, over HTTP/1.1 with keep-alive.
+"""A server for measuring clients: serves small files of a folder from memory, over HTTP/1.1 with keep-alive.
 
-It does so little per request that it is not what limits a client. The archive's face with listings and ranges is
-``crypto_lakehouse.archive.server``; delays are added by ``latency.py``.
+It does little work per request, so that it never limits the client. The server with listings and ranges is
+``crypto_lakehouse.archive.server``; ``latency.py`` adds delays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 @contextmanager
 def serve_files(directory: Path) -> Iterator[int]:
-    """The port at 127.0.0.1 where the files below ``directory`` are served by their path, until the block ends."""
+    """Serve the files below ``directory`` by their path until the block ends; yield the port on 127.0.0.1."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(directory, sender), daemon=True)

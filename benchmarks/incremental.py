@@ -1,7 +1,7 @@
-"""What is made again where nothing is new, and where one file of 400 is: files had, bytes written, and time.
+"""Incremental runs: files downloaded, bytes written and time if nothing is new, and if one file of 400 was replaced.
 
 Two days of 400 symbols, zips to bars, from a folder and without the raw layer, so that each file that is parsed is
-counted as it is had.
+counted when it is fetched.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _ROUNDS = 5
 
 
 class _Counted(FolderArchive):
-    """Counts the files that are had."""
+    """Counts the fetched files."""
 
-    had = 0
+    fetched = 0
 
     def fetch(
         self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
-        self.had += len(files)
+        self.fetched += len(files)
         return super().fetch(files, directory, hold)
 
 
 def run() -> Iterator[Result]:
-    """Of a second run and of one after a replaced file, in lakes that first runs made."""
+    """Yield the figures of a second run, and of a run after one file was replaced, in lakes of complete first runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keys = klines_archive(folder / "archive", _SYMBOLS, _DAYS)
@@ -48,21 +48,22 @@ def run() -> Iterator[Result]:
             shutil.rmtree(lake, ignore_errors=True)
             seconds["first"].append(_timed(source, lake, keys))
             before = _written(lake)
-            source.had = 0
+            source.fetched = 0
             seconds["again"].append(_timed(source, lake, keys))
-            had_again, bytes_again = source.had, _bytes(_written(lake) - before)
+            fetched_again, bytes_again = source.fetched, _bytes(_written(lake) - before)
             _replace(folder / "archive", keys[0], neighbour=number + 1)
-            source.had = 0
+            source.fetched = 0
             seconds["replaced"].append(_timed(source, lake, keys))
-            had_replaced = source.had
+            fetched_replaced = source.fetched
         first, again, replaced = (sorted(seconds[name])[_ROUNDS // 2] for name in seconds)
     what = f"{_SYMBOLS} symbols, {_DAYS} days, zips to bars"
-    yield Result("incremental: files had by a second run", had_again, 0, True, "files", what)
+    yield Result("incremental: files downloaded by a second run", fetched_again, 0, True, "files", what)
     yield Result("incremental: bytes written by a second run", bytes_again, 0, True, "bytes", what)
-    yield Result(f"incremental: files had after one of {_SYMBOLS} was replaced", had_replaced, 1, True, "files", what)
+    name = f"incremental: files downloaded after one of {_SYMBOLS} was replaced"
+    yield Result(name, fetched_replaced, 1, True, "files", what)
     detail = f"{again:.2f} s, first {first:.2f} s"
     yield Result("incremental: a second run over the first", again / first, 0.1, True, detail=detail)
-    # One of two days is written again in every layer.
+    # One of the two days is rewritten in every layer.
     detail = f"{replaced:.2f} s, first {first:.2f} s"
     yield Result(
         "incremental: a run after one replaced file over the first", replaced / first, 0.8, True, detail=detail
@@ -76,7 +77,7 @@ def _timed(source: FolderArchive, lake: Path, keys: Sequence[str]) -> float:
 
 
 def _written(lake: Path) -> set[tuple[Path, int, int]]:
-    """Every file of the lake, its bytes, and what changes when it is written."""
+    """Return every file of the lake with its size and its time of change."""
     return {(path, path.stat().st_size, path.stat().st_mtime_ns) for path in lake.rglob("*") if path.is_file()}
 
 
@@ -85,11 +86,11 @@ def _bytes(files: set[tuple[Path, int, int]]) -> int:
 
 
 def _replace(archive: Path, key: str, neighbour: int) -> None:
-    """Give the middle symbol of a day the file of another one."""
+    """Replace the file of a day's middle symbol with that of another symbol."""
     symbols = sorted((archive / "data/futures/um/daily/klines").iterdir())
     mine, other = (symbols[_SYMBOLS // 2 + n] / "1m" for n in (0, neighbour))
     name, stem = f"{mine.parent.name}-1m-{key}", f"{other.parent.name}-1m-{key}"
-    # The members' names have the same length, so that one can stand for the other in a zip.
+    # The members' names have the same length, so one can replace the other inside the zip.
     data = (other / f"{stem}.zip").read_bytes().replace(stem.encode(), name.encode())
     (mine / f"{name}.zip").write_bytes(data)
     (mine / f"{name}.zip.CHECKSUM").write_text(f"{hashlib.sha256(data).hexdigest()}  {name}.zip\n")

@@ -1,11 +1,11 @@
-"""Zips to bronze and silver: against the legacy way, against the best single steps, and the whole against its stages.
+"""Zips to bronze and silver, compared with the legacy way, with the fastest single steps, and with its own stages.
 
-The whole is compared with its slowest stage alone. Beside the archive no stage waits for anything but a core, which
-the archive's server needs too. So two more figures are told with it: what all stages take side by side, none of which
-waits for what another one makes; and the CPU seconds of all stages alone over the cores, which no order of the same
-work can be faster than. The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``.
-``python -m benchmarks.ingest FOLDER DAYS`` ingests days of an archive's folder, to measure the peak of its memory from
-outside.
+The whole ingest is compared with its slowest stage alone. With the archive on the same machine every stage waits only
+for a core, and the archive's server needs the same cores. So the figure has two more numbers: the time of all stages in
+parallel, independent of each other; and the CPU seconds of all stages divided by the cores, which is a lower bound for
+any order of the same work. The legacy way is in ``legacy_parse.py``, the archives in ``archives.py``.
+``python -m benchmarks.ingest FOLDER DAYS`` ingests days from the folder of an archive, for a measurement of its peak
+memory from outside.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from crypto_lakehouse.pipeline.reading import Reading, read_together
 from crypto_lakehouse.pipeline.side_by_side import side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
 
-# About what a day of um has.
+# About the number of symbols in a day of um.
 SYMBOLS, DAYS = 600, 2
 MANY_SYMBOLS = 2_000
 _LEGACY_FILES = 30
 _TOGETHER = 40
-# The archive beside us, whose server then needs the same cores, and far away.
+# Milliseconds: the archive on this machine, whose server then needs the same cores, and far away.
 _ROUND_TRIPS = (0, 100)
 _PLACE = ("klines_1m", "binance", "um")
 
 
 def run() -> Iterator[Result]:
-    """Ratios of rates, of the whole over its slowest stage, and peaks of memory."""
+    """Yield ratios of rates, the ratio of the whole to its slowest stage, and peaks of memory."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         days = klines_archive(folder / "archive", SYMBOLS, DAYS)
@@ -62,7 +62,7 @@ def run() -> Iterator[Result]:
 
 
 def ingest(source: ArchiveSource, lake: Path, days: Sequence[str], with_silver: bool) -> None:
-    """Bronze partitions of the days into a new lake, and silver ones of them."""
+    """Write the bronze partitions of the days into a new lake and, ``with_silver``, their silver partitions."""
     store, now = LakeStore.open(str(lake)), datetime.now(UTC)
     raw = RawStore(store, "binance", keep=False)
     bronze = BronzeIngest(KLINES, source, store, raw, SymbolFilter.parse("*"), lambda: now)
@@ -85,7 +85,7 @@ def _rates(folder: Path, days: Sequence[str]) -> Iterator[Result]:
     def lake() -> Path:
         return folder / f"lake-{next(numbers)}"
 
-    # Two busy cores are slower than twice one, so the best steps keep both of them busy too.
+    # Two busy cores are less than twice as fast as one, so the fastest steps keep both busy too.
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         seconds = interleaved(
             {
@@ -121,12 +121,12 @@ def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
         near = [urls["LAKEHOUSE_ARCHIVE_URL"], urls["LAKEHOUSE_ARCHIVE_LISTING_URL"]]
         for milliseconds in _ROUND_TRIPS:
             with ExitStack() as distance:
-                files, listing = (_behind(distance, url, milliseconds) for url in near)
+                files, listing = (_delayed(distance, url, milliseconds) for url in near)
                 yield _overlap(folder, days, BinanceArchive(files, listing), milliseconds, server.pid)
 
 
-def _behind(distance: ExitStack, url: str, milliseconds: int) -> str:
-    """The URL as seen from so far away."""
+def _delayed(distance: ExitStack, url: str, milliseconds: int) -> str:
+    """Return a URL for the same server with round trips of ``milliseconds``."""
     if not milliseconds:
         return url
     parts = urlsplit(url)
@@ -146,7 +146,7 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
     def fetch() -> None:
         with tempfile.TemporaryDirectory() as name:
             files = source.files(KLINES, source.symbols(KLINES), first, end)
-            # In memory, as in the whole.
+            # In memory, as in the whole ingest.
             list(source.fetch(files, Path(name), Hold(sum(file.size for file in files))))
 
     def parse() -> None:
@@ -186,13 +186,13 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
 
 
 def _peak(archive: Path, days: int) -> float:
-    """The median of three."""
+    """Return the median of three peaks."""
     return statistics.median(peak_mib("benchmarks.ingest", str(archive), str(days)) for _ in range(3))
 
 
 def _peaks(folder: Path) -> Iterator[Result]:
     klines_archive(folder / "many", MANY_SYMBOLS, 4)
-    # Two days of silver are made side by side, so that four are compared with two.
+    # Two days of silver are computed in parallel, so four days are compared with two.
     one, two, four = (_peak(folder / "many", days) for days in (1, 2, 4))
     yield Result(f"ingest: peak for a day of {MANY_SYMBOLS:,} symbols", one, 1024, at_most=True, unit="MiB")
     yield Result("ingest: peak of two such days", two, 1024, at_most=True, unit="MiB")

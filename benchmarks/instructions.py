@@ -1,8 +1,8 @@
-"""Instructions that the parse of a fixed input takes, by callgrind: a figure that no busy neighbour changes.
+"""Instructions that the parse of a fixed input takes, counted by callgrind: independent of the load of the machine.
 
 ``python -m benchmarks.instructions`` needs ``valgrind`` (Debian's package) and takes some minutes. It runs the parse of
-forty fixed files once and three times under callgrind, and halves the difference, so that what starting Python and its
-libraries takes does not count. The count depends on the processor's features and the versions of the libraries.
+forty fixed files once and three times under callgrind, and halves the difference, so that the start of Python and its
+libraries does not count. The count depends on the processor's features and the versions of the libraries.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COLLECTED = re.compile(r"Collected : (\d+)")
 
 
 def fixed_files() -> list[bytes]:
-    """Forty days of one-minute klines from a formula."""
+    """Return forty days of one-minute klines, computed by a formula."""
     header = ",".join(KLINES.column_names)
     texts = []
     for file in range(_FILES):
@@ -47,9 +47,9 @@ def parse(way: str, times: int) -> None:
 
 
 def count(way: str, times: int) -> int:
-    """Instructions of a whole process that parses so many times."""
+    """Return the instructions of a process that parses the files ``times`` times."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-m"]
-    # One thread: how often idle ones look for work is chance.
+    # One thread: how often idle threads look for work is random.
     quiet = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     ran = subprocess.run(
         [*command, "benchmarks.instructions", way, str(times)], env=quiet, capture_output=True, text=True, check=True
@@ -60,7 +60,7 @@ def count(way: str, times: int) -> int:
 
 
 def main() -> None:
-    """Print the instructions a row of both ways."""
+    """Print the instructions per row of both ways."""
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed: apt-get install valgrind")
     for way in ("together", "one by one"):

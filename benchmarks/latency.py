@@ -1,7 +1,7 @@
-"""A distance that a benchmark can set: a TCP proxy in a process of its own, which delays both ways and counts requests.
+"""Simulated latency: a TCP proxy in its own process that delays both directions and counts requests.
 
-``LatencyProxy`` stands between a client and a server of this machine. It knows of HTTP/1.1 only what a request line
-looks like, so it serves S3 and archive alike. What is asked of whom belongs to the benchmarks.
+``LatencyProxy`` stands between a client and a server on this machine. Of HTTP/1.1 it recognizes only request lines, so
+it works for S3 and for the archive.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _CARRIED = len(b" HTTP/1.1\r\n") - 1
 
 
 class LatencyProxy:
-    """``http://`` server ``upstream`` as seen from a place whose round trips take ``round_trip`` seconds.
+    """Makes the ``http://`` server ``upstream`` look as far away as round trips of ``round_trip`` seconds.
 
-    Half of it passes on each way, whole round trips pass before a new connection is usable; bandwidth is not limited.
-    ``url`` is what clients use. ``requests`` and ``received`` count HTTP requests and bytes of the server's answers
-    since the last ``reset``.
+    Each direction is delayed by half of it, and a new connection takes a whole round trip; bandwidth is not limited.
+    Clients use ``url``. ``requests`` and ``received`` count HTTP requests and bytes of the server's answers since the
+    last ``reset``.
 
     >>> with LatencyProxy("http://127.0.0.1:8333", 0.030) as far:
     ...     read_from(far.url)
@@ -57,29 +57,29 @@ class LatencyProxy:
 
     @property
     def requests(self) -> int:
-        """HTTP requests that clients have sent."""
+        """HTTP requests sent by clients."""
         return int(self._requests.value)
 
     @property
     def received(self) -> int:
-        """Bytes that the server has answered, headers included."""
+        """Bytes of the server's answers, including headers."""
         return int(self._received.value)
 
     def reset(self) -> None:
-        """Count from zero again."""
+        """Reset both counters to zero."""
         for counter in (self._requests, self._received):
             with counter.get_lock():
                 counter.value = 0
 
 
 def _serve(
-    host: str, port: int, delay: float, told: Any, requests: Synchronized[int], received: Synchronized[int]
+    host: str, port: int, delay: float, ports: Any, requests: Synchronized[int], received: Synchronized[int]
 ) -> None:
-    asyncio.run(_listen(host, port, delay, told, requests, received))
+    asyncio.run(_listen(host, port, delay, ports, requests, received))
 
 
 async def _listen(
-    host: str, port: int, delay: float, told: Any, requests: Synchronized[int], received: Synchronized[int]
+    host: str, port: int, delay: float, ports: Any, requests: Synchronized[int], received: Synchronized[int]
 ) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(2 * delay)
@@ -92,7 +92,7 @@ async def _listen(
 
         def asked(data: bytes) -> None:
             nonlocal tail
-            # A request line may be cut by the end of a chunk.
+            # A request line may continue in the next chunk.
             found = len(_REQUEST.findall(tail + data))
             tail = data[-_CARRIED:]
             with requests.get_lock():
@@ -106,14 +106,14 @@ async def _listen(
         await asyncio.gather(*ways, return_exceptions=True)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=_CHUNK, backlog=1024)
-    told.put(server.sockets[0].getsockname()[1])
+    ports.put(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 async def _pass_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float, seen: Callable[[bytes], None]
 ) -> None:
-    """Each piece ``delay`` seconds after it came, however many are under way; an end is passed on like a piece."""
+    """Pass on each piece, and the end, ``delay`` seconds after it arrived, with any number of pieces under way."""
     loop = asyncio.get_running_loop()
     under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_QUEUED)
 
@@ -142,6 +142,6 @@ async def _pass_on(
     try:
         await arriving
     finally:
-        # Where the other side is gone, nobody is left to read for.
+        # If the other side has closed, there is no need to read on.
         leaving.cancel()
         writer.close()

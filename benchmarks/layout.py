@@ -1,7 +1,7 @@
-"""What decided the layout of the lake's Parquet: bytes a row and time to write and read, by encoding and codec.
+"""The comparison that decided the lake's Parquet format: bytes per row, write and read time, by encoding and codec.
 
-``python -m benchmarks.layout ARCHIVE`` takes the daily one-minute klines and the trades that are in a folder of real
-archive files. Times are over those of the first layout, medians of interleaved runs, one thread.
+``python -m benchmarks.layout ARCHIVE`` reads the daily one-minute klines and the trades in a folder of real archive
+files. Times are relative to the first layout: medians of interleaved runs on one thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROUNDS = 7
 
 
 def main(archive: Path) -> None:
-    """Print a table for each kind of file that is there."""
+    """Print a table for each kind of file in the folder."""
     for title, pattern, feed, group in (
         ("minutes", "klines/*/1m", FEEDS["binance", "um", "klines_1m"], 14_400),
         ("aggregate trades", "aggTrades/*", FEEDS["binance", "cm", "agg_trades"], 100_000),
@@ -68,7 +68,7 @@ def _write(
     sink, encodings = io.BytesIO(), {}
     for field in rows.schema:
         if pa.types.is_floating(field.type) and field.name not in dictionaries:
-            # Split bytes of a candle's prices take four times the room.
+            # With split bytes the prices of candles take four times the space.
             encodings[field.name] = "PLAIN" if field.name in _PRICES else floats
         elif pa.types.is_integer(field.type):
             encodings[field.name] = "DELTA_BINARY_PACKED"
@@ -84,8 +84,8 @@ def _write(
         write_batch_size=14_400,
         store_schema=False,
     )
-    for begin in range(0, rows.num_rows, group):
-        writer.write_table(rows.slice(begin, group), row_group_size=group)
+    for start in range(0, rows.num_rows, group):
+        writer.write_table(rows.slice(start, group), row_group_size=group)
     writer.close()
     return sink.getvalue()
 

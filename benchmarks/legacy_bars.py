@@ -1,9 +1,9 @@
-"""The legacy way from parsed klines to continuous minutes and bars, stated as its rules: the baseline of the bars.
+"""The legacy way from parsed klines to continuous minutes and bars, reimplemented by its rules: a baseline.
 
-A task of a process pool is one symbol, whose klines of all days are one Parquet. Traded minutes get a VWAP and the
+A task of a process pool is one symbol, whose klines of all days are one Parquet file. Traded minutes get a VWAP and the
 funding rate of their minute, a calendar of all minutes is filled with the last close, and the series is split at gaps.
-A task of resampling is one symbol and interval: the minutes are read once, ``group_by_dynamic`` runs once per offset,
-and each offset is a Parquet of its own.
+A task of resampling is one symbol and interval: it reads the minutes once, runs ``group_by_dynamic`` once per offset,
+and writes each offset as its own Parquet file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KLINE_COLUMNS = {
     "taker_buy_base_volume": "taker_buy_base_asset_volume",
     "taker_buy_quote_volume": "taker_buy_quote_asset_volume",
 }
-"""Columns of silver.klines_1m that a parsed legacy file has, with its names."""
+"""Columns of silver.klines_1m that a parsed legacy file has, with their names there."""
 
 _T = "candle_begin_time"
 _SUMS = list(KLINE_COLUMNS.values())[5:]
@@ -38,12 +38,12 @@ _PAID = 1e-6
 
 
 def spawned_pool(processes: int) -> ProcessPoolExecutor:
-    """A pool whose processes have started and imported what they need, with one Polars thread each."""
+    """Return a pool whose processes have started and imported their modules, with one Polars thread each."""
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
     try:
         pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-        # Every submitted task may start one more process.
+        # Every submitted task may start another process.
         for task in [pool.submit(_ready) for _ in range(processes)]:
             task.result()
     finally:
@@ -55,7 +55,7 @@ def spawned_pool(processes: int) -> ProcessPoolExecutor:
 
 
 def continuous_all(pool: ProcessPoolExecutor, klines: Path, funding: Path, target: Path) -> int:
-    """All symbols' continuous minutes into ``target``; gives the number of files."""
+    """Write the continuous minutes of all symbols into ``target``; return the number of files."""
     target.mkdir(parents=True, exist_ok=True)
     names = sorted(path.name for path in klines.iterdir())
     return sum(pool.map(_continuous, *zip(*((klines / n, funding / n, target / n) for n in names), strict=True)))
@@ -67,7 +67,7 @@ def bars_all(
     target: Path,
     kinds: Iterable[tuple[timedelta | None, Sequence[timedelta]]],
 ) -> int:
-    """Bars of each interval on its offsets, of all symbols, into ``target``; gives the number of files."""
+    """Write bars of each interval and offset, of all symbols, into ``target``; return the number of files."""
     names = sorted(path.name for path in minutes.iterdir())
     tasks = [
         pool.submit(_bars, minutes / name, target / str(interval // timedelta(minutes=1)), interval, offsets)

@@ -1,8 +1,8 @@
-"""The legacy way from zips to Parquet, stated as its rules: the baseline of the ingest.
+"""The legacy way from zips to Parquet, reimplemented by its rules: the baseline of the ingest.
 
-A task of a process pool is one symbol: each zip is read as a list of lines, a header line is left out, the list goes
-to Polars' lazy CSV reader, ten columns stay, times become milliseconds UTC, and one Parquet is written per zip. No
-sha256, no CRC beyond zipfile's, no sorting, rows as in the file.
+A task of a process pool is one symbol: each zip is read as a list of lines, a header line is skipped, Polars' lazy CSV
+reader parses the list, ten columns stay, times become milliseconds UTC, and one Parquet file is written per zip. There
+is no sha256, no CRC beyond zipfile's, and no sorting.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAMES = ["open_time", "open", "high", "low", "close", "volume", "close_time", *
 
 
 def parse_symbol(zips: list[str], target: str) -> int:
-    """One Parquet per zip into the folder ``target``; gives how many."""
+    """Write one Parquet file per zip into the folder ``target``; return their number."""
     folder = Path(target)
     folder.mkdir(parents=True, exist_ok=True)
     for name in zips:
@@ -49,6 +49,6 @@ def parse_symbol(zips: list[str], target: str) -> int:
 
 
 def parse_all(pool: ProcessPoolExecutor, symbols: dict[str, list[str]], target: Path) -> int:
-    """All symbols' zips through the pool; gives the number of files."""
+    """Parse the zips of all symbols in the pool; return the number of files."""
     tasks = [pool.submit(parse_symbol, zips, str(target / symbol)) for symbol, zips in symbols.items()]
     return sum(task.result() for task in tasks)

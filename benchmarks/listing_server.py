@@ -1,7 +1,7 @@
-"""A bucket that is only listed: as many keys as one asks for, made while they are listed, in a process of its own.
+"""A bucket that can only be listed: any number of keys, generated while they are listed, in its own process.
 
-It has daily 1m klines of the markets that it is told, each a zip and its CHECKSUM, by the rules of S3's ListObjects V1.
-Symbols came one after the other and all are there until the end. It counts what it is asked.
+It lists daily 1m klines of the given markets, each a zip and its CHECKSUM, by the rules of S3's ListObjects V1. Symbols
+start one after the other and none ends early. It counts requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from crypto_lakehouse.catalog import Feed, feed
 
 FIRST, END = date(2017, 8, 17), date(2026, 8, 17)
-"""Nine years of days, [first, end)."""
+"""Nine years of days, [FIRST, END)."""
 
 _PERIODS = [f"{FIRST + timedelta(days=number):%Y-%m-%d}" for number in range((END - FIRST).days)]
 _INDEX = {period: index for index, period in enumerate(_PERIODS)}
@@ -30,17 +30,17 @@ _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http:/
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """``symbols`` of each market, with ``keys`` in all: two a day and symbol."""
+    """``symbols``: their number in each market; ``keys``: the total, two per day and symbol."""
 
     symbols: Mapping[str, int]
     keys: int
 
     def longest(self, market: str) -> int:
-        """Days of the first symbol of a market."""
+        """Return the number of days of the first symbol of a market."""
         return round(min(_LONGEST * self._mean, (END - feed_of(market).first_date).days))
 
     def days(self, market: str, number: int) -> int:
-        """Days, up to the last one, that a symbol has: they fall evenly, around the same mean in all markets."""
+        """Return the number of days of a symbol, up to END: it falls evenly, around the same mean in all markets."""
         last = self.symbols[market] - 1
         longest = self.longest(market)
         return max(1, round(longest - 2 * (longest - self._mean) * (number / last if last else 0.5)))
@@ -51,11 +51,11 @@ class Bucket:
 
     @property
     def listed(self) -> int:
-        """Keys that there are, which rounding makes a little different from ``keys``."""
+        """The number of listed keys, which differs slightly from ``keys`` because of rounding."""
         return 2 * sum(self.days(market, number) for market, count in self.symbols.items() for number in range(count))
 
     def answer(self, prefix: str, delimiter: str, marker: str, max_keys: int) -> str:
-        """A page as XML; with a delimiter of a folder of symbols, without one of a symbol's files."""
+        """Return a page as XML: with a delimiter the symbols of a folder, without one the files of a symbol."""
         market = next(name for name in self.symbols if prefix.startswith(_folder(name)))
         folder, count = _folder(market), self.symbols[market]
         if delimiter:
@@ -72,13 +72,13 @@ class Bucket:
     def _files(self, market: str, prefix: str, marker: str, max_keys: int) -> tuple[str, bool]:
         name = prefix.split("/")[-3]
         stem = f"{prefix}{name}-1m-"
-        begin = len(_PERIODS) - self.days(market, int(name[1:-4]))
-        # A marker is a key that was listed, or the date that a listing begins with.
-        begin = max(begin, _INDEX.get(marker.removeprefix(stem)[:10], 0))
-        end = min(begin + max_keys // 2 + 2, len(_PERIODS))
+        start = len(_PERIODS) - self.days(market, int(name[1:-4]))
+        # A marker is a listed key, or the date at which a listing starts.
+        start = max(start, _INDEX.get(marker.removeprefix(stem)[:10], 0))
+        end = min(start + max_keys // 2 + 2, len(_PERIODS))
         keys = [
             (f"{stem}{_PERIODS[index]}.zip{suffix}", index)
-            for index in range(begin, end)
+            for index in range(start, end)
             for suffix in ("", ".CHECKSUM")
         ]
         rest = [(key, index) for key, index in keys if key > marker]
@@ -91,7 +91,7 @@ class Bucket:
 
 
 def feed_of(market: str) -> Feed:
-    """The feed that the bucket has of a market."""
+    """Return the bucket's feed of a market."""
     return feed("binance", market, "klines_1m")
 
 
@@ -100,7 +100,7 @@ def _folder(market: str) -> str:
 
 
 def symbol(number: int) -> str:
-    """Name of a symbol; in the order of numbers below 10,000."""
+    """Return the name of a symbol; names sort like their numbers below 10,000."""
     return f"S{number:04}USDT"
 
 
@@ -119,13 +119,13 @@ class ListingServer:
 
     @property
     def most_at_once(self) -> int:
-        """The most requests that waited for their answer at one time."""
+        """The largest number of requests that waited for an answer at the same time."""
         return int(self._most.value)
 
 
 @contextmanager
 def serve_listing(bucket: Bucket, delay: float = 0.0) -> Iterator[ListingServer]:
-    """Serve until the block ends; every answer waits ``delay`` seconds."""
+    """Serve until the block ends; every answer is delayed by ``delay`` seconds."""
     context = multiprocessing.get_context("spawn")
     counters = [context.Value("q", 0) for _ in range(2)]
     receiver, sender = context.Pipe(duplex=False)

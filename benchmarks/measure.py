@@ -1,7 +1,7 @@
-"""How benchmarks measure: ways of doing one thing, run in turn, and the ratio of their medians against a goal.
+"""Measurement: runs several ways of doing one thing in turn, and compares the ratio of their medians with a goal.
 
-What is compared with what belongs to the modules that name it (``ingest.py``, ``bars.py``, ...); what is printed and
-kept is in ``report.py``.
+The modules of the areas (``ingest.py``, ``bars.py``, ...) define what is compared; ``report.py`` prints and keeps the
+figures.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pathlib import Path
 class Result:
     """One figure: ``value`` should be at least (``at_most``: at most) ``goal``.
 
-    ``name`` is unique and stays, since kept figures are found by it. ``unit`` is ``x`` for ratios, else as in ``MiB``.
-    ``detail`` tells the medians behind it, in words. ``guarded`` figures are compared with the kept ones.
+    ``name`` is unique and must not change, because it identifies the kept figure. ``unit`` is ``x`` for ratios, else a
+    unit such as ``MiB``. ``detail`` describes the medians of the ratio. ``guarded`` figures are compared with the kept
+    ones.
     """
 
     name: str
@@ -42,29 +43,30 @@ class Result:
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_up: int = 1) -> dict[str, float]:
-    """Median wall seconds of each way. Every round runs all of them once, in turn, so that a machine that becomes
-    slower meanwhile is slower for all, and every other round in the opposite order, so that none always comes behind
-    one that empties the caches. ``warm_up`` rounds are not counted.
+    """Return the median wall seconds of each way; ``warm_up`` rounds are not counted.
+
+    Every round runs each way once, so that a machine that becomes slower is slower for all of them. Every second round
+    runs in the opposite order, so that no way always runs after one that empties the caches.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     in_order = list(ways.items())
     for number in range(warm_up + rounds):
         for name, way in in_order if number % 2 == 0 else reversed(in_order):
             gc.collect()
-            # So that nobody who syncs what he writes waits for what others have written before.
+            # A way that syncs its files must not wait for the writes of an earlier way.
             os.sync()
-            begun = time.perf_counter()
+            started = time.perf_counter()
             way()
             if number >= warm_up:
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def busy_seconds(do: Callable[[], object], server: int) -> float:
-    """CPU seconds of this process, with its threads, and of the process ``server`` while ``do`` runs."""
+    """Return the CPU seconds of this process (all threads) and of the process ``server`` while ``do`` runs."""
 
     def busy() -> float:
-        # Behind the name in brackets, which may hold spaces: field 14 is utime, 15 stime (man 5 proc).
+        # Fields after the name in brackets, which may contain spaces: 14 is utime, 15 is stime (man 5 proc).
         user, system = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[11:13]
         return time.process_time() + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
@@ -74,9 +76,9 @@ def busy_seconds(do: Callable[[], object], server: int) -> float:
 
 
 def peak_mib(module: str, *arguments: str) -> float:
-    """Peak resident MiB of ``python -m module arguments`` in a process of its own, which must succeed."""
+    """Return the peak resident MiB of ``python -m module arguments`` in its own process, which must succeed."""
     process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.DEVNULL)
-    # Not what wait() tells: to the kernel a new process begins with the peak of the one that started it.
+    # Not ru_maxrss of wait(): in the kernel a new process starts with the peak of its parent.
     peak = 0
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:

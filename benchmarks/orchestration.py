@@ -1,7 +1,7 @@
-"""What Dagster adds: to a partition in a range run, to the start of a process, and to a sensor that finds nothing.
+"""The overhead of Dagster: per partition in a range run, at the start of a process, and in an idle sensor tick.
 
 The run is that of ``crypto-lakehouse backfill``, with all its checks and SQLite records, on an archive of three
-symbols, so that work inside the partitions is small; taken off are the same functions called one after the other.
+symbols, so that the work inside the partitions is small. The time of the same functions without Dagster is subtracted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunk
 _FIRST, _LAST = date(2024, 12, 1), date(2024, 12, 31)
 _DAYS = 31
 _DATES = 3_400
-# Tables of 48 feeds, of which 40 are recorded.
+# These tables have 48 feeds; 40 of them get records.
 _FORTY = "klines_*,funding_rates"
 _LOAD = (
     "from crypto_lakehouse.definitions import build_defs; build_defs().get_repository_def().load_all_definitions();"
@@ -44,7 +44,7 @@ _LOAD = (
 
 
 def run() -> Iterator[Result]:
-    """A range run, loading, and an idle tick."""
+    """Yield the overhead of a range run, the load of definitions, and an idle tick."""
     with tempfile.TemporaryDirectory() as name:
         yield _range_run(Path(name))
     yield from _loads()
@@ -73,7 +73,7 @@ def _range_run(folder: Path) -> Result:
 def backfill(
     urls: dict[str, str], folder: Path, first: date = _FIRST, last: date = _LAST, tables: str = KLINES.table
 ) -> Environment:
-    """``crypto-lakehouse backfill`` of the days in one run, in this process, with a lake and records of its own."""
+    """Run ``crypto-lakehouse backfill`` of the days as one run in this process, with its own lake and records."""
     logging.getLogger("dagster").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
     os.environ.pop("DAGSTER_HOME", None)
@@ -104,24 +104,24 @@ def _loads() -> Iterator[Result]:
 
 @contextmanager
 def served(archive: Path) -> Iterator[dict[str, str]]:
-    """Settings for an archive that another process serves."""
+    """Serve an archive in another process, and yield the settings that use it."""
     with subprocess.Popen(
         cli("archive", "serve", str(archive), "--port", "0"), stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        told = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
+        settings = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
         try:
-            yield {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in told.items()}
+            yield {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in settings.items()}
         finally:
             server.terminate()
 
 
 def _idle_tick(folder: Path) -> Result:
-    """The sensor of a feed that is up to date, beside 39 others, all of 3,400 dates.
+    """Measure the sensor of an up-to-date feed next to 39 other feeds, all with 3,400 dates.
 
-    The newest 31 dates are of a real run of 50 symbols. The older ones of the feed and those of the other feeds have
-    the same partitions in the lake and the same rows in Dagster's index, but for their names.
+    The newest 31 dates come from a real run of 50 symbols. The older dates and the other feeds are copies of them in
+    the lake and in Dagster's index, under other names.
     """
     last = datetime.now(UTC).date() - timedelta(days=1)
     first = last - timedelta(days=_DAYS - 1)
@@ -136,16 +136,16 @@ def _idle_tick(folder: Path) -> Result:
         repository = defs.get_repository_def()
         sensor = repository.get_sensor_def("binance_um_klines_1m_sensor")
         resources = {name: (defs.resources or {})[name] for name in ("lake", "archive")}
-        told: list[str] = []
+        messages: list[str] = []
 
         def tick() -> None:
             with dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources) as context:
-                told.append(sensor.evaluate_tick(context).skip_message or "requests")
+                messages.append(sensor.evaluate_tick(context).skip_message or "requests")
 
         with chdir(folder), open_instance() as instance:
             assert len(instance.get_materialized_partitions(asset_key("silver", KLINES.market, KLINES.table))) == _DATES
             took = interleaved({"tick": tick, "listing": partial(_listing, urls, first)}, rounds=7)
-        assert all("nothing new" in text for text in told), told
+        assert all("nothing new" in text for text in messages), messages
     detail = f"{len(active)} feeds of {_DATES:,} dates; the listing of 50 symbols in it alone {took['listing']:.2f} s"
     return Result("orchestration: an idle sensor tick", took["tick"], 0.5, True, "s", detail)
 
@@ -156,7 +156,7 @@ def _listing(urls: dict[str, str], first: date) -> None:
 
 
 def _lengthen(folder: Path, key: str, older: Sequence[str], active: Sequence[Feed]) -> None:
-    """Give every table of the lake, and Dagster's index, the dates ``older`` as they have ``key``."""
+    """Copy the date ``key`` to the dates ``older``, in every table of the lake and in Dagster's index."""
     for pattern in ("*/klines_1m", "gold/*"):
         for part in (folder / "lake").glob(f"{pattern}/*/*/date={key}/*.parquet"):
             for one in older:

@@ -1,9 +1,9 @@
 """Listing and planning at the size of a whole archive: the platform's own code against a synthetic bucket.
 
-Planned is a backfill of every date of three markets' 1m klines, in chunks as runs have them: symbols and files are
-listed over HTTP, the ledger is asked, and the files of each partition are put in order; none is fetched. All symbols
-are there whatever the number of keys, so that more keys are more dates. ``python -m benchmarks.planning 20000000``
-plans a bucket of so many keys and prints what it took; what the archive then costs is in ``extrapolate.py``.
+The plan is a backfill of every date of the 1m klines of three markets, in the chunks of real runs: symbols and files
+are listed over HTTP, the ledger is read, and the files of each partition are sorted; none is downloaded. The number of
+symbols is fixed, so more keys mean more dates. ``python -m benchmarks.planning 20000000`` plans a bucket of that many
+keys and prints time and memory. The cost of the whole archive is in ``extrapolate.py``.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _SENTINELS = 50
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What planning took: ``keys`` listed in ``requests``, in ``seconds``, with ``peak_mib`` of memory.
+    """The cost of planning: ``keys`` listed in ``requests``, in ``seconds``, with ``peak_mib`` of memory.
 
-    ``again`` is the seconds for the newest chunk of spot once its files are in the ledger, ``look`` those of a sensor's
-    first look at spot, which asks for all dates of some symbols.
+    ``again`` is the seconds for the newest chunk of spot when its files are in the ledger; ``look`` is the seconds of a
+    sensor's first tick for spot, which lists all dates of some symbols.
     """
 
     keys: int
@@ -57,7 +57,7 @@ class Planned:
 
 
 def plan(keys: int) -> Planned:
-    """Plan a backfill of a bucket of so many keys."""
+    """Plan a backfill of a bucket of about ``keys`` keys."""
     settings = Environment.load()
     bucket = Bucket(SYMBOLS, keys)
     with serve_listing(bucket) as server, tempfile.TemporaryDirectory() as folder:
@@ -123,7 +123,7 @@ def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[s
 
 
 def _enter(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
-    """Enter all files of these partitions in the ledger, as if they had been ingested."""
+    """Record all files of these partitions in the ledger as ingested."""
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
     files = source.files(feed, source.symbols(feed), first, last + timedelta(days=1))
     state = {"sha256": "0" * 64, "rows": 1440, "rejected_rows": 0, "status": "ingested", "reason": None}
@@ -132,7 +132,7 @@ def _enter(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[
 
 
 def _peak_mib() -> float:
-    # Not ru_maxrss, which begins with that of the process that this one was made by.
+    # Not ru_maxrss, which starts with the peak of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
@@ -143,16 +143,16 @@ def _measured(keys: int) -> Planned:
 
 
 def run() -> Iterator[Result]:
-    """Time and memory for twice as many keys, and the peak of a whole market's chunk."""
+    """Yield time and memory for twice as many keys, and the peak of a whole market's chunk."""
     few, many = _measured(_FEW), _measured(_MANY)
-    told = "; ".join(
+    figures = "; ".join(
         f"{one.keys:,} keys in {one.requests:,} requests, {one.seconds:.0f} s, {one.peak_mib:.0f} MiB"
         for one in (few, many)
     )
     ratio = (many.seconds / many.keys) / (few.seconds / few.keys)
-    yield Result("planning: time per key for twice as many keys", ratio, 1.25, at_most=True, detail=told)
+    yield Result("planning: time per key for twice as many keys", ratio, 1.25, at_most=True, detail=figures)
     ratio = many.peak_mib / few.peak_mib
-    yield Result("planning: peak memory for twice as many keys", ratio, 1.25, at_most=True, detail=told)
+    yield Result("planning: peak memory for twice as many keys", ratio, 1.25, at_most=True, detail=figures)
     detail = f"{sum(SYMBOLS.values()):,} symbols; the newest chunk of spot again {many.again:.1f} s"
     yield Result("planning: peak memory", many.peak_mib, 1024, at_most=True, unit="MiB", detail=detail)
 

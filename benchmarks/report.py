@@ -1,6 +1,6 @@
-"""What ``make bench`` prints and keeps: every figure with its goal, and what became worse than the kept ones.
+"""The output of ``make bench``: every figure with its goal, the kept figures, and regressions against them.
 
-Measuring is in ``measure.py``.
+Measurement is in ``measure.py``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEAD = "| what | measured | goal | | medians |"
 
 TOLERANCE = 0.25
-"""Share by which a figure may be worse than the kept one: medians of ratios differ by so much on a shared machine."""
+"""Share by which a figure may be worse than the kept one: on a shared machine, medians of ratios vary by this much."""
 
 
 def kept_ratios() -> dict[str, float]:
-    """The figures of the last ``--keep``, by name; none where there is no file."""
+    """Return the figures of the last ``--keep``, by name; empty without a file."""
     return dict(json.loads(RATIOS.read_text())) if RATIOS.is_file() else {}
 
 
 def regressions(results: Sequence[Result], kept: Mapping[str, float]) -> list[str]:
-    """A line for every guarded figure that is worse than the kept one by more than ``TOLERANCE``.
+    """Return a line for every guarded figure that is worse than the kept one by more than ``TOLERANCE``.
 
     >>> regressions([Result("a", 1.0, 2.0)], {"a": 2.0})
     ['a: 1.00 x, was 2.00 x']
@@ -46,14 +46,14 @@ def regressions(results: Sequence[Result], kept: Mapping[str, float]) -> list[st
 
 
 def line(result: Result) -> str:
-    """A row of the table of results."""
+    """Return a row of the table of results."""
     goal = f"{'at most' if result.at_most else 'at least'} {result.goal:g} {result.unit}"
     verdict = "holds" if result.holds else "**missed**"
     return f"| {result.name} | {result.value:.2f} {result.unit} | {goal} | {verdict} | {result.detail} |"
 
 
 def machine() -> str:
-    """What the figures were measured on: processors, memory, Python and the libraries that do the work."""
+    """Describe the machine: processors, memory, Python, and the libraries that do the work."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     libraries = ", ".join(
         f"{name} {version(name)}" for name in ("pyarrow", "polars", "numpy", "numba", "isal", "aiohttp")
@@ -65,8 +65,9 @@ def machine() -> str:
 
 
 def keep(results: Sequence[Result]) -> None:
-    """Write ``RESULTS.md`` and ``ratios.json``; figures of what was not measured now stay in both, those that are no
-    longer measured go.
+    """Write ``RESULTS.md`` and ``ratios.json``.
+
+    Figures of areas that did not run stay in both files; figures that an area no longer measures are removed.
     """
     measured = {_subject(result.name) for result in results}
     kept = {name: value for name, value in kept_ratios().items() if _subject(name) not in measured}
@@ -76,8 +77,8 @@ def keep(results: Sequence[Result]) -> None:
     stay = [text for text in before if text.startswith("| ") and text != _HEAD and _subject(text[2:]) not in measured]
     RESULTS.write_text(
         f"# Results of the benchmarks\n\n`make bench KEEP=--keep` (or areas one by one: `python -m benchmarks ingest"
-        f" --keep`) on {machine()}. Ratios of medians over interleaved runs; what each is, is told by the modules in"
-        f" `benchmarks/`.\n\n" + "\n".join([_HEAD, "|---|---|---|---|---|", *stay, *map(line, results)]) + "\n"
+        f" --keep`) on {machine()}. Ratios of medians over interleaved runs; the modules in `benchmarks/` define"
+        f" each figure.\n\n" + "\n".join([_HEAD, "|---|---|---|---|---|", *stay, *map(line, results)]) + "\n"
     )
 
 

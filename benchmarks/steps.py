@@ -1,7 +1,7 @@
-"""The best single steps from zips to Parquet with nothing between them: the floor of the ingest on a machine.
+"""The fastest single steps from zips to Parquet, without anything between them: a lower bound for the ingest.
 
-No error is looked for beyond the sha256 and the CRC, nothing is recorded, and every batch is a file of its own in
-memory. Also the plain way of a capable user: Polars, a file at a time.
+These steps check only the sha256 and the CRC, record nothing, and write every batch as its own file in memory. The
+module also has the simple way of an experienced user: Polars, one file at a time.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _TYPES = {c.name: pl.Int64 if pa.types.is_integer(c.type) else pl.Float64 for c 
 
 
 def best_steps(paths: Sequence[str], outputs: int) -> int:
-    """sha256, inflate, CRC, one CSV for all, and one Parquet in the lake's layout or two; gives the bytes made."""
+    """Take the sha256, inflate, check the CRC, parse one joint CSV, encode one or two Parquet files; return bytes."""
     bodies, heights, hashes = [], [], []
     for path in paths:
         data = Path(path).read_bytes()
         hashes.append(hashlib.sha256(data).hexdigest())
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (info,) = archive.infolist()
-        begin = 30 + len(info.filename)
-        text = isal_zlib.decompress(data[begin : begin + info.compress_size], wbits=-15, bufsize=info.file_size)
+        start = 30 + len(info.filename)
+        text = isal_zlib.decompress(data[start : start + info.compress_size], wbits=-15, bufsize=info.file_size)
         assert isal_zlib.crc32(text) == info.CRC
         bodies.append(text[text.index(b"\n") + 1 :])
         heights.append(bodies[-1].count(b"\n"))
@@ -53,7 +53,7 @@ def best_steps(paths: Sequence[str], outputs: int) -> int:
 
 
 def polars_files(paths: Sequence[str], target: str) -> None:
-    """Each zip inflated by the standard library, read by Polars and written as one Parquet."""
+    """Inflate each zip with the standard library, read it with Polars and write it as one Parquet file."""
     Path(target).mkdir(parents=True, exist_ok=True)
     for path in paths:
         with zipfile.ZipFile(path) as archive:
@@ -63,7 +63,7 @@ def polars_files(paths: Sequence[str], target: str) -> None:
 
 
 def _silver(rows: pa.Table, symbols: pa.DictionaryArray) -> pa.Table:
-    """The file's columns under silver's names: as many and of the same types, in no unit that is cared for."""
+    """Return the file's columns under silver's names: the same number and types, with units ignored."""
     columns = {c.name: rows[name] for c, name in zip(_SILVER.columns[1:12], rows.column_names[:11], strict=True)}
     times = {
         name: columns[name].cast(pa.int64(), safe=False).cast(pa.timestamp("us", "UTC"))

@@ -1,6 +1,7 @@
-"""A big day of trades from its zip to bronze: rows a second, and a peak that does not grow with the file.
+"""A big day of trades from its zip to bronze: rows per second, and a peak of memory that does not grow with the file.
 
-``python -m benchmarks.trades FOLDER`` ingests the day in the folder of an archive, to measure its peak from outside.
+``python -m benchmarks.trades FOLDER`` ingests the day from the folder of an archive, for a measurement of its peak
+memory from outside.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ROWS = (4_000_000, 12_000_000)
 
 
 def run() -> Iterator[Result]:
-    """Rows a second of the first size, read and ingested, and the peak of both."""
+    """Yield the rows per second of the smaller day, read and ingested, and the peaks of both days."""
     with tempfile.TemporaryDirectory() as name:
         folder, numbers = Path(name), count()
         for rows in _ROWS:
@@ -57,7 +58,7 @@ def run() -> Iterator[Result]:
 
 
 def ingest(archive: Path, lake: Path) -> None:
-    """The bronze partition of the day into a new lake."""
+    """Write the bronze partition of the day into a new lake."""
     store = LakeStore.open(str(lake))
     raw = RawStore(store, "binance", keep=False)
     source = FolderArchive(archive, TRADES)

@@ -1,7 +1,8 @@
-"""The whole chain, zips to every gold table, against the legacy chain.
+"""The whole chain, from zips to every gold table, compared with the legacy chain.
 
-Ours makes bronze, silver, continuous minutes, gaps, states and bars, day by day in a lake; every sha256 is checked.
-The legacy chain is the parse of ``legacy_parse.py``, then ``legacy_bars.py``, symbol by symbol in two processes.
+Our chain writes bronze, silver, continuous minutes, gaps, states and bars, day by day in a lake, and checks every
+sha256. The legacy chain is the parse of ``legacy_parse.py``, then ``legacy_bars.py``, one symbol at a time in each of
+two processes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BARS = "5m,1h,1d,1h:5m"
 
 
 def run() -> Iterator[Result]:
-    """How many times as fast as the legacy chain."""
+    """Yield how many times as fast as the legacy chain ours is."""
     with tempfile.TemporaryDirectory() as name, spawned_pool(2) as pool:
         folder, numbers = Path(name), count()
         keys = klines_archive(folder / "archive", SYMBOLS, DAYS)
