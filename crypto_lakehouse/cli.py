@@ -1,7 +1,7 @@
-"""The command line: arguments are checked here, words and exit codes decided, and the work is done elsewhere.
+"""The command line: it checks arguments, calls the module that does the work, and chooses words and exit codes.
 
-Exit codes: 0 all is well, 1 something failed, 2 wrong usage or settings, 130 stopped by Ctrl-C, 143 by SIGTERM.
-Dagster is imported only by the commands that run something.
+Exit codes: 0 success, 1 something failed, 2 wrong usage or settings, 130 stopped by Ctrl-C, 143 by SIGTERM.
+Only commands that run something import Dagster.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ app = Program(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-export_app = typer.Typer(help="The lake's rows in the files of other tools.", no_args_is_help=True)
+export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
 app.command()(verify)
 
 
 def _quiet_dagster() -> None:
-    """Of Dagster only what a person at a terminal can act on: no events, no notes on its own features."""
+    """Hide messages of Dagster that a user cannot act on: events, and notes about its own features."""
     logging.getLogger("dagster").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Found asset job named")
-    # The retries of PostgreSQL, several lines each: the sentence that ends the command says it once.
+    # Dagster logs each failed PostgreSQL connection in several lines; the command's last sentence reports it once.
     logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
 
 @app.command()
 def config() -> None:
-    """Print the effective settings; secrets are masked."""
+    """Print the effective settings, with secrets masked."""
     for name, value in load_settings().masked().items():
         typer.echo(f"{name}={value}")
 
@@ -67,31 +67,31 @@ def config() -> None:
 @app.command()
 def status(
     table: Annotated[str | None, typer.Option(help="Only this table: klines_1m, or silver.klines_1m.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every hole and file named.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON that lists every hole and file.")] = False,
 ) -> None:
-    """Show of every table and market its range, holes, failed and quarantined files, and bytes."""
+    """Show the range, holes, failed files, quarantined files and size of every table in each market."""
     settings = load_settings()
     with explained():
         from crypto_lakehouse.lake.status import lake_status
 
         store = open_lake(settings)
         try:
-            found = lake_status(store, table, settings.market_names, settings.start)
+            slices = lake_status(store, table, settings.market_names, settings.start)
         except KeyError as error:
             fail(error.args[0], 2)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        typer.echo(json.dumps([asdict(one) for one in slices], indent=2))
         return
     console = Console()
-    if not found and settings.hidden:
-        say(console, f"the lake {store.uri} has nothing to show; not shown: {settings.hidden}")
+    if not slices and settings.hidden:
+        say(console, f"the lake {store.uri} has nothing to show; hidden by the settings: {settings.hidden}")
         return
-    if not found:
-        say(console, f"nothing of this table is in the lake {store.uri}" if table else f"no table is in {store.uri}")
+    if not slices:
+        say(console, f"the lake {store.uri} has no partition of {table}" if table else f"no table is in {store.uri}")
         return
     say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
     if hidden := settings.hidden:
-        say(console, f"not shown: {hidden}")
+        say(console, f"hidden by the settings: {hidden}")
     show_table(
         console,
         names=("table", "market"),
@@ -102,30 +102,37 @@ def status(
                 *(f"{n:,}" for n in (one.partitions, len(one.holes), len(one.failed), len(one.quarantined))),
                 decimal(one.bytes),
             )
-            for one in found
+            for one in slices
         ],
     )
-    for one in found:
-        for what, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
+    for one in slices:
+        for fault, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
             for name in names[:20]:
-                say(console, f"{what} {one.layer}.{one.table} {one.exchange}/{one.market}: {name}")
+                say(console, f"{fault} {one.layer}.{one.table} {one.exchange}/{one.market}: {name}")
             if len(names) > 20:
-                say(console, f"{what}: and {len(names) - 20} more; --json names all")
+                say(console, f"{fault}: and {len(names) - 20} more; --json lists all")
 
 
 @app.command()
 def backfill(
     market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
-    table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or bars_1h, from what silver has.")],
+    table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
     first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
     last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
     symbols: Annotated[
-        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default the settings'.")
+        str,
+        typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default LAKEHOUSE_SYMBOLS."),
     ] = "",
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
-    remake: Annotated[bool, typer.Option("--remake", help="Make them again even where nothing is new.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")
+    ] = False,
+    remake: Annotated[bool, typer.Option("--remake", hidden=True, help="The former name of --force.")] = False,
 ) -> None:
-    """Make a range of a table's partitions, all layers; monthly tables get every month of the range."""
+    """Build the partitions of a table from --from to --to, in all layers.
+
+    A monthly table gets every month that has a day in the range. Partitions whose inputs have not changed are skipped.
+    """
     settings = load_settings()
     console = Console()
     _quiet_dagster()
@@ -137,13 +144,13 @@ def backfill(
     except ValueError as error:
         fail(error, 2)
     if symbols and wish.assets[0].path[0] == "gold":
-        fail(f"{table} is made for all symbols at once: leave out --symbols", 2)
+        fail(f"{table} is always built for all symbols: leave out --symbols", 2)
     refuse_unknown_symbols(settings, wish, symbols)
     interrupts.defer()
     if swept := sweep_temporary():
-        say(console, f"removed {swept} drafts and folders of downloads that killed runs left in TMPDIR")
+        say(console, f"removed {swept} temporary files and folders that killed runs left in TMPDIR")
     with explained():
-        code = backfill_plans(console, settings, wish, symbols, remake, today)
+        code = backfill_plans(console, settings, wish, symbols, force or remake, today)
     say_late_signal(console, code)
     raise typer.Exit(code)
 
@@ -160,9 +167,9 @@ def compact(
     ] = None,
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
 ) -> None:
-    """Make month files of silver, by symbol: reads of few symbols over months become several times faster.
+    """Write month files of a silver table, sorted by symbol, so that reads of few symbols become several times faster.
 
-    Months that are not over, or lack days, are left out; those that are up to date stay as they are.
+    Skips months that are not over, have missing days, or are up to date.
     """
     settings = load_settings()
     console = Console()
@@ -175,7 +182,7 @@ def compact(
     from crypto_lakehouse.pipeline.compaction import month_states
 
     if first and last and last < first:
-        fail(f"the range ends ({last}) before it begins ({first})", 2)
+        fail(f"the range ends ({last}) before it starts ({first})", 2)
     try:
         of = feed(exchange, market, table)
         compaction_plan(of, (), settings)
@@ -186,16 +193,16 @@ def compact(
         store = open_lake(settings)
         require_lake(store)
         if swept := store.sweep():
-            say(console, f"removed {swept} drafts that killed runs left in the lake or in TMPDIR")
+            say(console, f"removed {swept} temporary files that killed runs left in the lake or in TMPDIR")
         states = month_states(of, store, datetime.now(UTC).date())
         states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
         for one in states:
             if one.missing:
-                say(console, f"left out {of.name} {one.month}: it lacks {one.lacks}")
+                say(console, f"skipped {of.name} {one.month}: missing {one.lacks}")
         wish = compaction_plan(of, [one.month for one in states if not one.missing and not one.current], settings)
         spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
         current = sum(one.current for one in states)
-        say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to make, {current} are up to date")
+        say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to build, {current} are up to date")
         outcomes = run_chunks(wish, spans, build_defs(settings), instance, "") if spans else []
         code = summarize(console, follow(console, outcomes, len(wish.keys)))
     say_late_signal(console, code)
@@ -204,9 +211,11 @@ def compact(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where archive, lake, chart and Dagster's records go.")] = Path("./demo"),
+    folder: Annotated[
+        Path, typer.Option(help="Folder for the archive, the lake, the chart and Dagster's records.")
+    ] = Path("./demo"),
 ) -> None:
-    """Make a small lake from a made-up archive, by real runs, and show it; needs no network."""
+    """Build a small lake from a sample archive, by real runs, and show it; needs no network."""
     load_settings()
     _quiet_dagster()
     with explained():
@@ -218,30 +227,32 @@ def demo(
 
 @export_app.command("legacy")
 def export_legacy(
-    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write, made if it is not there.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write to; created if it is missing.")],
     first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
     last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
     market: Annotated[
-        list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default those of the settings.")
+        list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default LAKEHOUSE_MARKETS.")
     ] = None,
     symbols: Annotated[
         str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
     ] = "",
-    bars: Annotated[str, typer.Option(help="Bars beside the minutes; 1h:5m is one hour by offsets.")] = "1h:5m,5m",
+    bars: Annotated[
+        str, typer.Option(help="Bars to write next to the minutes; 1h:5m: one hour at offsets 0, 5m, ...")
+    ] = "1h:5m,5m",
     profile: Annotated[
-        str, typer.Option(help="legacy: the legacy tool's rows; default: with its defects corrected.")
+        str, typer.Option(help="legacy: the legacy tool's rows; default: its defects corrected.")
     ] = "legacy",
     gap_days: Annotated[
         float,
         typer.Option(
-            parser=decimal_number, metavar="NUMBER", help="Days of silence beyond which a price jump is a gap."
+            parser=decimal_number, metavar="NUMBER", help="Days without trades after which a price jump is a gap."
         ),
     ] = 1.0,
     gap_change: Annotated[
         float, typer.Option(parser=decimal_number, metavar="NUMBER", help="Relative price change that makes it a gap.")
     ] = 0.1,
 ) -> None:
-    """Write continuous minutes and bars of silver in the folders and columns of the legacy tool (BHDS)."""
+    """Write continuous minutes and bars from silver, in the folders and columns of the legacy tool (BHDS)."""
     settings = load_settings()
     from crypto_lakehouse.catalog.bars import parse_bars_list
     from crypto_lakehouse.cli_export import show_export
@@ -252,7 +263,10 @@ def export_legacy(
     from crypto_lakehouse.transforms.legacy import Profile
 
     if not (0 < gap_days <= 366 and 0 <= gap_change < float("inf")):
-        fail(f"gaps need days within 0 to 366 and a change from 0 on, not {gap_days:g} and {gap_change:g}", 2)
+        fail(
+            f"--gap-days must be above 0 and at most 366, --gap-change 0 or more; got {gap_days:g} and {gap_change:g}",
+            2,
+        )
     for name in market or ():
         if name not in FOLDERS:
             fail(no_market(name, FOLDERS), 2)
@@ -270,5 +284,5 @@ def export_legacy(
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
         chosen = market or [name for name in FOLDERS if name in settings.market_names]
         exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]
-        well = show_export(Console(), exports, wish.symbols)
-    raise typer.Exit(0 if well else 1)
+        succeeded = show_export(Console(), exports, wish.symbols)
+    raise typer.Exit(0 if succeeded else 1)

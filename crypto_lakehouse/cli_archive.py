@@ -1,7 +1,7 @@
-"""The commands of ``crypto-lakehouse archive``: what an archive has, zips on disk verified, and a made-up archive.
+"""The commands of ``crypto-lakehouse archive``: list an archive, verify zips on disk, write and serve a sample archive.
 
-Arguments, words and exit codes; the work is in ``pipeline/discover.py`` and ``archive``. Of the commands that stand in
-pipelines only data goes to stdout; see ``cli_pipe.py``.
+This module handles arguments, words and exit codes; ``pipeline/discover.py`` and ``archive`` do the work. Commands
+that are used in pipelines write only data to stdout; see ``cli_pipe.py``.
 """
 
 from __future__ import annotations
@@ -40,25 +40,30 @@ from crypto_lakehouse.pipeline.discover import (
     split_known,
 )
 
-archive_app = typer.Typer(help="What an archive has, zips verified, and a made-up archive.", no_args_is_help=True)
+archive_app = typer.Typer(
+    help="List an archive, verify zips on disk, write and serve a sample archive.", no_args_is_help=True
+)
 
 Market = Annotated[str, typer.Option(help="Market: spot, um, cm or option.")]
 Table = Annotated[str | None, typer.Option(help="Table of the lake: klines_1m, trades, funding_rates, ...")]
 Type = Annotated[
-    str | None, typer.Option("--type", help="Or type as the archive names it: klines, aggTrades, fundingRate, ...")
+    str | None,
+    typer.Option(
+        "--type", help="Instead of --table: the archive's name of the type: klines, aggTrades, fundingRate, ..."
+    ),
 ]
-Interval = Annotated[str | None, typer.Option(help="Interval of that type, where it has one: 1m, 1h, 1mo, ...")]
+Interval = Annotated[str | None, typer.Option(help="With --type: the interval, if the type has one: 1m, 1h, 1mo, ...")]
 Quote = Annotated[str, typer.Option(metavar="LIST", help="Only these quote assets: USDT,USDC.")]
 Contract = Annotated[str, typer.Option(metavar="LIST", help="Only these: spot, perpetual, delivery, option.")]
 Stable = Annotated[bool, typer.Option("--stable/--no-stable", help="Pairs of two stable coins.")]
 Leveraged = Annotated[bool, typer.Option("--leveraged/--no-leveraged", help="Leveraged tokens (BTCUPUSDT).")]
 Settled = Annotated[bool, typer.Option("--settled/--no-settled", help="Settled contracts (ICPUSDT_SETTLED).")]
-Symbols = Annotated[
-    str, typer.Option(metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; names are taken whatever the filters say.")
-]
+Symbols = Annotated[str, typer.Option(metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; plain names pass every filter.")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SYMBOL]...", help="Symbols instead of filters; '-', or a pipe: from standard input."),
+    typer.Argument(
+        metavar="[SYMBOL]...", help="Symbols instead of filters; '-' or a pipe: read them from standard input."
+    ),
 ]
 First = Annotated[
     date | None,
@@ -68,7 +73,7 @@ Last = Annotated[
     date | None,
     typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive; by default the newest."),
 ]
-Monthly = Annotated[bool, typer.Option("--monthly", help="The monthly files, of a type that has daily ones too.")]
+Monthly = Annotated[bool, typer.Option("--monthly", help="List the monthly files of a type that has daily files too.")]
 Exchange = Annotated[str, typer.Option(help="Exchange.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
@@ -89,7 +94,7 @@ def archive_symbols(
     as_json: AsJson = False,
     exchange: Exchange = "binance",
 ) -> None:
-    """Print the symbols that the archive has, delisted ones included: one a line."""
+    """Print the symbols of the archive, one per line, delisted ones included."""
     found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
     with explained():
@@ -121,15 +126,18 @@ def archive_dates(
     as_json: AsJson = False,
     exchange: Exchange = "binance",
 ) -> None:
-    """Print of each symbol, between tabs: first and last date, files, and dates missing between; '-' where none."""
+    """Print, for each symbol, first date, last date, number of files and number of missing dates, separated by tabs.
+
+    '-' stands for a date where the symbol has no file.
+    """
     found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
-    begin, end = _span(found, first, last)
+    start, end = _span(found, first, last)
     given, faults = read_names(names or (), chosen != InstrumentFilter())
 
     def lines(wanted: Sequence[str]) -> Iterator[str]:
         with bar("dates", len(wanted), shown=not sys.stdout.isatty()) as progress:
-            for symbol, periods in in_order(wanted, source.periods(found, wanted, begin, end)):
+            for symbol, periods in in_order(wanted, source.periods(found, wanted, start, end)):
                 advance(progress, what=symbol)
                 if each and as_json:
                     yield from (json.dumps({"symbol": symbol, "date": period}) for period in periods)
@@ -169,15 +177,15 @@ def archive_files(
     as_json: AsJson = False,
     exchange: Exchange = "binance",
 ) -> None:
-    """Print the key of each file in the archive, by symbol and date: one a line."""
+    """Print the key of each file of the archive, one per line, by symbol and date."""
     found, source, base = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
-    begin, end = _span(found, first, last)
+    start, end = _span(found, first, last)
     given, faults = read_names(names or (), chosen != InstrumentFilter())
 
     def lines(wanted: Sequence[str]) -> Iterator[str]:
         with bar("files", len(wanted), shown=not sys.stdout.isatty()) as progress:
-            for number, files in files_in_order(source, found, wanted, begin, end):
+            for number, files in files_in_order(source, found, wanted, start, end):
                 advance(progress, number)
                 for file in files:
                     url = file_url(base, file.key)
@@ -194,11 +202,11 @@ def archive_files(
 
 @archive_app.command("verify")
 def archive_verify(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of zips; '-': paths from standard input.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of zips; '-': read paths from standard input.")],
     every: Annotated[bool, typer.Option("--all", help="Print good files too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check zips on disk against the CHECKSUM beside each, and as containers of one CSV; print the bad ones."""
+    """Check zips on disk: each must match the CHECKSUM next to it and hold one CSV. Prints the bad ones."""
     root: Path | None = None
     refused: list[Checked] = []
     paths: Iterable[Path]
@@ -229,7 +237,7 @@ def archive_verify(
         emit(behind_bar(lines()))
     note(f"{checked} files checked, {bad} bad" + "".join(f", {counts[code]} {code}" for code in sorted(counts)))
     if total == 0 and not refused:
-        fail(f"there is no zip file in {folder}", 1)
+        fail(f"no zip file in {folder}", 1)
     raise typer.Exit(1 if bad else 0)
 
 
@@ -239,15 +247,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 @archive_app.command("sample")
 def archive_sample(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write, made if it is not there.")],
-    symbols: Annotated[int, typer.Option(parser=whole(1, 1000), metavar="NUMBER", help="Coins in each market.")] = 10,
-    days: Annotated[int, typer.Option(parser=whole(1, 3660), metavar="NUMBER", help="UTC days.")] = 10,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; created if it is missing.")],
+    symbols: Annotated[int, typer.Option(parser=whole(1, 1000), metavar="NUMBER", help="Coins per market.")] = 10,
+    days: Annotated[int, typer.Option(parser=whole(1, 3660), metavar="NUMBER", help="Number of UTC days.")] = 10,
     start: Annotated[date, typer.Option(parser=day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
     seed: Annotated[
         int, typer.Option(parser=whole(0), metavar="NUMBER", help="The same seed gives the same bytes.")
     ] = 7,
     tables: Annotated[
-        str, typer.Option(metavar="LIST", help="Tables or patterns: trades,mark_klines_*; * is every type.")
+        str, typer.Option(metavar="LIST", help="Tables or patterns: trades,mark_klines_*; * means all.")
     ] = "klines_1m,klines_1h,funding_rates",
     markets: Annotated[str, typer.Option(metavar="LIST", help="spot,um,cm,option; by default all.")] = "",
     specials: Annotated[
@@ -256,16 +264,16 @@ def archive_sample(
     trades_per_day: Annotated[
         int | None,
         typer.Option(
-            parser=whole(1), metavar="NUMBER", help="Trades of each symbol and day; by default as its volume suggests."
+            parser=whole(1), metavar="NUMBER", help="Trades per symbol and day; by default they follow from its volume."
         ),
     ] = None,
 ) -> None:
-    """Write a made-up archive in the layout of the real one."""
+    """Write a sample archive of made-up data in the layout of the real one."""
     with explained():
         from crypto_lakehouse.archive.sample import make_sample
 
         try:
-            made = make_sample(
+            sample = make_sample(
                 directory,
                 symbols=symbols,
                 days=days,
@@ -278,17 +286,17 @@ def archive_sample(
             )
         except ValueError as error:
             fail(error, 2)
-    typer.echo(f"{made.files} files, {made.bytes} bytes, {made.first} to {made.end} (exclusive) in {directory}")
+    typer.echo(f"{sample.files} files, {sample.bytes} bytes, {sample.first} to {sample.end} (exclusive) in {directory}")
 
 
 @archive_app.command("serve")
 def archive_serve(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an archive.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the archive.")],
     port: Annotated[
-        int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 takes a free one.")
+        int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 chooses a free one.")
     ],
 ) -> None:
-    """Serve an archive over HTTP until interrupted."""
+    """Serve an archive over HTTP until Ctrl-C or SIGTERM."""
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
@@ -311,7 +319,7 @@ def _verify_line(path: Path, finding: Finding, as_json: bool) -> str:
 def _open(
     exchange: str, market: str, table: str | None, archive_type: str | None, interval: str | None, monthly: bool
 ) -> tuple[Feed, ArchiveSource, str]:
-    """The feed, the archive that has it, and the address of its files."""
+    """The feed, a client of its archive, and the base URL of its files."""
     try:
         found = find_feed(exchange, market, table=table, archive_type=archive_type, interval=interval, monthly=monthly)
     except ValueError as error:
@@ -348,7 +356,7 @@ def _parts(text: str) -> list[str]:
 
 def _contract_type(text: str) -> ContractType:
     if text not in list(ContractType):
-        raise ValueError(f"no contracts of type {text!r}; there are {', '.join(ContractType)}")
+        raise ValueError(f"no contract type {text!r}; use {', '.join(ContractType)}")
     return ContractType(text)
 
 
@@ -362,7 +370,7 @@ def _span(found: Feed, first: date | None, last: date | None) -> tuple[date, dat
 def _select(
     source: ArchiveSource, found: Feed, chosen: InstrumentFilter, given: list[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The symbols to look at, and the names and patterns that the archive does not know, each with near names."""
+    """The chosen symbols, and the names and patterns that match nothing in the archive, each with near names."""
     if given == []:
         return [], []
     available = source.symbols(found)
@@ -374,7 +382,7 @@ def _select(
 
 
 def _end(found: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None:
-    """Say what was not found or not understood; the exit code is 1 if there was any."""
+    """Report unknown names and unreadable lines, and end the command: with 1 if there are any, else with 0."""
     for fault in faults:
         note(f"error: {fault}")
     for name in unknown:

@@ -1,6 +1,7 @@
-"""What ``backfill`` does around its runs. The runs themselves are ``orchestration/launch.py``'s work.
+"""The steps of ``backfill`` before and after its runs: symbols, funding rates, later gold days.
 
-Words and exit codes; what a name means is decided in ``pipeline/symbols.py``.
+This module chooses words and exit codes. ``orchestration/launch.py`` does the runs, and ``pipeline/symbols.py``
+decides what a symbol name means.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def refuse_unknown_symbols(settings: Environment, wish: Plan, symbols: str) -> None:
-    """End with 2 before any run where a name is no symbol of the archive or the ledger, or nothing is selected.
+    """End with exit code 2, before any run, if neither archive nor ledger knows a symbol, or nothing is selected.
 
-    ``symbols`` are those of the command, else the settings' count; gold is made for all symbols.
+    ``symbols`` are those of the command; if empty, those of the settings. Gold is built for all symbols.
     """
     from crypto_lakehouse.orchestration.resources import ArchiveResource
     from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
@@ -45,47 +46,50 @@ def refuse_unknown_symbols(settings: Environment, wish: Plan, symbols: str) -> N
             fail(error, 2)
 
 
-def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols: str, remake: bool, today: date) -> int:
-    """Run a plan, the funding rates of its months first and gold days that follow from them afterwards; the exit code.
+def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols: str, force: bool, today: date) -> int:
+    """Run a plan and return the exit code. The funding rates of its months run before it, gold days that they change
+    after it.
 
-    Raises ArchiveError where the symbols of the funding rates cannot be listed, LakeError like a run.
+    Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
     """
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, lacking_funding
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
 
-    # What the archive has besides is told by the daily reconciliation; here later runs may be about to make it.
+    # Without the checks that list the archive: they would report days that later runs of this backfill build.
     defs = build_defs(settings, with_archive_checks=False)
     code, is_stopped = 0, False
 
-    def run(one: Plan, symbols: str, remake: bool = False) -> None:
+    def run(one: Plan, symbols: str, force: bool = False) -> None:
         nonlocal code, is_stopped
         spans = chunks(one.keys, one.cadence, settings.max_partitions_per_run)
         say(console, f"{one.job}: {len(one.keys)} partitions of {one.name} in {len(spans)} runs")
-        outcomes = follow(console, run_chunks(one, spans, defs, instance, symbols, remake), len(one.keys))
+        outcomes = follow(console, run_chunks(one, spans, defs, instance, symbols, force), len(one.keys))
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted for outcome in outcomes)
 
     funding, store = funding_before(wish, settings, today), open_lake(settings)
-    of_funding = _symbols_of_funding(settings, funding, symbols) if funding else None
+    funding_symbols = _symbols_of_funding(settings, funding, symbols) if funding else None
     with open_instance() as instance:
-        if funding and of_funding is not None:
-            say(console, "funding rates come first, since minutes and bars take them")
-            run(funding, of_funding)
+        if funding and funding_symbols is not None:
+            say(console, "funding rates come first, because minutes and bars use them")
+            run(funding, funding_symbols)
         if not is_stopped:
-            run(wish, symbols, remake)
+            run(wish, symbols, force)
         again = None if is_stopped else days_after_funding(funding or wish, settings, store)
         days = [key for key in again.keys if not funding or key not in wish.keys] if again else []
         if again and days:
-            say(console, f"gold of {len(days)} days again, now that their funding rates are there")
-            run(replace(again, keys=tuple(days)), "", remake)
+            say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
+            run(replace(again, keys=tuple(days)), "", force)
     for words in [] if is_stopped else lacking_funding(wish, settings, store, today):
         say(console, words)
     return code
 
 
 def _symbols_of_funding(settings: Environment, funding: Plan, symbols: str) -> str | None:
-    """The symbols of a command, or of the settings, that have funding rates; None where none has. Empty is all."""
+    """The symbols of the command, or else of the settings, that have funding rates. Empty means all, None that none has
+    any.
+    """
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
     chosen = SymbolFilter.parse(symbols or settings.symbols)

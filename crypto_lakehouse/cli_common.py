@@ -1,6 +1,6 @@
-"""What the modules of the command line share: arguments that several commands take, settings, errors as words.
+"""Shared by the modules of the command line: parsers of arguments, loading of settings, errors as one sentence.
 
-A command itself belongs in ``cli.py`` or ``cli_*.py``. Nothing here imports Dagster.
+Commands belong in ``cli.py`` and ``cli_*.py``. Nothing here imports Dagster.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Program(typer.Typer):
-    """The command line as a process: a signal ends it with 130 or 143, until the exit code is decided."""
+    """The command line as a process: SIGINT ends it with exit code 130 and SIGTERM with 143."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command that the arguments name, and end the process."""
+        """Run the command that the arguments name, and exit the process."""
         try:
             try:
                 interrupts.install()
@@ -37,7 +37,7 @@ class Program(typer.Typer):
             finally:
                 interrupts.ignore()
         except SystemExit as end:
-            # Click ends with 130, whatever the signal was.
+            # Click exits with 130 for SIGTERM, too.
             if interrupts.received() and end.code == 128 + signal.SIGINT:
                 raise SystemExit(interrupts.exit_code()) from None
             raise
@@ -46,7 +46,7 @@ class Program(typer.Typer):
 
 
 def day(text: str | date) -> date:
-    """A ``YYYY-MM-DD`` of the command line; anything else is wrong usage."""
+    """Parse a ``YYYY-MM-DD`` argument. Raises BadParameter (wrong usage) for anything else."""
     try:
         return text if isinstance(text, date) else parse_date(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def day(text: str | date) -> date:
 
 
 def month(text: str) -> str:
-    """A ``YYYY-MM`` of the command line; anything else is wrong usage."""
+    """Check a ``YYYY-MM`` argument and return it. Raises BadParameter (wrong usage) for anything else."""
     try:
         parse_partition(text, Cadence.MONTHLY)
     except ValueError as error:
@@ -63,7 +63,7 @@ def month(text: str) -> str:
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
-    """A parser of whole numbers of the command line, in the digits 0 to 9; anything else is wrong usage."""
+    """A parser of whole numbers from ``least`` to ``most``, inclusive, in digits 0 to 9; raises BadParameter."""
 
     def parse(text: str | int) -> int:
         try:
@@ -79,7 +79,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
 
 
 def decimal_number(text: str | float) -> float:
-    """A number of the command line, in the digits 0 to 9; anything else is wrong usage."""
+    """Parse a number in digits 0 to 9. Raises BadParameter (wrong usage) for anything else."""
     try:
         return float(check_number(str(text)))
     except ValueError as error:
@@ -87,7 +87,7 @@ def decimal_number(text: str | float) -> float:
 
 
 def symbol_list(text: str) -> str:
-    """A list of names and patterns of the command line, as it is; a bad entry is wrong usage."""
+    """Check a list of symbol names and patterns and return it. Raises BadParameter (wrong usage) for a bad entry."""
     try:
         SymbolFilter.parse(text)
     except ValueError as error:
@@ -96,13 +96,13 @@ def symbol_list(text: str) -> str:
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:
-    """Say the error on stderr and end with ``code``."""
+    """Print the error on stderr and exit with ``code``."""
     say(Console(stderr=True), f"error: {error}")
     raise typer.Exit(code)
 
 
 def load_settings() -> Environment:
-    """The settings; wrong ones are named and end the process with 2."""
+    """Load the settings. If one is wrong, print which and exit with 2."""
     try:
         return Environment.load()
     except SettingsError as error:
@@ -110,7 +110,7 @@ def load_settings() -> Environment:
 
 
 def open_lake(settings: Environment) -> LakeStore:
-    """The lake of the settings. Raises LakeError where it cannot be opened."""
+    """Open the lake of the settings. Raises LakeError if that fails."""
     from crypto_lakehouse.lake.store import LakeStore
 
     return LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
@@ -118,7 +118,7 @@ def open_lake(settings: Environment) -> LakeStore:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What the archive, the lake, Dagster's records or the disk refused, as words; the exit code is 1."""
+    """Print an error of the archive, the lake, Dagster's records or the disk as one sentence, and exit with 1."""
     from crypto_lakehouse.archive.model import ArchiveError
     from crypto_lakehouse.lake.store import LakeError
     from crypto_lakehouse.orchestration.home import HomeError

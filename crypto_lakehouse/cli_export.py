@@ -1,6 +1,6 @@
-"""What the terminal shows of an export to legacy files, and whether all that was asked for is there.
+"""Progress and warnings of an export to legacy files, and whether it wrote all that was requested.
 
-Arguments are checked in ``cli.py``, the export itself is ``pipeline/export_legacy.py``.
+``cli.py`` checks the arguments, ``pipeline/export_legacy.py`` does the export.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport
 
 
 def show_export(console: Console, exports: Sequence[LegacyExport], symbols: SymbolFilter) -> bool:
-    """Run the exports with a bar over their symbols; where there is no terminal, a line for each symbol.
+    """Run the exports with a progress bar over their symbols; without a terminal, print a line per symbol.
 
-    True if files were written, and for every name and pattern of ``symbols`` in one market at least.
+    Returns True if files were written, for every name and pattern of ``symbols`` in at least one market.
     """
     for export in exports:
         _say_input(console, export)
@@ -36,32 +36,32 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
     say(console, f"{sum(len(one.written) for one in written)} files of {len(written)} symbols written")
     available = [name for export in exports for name in export.available]
     for name in symbols.unknown(available):
-        say(console, f"ERROR no symbol matches {with_near(name, available)} in these days of silver.klines_1m")
+        say(console, f"ERROR no symbol of silver.klines_1m matches {with_near(name, available)} in these days")
     return bool(written) and not symbols.unknown(one.symbol for one in written)
 
 
 def _say_input(console: Console, export: LegacyExport) -> None:
     name = export.market
     if not export.days:
-        say(console, f"{name}: silver.klines_1m has none of these days")
+        say(console, f"{name}: no day of this range is in silver.klines_1m")
         return
     say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
     if export.missing_days:
-        days = _some(export.missing_days)
-        say(console, f"warning {name}: silver.klines_1m lacks {days}; their minutes count as without trades")
+        days = _first_names(export.missing_days)
+        say(console, f"warning {name}: silver.klines_1m has no {days}; their minutes are written as without trades")
     if export.missing_months:
-        months = _some(export.missing_months)
-        say(console, f"warning {name}: silver.funding_rates lacks {months}; no rates are written there")
+        months = _first_names(export.missing_months)
+        say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written there")
 
 
 def _say_symbol(console: Console, one: Exported) -> None:
     if not one.written:
-        say(console, f"warning {one.market} {one.symbol}: no traded minute, so nothing is written")
+        say(console, f"warning {one.market} {one.symbol}: no minute was traded, so no file is written")
     elif not console.is_terminal:
         say(console, f"{one.market} {one.symbol}: {len(one.written)} files")
     for path in one.removed:
-        say(console, f"removed {path}: {one.symbol} has no such segment any more")
+        say(console, f"removed {path}: {one.symbol} no longer has this segment")
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

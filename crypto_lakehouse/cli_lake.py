@@ -1,6 +1,6 @@
-"""The command that looks after what is stored: whether each file of the lake still is what was written.
+"""The command ``verify``: it checks whether each file of the lake still holds what was written.
 
-Words and exit codes are decided here; reading the files is ``lake/integrity.py``'s work.
+This module chooses words and exit codes; ``lake/integrity.py`` reads the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ def verify(
     table: Annotated[str | None, typer.Option(help="Only this table: klines_1m, or silver.klines_1m.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
-    """Read each file of the lake whole, and print those that are damaged, with what to run next; nothing is changed."""
+    """Read every file of the lake completely, and print damaged ones with the command that repairs them.
+
+    Changes nothing.
+    """
     settings = load_settings()
     checked = bad = 0
 
@@ -30,8 +33,8 @@ def verify(
                 checked += 1
                 if one.damage is not None:
                     bad += 1
-                    told = {"path": one.path, "damage": one.damage, "remedy": remedy(one.path)}
-                    yield json.dumps(told) if as_json else "\t".join(map(field, told.values()))
+                    report = {"path": one.path, "damage": one.damage, "remedy": remedy(one.path)}
+                    yield json.dumps(report) if as_json else "\t".join(map(field, report.values()))
                 advance(progress, what=f"verify, {bad} damaged")
 
     with explained():

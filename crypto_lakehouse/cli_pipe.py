@@ -1,6 +1,6 @@
-"""Names in and lines out: what lets commands stand in a pipeline, and the bar that a terminal shows meanwhile.
+"""Commands in pipelines: names from stdin, lines to stdout, and a progress bar on stderr.
 
-Data goes to stdout and nothing else does; what the data means is the commands' business.
+Only data goes to stdout. What the data means is up to the commands in ``cli_*.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STDIN = "-"
 
 
 def is_piped() -> bool:
-    """Whether stdin is a pipe or a file, as in ``a | b`` and ``b < names``; not so for terminals and /dev/null."""
+    """Whether stdin is a pipe or a file, as in ``a | b`` and ``b < names``; False for terminals and /dev/null."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
@@ -33,14 +33,14 @@ def is_piped() -> bool:
 
 
 def input_lines() -> Iterator[bytes]:
-    """The lines of stdin without their ends; blank ones are left out."""
+    """The lines of stdin without line ends; blank lines are skipped."""
     for line in typer.get_binary_stream("stdin"):
         if text := line.rstrip(b"\r\n"):
             yield text
 
 
 def symbol_of(line: bytes) -> str:
-    """The symbol of a line: all of it, its first tab-separated field, or the ``symbol`` of a JSON object.
+    """The symbol of a line: the ``symbol`` of a JSON object, or else the text up to the first tab.
 
     Raises ValueError that quotes the line.
 
@@ -57,17 +57,17 @@ def symbol_of(line: bytes) -> str:
 
 
 def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | None, list[str]]:
-    """Symbols named by arguments, by stdin for ``-``, or by a pipe; None if there are none of these. And faults.
+    """Symbols from arguments, or from stdin for ``-`` or a pipe (None without any of these); and faults of lines.
 
-    A fault says what is wrong with a line of stdin. A bad argument, or names beside filters, is wrong usage: it
-    would be unclear which of the two choose.
+    A fault says what is wrong with a line of stdin. A bad argument is wrong usage, and so are names together with
+    filters: it would be unclear which of the two choose.
     """
     piped = STDIN in arguments or (not arguments and is_piped())
     if not arguments and not piped:
         return None, []
     if filtered:
-        where = "arguments" if arguments else "a pipe (if it is not meant, end the command with < /dev/null)"
-        fail(f"symbols are chosen by filters and by names from {where}: leave out one of the two", 2)
+        where = "arguments" if arguments else "a pipe (if you do not want it, end the command with < /dev/null)"
+        fail(f"symbols are chosen by filters and by names from {where}: use only one of the two", 2)
     names, faults = [], []
     for name in arguments:
         if name != STDIN:
@@ -81,12 +81,12 @@ def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | No
         except ValueError as error:
             faults.append(f"line {number} of standard input: {error}")
     if not names and not faults:
-        note("standard input names no symbol, so nothing is listed")
+        note("standard input has no symbol, so nothing is listed")
     return names, faults
 
 
 def emit(lines: Iterable[str]) -> None:
-    """Write lines to stdout in UTF-8, whatever the locale. If the reader has gone (``| head``), end quietly."""
+    """Write lines to stdout in UTF-8, whatever the locale. Exit with 0 if the reader closes the pipe (``| head``)."""
     out = typer.get_binary_stream("stdout")
     at_once = out.isatty()
     try:
@@ -98,29 +98,29 @@ def emit(lines: Iterable[str]) -> None:
         finally:
             out.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at its end, and would complain.
+        # Python flushes stdout again when it exits, and would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
 
 
 def behind_bar(lines: Iterable[str]) -> Iterator[str]:
-    """The lines; where they would share a terminal with the bar that their making shows, all of them at its end."""
+    """The lines. If stdout is a terminal, all of them come after the progress bar has ended, because they would mix."""
     yield from list(lines) if sys.stdout.isatty() else lines
 
 
 def note(text: str) -> None:
-    """Say something that is no data, on stderr."""
+    """Print a message on stderr."""
     say(Console(stderr=True), text)
 
 
 def field(text: str) -> str:
-    """``text`` as a field of a tab-separated line: no tab, line end or terminal code can be in it."""
+    """``text`` as a field of a tab-separated line: tabs, line ends and terminal codes become ``?``."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 @contextmanager
 def bar(what: str, total: int | None, shown: bool) -> Iterator[Progress]:
-    """A progress bar on stderr, if that is a terminal and ``shown``; ``advance(progress)`` moves it."""
+    """A progress bar on stderr, if that is a terminal and ``shown`` is true; ``advance(progress)`` moves it."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     hidden = not (shown and console.is_terminal)
@@ -130,5 +130,5 @@ def bar(what: str, total: int | None, shown: bool) -> Iterator[Progress]:
 
 
 def advance(progress: Progress, steps: int = 1, what: str | None = None) -> None:
-    """Move the bar on, and say beside it what is being done."""
+    """Move the bar forward, with ``what`` as its new label."""
     progress.update(TaskID(0), advance=steps, description=what)

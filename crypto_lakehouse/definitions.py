@@ -1,6 +1,6 @@
-"""All definitions of the platform: ``build_defs(environment)`` wires them, ``defs`` is what Dagster loads.
+"""All definitions of the platform: ``build_defs(environment)`` builds them, Dagster loads ``defs``.
 
-Nothing else belongs here: assets, checks, jobs and sensors are made in ``orchestration``.
+Nothing else belongs here: the functions that build assets, checks, jobs and sensors are in ``orchestration``.
 """
 
 from __future__ import annotations
@@ -41,18 +41,27 @@ from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, S
 from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
-# Every asset has a backfill policy, and months are mapped to days: Dagster warns of each, once for each asset.
+# Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(
     environment: Environment | None = None, *, with_archive_checks: bool = True, **resources: Any
 ) -> dg.Definitions:
-    """Definitions for the settings; ``resources`` replace those of the same name. Without the checks that ask the
-    archive for all of the lake, a run of some assets has those of what it stores alone.
+    """Build the definitions for the settings.
 
-    In ``local`` and ``test`` nothing starts by itself; in ``prod`` schedules do, and sensors are
-    switched on by hand once the first backfill is done.
+    In ``local`` and ``test`` nothing starts by itself. In ``prod`` schedules run, and you switch on sensors by hand
+    once the first backfill is done.
+
+    Parameters
+    ----------
+    environment
+        The settings; None loads them from environment variables.
+    with_archive_checks
+        False leaves out the checks that list the archive for the whole range of the lake, so that a run of some
+        assets checks only what it stores.
+    **resources
+        Replace the resources of the same name, such as ``lake`` or ``archive``.
     """
     environment = environment or Environment.load()
     policy = backfill_policy(environment.max_partitions_per_run)
@@ -61,7 +70,7 @@ def build_defs(
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
     for feed in active:
-        made = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
+        feed_assets = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed)]
         if goes_on_after_end("silver", feed.table):
@@ -70,21 +79,21 @@ def build_defs(
             checks += archive_checks(feed, environment)
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)
-            made.append(continuous_asset(feed.market, with_funding, environment, policy))
-            made += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
+            feed_assets.append(continuous_asset(feed.market, with_funding, environment, policy))
+            feed_assets += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
             for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
                 checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
             checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
             checks += [carry_check(feed.market, gap_rule(environment)), *gap_checks(feed.market, with_funding)]
         if feed.table in NUMBERED:
-            made.append(trade_ids_asset(feed, policy))
+            feed_assets.append(trade_ids_asset(feed, policy))
             for table in id_tables(feed.table):
                 checks.append(table_checks("gold", feed.market, table, feed.cadence))
             with_minutes = any(f.table == MINUTES and f.market == feed.market for f in active)
             checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
-        assets += made
-        sensors.append(feed_sensor(feed, [key for asset in made for key in asset.keys], environment))
-    # No feed of the sensors: the newest partition answers for all days, and the daily schedule makes it.
+        assets += feed_assets
+        sensors.append(feed_sensor(feed, [key for asset in feed_assets for key in asset.keys], environment))
+    # Instruments have no sensor: the newest partition covers all days before it, and the daily schedule builds it.
     for market in markets_with_instruments(active):
         assets.append(instruments_asset(market, policy))
         checks.append(table_checks("gold", market, INSTRUMENTS, Cadence.DAILY))
@@ -132,6 +141,6 @@ def build_defs(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads; the settings of PostgreSQL are refused where its configuration does not use them."""
+    """The definitions that Dagster loads. Raises HomeError if ``dagster.yaml`` ignores the settings of PostgreSQL."""
     refuse_ignored_postgres(os.environ)
     return build_defs()

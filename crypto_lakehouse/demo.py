@@ -1,6 +1,6 @@
-"""The demo: a sample archive, served, made into a lake by real runs, and looked at. Nothing leaves the machine.
+"""The demo: write a sample archive, serve it, build a lake from it by real runs, and show it. It needs no network.
 
-It only strings together what the platform has; anything that others could use belongs elsewhere.
+It only calls what the platform has; anything that others could use belongs elsewhere.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PORT = 8765
 
 
 def run_demo(folder: Path, console: Console) -> int:
-    """Make the demo in ``folder``, or what lacks of it; the exit code.
+    """Build the demo in ``folder``, or what is missing of it, and return the exit code.
 
-    Raises OSError where the folder cannot be written, ArchiveError and LakeError like a run.
+    Raises OSError if the folder cannot be written, ArchiveError and LakeError like a run.
     """
     archive, lake_uri = folder / "archive", folder / "lake"
     say(console, f"sample archive: {archive}")
@@ -56,12 +56,12 @@ def run_demo(folder: Path, console: Console) -> int:
         return interrupts.exit_code()
     lake = Lakehouse(lake_uri)
     _show(lake, folder / "chart.html", console)
-    _tell(lake_uri, archive, console)
+    _say_next_steps(lake_uri, archive, console)
     return code
 
 
 def _make(environment: Environment, home: Path, console: Console) -> int:
-    # Dagster takes seconds to import, and the words above are to come at once.
+    # Importing Dagster takes seconds; the lines above are to appear at once.
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
@@ -71,7 +71,7 @@ def _make(environment: Environment, home: Path, console: Console) -> int:
     source = ArchiveResource.of(environment).source()
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
-    # Made-up dates are not to look made for the real lake.
+    # A home of its own: in the real one, sample dates would count as materialized.
     with open_instance(home) as instance:
         todo = []
         for feed in sorted(feeds(TABLES), key=lambda feed: TABLES.index(feed.table)):
@@ -81,7 +81,7 @@ def _make(environment: Environment, home: Path, console: Console) -> int:
             if keys:
                 todo.append((wish, chunks(keys, wish.cadence, environment.max_partitions_per_run)))
         if not todo:
-            say(console, "nothing to do: every partition is there, as the archive has it")
+            say(console, "nothing to do: every partition is up to date")
             return 0
         defs = build_defs(environment, with_archive_checks=False)
         outcomes = (outcome for wish, spans in todo for outcome in run_chunks(wish, spans, defs, instance, symbols=""))
@@ -90,7 +90,7 @@ def _make(environment: Environment, home: Path, console: Console) -> int:
 
 
 def _changed(feed: Feed, source: ArchiveSource, store: LakeStore, last: date) -> set[str]:
-    """Partitions with files that the archive has new or replaced, or that failed."""
+    """Partitions with files that are new or replaced in the archive, or that failed before."""
     from crypto_lakehouse.pipeline.reconcile import Problem, compare
 
     found = compare(feed, source, store, SymbolFilter(), FIRST, last + timedelta(days=1))
@@ -100,7 +100,7 @@ def _changed(feed: Feed, source: ArchiveSource, store: LakeStore, last: date) ->
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:
     bars = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT").collect().sort("open_time")
     with pl.Config(tbl_rows=20, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
-        say(console, f"\nwhat is in the lake:\n{lake.tables()}")
+        say(console, f"\ntables of the lake:\n{lake.tables()}")
         columns = ["symbol", "open_time", "open", "high", "low", "close", "vwap", "base_volume"]
         say(console, f"\ngold.bars_1h, um, BTCUSDT:\n{bars.select(columns).head(5)}")
     _draw(bars, chart)
@@ -108,7 +108,7 @@ def _show(lake: Lakehouse, chart: Path, console: Console) -> None:
 
 
 def _draw(bars: pl.DataFrame, path: Path) -> None:
-    """Candles and volume as one HTML file that needs no network."""
+    """Write candles and volume as one HTML file that needs no network."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -122,7 +122,7 @@ def _draw(bars: pl.DataFrame, path: Path) -> None:
     figure.write_html(path, include_plotlyjs=True)
 
 
-def _tell(lake: Path, archive: Path, console: Console) -> None:
+def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
     bin_folder = Path(sys.executable).parent
     base = f"http://127.0.0.1:{_PORT}"
     settings = {
@@ -135,7 +135,7 @@ def _tell(lake: Path, archive: Path, console: Console) -> None:
     lake_only = f"LAKEHOUSE_LAKE_URI={shlex.quote(settings['LAKEHOUSE_LAKE_URI'])}"
     serve = f"{bin_folder / 'crypto-lakehouse'} archive serve {shlex.quote(str(archive))} --port {_PORT}"
     ui = f"{exports} {bin_folder / 'dg'} dev -m crypto_lakehouse.definitions"
-    say(console, "\nto open these runs in Dagster's UI, http://127.0.0.1:3000, with the sample archive beside it:")
+    say(console, "\nto open these runs in Dagster's UI, http://127.0.0.1:3000, with the sample archive:")
     say(console, f"  {serve} &\n  {ui}")
     say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with")
     say(console, f"  {lake_only}")

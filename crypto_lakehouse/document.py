@@ -1,7 +1,7 @@
-"""The page ``docs/api/data-formats.md``, made from the catalogue, the epoch registry and the schemas.
+"""The page ``docs/api/data-formats.md``, generated from the catalogue, the epoch registry and the schemas.
 
-``python -m crypto_lakehouse.document`` writes it, with ``--check`` it only says whether the page is stale. Here
-belongs how the data about the archive read as text; no fact about the archive is written here.
+``python -m crypto_lakehouse.document`` writes it; with ``--check`` it only reports whether the page is stale. This
+module turns data about the archive into text. It holds no fact about the archive itself.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PAGE = Path("docs/api/data-formats.md")
 _ISSUES = "https://github.com/binance/binance-public-data/issues/"
 _WIDTH = 118
 _HEAD = """\
-What the archives hold, how their files look, and what becomes of them. Made by `make docs` from the catalogue, the
-epoch registry and the schemas: change those, not this page. Times and days are UTC.
+Types, files, tables and known faults of the archives. `make docs` generates this page from the catalogue, the epoch
+registry and the schemas: change those, not this page. Times and days are UTC.
 """
 
 
@@ -59,9 +59,9 @@ def _types() -> list[str]:
     parts = [
         "## Types, tables, dates\n",
         _prose(
-            "One row for each type: the folder in the archive, the tables that it fills, whether its files are read by"
-            " day or by month (which is how its tables are partitioned), and in which of the two they exist. Types with"
-            " a last date have ended: nothing later is asked for. The key is that of the silver rows."
+            "One row per type: its folder in the archive, its tables, whether the lake reads daily or monthly files"
+            " (its tables are partitioned the same way), and which of the two the archive has. A type with a last date"
+            " has ended: nothing later is requested. The key is the primary key of the silver rows."
         ),
     ]
     head = ["type", "tables", "partition", "archived", "first", "last", "columns", "silver", "key"]
@@ -97,7 +97,7 @@ def _type_row(archive_type: str, feeds: Sequence[Feed]) -> list[str]:
 
 
 def _by_interval(feeds: Sequence[Feed], values: Sequence[str]) -> str:
-    """The value of most intervals, and behind it each other one with the intervals that have it."""
+    """The value of most intervals, then each other value with the intervals that have it."""
     usual = max(dict.fromkeys(values), key=values.count)
     others: dict[str, list[str]] = defaultdict(list)
     for feed, value in zip(feeds, values, strict=True):
@@ -110,9 +110,9 @@ def _files() -> list[str]:
     parts = [
         "## Columns of the files\n",
         _prose(
-            "In file order; files are read by position. Other spellings are those that header lines have had, compared"
-            " without case, blanks and underscores. A blank field is null where it is allowed, and else refused. Bronze"
-            " tables have these columns, then symbol, source_key, source_sha256 and source_line."
+            "In file order; fields are read by position. Other spellings are names that header lines have used,"
+            " compared without case, blanks and underscores. A blank field is null where that is allowed, and refused"
+            " elsewhere. Bronze tables have these columns, then symbol, source_key, source_sha256 and source_line."
         ),
     ]
     users: dict[str, list[Feed]] = defaultdict(list)
@@ -138,7 +138,7 @@ def _files() -> list[str]:
 
 
 def _traits(file_format: FileFormat) -> str:
-    numbered = f" Numbered without holes by {file_format.id_column}." if file_format.id_column else ""
+    numbered = f" Numbered without gaps by {file_format.id_column}." if file_format.id_column else ""
     large = " Files may hold tens of millions of rows." if file_format.large else ""
     return f" Times: {', '.join(file_format.time_columns)}.{numbered}{large}"
 
@@ -175,7 +175,7 @@ def _epochs() -> list[str]:
     parts = [
         "## Epochs\n",
         _prose(
-            "What changed over time and what is known to be wrong, with the source of each fact; days are those of"
+            "What changed over time and what is known to be wrong, with the source of each fact. Days are those of"
             " the data, first and last inclusive. Numbers with # are issues of binance/binance-public-data."
         ),
     ]
@@ -221,7 +221,7 @@ def _days(epoch: Epoch) -> str:
 
 
 def _link(source: str) -> str:
-    """The source as a link by reference, so that lines stay short; plain text where it is no address."""
+    """The source as a link by reference, which keeps lines short; plain text if it is no URL."""
     return f"[{_label(source)}]" if source.startswith("https://") else source
 
 
@@ -244,7 +244,7 @@ def _feeds_of(market: Market) -> list[Feed]:
 
 
 def _anchor(*heading: str) -> str:
-    """Where a link to a heading goes, as GitHub and most others name it."""
+    """The anchor of a heading, by the convention of GitHub."""
     return "#" + "-".join(heading).lower().replace(" ", "-")
 
 
@@ -261,12 +261,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page, or with ``--check`` compare it; 1 if it is stale."""
     parser = argparse.ArgumentParser(prog="python -m crypto_lakehouse.document", description=data_formats.__doc__)
     parser.add_argument("page", nargs="?", type=Path, default=PAGE, help=f"file to write, by default {PAGE}")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail if the page is not as it would be")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
     options = parser.parse_args(arguments)
     text = data_formats()
     if options.check:
         fresh = options.page.is_file() and options.page.read_text(encoding="utf-8") == text
-        print(f"{options.page} is {'as it should be' if fresh else 'stale: run make docs'}")
+        print(f"{options.page} is {'up to date' if fresh else 'stale: run make docs'}")
         return 0 if fresh else 1
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(text, encoding="utf-8")

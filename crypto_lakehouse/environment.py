@@ -1,9 +1,8 @@
-"""Settings, read once from ``LAKEHOUSE_*`` environment variables and validated; an empty one counts as not set.
+"""Settings: read once from ``LAKEHOUSE_*`` environment variables and validated. An empty variable counts as not set.
 
-Every setting of the platform is here. Three of them say where the lake is (``lake_uri``, ``s3_endpoint_url``,
-``s3_region``), and these the reader takes from the same variables by itself, with the same defaults: who reads a lake
-needs neither the other settings nor what validates them. Credentials of S3 are not settings: boto3's chain finds them
-(``lake/identity.py``).
+Every setting of the platform is here. Three of them name the lake (``lake_uri``, ``s3_endpoint_url``, ``s3_region``).
+The reader takes these from the same variables by itself, with the same defaults, so that reading a lake needs neither
+the other settings nor pydantic. Credentials of S3 are not settings: boto3's chain finds them (``lake/identity.py``).
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ _TABLES = tuple(dict.fromkeys(table for _, _, table in FEEDS))
 
 
 class SettingsError(Exception):
-    """A setting is misspelt or has a bad value; the text names each and says what is allowed."""
+    """A setting is misspelt or has a bad value. The text names each one and says what is allowed."""
 
 
 class Env(StrEnum):
-    """Where this runs. In ``local`` and ``test`` no schedule or sensor starts by itself."""
+    """Where the platform runs. In ``local`` and ``test`` no schedule or sensor starts by itself."""
 
     LOCAL = "local"
     TEST = "test"
@@ -44,7 +43,7 @@ class Env(StrEnum):
 
 
 class RawRetention(StrEnum):
-    """Whether the zips stay in the lake's raw layer (``keep``) or only until they are parsed (``drop``)."""
+    """Whether zips stay in the lake's raw layer (``keep``) or are deleted once parsed (``drop``)."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -52,14 +51,14 @@ class RawRetention(StrEnum):
 
 def _http_url(value: str) -> str:
     if not _has_host(value, "http", "https"):
-        raise ValueError("must be a URL such as https://host/path, with / and @ of a password as %2F and %40")
+        raise ValueError("must be a URL such as https://host/path; write / and @ in a password as %2F and %40")
     return value.rstrip("/")
 
 
 def _has_host(url: str, *schemes: str) -> bool:
     try:
         parts = urlsplit(url)
-        # A slash in a password ends the host too early; what follows would be shown as the path.
+        # A slash in a password ends the host too early, and the rest of the password would be shown as the path.
         is_whole = "@" not in f"{parts.path}{parts.query}{parts.fragment}"
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and is_whole
     except ValueError:
@@ -71,7 +70,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Environment(BaseSettings):
-    """The effective settings. Make it with ``Environment.load()``."""
+    """The effective settings. Create it with ``Environment.load()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -87,30 +86,30 @@ class Environment(BaseSettings):
     )
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
     tables: str = Field(
-        "klines_1m,funding_rates", description="tables that are made: names, patterns (mark_klines_*), !exclusions"
+        "klines_1m,funding_rates", description="enabled tables: names, patterns (mark_klines_*), !exclusions"
     )
-    markets: str = Field("", description="markets that are made: spot,um,cm,option; empty: all")
+    markets: str = Field("", description="enabled markets: spot,um,cm,option; empty: all")
     start: date | None = Field(None, description="first UTC day of the partitions: 2023-01-01; empty: the markets' own")
-    bars: str = Field("1h,1d", description="bars that are made: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
-    gap_days: float = Field(1.0, gt=0, le=366, description="silence in days beyond which a price jump is a gap")
-    gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a silence a gap")
+    bars: str = Field("1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
+    gap_days: float = Field(1.0, gt=0, le=366, description="days without trades after which a price jump is a gap")
+    gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a pause a gap")
     concurrency: int = Field(
-        128, ge=1, le=512, description="requests at once for the archive's listings, and for its files"
+        128, ge=1, le=512, description="parallel requests to the archive: for listings, and for files"
     )
-    retries: int = Field(5, ge=1, le=20, description="attempts for each request to the archive")
+    retries: int = Field(5, ge=1, le=20, description="attempts per request to the archive")
     stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
     least_rate: float = Field(
-        1000.0, ge=0, description="bytes a second of a download, over LAKEHOUSE_STALL_TIMEOUT; slower ones end; 0: any"
+        1000.0, ge=0, description="least bytes per second of a download, over LAKEHOUSE_STALL_TIMEOUT; 0: no limit"
     )
-    raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips")
+    raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips once parsed")
     sql_memory: str | None = Field(
-        None, description="memory of a query of lake.sql, 4GB or 512MiB; empty: 80 % of the machine's"
+        None, description="memory limit of a lake.sql query: 4GB or 512MiB; empty: 80 % of the machine's"
     )
-    sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="seconds that a query of lake.sql may take")
-    max_partitions_per_run: int = Field(31, ge=1, le=400, description="partitions that one run makes")
-    sensor_attempts: int = Field(3, ge=1, le=20, description="runs for a date before it is shown as failed")
+    sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="time limit of a lake.sql query in seconds")
+    max_partitions_per_run: int = Field(31, ge=1, le=400, description="most partitions of one run")
+    sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
     archive_checks: bool | None = Field(
-        None, description="define the checks that list the archive; empty: in all environments but local"
+        None, description="define the checks that list the archive; empty: except in local"
     )
 
     @field_validator(
@@ -159,7 +158,7 @@ class Environment(BaseSettings):
     def _check_start(cls, value: str | date | None) -> date | None:
         day = parse_date(value.strip()) if isinstance(value, str) else value
         if day is not None and day >= datetime.now(UTC).date():
-            raise ValueError("must be a UTC day that is over, since partitions before it are hidden")
+            raise ValueError("must be a UTC day that is over, because partitions before it are hidden")
         return day
 
     @model_validator(mode="after")
@@ -189,29 +188,30 @@ class Environment(BaseSettings):
 
     @property
     def table_names(self) -> list[str]:
-        """Names of the tables that ``tables`` means, in the order of the catalogue."""
+        """Names of the enabled tables, in the order of the catalogue."""
         return select_tables(self.tables, _TABLES)
 
     @property
     def market_names(self) -> list[str]:
-        """Names of the markets that ``markets`` means, in the order of the catalogue."""
+        """Names of the enabled markets, in the order of the catalogue."""
         return select_markets(self.markets)
 
     @property
     def feeds(self) -> list[Feed]:
-        """What is made: the feeds of ``tables`` in ``markets``, from ``start`` on."""
+        """The enabled feeds: those of ``tables`` in ``markets``, from ``start`` on."""
         return select_feeds(self.table_names, self.market_names, self.start)
 
     @property
     def has_archive_checks(self) -> bool:
-        """Whether bronze has the checks that list the archive. In ``local`` no schedule runs them, and the UI would
-        count each as not passed.
+        """Whether bronze has the checks that list the archive.
+
+        In ``local`` no schedule runs them, and the UI would count each as not passed.
         """
         return self.env is not Env.LOCAL if self.archive_checks is None else self.archive_checks
 
     @property
     def hidden(self) -> str:
-        """What the lake may hold and ``markets`` and ``start`` hide, in words; empty where they hide nothing."""
+        """What ``markets`` and ``start`` hide of the lake, in words; empty if they hide nothing."""
         others = [name for name in select_markets("") if name not in self.market_names]
         facts = [f"partitions before {PREFIX}START={self.start}"] if self.start else []
         facts += [f"markets that are not in {PREFIX}MARKETS ({', '.join(others)})"] if others else []
@@ -219,14 +219,14 @@ class Environment(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Environment:
-        """Settings from the environment, ``overrides`` first. Raises SettingsError that names every fault."""
+        """Load the settings from the environment; ``overrides`` win. Raises SettingsError that names every fault."""
         faults = [_misspelt(name) for name in sorted(os.environ) if _is_unknown(name)]
         try:
             settings = cls(**overrides)
         except ValidationError as error:
             for e in error.errors(include_url=False):
                 name = ".".join(map(str, e["loc"])).upper().removeprefix(PREFIX)
-                # A fault of several settings is at none of them.
+                # A fault of several settings together has no name.
                 at = f"{PREFIX}{name}={_mask_url(str(e['input']))!r}: " if name else ""
                 faults.append(at + e["msg"].removeprefix("Value error, "))
         if faults:
@@ -238,7 +238,7 @@ class Environment(BaseSettings):
             yield name, _mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
 
     def masked(self) -> dict[str, str]:
-        """Name of each variable and its effective value, with credentials in URLs and AWS variables masked."""
+        """Each variable with its effective value; credentials in URLs and AWS variables are masked."""
         values = {f"{PREFIX}{name.upper()}": _mask_url(str(value)) for name, value in self.model_dump().items()}
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             values[name] = "****" if os.environ.get(name) else "(not set)"
@@ -258,7 +258,7 @@ def _misspelt(name: str) -> str:
 
 
 def _mask_url(text: str) -> str:
-    """``text`` without what stands before its last ``@``, also where it is no valid URL."""
+    """Mask what stands before the last ``@`` of ``text``, also if it is no valid URL."""
     before, at, after = text.rpartition("@")
     if not at:
         return text

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: what a signal sets, and what work asks between its steps. It knows nothing of what is stopped.
+"""Ctrl-C and SIGTERM: a handler notes the signal, and long work calls ``ask`` between its steps.
 
-An error that a signal handler raises comes up wherever Python is at that moment. In a callback of the garbage
-collection it is printed and lost, and the work goes on. So a handler here only notes the signal, and work that takes
-long calls ``ask`` between its steps.
+An error that a signal handler raises appears wherever Python is at that moment. In a callback of the garbage
+collector Python prints it and continues, so the signal is lost. A flag cannot be lost. This module knows nothing
+about the work that it stops.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work that stopped because a signal had come. A KeyboardInterrupt, so that no ``except Exception`` takes it."""
+    """A signal stopped the work. A KeyboardInterrupt, so that no ``except Exception`` catches it."""
 
 
 class _State:
-    """What is known of the signals of this process. ``received`` is the first one, 0 where none has come."""
+    """Signals of this process: ``received`` is the first one, 0 if none has come."""
 
     received: int = 0
     is_raising: bool = False
@@ -40,7 +40,7 @@ _state = _State()
 
 
 def received() -> int:
-    """The first signal that has come, 0 where none has."""
+    """The number of the first signal that has come, 0 if none has."""
     return _state.received
 
 
@@ -51,7 +51,7 @@ def ask() -> None:
 
 
 def wait(items: Queue[T] | SimpleQueue[T]) -> T:
-    """The next item of a queue, once it is there. Raises Interrupted if a signal comes before it."""
+    """Wait for the next item of a queue and return it. Raises Interrupted if a signal comes first."""
     while True:
         ask()
         with suppress(Empty):
@@ -59,35 +59,35 @@ def wait(items: Queue[T] | SimpleQueue[T]) -> T:
 
 
 def aside(work: Callable[[], T]) -> T:
-    """What ``work`` returns, from a thread of its own: in the main thread Dagster has signals raised as errors, at any
-    place, and where that is a callback of the garbage collection they are lost.
+    """Run ``work`` in its own thread and return its result. In the main thread Dagster raises signals as errors at any
+    place, also in a callback of the garbage collector, where they are lost.
     """
     with ThreadPoolExecutor(1, "lakehouse-run") as pool:
         result = pool.submit(copy_context().run, work)
         while not result.done():
-            # Handlers run in the main thread, which does not wake up for a signal that another thread got.
+            # Handlers run in the main thread, and a signal delivered to another thread does not wake it up.
             futures.wait([result], timeout=_LOOK_UP)
         return result.result()
 
 
 def exit_code() -> int:
-    """The exit code of a process that was stopped by the signal that came, as shells have it: 130 or 143."""
+    """The exit code of a process that the signal stopped, by the convention of shells: 130 or 143."""
     return 128 + (_state.received or signal.SIGINT)
 
 
 def install() -> None:
-    """Note the signals of this program. Until ``defer`` they are also raised at once, for what waits and never asks."""
+    """Start to note signals. Until ``defer`` they are also raised at once, for code that waits and never asks."""
     _state.received, _state.is_raising = 0, True
     _handle(_note)
 
 
 def defer() -> None:
-    """From here on signals are noted and no longer raised: the program calls ``ask``, and decides on its exit code."""
+    """From now on note signals without raising them: the program calls ``ask`` and decides on its exit code."""
     _state.is_raising = False
 
 
 def ignore() -> None:
-    """The exit code is decided: a signal that comes while Python ends does not change it."""
+    """Ignore signals from now on: the exit code is decided, and a signal while Python exits must not change it."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -95,10 +95,10 @@ def ignore() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within, signals are noted, where another program has handlers of its own (Dagster's runs); one that was noted
-    and not asked for goes to that program's handler at the end.
+    """Note signals inside of this block, in a program that has its own handlers (Dagster's runs). At the end, that
+    program's handler gets a signal that was noted and that nothing asked for.
 
-    In a thread other than the main one it does nothing: Python calls handlers in the main thread alone.
+    Does nothing outside of the main thread, because Python calls handlers only there.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is _note:
         yield

@@ -57,7 +57,7 @@ def remedy(path: str) -> str:
         return f"Delete it (the day files hold the same rows) and rebuild it: {compact}"
     first, end = parse_partition(key, Cadence.DAILY if match["column"] == "date" else Cadence.MONTHLY)
     span = f"--from {first} --to {end - timedelta(days=1)}"
-    backfill = f"crypto-lakehouse backfill --market {market} --table {table} {span} --remake"
+    backfill = f"crypto-lakehouse backfill --market {market} --table {table} {span} --force"
     return f"Delete it and rebuild the period: {backfill}" if match["layer"] in _LOGS else f"Rebuild it: {backfill}"
 
 

@@ -1,1 +1,1 @@
-"""Everything that imports Dagster: it wires the pipeline, and holds no rule about data of its own."""
+"""Everything that imports Dagster. It connects the functions of the pipeline, and holds no rule about data."""

@@ -1,9 +1,9 @@
-"""Asset checks of all layers. They are unpartitioned and name the failing dates and symbols,
-because Dagster records partitioned checks wrongly in range runs.
+"""Asset checks of all layers. They are unpartitioned and name the failing dates and symbols, because Dagster records
+partitioned checks wrongly in range runs.
 
-What a check looks at: the partitions of the run that it is part of, else the newest ones. The rules
-themselves come from the schemas, ``pipeline.reconcile``, ``pipeline.silver_checks``, ``pipeline.gold_checks`` and
-``transforms.epoch_checks``. What the epoch registry knows of a bad day stands beside a finding.
+A check looks at the partitions of its run; without a range, at the newest ones. The rules come from the schemas,
+``pipeline.reconcile``, ``pipeline.silver_checks``, ``pipeline.gold_checks`` and ``transforms.epoch_checks``. A finding
+on a day that the epoch registry knows as bad carries the registry's words.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,8 +33,8 @@ from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
 
 _NEWEST = 31
-# Findings in the table of a check, and in its description, which the command line tells.
-_SHOWN, _TOLD = 20, 3
+# Findings in the table of a check, and in its description, which the command line prints.
+_SHOWN, _IN_DESCRIPTION = 20, 3
 # Base volumes have eight decimals: below this, rounding alone moves the price that they imply.
 _MEASURABLE = 1e-5
 
@@ -44,7 +44,7 @@ RowCheck = Callable[[pl.DataFrame, Schema], list[tuple[str, str]]]
 
 
 def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
-    """Columns in order, types, and no null where none is allowed."""
+    """Columns have the right order and types, and no null where none is allowed."""
     if rows.columns != schema.column_names:
         return [("", f"columns are {rows.columns}")]
     found = []
@@ -61,7 +61,7 @@ def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
 
 
 def check_primary_key(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
-    """No two rows of the same primary key."""
+    """No two rows have the same primary key."""
     doubled = rows.group_by(schema.primary_key).len().filter(pl.col("len") > 1)
     per_symbol = doubled.group_by("symbol").len().sort("symbol")
     return [(symbol, f"{n} keys more than once") for symbol, n in per_symbol.iter_rows()]
@@ -71,7 +71,7 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     """low <= open, close <= high; takers never bought more than was traded; VWAP within [low, high].
 
     Volumes are rounded, so the price that they imply may leave [low, high] by one per cent; a wrong unit or
-    contract size is far beyond that. Of tables without traded volumes the prices alone are looked at.
+    contract size is far beyond that. Tables without traded volumes are checked for prices alone.
     """
     bad = (pl.col("low") > pl.min_horizontal("open", "close")) | (pl.col("high") < pl.max_horizontal("open", "close"))
     if "base_volume" in schema.column_names:
@@ -91,7 +91,7 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
 
 
 def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg.AssetChecksDefinition:
-    """Checks of what is stored: schema, primary key and, for tables with prices, the price rules; in one reading."""
+    """Checks of stored rows: schema, primary key and, for tables with prices, price rules. They share one read."""
     schema, asset = schema_of(layer, table), asset_key(layer, market, table)
     checks: dict[str, RowCheck] = {"schema": check_schema, "primary_key": check_primary_key}
     if "high" in schema.column_names:
@@ -120,10 +120,10 @@ def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg
 
 
 def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: Schema) -> Iterator[pl.DataFrame]:
-    """A partition in pieces, none of which parts a key, so that what is right in each is right in the whole."""
+    """A partition in pieces that never split a primary key: if each piece passes, so does the whole."""
     pieces = read_pieces(store, *where, order=schema.id_column)
     first = next(pieces, None)
-    # An empty partition has no piece, and columns all the same.
+    # An empty partition has no piece, but it has columns to check.
     yield read_partition(store, *where) if first is None else first
     for piece in pieces:
         interrupts.ask()
@@ -131,14 +131,14 @@ def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: 
 
 
 def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
-    """Bars against what they stand for: their minutes, the exchange's own klines, and funding events."""
+    """The check ``sources``: bars against their minutes, the exchange's own klines, and funding events."""
     table = bars.table
 
     @dg.asset_check(
         name="sources",
         asset=asset_key("gold", market, table),
-        description="Each bar agrees with its minutes; time bars also with the exchange's klines of that"
-        " interval and with the funding events, where the lake has them.",
+        description="Each bar agrees with its minutes. Time bars also agree with the exchange's klines of that"
+        " interval and with funding events, if the lake has them.",
     )
     def sources(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -150,31 +150,34 @@ def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
 
 
 def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
-    """Days of continuous minutes against what the days before them leave."""
+    """The check ``carry``: days of continuous minutes against the state that the days before them leave."""
 
     @dg.asset_check(
         name="carry",
         asset=asset_key("gold", market, STATES),
-        description="Each day begins with the state that the silver days before it leave.",
+        description="Each day starts from the state that the silver days before it leave.",
     )
     def carry(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, "gold", market, STATES, Cadence.DAILY)
         stale = ContinuousMinutes(store, market, rule).out_of_line(keys)
-        found = [(key, "", f"made from another state: make {CONTINUOUS} of this day again") for key in stale]
+        found = [
+            (key, "", f"built from another state than the day before leaves: rebuild {CONTINUOUS} of this day")
+            for key in stale
+        ]
         return result(found, keys, dg.AssetCheckSeverity.ERROR)
 
     return carry
 
 
 def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
-    """Silver against the ledger: every ingested file has rows in silver, no file is failed or quarantined."""
+    """The check ``completeness``: silver has the rows of every ingested file, and no file is failed or quarantined."""
 
     @dg.asset_check(
         name="completeness",
         asset=asset_key("silver", feed.market, feed.table),
-        description="Every file in the ledger is in silver; failed and quarantined ones are named, and days that are"
-        " older than the rows which neighbouring days' files hold of them.",
+        description="Every file in the ledger is in silver. Names failed and quarantined files, and days that are"
+        " older than their rows in files of neighbouring days.",
     )
     def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -186,7 +189,7 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
 
 
 def epoch_checks(feed: Feed) -> list[dg.AssetChecksDefinition]:
-    """``epochs``: bronze and silver rows against what the registry says of their day, where it says something."""
+    """The check ``epochs``: bronze and silver rows against the epoch registry, for feeds that it describes."""
     return [_epoch_check(layer, feed) for layer in ("bronze", "silver") if checks_of(layer, feed)]
 
 
@@ -197,7 +200,7 @@ def _epoch_check(layer: str, feed: Feed) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name="epochs",
         asset=asset_key(layer, feed.market, feed.table),
-        description=f"Against the epoch registry. {(rule.__doc__ or '').splitlines()[0]}",
+        description=f"Compares rows with the epoch registry. {(rule.__doc__ or '').splitlines()[0]}",
     )
     def epochs(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -220,17 +223,17 @@ def _with_known(found: list[Finding], feed: Feed) -> list[Finding]:
 
 
 def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksDefinition]:
-    """Bronze against the archive: ``freshness`` of the newest date, and ``reconciliation`` of all of them."""
+    """Bronze against the archive: ``freshness`` of the newest date, and ``reconciliation`` of all dates."""
     asset = asset_key("bronze", feed.market, feed.table)
 
     @dg.asset_check(name="freshness", asset=asset, description="The newest date of the archive is in the lake.")
     def freshness(lake: LakeResource, archive: ArchiveResource) -> dg.AssetCheckResult:
-        made = _made_keys(lake.store(), feed)
-        if not made:
-            return dg.AssetCheckResult(passed=True, metadata={"note": "nothing was made yet"})
-        newest = parse_partition(made[-1], feed.cadence)[0]
-        if feed.last_date is not None and made[-1] == partition_key(feed.last_date, feed.cadence):
-            return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed has ended on {feed.last_date}"})
+        stored = _stored_keys(lake.store(), feed)
+        if not stored:
+            return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
+        newest = parse_partition(stored[-1], feed.cadence)[0]
+        if feed.last_date is not None and stored[-1] == partition_key(feed.last_date, feed.cadence):
+            return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed ended on {feed.last_date}"})
         try:
             source = archive.source()
             symbols = environment.symbol_filter.select(source.symbols(feed))
@@ -238,30 +241,30 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
             files = source.files(feed, probes, newest, feed.span(_today())[1])
         except ArchiveError as error:
             return _unanswered(error)
-        missing = sorted({file.period for file in files} - set(made))
+        missing = sorted({file.period for file in files} - set(stored))
         found = [(key, "", "the archive has it, the lake does not") for key in missing]
-        return result(found, made[-1:], dg.AssetCheckSeverity.WARN)
+        return result(found, stored[-1:], dg.AssetCheckSeverity.WARN)
 
     @dg.asset_check(
         name="reconciliation",
         asset=asset,
         description="Every file that the archive lists between the first and the last date of the lake is"
-        " ingested as it is listed now: names holes, replaced, failed and quarantined files.",
+        " ingested in its present version. Names holes, and replaced, failed and quarantined files.",
     )
     def reconciliation(lake: LakeResource, archive: ArchiveResource) -> dg.AssetCheckResult:
         store = lake.store()
-        made = _made_keys(store, feed)
-        if not made:
-            return dg.AssetCheckResult(passed=True, metadata={"note": "nothing was made yet"})
-        first, end = parse_partition(made[0], feed.cadence)[0], parse_partition(made[-1], feed.cadence)[1]
+        stored = _stored_keys(store, feed)
+        if not stored:
+            return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
+        first, end = parse_partition(stored[0], feed.cadence)[0], parse_partition(stored[-1], feed.cadence)[1]
         try:
             different = compare(feed, archive.source(), store, environment.symbol_filter, first, end)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
         found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
-        holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(made))
-        found += [(key, "", "the partition was never made") for key in holes]
-        return result(_with_known(sorted(found), feed), made, dg.AssetCheckSeverity.WARN)
+        holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(stored))
+        found += [(key, "", "the partition was never built") for key in holes]
+        return result(_with_known(sorted(found), feed), stored, dg.AssetCheckSeverity.WARN)
 
     return [freshness, reconciliation]
 
@@ -274,7 +277,7 @@ def keys_to_check(
     table: str,
     cadence: Cadence,
 ) -> list[str]:
-    """Stored partitions of the run's range or partition; outside such a run the newest ones."""
+    """Stored partitions of the run's range or partition; for a run without either, the newest ones."""
     interrupts.ask()
     since = partition_key(market.first_date, cadence)
     stored = sorted(key for key in list_keys(store, layer, table, market.exchange, market.name) if key >= since)
@@ -291,7 +294,9 @@ def keys_to_check(
 def result(
     found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity, check: dg.AssetCheckKey | None = None
 ) -> dg.AssetCheckResult:
-    """Result with a table of the findings, the first ones shown, all counted; of ``check``, if a step has several."""
+    """The result of a check: the number of findings and a table of the first ones. ``check`` names it if a step has
+    several.
+    """
     lines = ["| partition | symbol | finding |", "|---|---|---|"]
     lines += [f"| {key} | {symbol} | {str(what).replace('|', '/')} |" for key, symbol, what in found[:_SHOWN]]
     more = f"\n\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -304,8 +309,8 @@ def result(
         metadata["table"] = dg.MetadataValue.md("\n".join(lines) + more)
         failing = sorted({key for key, _, _ in found})
         metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
-    first = "; ".join(" ".join(part for part in finding if part) for finding in found[:_TOLD])
-    rest = f"; {len(found) - _TOLD} more in Dagster's UI" if len(found) > _TOLD else ""
+    first = "; ".join(" ".join(part for part in finding if part) for finding in found[:_IN_DESCRIPTION])
+    rest = f"; {len(found) - _IN_DESCRIPTION} more in Dagster's UI" if len(found) > _IN_DESCRIPTION else ""
     text = f"{len(found)} findings: {first}{rest}" if found else "no findings"
     return dg.AssetCheckResult(
         passed=not found,
@@ -317,8 +322,8 @@ def result(
     )
 
 
-def _made_keys(store: LakeStore, feed: Feed) -> list[str]:
-    """Keys that bronze has, of those that the feed covers: an empty partition beyond them tells nothing."""
+def _stored_keys(store: LakeStore, feed: Feed) -> list[str]:
+    """Keys of bronze that the feed covers. A partition outside of them is empty and says nothing about the feed."""
     keys = sorted(list_keys(store, "bronze", feed.table, feed.exchange, feed.market.name))
     return [key for key in keys if feed.covers(parse_partition(key, feed.cadence)[0])]
 

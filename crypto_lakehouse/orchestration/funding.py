@@ -1,7 +1,7 @@
-"""Funding rates of continuous minutes and bars: made before a backfill of klines, and what is said where they lack.
+"""Funding rates around a backfill: which months to build first, which gold days to rebuild after, what to report.
 
-Here belongs which months and days. How minutes take rates is in ``transforms/funding.py``; days that were made before
-their rates came by a sensor are found in ``sensors.py``.
+``transforms/funding.py`` joins rates to minutes; ``sensors.py`` finds days that were built before a sensor brought
+their rates.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
 
 
 def funding_before(wish: Plan, environment: Environment, today: date) -> Plan | None:
-    """The months of funding rates that a backfill of klines makes first; None where it needs none, or they are no
-    table of the settings.
+    """The months of funding rates that a backfill of klines builds first; None if it needs none, or if the settings do
+    not enable the table.
     """
     if wish.assets[0].path[0] != "bronze" or not _takes_funding(wish, environment):
         return None
@@ -31,52 +31,53 @@ def funding_before(wish: Plan, environment: Environment, today: date) -> Plan | 
 
 
 def days_after_funding(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
-    """The gold days in months of funding rates that were made before these rates were stored."""
+    """The gold days that were built before the funding rates of their month were stored."""
     if done.assets[-1].path[-1] != FUNDING or MINUTES not in environment.table_names:
         return None
     market = done.market
     rates = list_keys(store, "silver", FUNDING, market.exchange, market.name)
-    made = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
-    came = {key: rates[key][1] for key in done.keys if key in rates}
+    minutes = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
+    stored_at = {key: rates[key][1] for key in done.keys if key in rates}
     since = partition_key(market.first_date, Cadence.DAILY)
     days = [
         key
-        for key, (_, at) in made.items()
-        if key >= since and (month := key[: len("YYYY-MM")]) in came and at < came[month]
+        for key, (_, at) in minutes.items()
+        if key >= since and (month := key[: len("YYYY-MM")]) in stored_at and at < stored_at[month]
     ]
     assets = [asset_key("gold", market, name) for name, of in gold_tables(environment).items() if of.source == MINUTES]
     return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
 def lacking_funding(wish: Plan, environment: Environment, store: LakeStore, today: date) -> list[str]:
-    """In words, of which months the gold of a plan has no funding rates, and what makes them."""
+    """Messages that name the months for which gold has no funding rates, with the command that builds them."""
     if not _takes_funding(wish, environment):
         return []
     if FUNDING not in environment.table_names:
         return [f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES"]
-    there = list_keys(store, "silver", FUNDING, wish.market.exchange, wish.market.name)
-    lacking = [month for month in _months(wish, environment) if month not in there]
-    ended = [month for month in lacking if parse_partition(month, Cadence.MONTHLY)[1] <= today]
-    words = []
+    stored = list_keys(store, "silver", FUNDING, wish.market.exchange, wish.market.name)
+    missing = [month for month in _months(wish, environment) if month not in stored]
+    ended = [month for month in missing if parse_partition(month, Cadence.MONTHLY)[1] <= today]
+    messages = []
     if ended:
         first = parse_partition(ended[0], Cadence.MONTHLY)[0]
         last = parse_partition(ended[-1], Cadence.MONTHLY)[1] - timedelta(days=1)
-        words.append(
-            f"warning: no {FUNDING} in the lake for {_span(ended)}: funding columns of these months are null. Make them"
-            f" with: crypto-lakehouse backfill --market {wish.market.name} --table {FUNDING} --from {first} --to {last}"
+        messages.append(
+            f"warning: no {FUNDING} in the lake for {_span(ended)}: funding columns of these months are null. Build"
+            f" it with: crypto-lakehouse backfill --market {wish.market.name} --table {FUNDING} --from {first}"
+            f" --to {last}"
         )
-    if open_ones := [month for month in lacking if month not in ended]:
-        words.append(
-            f"funding columns of {_span(open_ones)} are null: the archive has funding rates of ended months only"
+    if open_ones := [month for month in missing if month not in ended]:
+        messages.append(
+            f"funding columns of {_span(open_ones)} are null: the archive has funding rates of months that are over"
         )
-    return words
+    return messages
 
 
 def _takes_funding(wish: Plan, environment: Environment) -> bool:
-    """Whether the plan makes gold tables of minutes in a market that has funding."""
-    of_minutes = {name for name, of in gold_tables(environment).items() if of.source == MINUTES}
-    makes_them = any(key.path[0] == "gold" and key.path[-1] in of_minutes for key in wish.assets)
-    return makes_them and _feed(wish) is not None
+    """Whether the plan builds gold tables of minutes in a market that has funding."""
+    minute_tables = {name for name, of in gold_tables(environment).items() if of.source == MINUTES}
+    builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in wish.assets)
+    return builds_them and _feed(wish) is not None
 
 
 def _feed(wish: Plan) -> Feed | None:
@@ -84,7 +85,7 @@ def _feed(wish: Plan) -> Feed | None:
 
 
 def _months(wish: Plan, environment: Environment) -> list[str]:
-    """The months of the plan's days that have funding, from the first day of the settings on."""
+    """The months of the plan's days that can have funding rates, not before LAKEHOUSE_START."""
     feed = _feed(wish)
     assert feed is not None
     feed = since_start(feed, environment)

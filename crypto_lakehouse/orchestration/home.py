@@ -1,7 +1,7 @@
 """DAGSTER_HOME: its folder, its ``dagster.yaml``, and the settings of PostgreSQL.
 
-Opening the storage belongs in ``storage.py``, the sentences for its faults in ``home_faults.py``. Nothing here
-imports Dagster or a database, so that every command can show a ``HomeError`` without waiting for them.
+``storage.py`` opens the storage, ``home_faults.py`` turns its faults into sentences. Nothing here imports Dagster or a
+database, so that every command can show a ``HomeError`` without waiting for them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _REQUIRED = ("HOST", "USER", "PASSWORD", "DB")
 _NAMES = (*_REQUIRED, "PORT")
 _CONFIGURATION = "dagster.yaml"
 FROM_ENVIRONMENT = "StorageFromEnvironment"
-"""Class of ``storage.py``: SQLite, or PostgreSQL where ``DAGSTER_POSTGRES_*`` say so."""
+"""Class of ``storage.py``: PostgreSQL if ``DAGSTER_POSTGRES_*`` are set, else SQLite."""
 SQLITE = "SqliteInHome"
-"""Class of ``storage.py``: SQLite, whatever ``DAGSTER_POSTGRES_*`` say."""
-_NEW_HOME = """# Dagster's home, made because the folder had no dagster.yaml.
+"""Class of ``storage.py``: SQLite, even if ``DAGSTER_POSTGRES_*`` are set."""
+_NEW_HOME = """# Dagster's home. The command line wrote this file because the folder had no dagster.yaml.
 storage:
   custom:
     module: crypto_lakehouse.orchestration.storage
@@ -41,7 +41,7 @@ class HomeError(click.ClickException):
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """Where the PostgreSQL server with Dagster's records is."""
+    """Address and credentials of the PostgreSQL server that holds Dagster's records."""
 
     host: str
     user: str
@@ -51,7 +51,7 @@ class PostgresSettings:
 
     @classmethod
     def load(cls, environment: Mapping[str, str]) -> PostgresSettings | None:
-        """The settings of ``DAGSTER_POSTGRES_*``, None where none is set. Raises HomeError that names a variable."""
+        """Read ``DAGSTER_POSTGRES_*``; None if none is set. Raises HomeError that names the wrong variable."""
         given = {
             name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX) and value
         }
@@ -65,30 +65,30 @@ class PostgresSettings:
             raise HomeError(f"set {', '.join(PREFIX + name for name in missing)} too, or unset {present}")
         port = given.get("PORT", "5432")
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-            raise HomeError(f"{PREFIX}PORT={port} is no port: give a number from 1 to 65535")
+            raise HomeError(f"{PREFIX}PORT={port} is no port: set a number from 1 to 65535")
         return cls(given["HOST"], given["USER"], given["PASSWORD"], given["DB"], int(port))
 
     def refusal(self, reason: str) -> HomeError:
-        """The sentence for a server that cannot be used."""
+        """The error for a server that cannot be used."""
         return HomeError(
-            f"PostgreSQL at {self.host}:{self.port} does not keep Dagster's records ({reason}): check that the server"
+            f"PostgreSQL at {self.host}:{self.port} does not store Dagster's records ({reason}): check that the server"
             f" runs, has disk space and accepts {PREFIX}USER, _PASSWORD and _DB, then repeat the command; what is"
             " stored stays"
         )
 
 
 def records_folder() -> Path:
-    """Where SQLite and other files of Dagster are: ``$DAGSTER_HOME/.dagster``. Raises HomeError where it is not set."""
+    """The folder of Dagster's SQLite and other files: ``$DAGSTER_HOME/.dagster``. Raises HomeError if it is not set."""
     if not os.environ.get("DAGSTER_HOME"):
-        raise HomeError("DAGSTER_HOME is not set: set it to the folder of dagster.yaml, as in DAGSTER_HOME=$PWD")
+        raise HomeError("DAGSTER_HOME is not set: set it to the folder of dagster.yaml, for example DAGSTER_HOME=$PWD")
     home = Path(os.environ["DAGSTER_HOME"]).resolve()
     return home if home.name == ".dagster" else home / ".dagster"
 
 
 def furnish(home: Path, storage: str) -> None:
-    """Give a home a ``dagster.yaml`` where it has none, whole or not at all.
+    """Write a ``dagster.yaml``, whole or not at all, into a home that has none.
 
-    A home where Dagster itself, without any ``dagster.yaml``, has kept records keeps them in use.
+    Skips a home with records that Dagster itself wrote without a ``dagster.yaml``: a new file would hide them.
     """
     home.mkdir(parents=True, exist_ok=True)
     if (home / _CONFIGURATION).exists() or (home / "history" / "runs.db").exists():
@@ -102,7 +102,7 @@ def furnish(home: Path, storage: str) -> None:
 
 
 def refuse_ignored_postgres(environment: Mapping[str, str]) -> None:
-    """Raise HomeError where ``DAGSTER_POSTGRES_*`` are set and Dagster's configuration does not use them."""
+    """Raise HomeError if ``DAGSTER_POSTGRES_*`` are set and Dagster's configuration does not use them."""
     if PostgresSettings.load(environment) is None:
         return
     home = environment.get("DAGSTER_HOME")

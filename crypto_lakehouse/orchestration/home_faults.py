@@ -1,4 +1,4 @@
-"""What the storage of Dagster's records raises, as one sentence that says what happened and what to check."""
+"""Errors of Dagster's storage as one sentence that says what happened and what to check."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alembic.util.exc import CommandError
 from crypto_lakehouse.orchestration.home import HomeError, PostgresSettings, records_folder
 
 _LITTLE = 1 << 20
-# Each may fill several lines, and is written at once.
+# Dagster writes each of these notes, of several lines, in one call.
 _NOTES = (
     "Exception while storing event batch",
     "Falling back to storing multiple single-event",
@@ -29,7 +29,7 @@ _NOTES = (
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """Raise what the storage of Dagster's records refuses as HomeError: one sentence that says what to check."""
+    """Turn errors of Dagster's storage into HomeError: one sentence that says what to check."""
     try:
         yield
     except OSError as error:
@@ -41,7 +41,7 @@ def opening() -> Iterator[None]:
 
 
 class _WithoutNotes:
-    """A stream for errors that leaves out what Dagster says of a storage that fails, before it raises that as well."""
+    """A stream that drops Dagster's notes about a failing storage; Dagster raises the same error afterwards."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -55,13 +55,13 @@ class _WithoutNotes:
 
 @contextmanager
 def without_notes() -> Iterator[None]:
-    """Keep Dagster's notes on a storage that fails from stderr: the error itself becomes the sentence."""
+    """Keep Dagster's notes about a failing storage off stderr: the error itself becomes the sentence."""
     with redirect_stderr(cast("TextIO", _WithoutNotes(sys.stderr))):
         yield
 
 
 def explain(error: BaseException) -> HomeError | None:
-    """The sentence for a fault of Dagster's records, None for any other error."""
+    """The HomeError for a fault of Dagster's records, None for any other error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, HomeError):

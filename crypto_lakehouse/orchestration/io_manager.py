@@ -1,7 +1,7 @@
-"""``LakeParquetIOManager``: what assets return becomes Parquet partitions, and what they ask for LazyFrames.
+"""``LakeParquetIOManager``: it stores the outputs of assets as Parquet partitions and loads inputs as LazyFrames.
 
-Where bytes lie and how they are published is the lake's business; here is only Dagster's side: which
-partitions a run is for, metadata of each, and clear failures.
+This module holds Dagster's side: the partitions of a run, their metadata, and clear failures. ``lake`` decides where
+files are and how they are published.
 """
 
 import time
@@ -29,10 +29,10 @@ _SECONDS_BETWEEN_NOTES = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One partition as an asset made it: its key, its rows, and metadata beyond what the rows tell.
+    """A partition that an asset built: its key, its rows, and metadata that cannot be computed from the rows.
 
-    ``rows`` may be frames that are made while they are written; then ``metadata`` and ``origin`` may be
-    functions, which are asked behind them. The facts of the origin are metadata as well.
+    ``rows`` may be frames that are computed while they are written. Then ``metadata`` and ``origin`` may be functions,
+    called after the last frame. The facts of the origin become metadata as well.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """One partition that is stored as an asset would make it, with metadata beyond what its footer tells."""
+    """A stored partition whose inputs have not changed, with metadata that its footer does not hold."""
 
     key: str
     stored: StoredPartition
@@ -53,7 +53,7 @@ class Unchanged:
 class PartitionStream:
     """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself.
 
-    ``at_once`` of them are written side by side: more than one only where rows of one are made without those of others.
+    ``at_once`` partitions are written in parallel: more than one only if the rows of one do not need those of others.
     """
 
     def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1) -> None:
@@ -70,18 +70,18 @@ def slice_of(asset_key: dg.AssetKey) -> tuple[str, str, str, str]:
 
 
 class LakeParquetIOManager(dg.ConfigurableIOManager):
-    """Stores a run's partitions one by one, each atomically, and loads any range of them lazily.
+    """Stores the partitions of a run, each atomically, and loads any range of them lazily.
 
-    Takes a ``PartitionStream``, a mapping of partition key to frame, or one frame where the run is for
-    one partition. Refuses keys that the run is not for, and keys of the run that did not come. Each
-    partition gets its own metadata: rows, bytes, symbols, min and max time where known, URI, and a preview where it was
-    written or a flag ``unchanged`` where it was not.
+    Takes a ``PartitionStream``, a mapping of partition key to frame, or, if the run has one partition, one frame. Fails
+    if an asset returns a key that is not in the run, or does not return one that is. Each partition gets its own
+    metadata: rows, bytes, symbols, min and max time where known, URI, and a preview if it was written, or the flag
+    ``unchanged`` if it was not.
     """
 
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write every partition of the run. Raises dg.Failure on foreign, repeated or missing keys."""
+        """Write every partition of the run. Raises dg.Failure on keys outside of the run, repeated or missing keys."""
         with interrupts.deferred():
             self._store_all(context, obj)
 
@@ -90,16 +90,16 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         missing = set(expected)
         store = self.lake.store()
         where = slice_of(context.asset_key)
-        told = noted = time.monotonic()
+        logged = noted = time.monotonic()
         stream = self._stream(expected, obj)
 
-        def awaited() -> Iterator[Made | Unchanged]:
+        def expected_partitions() -> Iterator[Made | Unchanged]:
             for made in stream:
                 interrupts.ask()
                 if made.key not in missing:
                     raise dg.Failure(
-                        f"{context.asset_key.to_user_string()} gave partition {made.key}, which this run is not for"
-                        " or which came already; nothing was written for it",
+                        f"{context.asset_key.to_user_string()} returned partition {made.key}, which is not in this run"
+                        " or was returned before; it was not written",
                         allow_retries=False,
                     )
                 missing.discard(made.key)
@@ -110,25 +110,25 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 return made.key, made.stored.info, _unchanged(made), ", unchanged"
             return made.key, *store_partition(store, *where, made), ""
 
-        done = side_by_side(stored, awaited(), stream.at_once)
+        done = side_by_side(stored, expected_partitions(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
             context.step_context.add_asset_metadata(metadata, context.asset_key, key)
             if not how and (reasons := metadata.get("quarantine_reasons")):
                 context.log.warning(f"{key}: refused {reasons}")
-            # Each line of the log is a record of its own, which takes longer than a small partition.
-            if number == len(expected) or time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
+            # Dagster stores each log line as a record, which takes longer than a small partition.
+            if number == len(expected) or time.monotonic() - logged > _SECONDS_BETWEEN_LINES:
+                logged = time.monotonic()
                 text = f"{info.rows:,} rows of {info.symbols} symbols{how}"
                 context.log.info(f"{key} ({number} of {len(expected)}): {text}")
-            # Dagster records the partitions of a step when it ends; until then a long step shows these.
+            # Dagster records the partitions of a step when it ends; until then these notes show its progress.
             if number < len(expected) and time.monotonic() - noted > _SECONDS_BETWEEN_NOTES:
                 noted = time.monotonic()
                 progress = f"{number} of {len(expected)} partitions are stored; they are recorded when the step ends"
                 context.log_event(dg.AssetObservation(context.asset_key, progress, {"stored": number}, key))
         if missing:
             raise dg.Failure(
-                f"{context.asset_key.to_user_string()} did not give {len(missing)} partitions of this run,"
-                f" first {min(missing)}; those that it gave are stored",
+                f"{context.asset_key.to_user_string()} did not return {len(missing)} partitions of this run,"
+                f" first {min(missing)}; those that it returned are stored",
                 allow_retries=False,
             )
 
@@ -149,14 +149,14 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """A LazyFrame over the upstream partitions, with the Hive columns.
 
-        Raises dg.Failure, without retry, where an upstream partition was never made, also of a day that is not over:
-        Dagster leaves such days out of the keys.
+        Raises dg.Failure, without retry, if an upstream partition is missing. A day that is not over is missing too:
+        Dagster leaves it out of the keys.
         """
         keys = list(context.asset_partition_keys)
         if not keys:
-            asked = context.partition_key if context.has_partition_key else "the range that was asked for"
+            requested = context.partition_key if context.has_partition_key else "the requested range"
             raise dg.Failure(
-                f"{context.asset_key.to_user_string()} has no partition for {asked}: its days are not over (UTC)",
+                f"{context.asset_key.to_user_string()} has no partition for {requested}: its days are not over (UTC)",
                 allow_retries=False,
             )
         layer, table, exchange, market = slice_of(context.asset_key)
@@ -166,15 +166,15 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
 
 
 def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[str]) -> None:
-    """Raises dg.Failure, without retry, that names partitions which were never made and how to make them."""
+    """Raises dg.Failure, without retry, that names missing partitions and the command that builds them."""
     layer, table, exchange, market = slice_of(asset_key)
-    there = list_keys(store, layer, table, exchange, market)
-    missing = [key for key in keys if key not in there]
+    stored = list_keys(store, layer, table, exchange, market)
+    missing = [key for key in keys if key not in stored]
     if missing:
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise dg.Failure(
-            f"{asset_key.to_user_string()} lacks {len(missing)} partitions: {some}."
-            f" Materialize them first, for example: crypto-lakehouse backfill --market {market}"
+            f"{asset_key.to_user_string()} has no partition for {len(missing)} keys: {names}."
+            f" Build them first: crypto-lakehouse backfill --market {market}"
             f" --table {table} --from {missing[0]} --to {missing[-1]}",
             allow_retries=False,
         )
@@ -183,13 +183,13 @@ def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[
 def store_partition(
     store: LakeStore, layer: str, table: str, exchange: str, market: str, made: Made
 ) -> tuple[PartitionInfo, dict[str, Any]]:
-    """Write one partition. What was written, and what Dagster shows of it: rows, bytes, symbols, min and max
-    time, URI, a preview, and its own metadata.
+    """Write one partition. Returns its facts, and its metadata for Dagster: rows, bytes, symbols, min and max time,
+    URI, a preview, and the metadata of the asset.
     """
     shown: list[pl.DataFrame] = []
     rows = made.rows
     if isinstance(rows, pl.DataFrame | pa.Table):
-        # Whole frames are given as such, since they are written with one thread less.
+        # A whole frame is passed on as a frame, because that is written with one thread less.
         list(_watched([rows], shown))
     else:
         rows = _watched(rows, shown)
@@ -217,7 +217,7 @@ def _described(info: PartitionInfo) -> dict[str, Any]:
         **{
             name: time.isoformat()
             for name, time in (("min_time", info.min_time), ("max_time", info.max_time))
-            # Nobody knows it of no rows, and of bronze, whose times are as the file has them.
+            # Unknown for no rows, and for bronze, whose times are as the file has them.
             if time is not None
         },
         "uri": dg.MetadataValue.path(info.uri),
@@ -225,7 +225,7 @@ def _described(info: PartitionInfo) -> dict[str, Any]:
 
 
 def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Frame]:
-    """The frames, of which the first go to ``shown`` as well, until it has enough symbols for a preview."""
+    """Pass the frames on, and copy the first ones to ``shown`` until it has enough symbols for a preview."""
     symbols: set[str] = set()
     height = 0
     for frame in frames:

@@ -1,6 +1,6 @@
 """Jobs and schedules: one update job per market and cadence, through all layers; one reconciliation job.
 
-Sensors, schedules and the command line all launch these jobs; a run is for a range of partitions.
+Sensors, schedules and the command line launch these jobs. A run has a range of partitions.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import partitions_of
 
 RECONCILIATION_JOB = "reconciliation"
-# Daily files of a day appear from 06:10 to 08:40 UTC of the next, monthly ones on day 1 about 08:00.
+# Daily files appear from 06:10 to 08:40 UTC of the next day, monthly files on day 1 of the next month about 08:00.
 _DAILY_HOUR, _MONTHLY_HOUR = 9, 10
-# These ask the archive for the whole range of the lake: the reconciliation runs them, updates do not.
+# These list the archive over the whole range of the lake: the reconciliation runs them, updates do not.
 _ARCHIVE_CHECKS = ("freshness", "reconciliation")
 
 
 def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
-    """Name of the job that makes all tables of a market and cadence: ``update_binance_um_daily``."""
+    """Name of the job that builds all tables of a market and cadence: ``update_binance_um_daily``."""
     return f"update_{exchange}_{market}_{cadence}"
 
 
 def compaction_job_name(exchange: str, market: str) -> str:
-    """Name of the job that makes the month files of a market: ``compact_binance_um``."""
+    """Name of the job that writes the month files of a market: ``compact_binance_um``."""
     return f"compact_{exchange}_{market}"
 
 
 def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
-    """One job for each market that has assets of month files (``assets``)."""
+    """One job per market of ``assets``, the assets of month files."""
     markets: dict[tuple[str, str], list[dg.AssetsDefinition]] = {}
     for asset in assets:
         _, exchange, market, _ = asset.key.path
@@ -41,12 +41,12 @@ def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.Unresolved
     return [
         dg.define_asset_job(
             compaction_job_name(*place),
-            selection=dg.AssetSelection.assets(*(asset.key for asset in some)),
-            partitions_def=some[0].partitions_def,
-            description=f"Complete months of silver tables of {' '.join(place)} once more, in order of symbol.",
+            selection=dg.AssetSelection.assets(*(asset.key for asset in group)),
+            partitions_def=group[0].partitions_def,
+            description=f"Copies complete months of silver tables of {' '.join(place)}, sorted by symbol.",
             executor_def=dg.in_process_executor,
         )
-        for place, some in markets.items()
+        for place, group in markets.items()
     ]
 
 
@@ -55,7 +55,7 @@ def update_jobs(
 ) -> list[dg.UnresolvedAssetJobDefinition]:
     """One job for each market and cadence that has assets: bronze, silver and gold in one run.
 
-    With the checks of what is stored, but without those that list the archive.
+    It has the checks of stored rows, but not those that list the archive.
     """
     jobs = []
     markets = {(f.exchange, f.market.name): f.market for f in feeds}
@@ -89,9 +89,9 @@ def _archive_checks(checks: Sequence[dg.AssetChecksDefinition], keys: Sequence[d
 def update_schedules(
     jobs: Sequence[dg.UnresolvedAssetJobDefinition], feeds: Sequence[Feed], status: dg.DefaultScheduleStatus
 ) -> list[dg.ScheduleDefinition | dg.UnresolvedPartitionedAssetScheduleDefinition]:
-    """One schedule for each update job: the newest partition, once the archive usually has it.
+    """One schedule for each update job: the newest partition, at an hour when the archive usually has it.
 
-    ``feeds`` are those of the jobs; tables of feeds that have ended are left out, since they get no new partition.
+    ``feeds`` are those of the jobs. Tables of feeds that have ended are skipped, because they get no new partition.
     """
     ended = {
         asset_key(layer, f.market, f.table) for f in feeds if f.last_date is not None for layer in ("bronze", "silver")
@@ -123,7 +123,7 @@ def _schedule_without(
     monthly: bool,
     status: dg.DefaultScheduleStatus,
 ) -> dg.ScheduleDefinition:
-    """As Dagster's own schedule of a partitioned job, for its other assets."""
+    """Dagster's own schedule of a partitioned job, but without the assets in ``ended``."""
 
     def newest(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         assert context.repository_def is not None
@@ -155,7 +155,7 @@ def reconciliation_job() -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         RECONCILIATION_JOB,
         selection=checks,
-        description="All asset checks, without making anything; those that list the archive, where they are defined,"
+        description="Runs all asset checks and builds nothing. Those that list the archive, if they are defined,"
         " name holes, failed and replaced files, and a newest date that is missing.",
         executor_def=dg.in_process_executor,
     )

@@ -1,7 +1,7 @@
-"""Runs that a person starts: a table's partitions, checked, cut into runs, and what came of each run.
+"""Runs of the command line: check the requested partitions of a table, cut them into runs, execute and summarize each.
 
-Here belongs Dagster's side of ``backfill`` and ``demo``. What is printed, and exit codes, are the
-command line's; what a run does is the assets'.
+This is Dagster's side of ``backfill``, ``compact`` and ``demo``. The command line decides on output and exit codes, the
+assets on what a run does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.paths import COMPACTED
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG, asset_key
+from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, asset_key
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
@@ -51,7 +51,7 @@ from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
 
 @dataclass(frozen=True, slots=True)
 class GoldTable:
-    """A gold table: the silver table that it is made from, and all tables that one asset makes with it."""
+    """A gold table: its silver source, and all tables that the same asset builds with it."""
 
     source: str
     together: tuple[str, ...]
@@ -59,7 +59,7 @@ class GoldTable:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be made: the assets of one table of a market, and the partitions, in order."""
+    """The assets of one table of a market, and the partitions of them to build, in order."""
 
     market: Market
     cadence: Cadence
@@ -68,25 +68,25 @@ class Plan:
 
     @property
     def job(self) -> str:
-        """Name of the job that makes the assets."""
+        """Name of the job that builds the assets."""
         if self.assets[0].path[0] == COMPACTED:
             return compaction_job_name(self.market.exchange, self.market.name)
         return update_job_name(self.market.exchange, self.market.name, self.cadence)
 
     @property
     def name(self) -> str:
-        """``exchange/market/table`` of the first table that is made."""
+        """``exchange/market/table`` of the first table of the plan."""
         return "/".join(self.assets[0].path[1:])
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one run, for the partitions ``first`` to ``last``; ``error`` is empty where it succeeded.
+    """The result of one run for the partitions ``first`` to ``last``, both inclusive; ``error`` is empty if it
+    succeeded.
 
-    ``run_id`` is that of Dagster's records, where they have the run. ``interrupted`` is one that a person at the
-    terminal, or the system, told to stop. ``rows`` are those of each table, by ``layer.table``. ``unmatched`` are
-    names and patterns that match no symbol of this feed in the archive: names of other markets in the settings, and of
-    symbols that the archive does not list any more.
+    ``run_id`` is empty if Dagster has no record of the run. ``interrupted`` is true if a signal stopped the run.
+    ``rows`` counts the rows of each ``layer.table``. ``unmatched`` are names and patterns that match no symbol of this
+    feed in the archive: names of other markets in the settings, and symbols that the archive no longer lists.
     """
 
     name: str
@@ -107,22 +107,23 @@ class Outcome:
 
     @property
     def span(self) -> str:
-        """The range in words."""
+        """The range as text."""
         return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
-    """Dagster's records, in DAGSTER_HOME; unset, in the working directory if it has a dagster.yaml,
-    else in ``./.dagster``. A home without a dagster.yaml gets one. Sets DAGSTER_HOME, so that all parts of a run
-    agree. Runs that a killed process left behind are recorded as failed. Raises HomeError, one sentence, where the
-    records cannot be opened.
+    """Open Dagster's records in DAGSTER_HOME; if it is not set, in the working directory if that has a dagster.yaml,
+    else in ``./.dagster``.
 
-    ``own_home`` is a folder for records that are not to be among the others, wherever those are.
+    A home without a dagster.yaml gets one. Sets DAGSTER_HOME, so that all parts of a run agree. Records unfinished
+    runs of killed processes as failed. Raises HomeError, one sentence, if the records cannot be opened.
+
+    ``own_home`` is a folder that separates these records from all others.
     """
     if own_home is not None:
         folder, storage = own_home.resolve(), SQLITE
     else:
-        folder, storage = Path(os.environ.get("DAGSTER_HOME") or _usual_home()).resolve(), FROM_ENVIRONMENT
+        folder, storage = Path(os.environ.get("DAGSTER_HOME") or _default_home()).resolve(), FROM_ENVIRONMENT
     os.environ["DAGSTER_HOME"] = str(folder)
     with opening():
         furnish(folder, storage)
@@ -133,14 +134,14 @@ def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
     return instance
 
 
-def _usual_home() -> Path:
+def _default_home() -> Path:
     return Path.cwd() if Path("dagster.yaml").exists() else Path.cwd() / ".dagster"
 
 
 def plan(
     exchange: str, market: str, table: str, first: date, last: date, environment: Environment, today: date
 ) -> Plan:
-    """Check a wish and say what it means: all layers of a table, or one gold table from what it needs.
+    """Check a request and resolve it: all layers of a table, or one gold table.
 
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
     of them. Raises ValueError that says what to change.
@@ -148,33 +149,34 @@ def plan(
     gold = gold_tables(environment)
     sources = {**{name: of.source for name, of in gold.items()}, INSTRUMENTS: MINUTES}
     if "." in table:
-        raise ValueError(f"{table}: give {table.rpartition('.')[2]}, without its layer, since all layers are made")
+        raise ValueError(f"{table}: use {table.rpartition('.')[2]}, without its layer, because all layers are built")
     if table not in sources and (bars := bars_of_table(table)):
-        raise ValueError(f"{table} is not made here: add {bars.name} to LAKEHOUSE_BARS ({environment.bars})")
+        raise ValueError(f"table {table} is not enabled; add {bars.name} to LAKEHOUSE_BARS (now: {environment.bars})")
     try:
         find_market(exchange, market)
     except KeyError as error:
         raise ValueError(error.args[0]) from None
-    there = tables_of(exchange, market)
-    if sources.get(table, table) not in there:
-        made = [name for name, of in sources.items() if of in there]
-        raise ValueError(no_table(exchange, market, table, [*there, *made]))
+    tables_there = tables_of(exchange, market)
+    if sources.get(table, table) not in tables_there:
+        gold_there = [name for name, source_table in sources.items() if source_table in tables_there]
+        raise ValueError(no_table(exchange, market, table, [*tables_there, *gold_there]))
     source = feed(exchange, market, sources.get(table, table))
     if table == INSTRUMENTS:
         with_klines = [m.name for m in markets_with_instruments(feeds(environment.table_names))]
         if source.market.name not in with_klines:
-            raise ValueError(f"{INSTRUMENTS} are made where klines are: add {MINUTES} to LAKEHOUSE_TABLES")
+            raise ValueError(f"table {INSTRUMENTS} needs {MINUTES}; add {MINUTES} to LAKEHOUSE_TABLES")
     elif source.table not in environment.table_names:
         raise _not_enabled(source, environment)
     if last < first:
-        raise ValueError(f"the range ends ({last}) before it begins ({first})")
+        raise ValueError(f"the range ends ({last}) before it starts ({first})")
     if not (source.covers(first) and source.covers(last)):
         raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
     source = since_start(source, environment, first.isoformat())
     keys = partition_keys(first, last + timedelta(days=1), source.cadence)
     end = parse_partition(keys[-1], source.cadence)[1]
     if end > today:
-        raise ValueError(f"{keys[-1]} has not ended (UTC): end with a day that lies in an ended partition")
+        period = "day" if source.cadence is Cadence.DAILY else "month"
+        raise ValueError(f"{keys[-1]} is not over (UTC): choose --to in a {period} that is over")
     if table in sources:
         tables = [("gold", name) for name in (gold[table].together if table in gold else (table,))]
     else:
@@ -185,19 +187,19 @@ def plan(
 
 
 def compaction_plan(feed: Feed, months: Sequence[str], environment: Environment) -> Plan:
-    """The month files of a feed to make. Raises ValueError where the feed has none, or is not made by the settings."""
+    """The plan for month files of a feed. Raises ValueError if the feed has none, or is not enabled."""
     if not feed.compacted:
-        raise ValueError(f"{feed.name} has no month files: they are made of daily klines of any kind")
+        raise ValueError(f"{feed.name} has no month files: only daily klines of any kind have them")
     if feed.table not in environment.table_names:
         raise _not_enabled(feed, environment)
     return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
 
 
 def since_start(feed: Feed, environment: Environment, first: str = "") -> Feed:
-    """The feed in a market that is enabled, without its days before LAKEHOUSE_START.
+    """The feed without its days before LAKEHOUSE_START.
 
-    Raises ValueError that names the setting, where the market is not enabled, or ``first``, the day or month from which
-    partitions are wanted, lies in one that is not made.
+    Raises ValueError that names the setting if the market is not enabled, or if ``first``, the first day or month of a
+    request, lies before LAKEHOUSE_START.
     """
     markets = environment.market_names
     if feed.market.name not in markets:
@@ -218,12 +220,12 @@ def since_start(feed: Feed, environment: Environment, first: str = "") -> Feed:
 
 def _not_enabled(feed: Feed, environment: Environment) -> ValueError:
     return ValueError(
-        f"{feed.table} is not made here: add it to LAKEHOUSE_TABLES ({','.join(environment.table_names)})"
+        f"table {feed.table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(environment.table_names)})"
     )
 
 
 def gold_tables(environment: Environment) -> dict[str, GoldTable]:
-    """The gold tables that are made by the settings, where their source is, in the order of making them."""
+    """The gold tables that the settings enable if their source is enabled, in the order in which they are built."""
     groups: list[tuple[str, tuple[str, ...]]] = [(MINUTES, (CONTINUOUS, GAPS, STATES))]
     groups += [(MINUTES, (bars.table,)) for bars in environment.bars_kinds]
     groups += [(table, id_tables(table)) for table in NUMBERED]
@@ -231,25 +233,25 @@ def gold_tables(environment: Environment) -> dict[str, GoldTable]:
 
 
 def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
-    """Partitions of the plan that some table of it lacks, in the lake or in Dagster's records."""
-    lacking: set[str] = set()
+    """Partitions of the plan that are missing in a table of it, in the lake or in Dagster's records."""
+    missing: set[str] = set()
     for key in wish.assets:
         layer, exchange, market, table = key.path
-        there = set(list_keys(store, layer, table, exchange, market))
-        lacking |= set(wish.keys) - (there & instance.get_materialized_partitions(key))
-    return lacking
+        stored = set(list_keys(store, layer, table, exchange, market))
+        missing |= set(wish.keys) - (stored & instance.get_materialized_partitions(key))
+    return missing
 
 
 def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:
-    """Keys, in order, as ranges without holes of at most ``most`` partitions."""
-    found: list[list[str]] = []
+    """Cut keys, in order, into ranges without holes of at most ``most`` partitions."""
+    spans: list[list[str]] = []
     for key in keys:
-        joins = found and parse_partition(found[-1][-1], cadence)[1] == parse_partition(key, cadence)[0]
-        if joins and len(found[-1]) < most:
-            found[-1].append(key)
+        joins = spans and parse_partition(spans[-1][-1], cadence)[1] == parse_partition(key, cadence)[0]
+        if joins and len(spans[-1]) < most:
+            spans[-1].append(key)
         else:
-            found.append([key])
-    return found
+            spans.append([key])
+    return spans
 
 
 def run_chunks(
@@ -258,23 +260,23 @@ def run_chunks(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
     symbols: str,
-    remake: bool = False,
+    force: bool = False,
 ) -> Iterator[Outcome]:
-    """Run the spans one after the other, in this process; a failed one does not keep the others from running, an
-    interrupted one does.
+    """Run the spans one after the other, in this process. A failed run does not stop the next ones, an interrupted run
+    does.
 
-    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``remake``
-    partitions are made again even where nothing is new.
+    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``force``
+    partitions are rebuilt even where their inputs have not changed.
     """
     job = defs.resolve_job_def(wish.job)
-    # The console would tell every event of Dagster, with the stack of each fault; the records have them all.
+    # Without it Dagster prints every event, with the stack of each error; the records have them all.
     config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
     for span in spans:
         outcome = Outcome(wish.name, span[0], span[-1], len(span))
-        tags = {TABLE_TAG: wish.name, PARTITIONS_TAG: outcome.span, **({REMAKE_TAG: "true"} if remake else {})}
+        tags = {TABLE_TAG: wish.name, PARTITIONS_TAG: outcome.span, **({FORCE_TAG: "true"} if force else {})}
         run = partial(execute_here, job, instance, wish.assets, (span[0], span[-1]), config, tags)
         try:
             interrupts.ask()
@@ -299,18 +301,16 @@ def _read(outcome: Outcome, result: JobExecutionResult) -> None:
     outcome.run_id = result.run_id
     for event in result.all_events:
         if event.is_job_failure:
-            # Dagster ends the run by itself, and raises nothing.
+            # Dagster ends such a run by itself and raises nothing.
             reason = event.job_failure_data.failure_reason
             outcome.interrupted |= reason is RunFailureReason.UNEXPECTED_TERMINATION
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
             outcome.interrupted |= _is_interrupt(event.step_failure_data.error)
             outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
-            made = event.step_materialization_data.materialization
-            metadata = made.metadata
-            outcome.rows[f"{made.asset_key.path[0]}.{made.asset_key.path[-1]}"] += cast(
-                "int", metadata["dagster/partition_row_count"].value
-            )
+            materialization = event.step_materialization_data.materialization
+            metadata, path = materialization.metadata, materialization.asset_key.path
+            outcome.rows[f"{path[0]}.{path[-1]}"] += cast("int", metadata["dagster/partition_row_count"].value)
             for name in cast("list[str]", metadata["unknown_symbols"].value) if "unknown_symbols" in metadata else ():
                 outcome.unmatched.add(name)
             for name in ("quarantined_files", "quarantined_rows"):
@@ -321,19 +321,19 @@ def _read(outcome: Outcome, result: JobExecutionResult) -> None:
                 outcome.reasons.update(cast("dict[str, int]", metadata["quarantine_reasons"].value))
             if "failed_files" in metadata:
                 names = cast("list[str]", metadata["failed_files"].value)
-                outcome.failed_files += [f"{made.partition} {name}" for name in names]
+                outcome.failed_files += [f"{materialization.partition} {name}" for name in names]
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 text = f"{check.check_name} of {check.asset_key.to_user_string()}: {check.description}"
-                blame = outcome.errors if check.severity is dg.AssetCheckSeverity.ERROR else outcome.warnings
-                blame.append(text)
+                texts = outcome.errors if check.severity is dg.AssetCheckSeverity.ERROR else outcome.warnings
+                texts.append(text)
     if not result.success and not outcome.error:
         outcome.error = "failed before its first step"
 
 
 def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
-    """Also where something else failed because of it."""
+    """Whether an interrupt caused the error, also indirectly."""
     if error is None:
         return False
     return (

@@ -1,6 +1,6 @@
-"""One run in this process, recorded as a run of the code location that ``workspace.yaml`` names.
+"""Execute a run in this process, and record it as a run of the code location that ``workspace.yaml`` names.
 
-What a run is for, and what came of it, is the work of ``launch.py``.
+``launch.py`` decides which partitions a run has, and reads its result.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START
 from crypto_lakehouse.orchestration.processes import PROCESS_TAG, own_process
 
 CODE_LOCATION = "crypto_lakehouse.definitions"
-"""Module of the definitions, after which Dagster names the code location that loads it."""
+"""Module of the definitions; Dagster gives the code location the same name."""
 
 TABLE_TAG = "lakehouse/table"
-"""``exchange/market/table`` of the first table that a run of the command line makes."""
+"""``exchange/market/table`` of the first table that a run of the command line builds."""
 
 PARTITIONS_TAG = "lakehouse/partitions"
 """The partitions of a run of the command line, in words: ``2024-01-01 to 2024-01-31``."""
@@ -40,10 +40,11 @@ def execute_here(
     run_config: Mapping[str, object],
     tags: Mapping[str, str],
 ) -> JobExecutionResult:
-    """Run some assets of a job for the partitions from first to last, in this process; a failed run raises nothing.
+    """Run some assets of a job in this process, for the partitions (first, last), both inclusive. A failed run does not
+    raise.
 
-    ``JobDefinition.execute_in_process`` records no origin: the UI would not show the run with its job, nor run it
-    again without a warning.
+    ``JobDefinition.execute_in_process`` records no origin: the UI would not show the run with its job, and would warn
+    when it executes the run again.
     """
     first, last = partitions
     run = instance.create_run_for_job(

@@ -1,7 +1,7 @@
-"""Time partitions, one daily and one monthly definition per market, and the one backfill policy.
+"""Time partitions: one daily and one monthly definition per market, and one backfill policy.
 
-Time is the only partition axis; exchange and market are in the asset key, symbol is a column. All
-assets of a market share these objects, so that a chunk of dates runs through all layers in one run.
+Time is the only partition axis. Exchange and market are in the asset key, and symbol is a column. All assets of a
+market share these objects, so that a chunk of dates goes through all layers in one run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def partitions_of(market: Market, cadence: Cadence) -> dg.TimeWindowPartitionsDe
 
 @cache
 def _partitions_of(exchange: str, market: str, first: date, cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
-    del exchange, market  # Each market has an object of its own.
+    del exchange, market  # They are part of the cache key: each market has its own object.
     if cadence is Cadence.DAILY:
         return dg.DailyPartitionsDefinition(start_date=f"{first:%Y-%m-%d}", fmt="%Y-%m-%d")
     return dg.MonthlyPartitionsDefinition(start_date=f"{first:%Y-%m}", fmt="%Y-%m")
 
 
 def backfill_policy(max_partitions_per_run: int) -> dg.BackfillPolicy:
-    """Ranges of partitions run as one run: a run costs seconds, a partition within it hundredths of one."""
+    """Run up to that many partitions as one run: a run costs seconds, a partition in it hundredths of a second."""
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=max_partitions_per_run)

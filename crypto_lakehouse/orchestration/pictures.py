@@ -10,7 +10,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 PREVIEW_SYMBOLS = 5
 _NEWEST = 10
 _POINTS = 24
-# What a symbol's line shows: the first of these that the table has, silver's names before the archive's.
+# The sparkline of a symbol shows the first of these columns that the table has; silver's names before the archive's.
 _VALUES = (
     "close",
     "funding_rate",
@@ -22,7 +22,7 @@ _VALUES = (
     "index_value",
     "notional",
 )
-# Of the bands of a book the line follows one: what is asked within one percent.
+# A book has several bands per time; the sparkline shows one of them: asks within one percent.
 _BAND = pl.col("percentage") == 1
 
 
@@ -42,14 +42,14 @@ def sparkline(values: list[float], width: int = _POINTS) -> str:
 
 
 def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
-    """Rows, and the run of the table's price, rate or other value, of the first of a partition's ``symbols`` symbols.
+    """A table with rows, sparkline and last value of the first symbols of a partition that has ``symbols`` symbols.
 
-    ``frames`` are the partition's first rows; of a very long first symbol they may be a part.
+    ``frames`` are the first rows of the partition; they may hold only a part of a very long first symbol.
     """
     if not any(frame.height for frame in frames):
         return "This partition is empty."
     rows = pl.concat(frames)
-    # Options are seldom traded: of their prices only the mark price is always there.
+    # Options are seldom traded, so only their mark price is always present.
     value = "mark_price" if "strike" in rows.columns else next((n for n in _VALUES if n in rows.columns), None)
     lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
     for (symbol,), group in rows.group_by("symbol", maintain_order=True):
@@ -62,7 +62,7 @@ def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
 
 
 def instruments_markdown(rows: pl.DataFrame) -> str:
-    """The instruments of gold.instruments that were listed last."""
+    """A table of the newest instruments of gold.instruments."""
     if rows.is_empty():
         return "Nothing was listed yet."
     lines = ["| instrument | base | quote | contract | first day | last day |", "|---|---|---|---|---|---|"]

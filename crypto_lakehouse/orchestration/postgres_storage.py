@@ -1,4 +1,4 @@
-"""Dagster's own PostgreSQL storage, with events of a batch in milliseconds of their own (see ``event_times.py``)."""
+"""Dagster's PostgreSQL storage, with a distinct millisecond for each event of a batch (see ``event_times.py``)."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ class _Events(PostgresEventLogStorage):
     """Dagster's event log."""
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events, as many as there are in one statement."""
+        """Store all events in one statement."""
         super().store_event_batch(apart(events))

@@ -1,4 +1,4 @@
-"""Dagster resources: the lake and the archive, made from the settings. No logic of their own."""
+"""Dagster resources: the lake and the archive, built from the settings. They have no logic of their own."""
 
 from typing import Self
 
@@ -33,10 +33,10 @@ class LakeResource(dg.ConfigurableResource):
 
 
 class ArchiveResource(dg.ConfigurableResource):
-    """The exchange's archive: where it is and how gently it is asked.
+    """The exchange's archive: its URLs, parallel requests, attempts and timeouts.
 
-    Its URLs hold no credentials, because Dagster stores and shows what a resource holds: those of the settings are
-    taken from the environment when the archive is opened.
+    The URLs hold no credentials, because Dagster stores and shows the fields of a resource. ``source`` takes them from
+    the environment when it opens the archive.
     """
 
     archive_url: str
@@ -72,5 +72,5 @@ class ArchiveResource(dg.ConfigurableResource):
 
 
 def _with_credentials(url: str, setting: str) -> str:
-    """The URL as it is set, where the setting is for the same place."""
+    """The URL of the setting, which may hold credentials, if it names the same place; else ``url``."""
     return setting if split_credentials(setting)[0] == url else url

@@ -1,8 +1,8 @@
-"""One sensor per feed: dates that the archive has and the lake has not, or has in an older version.
+"""One sensor per feed. It requests the dates that are missing in the lake, or stored in an older version.
 
-And dates that a run left behind half made: bronze is there, and silver or gold lacks or is older. So are days of gold
-that are older than the funding rates of their month, which come later.
-Stateless: what is there comes from the archive's listing, the lake and Dagster's own records.
+It also requests dates that a run left incomplete (bronze is stored, silver or gold is missing or older), and days of
+gold that are older than the funding rates of their month, which come later. Sensors are stateless: they compare the
+archive's listing, the lake and Dagster's own records.
 """
 
 from collections import Counter
@@ -31,21 +31,21 @@ from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 
-# Partitions that Dagster knows as materialized, of each asset of a feed.
+# The partitions of each asset of a feed that Dagster has recorded as materialized.
 Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]
 
 FEED_TAG = "lakehouse/feed"
 _PARTITION_TAG = "dagster/partition"
-# A tick asks at most so many symbols; files of the others are found by the daily reconciliation.
+# A tick lists at most this many symbols; the daily reconciliation finds files of the others.
 _PROBED_SYMBOLS = 50
-# How far behind the newest partition a tick still looks: archives had tails of eight days.
+# A tick looks this far back from the newest partition: archives have published files up to eight days late.
 _LOOK_BACK = timedelta(days=31)
 _CLOCKS_DIFFER = timedelta(hours=1)
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environment) -> dg.SensorDefinition:
-    """The sensor of a feed; ``keys`` are the assets that a run makes, in every layer."""
+    """The sensor of a feed; ``keys`` are the assets that its runs build, in every layer."""
 
     job = update_job_name(feed.exchange, feed.market.name, feed.cadence)
 
@@ -54,29 +54,29 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         job_name=job,
         minimum_interval_seconds=3600 if environment.env.value == "prod" else 60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description=f"Requests the partitions of {feed.name} that the archive has new or replaced,"
-        " and those that a run left half made.",
+        description=f"Requests the partitions of {feed.name} whose files are new or replaced in the archive,"
+        " and those that a run left incomplete.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, lake: LakeResource, archive: ArchiveResource
     ) -> dg.SensorResult | dg.SkipReason:
-        # They would keep their dates from being asked for, and the queue from launching what is.
+        # Dead runs would look busy: their dates would not be requested, and they would fill the queue.
         report_dead_runs(context.instance)
         recorded = {key: context.instance.get_materialized_partitions(key) for key in keys}
-        made = _materialized(recorded, feed)
-        first, end = _window(feed, made)
+        built = _materialized(recorded, feed)
+        first, end = _window(feed, built)
         source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source()
         store = lake.store()
         try:
-            if _is_finished(recorded, store, feed, made):
-                return dg.SkipReason(f"{feed.name} has ended on {feed.last_date}, and all of it is made")
+            if _is_finished(recorded, store, feed, built):
+                return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
             found = compare(feed, source, store, environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
             changed = _changed(found, feed)
-            for key in _half_made(recorded, store, feed, first, end) - changed.keys():
+            for key in _incomplete(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
             changed = _unfunded(recorded, store, feed, first, end) | changed
         except (ArchiveError, UnknownSymbolsError) as error:
-            # It may be back at the next tick. A lake that cannot be read is for people to mend: there the tick fails.
+            # The archive may be back at the next tick. A lake that cannot be read needs a person: then the tick fails.
             return dg.SkipReason(f"{feed.name}: {error}")
         nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
         if not changed:
@@ -96,7 +96,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
 
 
 def month_ranges(keys: Sequence[str], feed: Feed) -> Iterator[list[str]]:
-    """Partition keys, sorted, in stretches without holes that do not leave a calendar month."""
+    """Cut sorted partition keys into ranges without holes that stay within a calendar month."""
     span: list[str] = []
     for key in keys:
         first, _ = parse_partition(key, feed.cadence)
@@ -114,30 +114,30 @@ def _materialized(recorded: Recorded, feed: Feed) -> set[str]:
     return bronze & silver
 
 
-def _window(feed: Feed, made: set[str]) -> tuple[date, date]:
-    """Days that a tick looks at, [first, end): up to now, or to the end of a feed that has ended; from the feed's
-    begin where nothing is made yet.
+def _window(feed: Feed, built: set[str]) -> tuple[date, date]:
+    """Days that a tick looks at, [first, end): up to now or the end of the feed; from the start of the feed if nothing
+    is built yet.
     """
-    begin, end = feed.span(datetime.now(UTC).date())
-    # A partition beyond the feed's own dates is empty and says nothing of how far the feed was made.
-    starts = [start for start in (parse_partition(key, feed.cadence)[0] for key in made) if begin <= start < end]
+    feed_start, end = feed.span(datetime.now(UTC).date())
+    # A partition outside of the feed's own dates is empty and does not show how far the feed was built.
+    starts = [start for start in (parse_partition(key, feed.cadence)[0] for key in built) if feed_start <= start < end]
     if not starts:
-        return begin, end
+        return feed_start, end
     return max(min(starts), max(starts) - _LOOK_BACK), end
 
 
-def _is_finished(recorded: Recorded, store: LakeStore, feed: Feed, made: set[str]) -> bool:
-    """Whether a feed has ended and all of its window is made and well: nothing is left to ask the archive for."""
+def _is_finished(recorded: Recorded, store: LakeStore, feed: Feed, built: set[str]) -> bool:
+    """Whether a feed has ended and its window is complete, without failed files: the archive has nothing more."""
     if feed.last_date is None or feed.last_date >= datetime.now(UTC).date():
         return False
-    first, end = _window(feed, made)
+    first, end = _window(feed, built)
     window = partition_keys(first, end, feed.cadence)
     return (
-        made.issuperset(window)
+        built.issuperset(window)
         and not any(
             row["status"] == "failed" for state in read_states(store, feed, window).values() for row in state.values()
         )
-        and not _half_made(recorded, store, feed, first, end)
+        and not _incomplete(recorded, store, feed, first, end)
     )
 
 
@@ -146,7 +146,7 @@ def _runs(instance: dg.DagsterInstance, feed: Feed) -> list[dg.RunRecord]:
 
 
 def _keys_of(record: dg.RunRecord, feed: Feed) -> list[str]:
-    """Partitions that a run is for, whoever started it; none where its tags do not tell."""
+    """Partitions of a run, whoever started it; none if its tags do not name them."""
     tags = record.dagster_run.tags
     one = tags.get(_PARTITION_TAG, "")
     try:
@@ -158,7 +158,7 @@ def _keys_of(record: dg.RunRecord, feed: Feed) -> list[str]:
 
 
 def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey], job: str) -> set[str]:
-    """Partitions for which any run is under way that makes assets of the feed: of a sensor, a schedule or a person."""
+    """Partitions of unfinished runs that build assets of the feed: runs of sensors, schedules and people."""
     busy: set[str] = set()
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         chosen = record.dagster_run.asset_selection
@@ -167,11 +167,11 @@ def _busy(instance: dg.DagsterInstance, feed: Feed, keys: Sequence[dg.AssetKey],
     return busy
 
 
-def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> set[str]:
-    """Partitions of [first, end) that bronze has, and that a table behind it lacks or has from older rows, be they
-    of the partition's own files or of a neighbour's.
+def _incomplete(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> set[str]:
+    """Partitions of [first, end) in bronze that are missing in a table after it, or built there from older rows of
+    the partition's own files or of a neighbour's.
 
-    A table lacks what is not in the lake, and what Dagster knows of bronze and not of the table.
+    Missing means: not in the lake, or recorded by Dagster for bronze but not for the table.
     """
     bronze, silver = (asset_key(layer, feed.market, feed.table) for layer in ("bronze", "silver"))
     window = {
@@ -186,7 +186,7 @@ def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, en
             unknown = part in recorded[bronze] and part not in recorded[key]
             if made is None or since is None or unknown or made < since:
                 found.add(part)
-    # Silver of some types has rows of neighbouring days' files as well.
+    # Silver of some types also takes rows from files of neighbouring days.
     older = {
         part
         for part, made in there.get(silver, {}).items()
@@ -196,7 +196,7 @@ def _half_made(recorded: Recorded, store: LakeStore, feed: Feed, first: date, en
 
 
 def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> dict[str, datetime]:
-    """Days of whole months since ``first`` whose gold was made before their funding rates, and when those came."""
+    """Days since the month of ``first`` whose gold was built before their funding rates, and when those were stored."""
     minutes = asset_key("gold", feed.market, CONTINUOUS)
     if feed.table != MINUTES or minutes not in recorded:
         return {}
@@ -209,12 +209,12 @@ def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end
 
 
 def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:
-    """When the newest file of a partition appeared: bronze's own time moves with every attempt."""
+    """When the newest file of a partition appeared. The time of bronze would change with every attempt."""
     return max((row["last_modified"] or _NEVER for row in read_state(store, feed, key).values()), default=_NEVER)
 
 
 def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
-    """Partitions that the archive has new, replaced or not yet well, and when their newest file appeared."""
+    """Partitions with new, replaced or failed files, and when their newest file appeared."""
     today = datetime.now(UTC).date()
     changed: dict[str, datetime] = {}
     for difference in found:
@@ -228,7 +228,7 @@ def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
 def _wanted(
     changed: Mapping[str, datetime], runs: Sequence[dg.RunRecord], feed: Feed, attempts: int, store: LakeStore
 ) -> tuple[set[str], list[str]]:
-    """Partitions to make, and those that were tried too often since their newest file appeared."""
+    """Partitions to request, and those that were tried too often since their newest file appeared."""
     now = datetime.now(UTC)
     finished = [(record, set(_keys_of(record, feed))) for record in runs if record.dagster_run.is_finished]
     tried = Counter(
@@ -243,10 +243,10 @@ def _wanted(
 def _tries_of_a_future_file(
     store: LakeStore, feed: Feed, key: str, newest: datetime, finished: Sequence[dg.RunRecord]
 ) -> int:
-    """How often a partition was tried whose newest file states a time in the future, which no run comes after.
+    """How often a partition was tried whose newest file states a time in the future; no run is later than that.
 
-    Runs count that ended after the ledger knew of that file. Where it does not, those count that failed, unless the
-    time is so near that it may be a matter of clocks, and will pass.
+    If the ledger knows the file, runs count that ended after it was recorded. Else failed runs count, unless the time
+    is so near that clocks may differ; then it will soon be past.
     """
     known = read_ledger(store, feed, [key]).filter(pl.col("last_modified") == newest)["ingested_at"].to_list()
     if known:
@@ -259,7 +259,7 @@ def _tries_of_a_future_file(
 def _checks(
     context: dg.SensorEvaluationContext, keys: Sequence[dg.AssetKey], job: str
 ) -> list[dg.AssetCheckKey] | None:
-    """The job's checks of the assets. Unnamed, Dagster would run all that there are, those of the archive too."""
+    """The job's checks of the assets. Without names Dagster would run all checks, those that list the archive too."""
     if context.repository_def is None:
         return None
     there = context.repository_def.get_job(job).asset_layer.asset_graph.asset_check_keys
@@ -274,7 +274,7 @@ def _request(
     runs: Sequence[dg.RunRecord],
 ) -> dg.RunRequest:
     tags = {RANGE_START_TAG: span[0], RANGE_END_TAG: span[-1], FEED_TAG: feed.name}
-    # The run key lets Dagster drop a request that two ticks made before the first one's run was recorded.
+    # With a run key Dagster drops the second of two equal requests, made before the run of the first was recorded.
     before = sum(tags.items() <= record.dagster_run.tags.items() for record in runs)
     return dg.RunRequest(
         run_key=f"{feed.name}:{span[0]}:{span[-1]}:{before}",

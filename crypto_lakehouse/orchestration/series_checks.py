@@ -1,6 +1,6 @@
-"""Asset checks of where series pause and end: days that are missing, funding that does not count, and rows that go on.
+"""Asset checks of pauses and ends of series: missing days, funding that does not count, rows after the last trade.
 
-They work as those of ``checks.py`` do; what they compare is in ``pipeline/gold_checks.py``.
+They work like those of ``checks.py``; ``pipeline/gold_checks.py`` does the comparisons.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, che
 
 
 def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:
-    """``missing_days`` of gaps, and ``funding`` of continuous minutes where the market has any."""
+    """``missing_days`` of gaps, and, if the market has funding, ``funding`` of continuous minutes."""
     missing_days = _day_check(
         "missing_days",
         market,
         GAPS,
-        "No gap is there only because the lake does not have days of it.",
+        "No gap exists only because days are missing in the lake.",
         check_missing_days,
     )
     if not with_funding:
@@ -49,12 +49,12 @@ def _day_check(
 
 
 def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
-    """Rows that go on after a symbol's last trade. It runs after the minutes of the same run, if these are made."""
+    """The check ``after_end``: rows after a symbol's last trade. In a run that also builds minutes it follows them."""
 
     @dg.asset_check(
         name="after_end",
         asset=asset_key("silver", feed.market, feed.table),
-        description="No rows of a time in which the symbol was not traded, as its minutes say; such rows stay.",
+        description="No rows at times when the symbol was not traded, according to its minutes. Such rows are kept.",
         additional_deps=[asset_key("gold", feed.market, STATES)] if with_minutes else None,
     )
     def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:

@@ -1,8 +1,8 @@
-"""Dagster's own SQLite storage, that opens its databases less often.
+"""Dagster's SQLite storage, changed to open its databases less often.
 
 A range run plans and records an event for every partition of every table, in batches. Dagster's SQLite storage opens,
-commits and closes two databases for each event, with a new engine that has no statement prepared yet, which takes
-longer than making a small partition.
+commits and closes two databases for each event, each time with a new engine without prepared statements. That takes
+longer than building a small partition.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from sqlalchemy.pool import NullPool
 
 from crypto_lakehouse.orchestration.event_times import apart
 
-# Databases whose engines are kept: each run has one, and there is one more for all.
+# Engines to keep, one per database: each run has its own database, and all share one more.
 _ENGINES = 8
 
 
 class SqliteStorage(DagsterSqliteStorage):
-    """Runs, events and schedules in SQLite files below ``folder``, where Dagster itself would put them."""
+    """Runs, events and schedules in SQLite files below ``folder``, at the same paths as Dagster's own storage."""
 
     def __init__(self, folder: Path, inst_data: ConfigurableClassData | None = None) -> None:
         with _one_process_at_a_time(folder / ".opening"):
@@ -42,11 +42,11 @@ class SqliteStorage(DagsterSqliteStorage):
 
 
 def _make_databases(folder: Path) -> None:
-    """Dagster's databases, whole or not at all: what a kill leaves of them cannot be opened later."""
+    """Create Dagster's databases completely or not at all: Dagster cannot open what a killed process leaves of them."""
     draft = folder / "new"
     shutil.rmtree(draft, ignore_errors=True)
     DagsterSqliteStorage(str(draft)).dispose()
-    # The history is moved last: a home that has its runs is whole.
+    # The history is moved last: a home with a history is complete.
     if not (folder / "schedules").exists():
         (draft / "schedules").rename(folder / "schedules")
     (draft / "history").rename(folder / "history")
@@ -55,7 +55,9 @@ def _make_databases(folder: Path) -> None:
 
 @contextmanager
 def _one_process_at_a_time(lock: Path) -> Iterator[None]:
-    """Processes that make the tables of a database at once leave it with two versions, and broken for good."""
+    """Hold a lock: two processes that create the tables of a database at once leave it with two versions, which cannot
+    be opened again.
+    """
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -69,7 +71,7 @@ class _Events(SqliteEventLogStorage):
         self._batch: ExitStack | None = None
         self._open: dict[str, Connection] = {}
         super().__init__(base_dir)
-        # A batch holds it while each event takes it again.
+        # A batch holds the lock while each of its events acquires it again.
         self._db_lock = threading.RLock()  # type: ignore[assignment]
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
@@ -77,9 +79,9 @@ class _Events(SqliteEventLogStorage):
             super()._initdb(engine, for_index_shard)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events one by one, in milliseconds of their own; none of them where one is refused.
+        """Store the events one by one, each in its own millisecond; if one is refused, store none.
 
-        Each database has a transaction of its own: a crash between two commits leaves what the first one holds.
+        Each database has its own transaction: a crash between two commits leaves what the first one holds.
         """
         with self._db_lock:
             try:
@@ -93,7 +95,7 @@ class _Events(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
             if shard not in self._initialized_dbs:
-                # Makes the database where it is not there.
+                # This creates the database if it is missing.
                 with super()._connect(shard):
                     pass
             if self._batch is None:

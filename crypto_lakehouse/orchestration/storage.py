@@ -1,7 +1,7 @@
-"""Dagster's own storage: SQLite, or PostgreSQL where DAGSTER_POSTGRES_HOST is set; files in ``$DAGSTER_HOME``.
+"""Dagster's own storage: PostgreSQL if DAGSTER_POSTGRES_HOST is set, else SQLite; files in ``$DAGSTER_HOME``.
 
-``dagster.yaml`` names these classes, because the file itself cannot choose between two kinds of storage,
-and takes relative folders from the working directory rather than from its own.
+``dagster.yaml`` names these classes, because the file itself cannot choose between two kinds of storage, and resolves
+relative folders from the working directory rather than from its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.sqlite_storage import SqliteStorage
 
 _CONNECT_SECONDS = 10
-# Any number that no other program takes in the same database.
+# The number of an advisory lock: any that no other program uses in the same database.
 _FIRST_OPENING = 0x1A4E_D465_7E12
 
 
@@ -35,21 +35,21 @@ def _folder() -> Path:
 
 
 def _batch_events() -> None:
-    """Without it Dagster writes every event of a batch by itself."""
+    """Switch on batches: without this variable Dagster writes each event of a batch separately."""
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
 
 class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
-    """Factory only: ``from_config_value`` gives Dagster's own SQLite or PostgreSQL storage."""
+    """Factory only: ``from_config_value`` returns Dagster's SQLite or PostgreSQL storage."""
 
     @classmethod
     def config_type(cls) -> Any:
-        """No configuration in the file: all of it comes from ``DAGSTER_POSTGRES_*`` and ``DAGSTER_HOME``."""
+        """No configuration in the file: it all comes from ``DAGSTER_POSTGRES_*`` and ``DAGSTER_HOME``."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        """The storage. Raises HomeError that names the variables where PostgreSQL is half configured."""
+        """Open the storage. Raises HomeError that names missing variables of PostgreSQL."""
         settings = PostgresSettings.load(os.environ)
         if settings is None:
             return SqliteInHome.from_config_value(inst_data, config_value)
@@ -58,11 +58,11 @@ class StorageFromEnvironment(DagsterStorage, ConfigurableClass):
 
 
 def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData | None) -> Any:
-    """Dagster's PostgreSQL storage. Commands that open an empty database at once make its tables one by one."""
+    """Open Dagster's PostgreSQL storage under a lock: of several commands at once, one creates the tables."""
     from crypto_lakehouse.orchestration.postgres_storage import PostgresStorage
 
     url = URL.create(
-        # SQLAlchemy 2.1 takes psycopg 3 for a bare "postgresql".
+        # SQLAlchemy 2.1 uses psycopg 3 for a bare "postgresql".
         "postgresql+psycopg2",
         username=settings.user,
         password=settings.password,
@@ -72,7 +72,7 @@ def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData 
         query={"connect_timeout": str(_CONNECT_SECONDS)},
     )
     with opening():
-        # Dagster tries each refused connection six times, with a warning of several lines for each.
+        # Connect first: Dagster would retry a refused connection six times, with a warning of several lines each.
         connection = psycopg2.connect(
             host=settings.host,
             port=settings.port,
@@ -83,7 +83,7 @@ def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData 
         )
         try:
             with connection.cursor() as cursor:
-                # The end of the connection releases the lock.
+                # Closing the connection releases the lock.
                 cursor.execute("SELECT pg_advisory_lock(%s)", [_FIRST_OPENING])
             text = url.render_as_string(hide_password=False)
             return PostgresStorage(text, inst_data)
@@ -92,7 +92,7 @@ def _open_postgres(settings: PostgresSettings, inst_data: ConfigurableClassData 
 
 
 class SqliteInHome(DagsterStorage, ConfigurableClass):
-    """Factory only: SQLite in ``$DAGSTER_HOME/.dagster``, whatever ``DAGSTER_POSTGRES_*`` say."""
+    """Factory only: SQLite in ``$DAGSTER_HOME/.dagster``, even if ``DAGSTER_POSTGRES_*`` are set."""
 
     @classmethod
     def config_type(cls) -> Any:
@@ -101,7 +101,7 @@ class SqliteInHome(DagsterStorage, ConfigurableClass):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
-        """The storage."""
+        """Open the storage."""
         del config_value
         _batch_events()
         with opening():
@@ -118,7 +118,7 @@ class ArtifactsInHome(LocalArtifactStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
-        """The artifact storage."""
+        """Open the artifact storage."""
         del config_value
         return LocalArtifactStorage(str(_folder()), inst_data)
 
@@ -133,6 +133,6 @@ class ComputeLogsInHome(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
-        """The log manager."""
+        """Open the log manager."""
         del config_value
         return LocalComputeLogManager(str(_folder() / "compute_logs"), inst_data=inst_data)

@@ -1,4 +1,4 @@
-"""Asset checks of trades: their ids, and the klines that they give. They work as those of ``checks.py`` do."""
+"""Asset checks of trades: their ids, and klines rebuilt from them. They work like those of ``checks.py``."""
 
 import dagster as dg
 
@@ -13,13 +13,13 @@ from crypto_lakehouse.transforms.trade_ids import id_findings
 
 
 def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
-    """Missing and repeated ids of the stored days, and days that began with other ids than the day before has."""
+    """The check ``id_continuity``: missing and repeated ids, and days compared with old ids of the day before."""
     table, _ = id_tables(feed.table)
 
     @dg.asset_check(
         name="id_continuity",
         asset=asset_key("gold", feed.market, table),
-        description="No id is missing or repeated; each day begins with the ids that the day before ends with.",
+        description="No id is missing or repeated; each day was compared with the present last ids of the day before.",
     )
     def id_continuity(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -30,20 +30,22 @@ def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
             rows = read_partition(store, "gold", table, feed.exchange, feed.market.name, key)
             found += [(key, symbol, what) for symbol, what in id_findings(rows)]
             if ids.out_of_line(rows, key):
-                found.append((key, "", "began with other ids than the day before has: make both days again"))
+                found.append((key, "", "was compared with other ids than the day before has now: rebuild both days"))
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 
     return id_continuity
 
 
 def klines_from_trades_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
-    """Klines rebuilt from the stored days against those of the exchange; after them, if a run makes both."""
+    """The check ``klines_from_trades``: klines rebuilt from trades against the exchange's. In a run that also builds
+    minutes it follows them.
+    """
 
     @dg.asset_check(
         name="klines_from_trades",
         asset=asset_key("silver", feed.market, feed.table),
         additional_deps=[asset_key("silver", feed.market, MINUTES)] if with_minutes else [],
-        description=f"One-minute klines rebuilt from the rows agree with silver.{MINUTES} where the lake has it.",
+        description=f"One-minute klines rebuilt from the rows agree with silver.{MINUTES}, if the lake has it.",
     )
     def klines_from_trades(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()

@@ -68,7 +68,7 @@ def test_a_sensor_of_a_made_feed_asks_nothing_and_says_when_it_ended(platform: P
     _make(platform, "2023-11-05")
     requests, reason = _tick(platform)
     assert requests == []
-    assert reason == "binance/option/option_summaries has ended on 2023-10-23, and all of it is made"
+    assert reason == "binance/option/option_summaries ended on 2023-10-23, and all of it is stored"
     assert server.listings == []
     assert server.requests == []
 
@@ -128,7 +128,7 @@ def test_checks_of_an_ended_feed(platform: Platform, server: WatchedServer) -> N
         _make(platform, key)
     found = {e.check_name: e for e in _archive_checks(platform)}
     assert all(e.passed for e in found.values())
-    assert found["freshness"].metadata["note"].value == "the feed has ended on 2023-10-23"
+    assert found["freshness"].metadata["note"].value == "the feed ended on 2023-10-23"
     # The reconciliation asks for what is made and covered: no hole behind the end, no file of 2023-10-25.
     assert found["reconciliation"].metadata["partitions"].value == "4: 2023-10-20 to 2023-10-23"
     assert len(server.listings) == 2

@@ -106,9 +106,9 @@ def test_a_long_step_shows_how_far_it_is(filled: Platform, tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ([DAYS[0], "2025-01-05"], "gave partition 2025-01-05, which this run is not for"),
-        ([DAYS[0], DAYS[0], DAYS[1]], f"gave partition {DAYS[0]}, which this run is not for or which came already"),
-        ([DAYS[0]], f"did not give 1 partitions of this run, first {DAYS[1]}"),
+        ([DAYS[0], "2025-01-05"], "returned partition 2025-01-05, which is not in this run"),
+        ([DAYS[0], DAYS[0], DAYS[1]], f"returned partition {DAYS[0]}, which is not in this run or was returned before"),
+        ([DAYS[0]], f"did not return 1 partitions of this run, first {DAYS[1]}"),
     ],
 )
 def test_foreign_repeated_and_missing_keys_are_refused(
@@ -168,7 +168,7 @@ def test_a_missing_upstream_partition_fails_at_once_and_says_what_to_do(filled: 
     assert not result.success
     assert not seen
     text = failure_text(result)
-    assert "silver/binance/um/klines_1m lacks 7 partitions: 2025-01-02, 2025-01-03" in text
+    assert "silver/binance/um/klines_1m has no partition for 7 keys: 2025-01-02, 2025-01-03" in text
     assert "crypto-lakehouse backfill --market um --table klines_1m --from 2025-01-02 --to 2025-01-08" in text
     assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
 
@@ -180,7 +180,7 @@ def test_a_missing_upstream_partition_fails_at_once_and_says_what_to_do(filled: 
         ("silver", "klines_1m", "2999-01-01", "has no partition for 2999-01-01: its days are not over"),
         ("gold", "bars_1h", "2999-01-01", "has no partition for 2999-01-01: its days are not over"),
         ("silver", "funding_rates", "2999-01", "has no partition for 2999-01: its days are not over"),
-        ("silver", "klines_1m", "2024-01-01", "Materialize them first"),
+        ("silver", "klines_1m", "2024-01-01", "Build them first"),
     ],
 )
 def test_a_partition_that_is_not_there_is_not_loaded_as_empty(

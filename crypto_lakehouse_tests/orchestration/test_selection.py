@@ -131,7 +131,7 @@ def test_status_shows_what_the_settings_show(filled: Platform, monkeypatch: pyte
     monkeypatch.setenv("LAKEHOUSE_MARKETS", "um")
     assert _status() == {("um", *DAYS[1:], 2)}
     words = CliRunner().invoke(app, ["status"], env={"COLUMNS": "300"}).output
-    assert f"not shown: partitions before LAKEHOUSE_START={DAYS[1]} and markets that are not in" in words
+    assert f"hidden by the settings: partitions before LAKEHOUSE_START={DAYS[1]} and markets that are not in" in words
     assert "spot" not in words.split("(spot, cm, option)")[1]
 
 
@@ -149,7 +149,7 @@ def test_months_before_the_start_are_not_compacted(tmp_path: Path, monkeypatch: 
         monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     done = CliRunner().invoke(app, ["compact", "--market", "um"], env={"COLUMNS": "200"})
-    assert "0 months of binance/um/klines_1m to make" in done.output
+    assert "0 months of binance/um/klines_1m to build" in done.output
     refused = CliRunner().invoke(app, ["compact", "--market", "um", "--from", "2023-01"], env={"COLUMNS": "300"})
     assert refused.exit_code == 2
     assert "choose --from 2023-02 or later" in refused.output

@@ -128,7 +128,7 @@ def test_a_day_left_out_of_line_is_named_and_mended_by_the_next_run(platform: Pl
     job = platform.defs(**SETTINGS).resolve_job_def("reconciliation")
     result = job.execute_in_process(instance=platform.instance, raise_on_error=False)
     [check] = [c for c in result.get_asset_check_evaluations() if c.check_name == "id_continuity" and not c.passed]
-    expected = f"| {DAYS[2]} |  | began with other ids than the day before has: make both days again |"
+    expected = f"| {DAYS[2]} |  | was compared with other ids than the day before has now: rebuild both days |"
     assert expected in str(check.metadata["table"].value)
     run(platform, [DAYS[1]])
     assert gold(platform) == sound
@@ -148,7 +148,7 @@ def test_a_backfill_of_trades_makes_all_layers() -> None:
     assert [f"{key.path[0]}/{key.path[3]}" for key in wish.assets] == layers
     minutes = plan("binance", "cm", "klines_1m", day, day, _environment(), today)
     assert not any("trades" in key.path[3] for key in minutes.assets)
-    with pytest.raises(ValueError, match="agg_trades is not made here: add it to LAKEHOUSE_TABLES"):
+    with pytest.raises(ValueError, match="table agg_trades is not enabled; add it to LAKEHOUSE_TABLES"):
         plan("binance", "cm", "agg_trades_missing_ids", day, day, _environment(), today)
 
 

@@ -62,12 +62,14 @@ UM = ("backfill", "--market", "um", "--table")
 
 
 @pytest.mark.requirement("F7.3", "F7.4")
-def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served: tuple[Path, dict[str, str]]) -> None:
+def test_backfill_runs_chunks_and_status_names_missing_days(
+    tmp_path: Path, served: tuple[Path, dict[str, str]]
+) -> None:
     _, settings = served
     done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 partitions of binance/um/klines_1m in 2 runs" in done.stdout
-    assert "3 partitions made in 2 runs; 0 runs failed" in done.stdout
+    assert "3 partitions done in 2 runs; 0 runs failed" in done.stdout
     quarantined = "quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files, 0 rows (not_a_zip 1)"
     assert quarantined in done.stdout
     warning = "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness of silver/binance/um/klines_1m"
@@ -100,7 +102,7 @@ def test_backfill_runs_chunks_and_status_names_what_lacks(tmp_path: Path, served
     # Gold alone needs silver: the chunk with the hole fails and is named, the other one is made.
     gold = run(tmp_path, *UM, "continuous_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert gold.returncode == 1
-    assert "1 partitions made in 1 runs; 1 runs failed" in gold.stdout
+    assert "1 partitions done in 1 runs; 1 runs failed" in gold.stdout
     assert "FAILED binance/um/continuous_1m 2024-12-27 to 2024-12-28: " in gold.stdout
     assert "--from 2024-12-28 --to 2024-12-28" in gold.stdout
 
@@ -135,7 +137,7 @@ def test_backfill_says_plainly_that_the_archive_has_nothing(
 
     early = run(tmp_path, *UM, "klines_1m", *empty, **settings)
     assert early.returncode == 0, early.stdout
-    assert "1 partitions made in 1 runs; 0 runs failed" in early.stdout
+    assert "1 partitions done in 1 runs; 0 runs failed" in early.stdout
     assert warning in early.stdout
 
 
@@ -173,7 +175,7 @@ def test_backfill_goes_on_after_a_failed_run_and_names_it(tmp_path: Path) -> Non
     }
     done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-28", **settings)
     assert done.returncode == 1
-    assert "0 partitions made in 0 runs; 2 runs failed" in done.stdout
+    assert "0 partitions done in 0 runs; 2 runs failed" in done.stdout
     for day in ("2024-12-27", "2024-12-28"):
         assert re.search(rf"FAILED binance/um/klines_1m {day}: .*127\.0\.0\.1:9", done.stdout)
     assert re.search(rf"in Dagster's UI \(DAGSTER_HOME={tmp_path / '.dagster'}\), run [\da-f-]{{36}}", done.stdout)
@@ -188,15 +190,15 @@ def test_backfill_goes_on_after_a_failed_run_and_names_it(tmp_path: Path) -> Non
         ({"--market": "options"}, "options"),
         ({"--table": "trades"}, "trades"),
         ({"--table": "klines_5m"}, "LAKEHOUSE_TABLES"),
-        ({"--table": "silver.klines_1m"}, "give klines_1m, without its layer"),
-        ({"--table": "bars_4h"}, "add 4h to LAKEHOUSE_BARS (1h,1d)"),
+        ({"--table": "silver.klines_1m"}, "use klines_1m, without its layer"),
+        ({"--table": "bars_4h"}, "add 4h to LAKEHOUSE_BARS (now: 1h,1d)"),
         ({"--table": "bars_4h_by_5m"}, "add 4h:5m to LAKEHOUSE_BARS"),
         ({"--exchange": "nowhere"}, "nowhere"),
         ({"--from": "2024-02-30"}, "2024-02-30"),
         ({"--from": "27.12.2024"}, "YYYY-MM-DD"),
-        ({"--from": "2024-12-31"}, "before it begins"),
+        ({"--from": "2024-12-31"}, "before it starts"),
         ({"--from": "2010-01-01"}, "has data from"),
-        ({"--to": "2999-01-01"}, "has not ended"),
+        ({"--to": "2999-01-01"}, "is not over"),
         ({"--symbols": "../etc"}, "not a symbol"),
         ({"--table": "bars_1h", "--symbols": "BTCUSDT"}, "--symbols"),
     ],
@@ -250,7 +252,7 @@ def test_status_of_a_table_that_is_not_there_and_of_an_unknown_one(tmp_path: Pat
     (tmp_path / "lake" / "silver").mkdir(parents=True)
     empty = run(tmp_path, "status", "--table", "trades")
     assert empty.returncode == 0
-    assert f"nothing of this table is in the lake {tmp_path / 'lake'}" in empty.stdout
+    assert f"the lake {tmp_path / 'lake'} has no partition of trades" in empty.stdout
     assert json.loads(run(tmp_path, "status", "--json").stdout) == []
     unknown = run(tmp_path, "status", "--table", "tades")
     assert unknown.returncode == 2

@@ -250,7 +250,7 @@ def test_lines_of_stdin_that_are_no_symbols_are_named(call: Run) -> None:
 def test_no_names_on_stdin_list_nothing(call: Run) -> None:
     done = call("files", *UM, "-", data=b"\n")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "names no symbol" in done.stderr
+    assert "has no symbol" in done.stderr
 
 
 @pytest.mark.requirement("F2.8")
@@ -396,7 +396,7 @@ def test_a_real_pipeline(archive: Path, shell: Shell) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [name, f"{UM_KLINES}/BTCUSDC/1m/{name}", "2"]
     empty, mixed = done.stderr.splitlines()
-    assert "names no symbol" in empty
+    assert "has no symbol" in empty
     assert "< /dev/null" in mixed
 
 

@@ -56,10 +56,10 @@ def test_bars_have_the_funding_rates_of_their_months_after_one_command(
     assert funding(tmp_path)["funding_count"].to_list() == [3, 3]
     rates = Lakehouse(tmp_path / "lake").read("silver.funding_rates", market="um", format="polars")
     assert rates["symbol"].unique().to_list() == ["BTCUSDT"]
-    # Nothing is new, so nothing is made again.
+    # Nothing is new, so nothing is rebuilt.
     code, text = backfill(tmp_path, settings, "--symbols", "BTCUSDT")
     assert code == 0
-    assert "again" not in text
+    assert "rebuild" not in text
 
 
 def test_days_that_are_there_already_get_the_rates_too(tmp_path: Path, settings: dict[str, str]) -> None:
@@ -75,7 +75,7 @@ def test_days_that_are_there_already_get_the_rates_too(tmp_path: Path, settings:
         **settings,
     )
     assert done.returncode == 0
-    assert "gold of 1 days again, now that their funding rates are there" in done.stdout
+    assert "rebuild gold of 1 days: their funding rates are stored now" in done.stdout
     assert funding(tmp_path)["funding_count"].to_list() == [3, 3]
 
 

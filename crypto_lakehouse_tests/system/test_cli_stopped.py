@@ -114,8 +114,8 @@ def test_an_interrupt_stops_the_backfill_and_says_how_to_go_on(
                 time.sleep(0.005)
         out, _ = process.communicate()
     assert process.returncode == code, out
-    assert "1 partitions made in 1 runs; 0 runs failed" in out
-    assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to go on" in out
+    assert "1 partitions done in 1 runs; 0 runs failed" in out
+    assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to continue" in out
     assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE"]
     assert not any(DAYS[2] in path for path in server.requests)
 
@@ -152,5 +152,5 @@ def test_a_signal_in_a_callback_of_the_garbage_collection_is_not_lost(
     )
     assert done.returncode == 143, done.stdout + done.stderr
     assert "Exception ignored" not in done.stderr
-    assert f"interrupted in binance/um/klines_1m {DAYS[0]}: repeat the command to go on" in done.stdout
+    assert f"interrupted in binance/um/klines_1m {DAYS[0]}: repeat the command to continue" in done.stdout
     assert statuses(tmp_path, monkeypatch) == ["FAILURE"]

@@ -15,7 +15,7 @@ from crypto_lakehouse_tests.system.test_cli import run
 def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(tmp_path, "demo", "--folder", "demo")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "34 partitions made in 5 runs; 0 runs failed" in first.stdout
+    assert "34 partitions done in 5 runs; 0 runs failed" in first.stdout
     assert "gold.bars_1h, um, BTCUSDT" in first.stdout
     assert "check ERROR" not in first.stdout
     for command in (

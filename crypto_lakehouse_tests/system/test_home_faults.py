@@ -122,7 +122,7 @@ def test_a_wrong_password_is_one_sentence_of_every_command(
     )
     for command in commands:
         said = sentence(subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True))
-        assert f"PostgreSQL at 127.0.0.1:{postgres.port} does not keep Dagster's records" in said
+        assert f"PostgreSQL at 127.0.0.1:{postgres.port} does not store Dagster's records" in said
         assert 'password authentication failed for user "dagster"' in said
         assert "DAGSTER_POSTGRES_USER" in said
         assert "hunter2" not in said

@@ -223,7 +223,7 @@ def test_an_export_again_replaces_the_same_bytes_and_leaves_other_files(lake: Pa
 def test_unknown_symbols_end_with_1(lake: Path, tmp_path: Path) -> None:
     done = run(lake, tmp_path, "--symbols", "BTCUSDT,NOSUCHUSDT", "--bars", "")
     assert done.returncode == 1
-    assert "ERROR no symbol matches NOSUCHUSDT in these days of silver.klines_1m" in done.stdout
+    assert "ERROR no symbol of silver.klines_1m matches NOSUCHUSDT in these days" in done.stdout
     assert "spot BTCUSDT: 1 files" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 

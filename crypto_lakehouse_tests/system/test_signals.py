@@ -91,7 +91,7 @@ def test_a_signal_at_any_moment_ends_with_the_exit_code_of_what_came_of_it(
     assert "Traceback" not in error
     made = len(list((tmp_path / "home" / "lake" / "gold" / "bars_1h").glob("**/*.parquet")))
     if process.returncode == 0:
-        assert f"{DAYS} partitions made in {DAYS} runs; 0 runs failed" in out
+        assert f"{DAYS} partitions done in {DAYS} runs; 0 runs failed" in out
         assert made == DAYS
     else:
         assert process.returncode == 128 + number, out + error

@@ -27,7 +27,7 @@ from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.raw import RawStore
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import REMAKE_TAG
+from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, REMAKE_TAG
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.pipeline import unchanged
 from crypto_lakehouse.pipeline.bronze import BronzeIngest
@@ -172,7 +172,8 @@ def test_the_tag_other_settings_and_another_code_version_make_partitions_again(
         return {path.relative_to(lake).parts[0] for path, stamp in files(lake).items() if before.get(path) != stamp}
 
     environment, sound = settings(server, lake, **tables), digests(lake)
-    assert written(**{REMAKE_TAG: "true"}) == {"bronze", "silver", "gold"}
+    for tag in (FORCE_TAG, REMAKE_TAG):
+        assert written(**{tag: "true"}) == {"bronze", "silver", "gold"}
     assert digests(lake) == sound
     environment = settings(server, lake, **tables, gap_days=2.0)
     assert written() == {"gold"}

@@ -71,7 +71,7 @@ def test_a_read_of_many_files_names_the_damaged_one(store: LakeStore, table: str
     layer, name = table.split(".")
     file = part(store, layer, name, DAYS[1])
     damage(file)
-    run = f"backfill --market um --table {name} --from {DAYS[1]} --to {DAYS[1]} --remake"
+    run = f"backfill --market um --table {name} --from {DAYS[1]} --to {DAYS[1]} --force"
     with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .*{run}"):
         READS[table](store)
 
@@ -96,7 +96,7 @@ def test_a_read_of_one_partition_names_it(
 ) -> None:
     file = part(store, "silver", "klines_1m", DAYS[1])
     damage(file)
-    with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .* --remake"):
+    with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .* --force"):
         read(store)
 
 
@@ -123,10 +123,10 @@ def test_status_names_a_damaged_object_of_the_ledger(store: LakeStore, monkeypat
 def test_a_remedy_is_a_command_for_the_partition() -> None:
     slice_ = "exchange=binance/market=um"
     monthly = remedy(f"silver/funding_rates/{slice_}/month=2024-02/part-0.parquet")
-    assert "--table funding_rates --from 2024-02-01 --to 2024-02-29 --remake" in monthly
+    assert "--table funding_rates --from 2024-02-01 --to 2024-02-29 --force" in monthly
     log = remedy(f"quarantine/rejected/{slice_}/feed=trades/date=2024-02-01/abc.parquet")
     assert "Delete it" in log
-    assert "--table trades --from 2024-02-01 --to 2024-02-01 --remake" in log
+    assert "--table trades --from 2024-02-01 --to 2024-02-01 --force" in log
     month = remedy(f"compacted/silver/klines_1m/{slice_}/month=2024-02/days-abc.parquet")
     assert "compact --market um --table klines_1m --from 2024-02 --to 2024-02" in month
 

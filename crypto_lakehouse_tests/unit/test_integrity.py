@@ -153,7 +153,7 @@ def test_verify_prints_damaged_files_and_what_to_run(tmp_path: Path, monkeypatch
     path, damage, remedy = line.split("\t")
     assert path == str(file.relative_to(tmp_path))
     assert damage
-    assert f"--table continuous_1m --from {DAYS[1]} --to {DAYS[1]} --remake" in remedy
+    assert f"--table continuous_1m --from {DAYS[1]} --to {DAYS[1]} --force" in remedy
     as_json = [*command, "--json", "--table", "gold.continuous_1m"]
     told = subprocess.run(as_json, capture_output=True, text=True, check=False)
     assert json.loads(told.stdout) == {"path": path, "damage": damage, "remedy": remedy}

@@ -373,7 +373,7 @@ def test_funding_of_a_month_that_is_not_in_the_lake(tmp_path: Path, profile: Pro
         bars = out(tmp_path, "resampled_klines/futures_um/3m/0m/AUSDT.parquet")
         assert bars["funding_sum"].to_list() == [None]
     said = run(tmp_path, "--from", "2024-04-01", "--market", "um").output
-    assert "warning um: silver.funding_rates lacks 2024-04" in said
+    assert "warning um: silver.funding_rates has no 2024-04" in said
 
 
 @pytest.mark.requirement("F4.5")
@@ -486,7 +486,7 @@ def test_a_symbol_without_a_trade_is_reported_and_stops_nothing(tmp_path: Path) 
     earlier.write_bytes(b"of an earlier export")
     result = run(tmp_path, "--bars", "5m")
     assert result.exit_code == 0
-    assert "warning um AUSDT: no traded minute, so nothing is written" in result.output
+    assert "warning um AUSDT: no minute was traded, so no file is written" in result.output
     assert earlier.read_bytes() == b"of an earlier export"
     assert names(tmp_path) == ["AUSDT", "BUSDT"]
     assert run(tmp_path, "--symbols", "AUSDT").exit_code == 1
@@ -499,7 +499,7 @@ def test_unknown_symbols_are_named(tmp_path: Path) -> None:
     result = run(tmp_path, "--symbols", "AUSDT,NOUSDT,*EUR")
     assert result.exit_code == 1
     for name in ("NOUSDT", "*EUR"):
-        assert f"ERROR no symbol matches {name} in these days" in result.output
+        assert f"ERROR no symbol of silver.klines_1m matches {name} in these days" in result.output
     assert names(tmp_path) == ["AUSDT"]
     assert run(tmp_path, "--symbols", "AUSDT").exit_code == 0  # in one market of three is enough
     assert run(tmp_path, "--from", "2024-05-07").exit_code == 1  # nothing at all
@@ -518,7 +518,7 @@ def test_segments_of_an_earlier_export_do_not_stay(tmp_path: Path) -> None:
         (tmp_path / "out" / folder / "SPX_AUSDT.parquet").write_bytes(b"of somebody else")
     result = run(tmp_path, "--bars", "5m", "--symbols", "AUSDT", "--to", "2024-05-11")
     assert result.exit_code == 0
-    assert f"removed {HOLO}/SP1_AUSDT.parquet: AUSDT has no such segment any more" in result.output
+    assert f"removed {HOLO}/SP1_AUSDT.parquet: AUSDT no longer has this segment" in result.output
     # Two segments are left; folders that were not written, and other symbols, are as they were.
     for folder in (HOLO, folders["5m"]):
         assert names(tmp_path, folder) == sorted([*split[:2], *foreign])
@@ -549,8 +549,8 @@ def test_days_that_lack_in_the_lake_are_named(tmp_path: Path) -> None:
     store(tmp_path / "lake", "um", "klines_1m", rows, [START.date(), (START + 2 * DAY).date()])
     result = run(tmp_path, "--market", "um", "--market", "cm", "--bars", "")
     assert result.exit_code == 0
-    assert "warning um: silver.klines_1m lacks 2024-05-07; their minutes" in result.output
-    assert "cm: silver.klines_1m has none of these days" in result.output
+    assert "warning um: silver.klines_1m has no 2024-05-07; their minutes" in result.output
+    assert "cm: no day of this range is in silver.klines_1m" in result.output
     assert "spot" not in result.output
 
 
@@ -576,9 +576,9 @@ def test_a_grid_that_is_asked_for_twice_is_written_once(tmp_path: Path) -> None:
         (["--bars", "1mo"], "the legacy tool has no bars 1mo"),
         (["--bars", "dollar:1000000"], "the legacy tool has no bars dollar:1000000"),
         (["--bars", "7m"], "no bars '7m'"),
-        (["--gap-days", "0"], "gaps need days"),
-        (["--gap-days", "nan"], "gaps need days"),
-        (["--gap-change", "-0.1"], "gaps need days"),
+        (["--gap-days", "0"], "--gap-days must be above 0"),
+        (["--gap-days", "nan"], "--gap-days must be above 0"),
+        (["--gap-change", "-0.1"], "--gap-days must be above 0"),
         (["--symbols", "../AUSDT"], "is not a symbol"),
         (["--from", "2024-5-1"], "2024-5-1"),
     ],

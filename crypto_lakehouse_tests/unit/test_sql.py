@@ -200,7 +200,7 @@ def test_sql_names_a_damaged_file(lake: Lakehouse, root: Path) -> None:
     file = part_path(root, "um", f"{DAYS[1]}")
     file.write_bytes(file.read_bytes()[:1000])
     for end in ("", "-- copy"):
-        with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .* --remake"):
+        with pytest.raises(DamagedFile, match=f"{re.escape(str(file))} is damaged: .* --force"):
             lake.sql(f"SELECT sum(open) FROM gold.bars_1h {end}")
 
 

@@ -1,1 +1,1 @@
-"""The assets, one module per layer; what they have in common is in ``common.py``."""
+"""The assets, by layer and kind of table; ``common.py`` holds what they share."""

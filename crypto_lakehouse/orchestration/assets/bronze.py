@@ -1,4 +1,4 @@
-"""Bronze assets: one per feed, each the archive's rows of its partitions."""
+"""Bronze assets, one per feed: the rows of the archive's files."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class BronzeConfig(dg.Config):
-    """``symbols`` narrows the run to some symbols (names, patterns, exclusions); the others stay as they are."""
+    """``symbols`` (names, patterns, exclusions) limits the run to some symbols; stored rows of others stay."""
 
     symbols: str = ""
 

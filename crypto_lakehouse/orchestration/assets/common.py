@@ -1,4 +1,4 @@
-"""What all assets share: specs made from catalogue and schemas, so that no asset describes itself twice."""
+"""Shared by all assets: keys, groups, tags and schemas, derived from the catalogue and the schemas."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from crypto_lakehouse.schemas import Schema
 OWNERS = ["team:market-data"]
 IO_MANAGER_KEY = "lake_io_manager"
 
+FORCE_TAG = "lakehouse/force"
+"""A run with this tag (any value) rebuilds its partitions even where their inputs have not changed."""
+
 REMAKE_TAG = "lakehouse/remake"
-"""A run with this tag (any value) makes its partitions again even where nothing is new."""
+"""The former name of ``FORCE_TAG``, which works the same: runs and scripts of users carry it."""
 
 
 def is_remade(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run makes its partitions again whatever is stored."""
-    return REMAKE_TAG in context.run.tags
+    """Whether the run rebuilds its partitions even where their inputs have not changed."""
+    return not {FORCE_TAG, REMAKE_TAG}.isdisjoint(context.run.tags)
 
 
 def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:
@@ -31,12 +34,12 @@ def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:
 
 
 def group_name(layer: str, market: Market) -> str:
-    """The group of a market's assets in a layer, to tell the same tables apart: ``binance_um_gold``."""
+    """The group of a market's assets in a layer, such as ``binance_um_gold``: markets have tables of equal names."""
     return f"{market.exchange}_{market.name}_{layer}"
 
 
 def table_schema(schema: Schema) -> dg.TableSchema:
-    """The schema as Dagster shows it, each column with its unit and words."""
+    """The schema for Dagster, each column with its description and unit."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -64,7 +67,7 @@ def asset_arguments(
     kinds: Sequence[str],
     policy: dg.BackfillPolicy,
 ) -> dict[str, Any]:
-    """Keyword arguments of ``@dg.asset`` that follow from the table, the same way for every layer."""
+    """Keyword arguments of ``@dg.asset`` that follow from the table; they are the same for every layer."""
     return {
         "key": asset_key(layer, market, table),
         **_described(layer, market, table, schema, description, kinds),
@@ -83,7 +86,7 @@ def asset_out(
     kinds: Sequence[str],
     automation: dg.AutomationCondition,
 ) -> dg.AssetOut:
-    """The same for one output of ``@dg.multi_asset``."""
+    """The same as ``asset_arguments``, for one output of ``@dg.multi_asset``."""
     return dg.AssetOut(
         key=asset_key(layer, market, table),
         group_name=group_name(layer, market),

@@ -15,16 +15,17 @@ from crypto_lakehouse.schemas import silver_schema
 
 
 def compacted_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
-    """The month files of a feed; with its sensor on, they are made when a month is complete, and made again."""
+    """The month files of a feed. With its sensor on, they are written when a month is complete, and when a day of it
+    changes.
+    """
     arguments = asset_arguments(
         COMPACTED,
         feed.market,
         feed.table,
         Cadence.MONTHLY,
         silver_schema(feed),
-        f"Complete months of {feed.description} The rows of silver once more, a file a month in order of symbol,"
-        " which readers of few symbols use by themselves while it is up to date. Can be deleted and made again at any"
-        " time.",
+        f"Complete months of {feed.description} A copy of silver's rows, one file per month, sorted by symbol."
+        " Reads of few symbols use it automatically while it is up to date. It can be deleted and rebuilt at any time.",
         ["parquet"],
         policy,
     )

@@ -1,7 +1,7 @@
 """Gold assets: continuous minutes with their gaps and states, and bars, per market.
 
-A run makes the partitions it is for and then those later ones that it overtook, so that what the lake
-holds never depends on the order in which days were made.
+A run builds its own partitions, then rebuilds later stored days that its result invalidates. So the stored rows never
+depend on the order in which days were built.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,9 +43,9 @@ from crypto_lakehouse.transforms.frames import Frame
 
 _KINDS = ["polars", "parquet"]
 _TABLES = {
-    CONTINUOUS: "Every minute of every symbol from its first trade on, quiet ones filled and marked.",
+    CONTINUOUS: "Every minute of every symbol from its first trade on; minutes without trades are filled and marked.",
     GAPS: "Pauses in trading that cut a symbol's series into segments.",
-    STATES: "What a day leaves to the next: last trade, its close and the segment, per symbol.",
+    STATES: "State at the end of a day for the next one: last trade, its close and the segment, per symbol.",
 }
 
 
@@ -57,7 +57,7 @@ def gap_rule(environment: Environment) -> GapRule:
 def continuous_asset(
     market: Market, with_funding: bool, environment: Environment, policy: dg.BackfillPolicy
 ) -> dg.AssetsDefinition:
-    """``continuous_1m``, ``gaps`` and ``symbol_states`` of a market, which are always made together."""
+    """``continuous_1m``, ``gaps`` and ``symbol_states`` of a market, which are always built together."""
     inputs = [asset_key("silver", market, MINUTES)]
     if with_funding:
         inputs.append(asset_key("silver", market, FUNDING))
@@ -87,12 +87,12 @@ def continuous_asset(
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
-        # The first output is written while it is made; it is by far the largest.
+        # The first output, by far the largest, is written while its rows are computed.
         yield dg.Output(PartitionStream(rows(), WRITERS), output_name=CONTINUOUS)
         yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
         yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
         for part in maker.overtaken(made[-1]):
-            context.log.info(f"{part.key} was made from another state: made anew")
+            context.log.info(f"{part.key}: rebuilt, because the state of the day before has changed")
             for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
                 yield rewritten(store, market, table, made_table(part, table, frame))
 
@@ -107,7 +107,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
         bars.table,
         Cadence.DAILY,
         schema_of("gold", bars.table),
-        f"Bars {bars.name} of {market.title} with VWAP and a flag that tells whether every minute was there.",
+        f"Bars {bars.name} of {market.title} with VWAP and a flag that is true if the archive has every minute.",
         _KINDS,
         policy,
     )
@@ -120,7 +120,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
         overtaken = overtaken_bars(store, market, bars, max(keys))
         for made in _bars(store, market, bars, overtaken, remake=True):
             assert isinstance(made, Made)
-            context.log.info(f"{made.key} is older than its minutes: made anew")
+            context.log.info(f"{made.key}: rebuilt, because its minutes are newer")
             yield rewritten(store, market, bars.table, made)
 
     return made_bars
@@ -144,7 +144,7 @@ def _bars(
 
 
 def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made | Unchanged:
-    """One table of a day: as it is stored, where nothing is new."""
+    """One table of a day: unchanged if its inputs have not changed, else to be written."""
     stored = part.unchanged.get(table)
     return Unchanged(part.key, stored) if stored is not None else made_table(part, table, rows)
 
@@ -155,6 +155,6 @@ def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -
 
 
 def rewritten(store: LakeStore, market: Market, table: str, made: Made, layer: str = "gold") -> dg.AssetMaterialization:
-    """Write a partition that the run is not for, and record it."""
+    """Write a partition outside of the run's range, and record it."""
     _, metadata = store_partition(store, layer, table, market.exchange, market.name, made)
     return dg.AssetMaterialization(asset_key(layer, market, table), partition=made.key, metadata=metadata)

@@ -1,6 +1,6 @@
-"""Silver assets: one per feed, the bronze rows made canonical, validated and unique.
+"""Silver assets, one per feed: bronze rows in canonical columns, validated, one per primary key.
 
-A run makes the partitions it is for, and then those stored neighbours that have rows in its files.
+A run builds its own partitions, then rebuilds stored neighbouring days that have rows in its files.
 """
 
 from collections.abc import Iterator

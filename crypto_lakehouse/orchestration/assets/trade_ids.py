@@ -1,7 +1,7 @@
 """Gold assets of trade ids: continuity and missing ids, per market and table of trades.
 
-A run makes the partitions it is for and then the stored day behind them, if that had begun with other ids,
-so that what the lake holds never depends on the order in which days were made.
+A run builds its own partitions, then rebuilds the stored day after them if that was compared with other last ids. So
+the stored rows never depend on the order in which days were built.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from crypto_lakehouse.schemas import schema_of
 
 
 def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
-    """Both id tables of a feed of trades, which are always made together."""
+    """Both id tables of a feed of trades, which are always built together."""
     market = feed.market
     continuity, missing = id_tables(feed.table)
     words = {
@@ -60,8 +60,8 @@ def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
             PartitionStream(stored_or_made(part, missing, part.missing) for part in made), output_name=missing
         )
         for part in maker.overtaken(made):
-            context.log.info(f"{part.key} had begun with other ids of the day before: made anew")
-            # The continuity last: it tells the next run that the day is in line.
+            context.log.info(f"{part.key}: rebuilt, because the last ids of the day before have changed")
+            # The continuity last: from it the next run sees that the day is up to date.
             yield rewritten(store, market, missing, made_table(part, missing, part.missing))
             yield rewritten(store, market, continuity, made_table(part, continuity, part.continuity))
 

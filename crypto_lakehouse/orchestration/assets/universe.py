@@ -1,4 +1,4 @@
-"""The gold asset ``instruments``: what is listed in a market, from its archive's listing alone."""
+"""The gold asset ``instruments``: the instruments of a market, from the listing of its archive alone."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -20,7 +20,7 @@ from crypto_lakehouse.schemas import schema_of
 
 
 def instruments_asset(market: Market, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
-    """The instruments of a market. They need no other table: the newest partition answers for all days before it."""
+    """The instruments of a market. They need no other table: the newest partition covers all days before it."""
     arguments = asset_arguments(
         "gold",
         market,
