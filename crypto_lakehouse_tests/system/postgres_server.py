@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of Debian's package, that a test may stop and start."""
+"""A real PostgreSQL server (Debian's package) that a test can stop and start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSWORD = "runs-test-secret"
 
 
 def postgres_binaries() -> Path | None:
-    """The folder of ``initdb`` and ``pg_ctl``, None where PostgreSQL is not installed."""
+    """The folder of ``initdb`` and ``pg_ctl``, None if PostgreSQL is not installed."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return programs[-1].parent if programs else None
 
@@ -71,7 +71,7 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server(binaries: Path) -> Iterator[PostgresServer]:
-    """A running server in a folder that its user may enter, which those of pytest are not."""
+    """A running server in a folder that its user may enter; pytest's folders do not allow that."""
     with (
         tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder,
         _running(Path(folder), binaries) as server,

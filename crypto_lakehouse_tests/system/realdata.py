@@ -1,6 +1,6 @@
-"""Real files of the Binance archive, where they are at hand, and an independent reading of them.
+"""Real files of the Binance archive, if they are available, and an independent parser for them.
 
-Only the standard library reads the zips here, so that nothing of the platform checks itself.
+Only the standard library reads the zips here, so that the platform's code does not check itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def csv_rows(key: str) -> list[list[str]]:
 
 
 def instant(text: str) -> datetime:
-    """UTC time of a stamp in ms (13 digits) or µs (16 digits)."""
+    """UTC time of a timestamp in ms (13 digits) or µs (16 digits)."""
     return _EPOCH + timedelta(microseconds=int(text) * (1000 if len(text) == 13 else 1))
 
 

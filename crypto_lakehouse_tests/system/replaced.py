@@ -1,6 +1,7 @@
-"""A month of days that are replaced all the time, as a process of its own: ``python -m ... URI [ENDPOINT]``.
+"""A process that replaces the days of a month all the time: ``python -m ... URI [ENDPOINT]``.
 
-Each version of a day has other rows, other bytes and one number in its ``trade_count``, so that a mix of two shows.
+Each version of a day has other rows, other bytes and its own number in ``trade_count``, so that a mix of two versions
+shows.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def day_rows(key: str, version: int) -> pl.DataFrame:
 
 
 def minutes(version: int) -> int:
-    """Of so many minutes a symbol has rows in a version of a day."""
+    """The number of minutes of a symbol in a version of a day."""
     return (1440, 100)[version % 2]
 
 
 def is_whole(rows: pl.DataFrame) -> bool:
-    """Whether each day is there, and all rows of it are of one version, which tells how many there are."""
+    """Whether each day is present and all of its rows are of one version, which determines their number."""
     by_day = rows.group_by(pl.col("open_time").dt.date()).agg(
         pl.col("trade_count").unique().alias("versions"), pl.col("symbol").n_unique().alias("symbols"), rows=pl.len()
     )

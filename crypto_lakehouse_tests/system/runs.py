@@ -1,4 +1,4 @@
-"""Helpers of the ingest tests: an archive server that can misbehave, update jobs as runs, what a lake holds.
+"""Helpers of the ingest tests: an archive server that can misbehave, runs of update jobs, digests of a lake.
 
 Nothing here asserts. ``python -m crypto_lakehouse_tests.system.runs`` runs one job, so that a test can
 kill it or limit it; settings come from the environment as always.

@@ -42,9 +42,9 @@ _IAM = {
 
 
 def weed_command() -> str | None:
-    """Where the server is installed; None if it is not."""
-    beside = Path(sys.executable).parent / "weed"
-    return str(beside) if beside.exists() else shutil.which("weed")
+    """The path of the server; None if it is not installed."""
+    installed = Path(sys.executable).parent / "weed"
+    return str(installed) if installed.exists() else shutil.which("weed")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Bad files, bad rows and bad servers: each is quarantined with its reason, and everything else is complete.
 
-All faults of a kind are in one archive, one symbol for each, beside a symbol that is good; so every case
-also shows that the others do not suffer.
+All faults of a kind are in one archive, one symbol for each, next to a good symbol; so every case also shows that the
+other symbols are not affected.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ HTTP: dict[str, str] = {
 
 
 class Faults:
-    """Answers of a bad server, by the symbol in the path. ``older`` is a folder of what the archive had before."""
+    """Answers of a bad server, by the symbol in the path; ``older`` is a folder with the archive's previous files."""
 
     def __init__(self, older: Path) -> None:
         self.older = older
@@ -212,7 +212,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 @pytest.mark.requirement("F3.3")
-def test_the_run_succeeds_and_what_is_good_is_complete(outcome: Outcome) -> None:
+def test_the_run_succeeds_and_good_symbols_are_complete(outcome: Outcome) -> None:
     assert outcome.success
     assert outcome.minutes("GOODUSDT") == [0, 1, 2, 3, 4]
     for symbol in ("GOODUSDT", *FILES, *ROWS, *HTTP):
@@ -234,7 +234,7 @@ def test_a_bad_file_is_quarantined_once_with_its_own_reason(symbol: str, outcome
 
 @pytest.mark.requirement("F3.3", "F3.1", "F3.2", "D1", "D2")
 @pytest.mark.parametrize("symbol", ROWS)
-def test_bad_rows_are_quarantined_and_the_others_are_right(symbol: str, outcome: Outcome) -> None:
+def test_bad_rows_are_quarantined_and_good_rows_are_stored(symbol: str, outcome: Outcome) -> None:
     case = ROWS[symbol]
     found = outcome.log("quarantine.rejected", symbol)
     assert [(row["reason"], row["source_line"]) for row in found] == [(case.reason, n) for n in case.refused]
@@ -261,7 +261,7 @@ def test_bronze_keeps_the_order_of_the_file_and_its_duplicates(outcome: Outcome)
 
 @pytest.mark.requirement("F3.3", "F3.4")
 @pytest.mark.parametrize("symbol", HTTP)
-def test_a_bad_server_costs_only_the_files_that_never_came(symbol: str, outcome: Outcome) -> None:
+def test_a_bad_server_costs_only_the_files_that_never_arrived(symbol: str, outcome: Outcome) -> None:
     reason = HTTP[symbol]
     assert [row["reason"] for row in outcome.log("quarantine.rejected", symbol)] == ([reason] if reason else [])
     (entry,) = outcome.log("ledger.files", symbol)
@@ -270,7 +270,7 @@ def test_a_bad_server_costs_only_the_files_that_never_came(symbol: str, outcome:
 
 
 @pytest.mark.requirement("F3.3", "F3.4", "T4")
-def test_a_good_partition_is_never_replaced_by_less(tmp_path: Path) -> None:
+def test_a_good_partition_is_never_replaced_by_an_incomplete_one(tmp_path: Path) -> None:
     folder, lake = tmp_path / "archive", tmp_path / "lake"
     path = put(folder, "AUSDT", DAY, GOOD)
     put(folder, "BUSDT", DAY, GOOD)

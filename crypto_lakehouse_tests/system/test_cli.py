@@ -1,4 +1,4 @@
-"""The command line as its users have it: a process of its own, a served archive, a real lake."""
+"""The command line as users run it: a real process, a served archive, a real lake."""
 
 from __future__ import annotations
 
@@ -119,9 +119,7 @@ def test_backfill_fails_and_names_the_files_when_the_archive_gives_none(
 
 
 @pytest.mark.requirement("F7.3")
-def test_backfill_says_plainly_that_the_archive_has_nothing(
-    tmp_path: Path, served: tuple[Path, dict[str, str]]
-) -> None:
+def test_backfill_reports_that_the_archive_has_no_files(tmp_path: Path, served: tuple[Path, dict[str, str]]) -> None:
     _, settings = served
     day, empty = ("--from", "2024-12-27", "--to", "2024-12-27"), ("--from", "2024-06-01", "--to", "2024-06-01")
     warning = "warning: every bronze partition of binance/um/klines_1m is empty: the archive has no file"
@@ -165,7 +163,7 @@ def test_backfill_of_months_for_some_symbols(tmp_path: Path, served: tuple[Path,
 
 
 @pytest.mark.requirement("F7.3")
-def test_backfill_goes_on_after_a_failed_run_and_names_it(tmp_path: Path) -> None:
+def test_backfill_continues_after_a_failed_run_and_names_it(tmp_path: Path) -> None:
     settings = {
         "LAKEHOUSE_LAKE_URI": str(tmp_path / "lake"),
         "LAKEHOUSE_ARCHIVE_URL": "http://127.0.0.1:9",
@@ -239,7 +237,7 @@ def test_config_prints_settings_and_masks_secrets(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["config", "status", "demo"])
-def test_bad_settings_are_words_and_exit_code_2(tmp_path: Path, command: str, name: str, value: str) -> None:
+def test_bad_settings_are_explained_with_exit_code_2(tmp_path: Path, command: str, name: str, value: str) -> None:
     done = run(tmp_path, command, **{name: value})
     assert done.returncode == 2
     assert name in done.stderr
@@ -248,7 +246,7 @@ def test_bad_settings_are_words_and_exit_code_2(tmp_path: Path, command: str, na
 
 
 @pytest.mark.requirement("F7.4")
-def test_status_of_a_table_that_is_not_there_and_of_an_unknown_one(tmp_path: Path) -> None:
+def test_status_of_a_missing_and_of_an_unknown_table(tmp_path: Path) -> None:
     (tmp_path / "lake" / "silver").mkdir(parents=True)
     empty = run(tmp_path, "status", "--table", "trades")
     assert empty.returncode == 0
@@ -260,7 +258,7 @@ def test_status_of_a_table_that_is_not_there_and_of_an_unknown_one(tmp_path: Pat
 
 
 @pytest.mark.requirement("F7.4")
-def test_status_is_whole_at_80_columns_and_plain_in_a_pipe(tmp_path: Path) -> None:
+def test_status_is_complete_at_80_columns_and_plain_in_a_pipe(tmp_path: Path) -> None:
     place = "exchange=binance/market=um"
     for table in ("continuous_1m", "trades_missing_ids"):
         for day in ("2024-12-27", "2024-12-29"):
@@ -353,7 +351,7 @@ def test_config_and_help_do_not_import_dagster(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("F7.3")
-def test_the_repository_s_dagster_yaml_keeps_records_beside_itself(tmp_path: Path) -> None:
+def test_the_dagster_yaml_of_the_repository_keeps_records_next_to_it(tmp_path: Path) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()
     elsewhere.mkdir()

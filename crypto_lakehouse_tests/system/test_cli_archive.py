@@ -1,4 +1,4 @@
-"""The commands that ask an archive and verify zips, against a served archive: in-process, and as real pipelines."""
+"""The commands that query an archive and verify zips, with a served archive: in-process, and as shell pipelines."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_filters(call: Run, market: tuple[str, ...], options: str, there: str, a
 
 
 @pytest.mark.requirement("F2.8")
-def test_symbols_as_json_say_what_the_names_say(call: Run) -> None:
+def test_symbols_as_json_have_the_facts_of_their_names(call: Run) -> None:
     done = call("symbols", *UM, "--json", "--symbols", "BTCUSDT_250328,BTCUSDC")
     one, two = (json.loads(line) for line in done.stdout.splitlines())
     assert (one["symbol"], one["quote_asset"], one["contract_type"]) == ("BTCUSDC", "USDC", "perpetual")
@@ -136,7 +136,7 @@ def test_symbols_as_json_say_what_the_names_say(call: Run) -> None:
 
 
 @pytest.mark.requirement("F2.8")
-def test_dates_count_what_is_there(call: Run) -> None:
+def test_dates_are_counted_per_symbol(call: Run) -> None:
     done = call("dates", *UM, "ETHUSDT", "BTCUSDT", "BTCUSDC")
     assert (done.exit_code, done.stderr) == (0, "")
     assert [line.split("\t") for line in done.stdout.splitlines()] == [
@@ -172,7 +172,7 @@ def test_monthly_files_of_a_daily_feed(archive: Path, call: Run) -> None:
 
 
 @pytest.mark.requirement("F2.8")
-def test_files_are_those_of_the_archive(archive: Path, call: Run) -> None:
+def test_files_lists_the_keys_of_the_archive(archive: Path, call: Run) -> None:
     keys = keys_of(archive, f"{UM_KLINES}/*/1m/*.zip")
     done = call("files", *UM)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -186,7 +186,7 @@ def test_files_are_those_of_the_archive(archive: Path, call: Run) -> None:
 
 
 @pytest.mark.requirement("F2.8", "F1.2")
-def test_files_as_json_and_as_addresses(archive: Path, call: Run) -> None:
+def test_files_as_json_and_as_urls(archive: Path, call: Run) -> None:
     done = call("files", *SPOT, "币安人生USDT", "--json")
     one = json.loads(done.stdout)
     body = (archive / one["key"]).read_bytes()
@@ -220,7 +220,7 @@ def test_names_from_stdin(call: Run, data: str) -> None:
 
 @pytest.mark.requirement("F2.8")
 @pytest.mark.parametrize("command", ["dates", "files"])
-def test_unknown_names_are_told_after_the_known_ones(call: Run, command: str) -> None:
+def test_unknown_names_are_reported_after_the_known_ones(call: Run, command: str) -> None:
     done = call(command, *UM, "NOPEUSDT", "BTCUSDC", "-", data=b"GONEUSDT\nNOPEUSDT\n")
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
@@ -234,7 +234,7 @@ def test_unknown_names_are_told_after_the_known_ones(call: Run, command: str) ->
 
 
 @pytest.mark.requirement("F2.8", "T7")
-def test_lines_of_stdin_that_are_no_symbols_are_named(call: Run) -> None:
+def test_malformed_symbols_on_stdin_are_named(call: Run) -> None:
     lines = [b"../etc/passwd", b"BTCUSDC", b'{"symbol": 5}', b'["BTCUSDT"]', b"{" * 9000, b"\xff\x1b[31m", b"{}"]
     done = call("files", *UM, "-", data=b"\n".join(lines))
     assert done.exit_code == 1
@@ -247,7 +247,7 @@ def test_lines_of_stdin_that_are_no_symbols_are_named(call: Run) -> None:
 
 
 @pytest.mark.requirement("F2.8")
-def test_no_names_on_stdin_list_nothing(call: Run) -> None:
+def test_empty_stdin_lists_nothing(call: Run) -> None:
     done = call("files", *UM, "-", data=b"\n")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "has no symbol" in done.stderr
@@ -274,7 +274,7 @@ def test_no_names_on_stdin_list_nothing(call: Run) -> None:
         ("verify pyproject.toml", "no folder"),
     ],
 )
-def test_wrong_usage_is_2(call: Run, arguments: str, message: str) -> None:
+def test_wrong_usage_exits_with_2(call: Run, arguments: str, message: str) -> None:
     done = call(*arguments.split())
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
@@ -282,7 +282,7 @@ def test_wrong_usage_is_2(call: Run, arguments: str, message: str) -> None:
 
 @pytest.mark.requirement("F2.8")
 @pytest.mark.parametrize("command", ["symbols", "dates", "files"])
-def test_an_archive_that_is_away_is_1(call: Run, command: str) -> None:
+def test_an_unreachable_archive_exits_with_1(call: Run, command: str) -> None:
     done = call(command, *UM, LAKEHOUSE_ARCHIVE_LISTING_URL="http://127.0.0.1:9/listing")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "cannot list" in done.stderr
@@ -306,7 +306,7 @@ def zips(archive: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.requirement("F2.9")
-def test_verify_prints_what_is_bad(zips: Path, call: Run) -> None:
+def test_verify_prints_damaged_zips(zips: Path, call: Run) -> None:
     done = call("verify", str(zips))
     assert done.exit_code == 1
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -323,7 +323,7 @@ def test_verify_prints_what_is_bad(zips: Path, call: Run) -> None:
 
 
 @pytest.mark.requirement("F2.9")
-def test_verify_of_good_ones_and_of_paths_from_stdin(zips: Path, call: Run) -> None:
+def test_verify_of_good_zips_and_of_paths_from_stdin(zips: Path, call: Run) -> None:
     good = call("verify", str(zips / "a/1h"))
     assert (good.exit_code, good.stdout, good.stderr) == (0, "", "2 files checked, 0 bad\n")
     paths = [*sorted((zips / "a/1m").glob("*.zip")), zips / "odd\tname.zip"]
@@ -335,7 +335,7 @@ def test_verify_of_good_ones_and_of_paths_from_stdin(zips: Path, call: Run) -> N
 
 
 @pytest.mark.requirement("F2.9")
-def test_a_folder_without_zips_is_no_success(tmp_path: Path, call: Run) -> None:
+def test_verify_of_a_folder_without_zips_fails(tmp_path: Path, call: Run) -> None:
     done = call("verify", str(tmp_path))
     assert (done.exit_code, done.stdout) == (1, "")
     assert "no zip file" in done.stderr
@@ -404,12 +404,12 @@ def test_a_real_pipeline(archive: Path, shell: Shell) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        # Told of it when the last lines are flushed, and, with more lines than are held back, before.
+        # The command notices at the flush of the last lines or, with more lines than the buffer holds, before.
         "archive files --market spot --table klines_1m",
         "archive verify - --json < paths",
     ],
 )
-def test_a_reader_that_goes_ends_the_command_quietly(tmp_path: Path, shell: Shell, command: str) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path: Path, shell: Shell, command: str) -> None:
     (tmp_path / "paths").write_text("nowhere.zip\n" * 2000)
     reader, writer = os.pipe()
     os.close(reader)
@@ -433,7 +433,7 @@ def read_terminal(shell: Shell, command: str, **more: object) -> tuple[subproces
 
 
 @pytest.mark.requirement("F2.8", "F2.9")
-def test_a_bar_is_shown_on_a_terminal_alone(zips: Path, shell: Shell) -> None:
+def test_a_progress_bar_is_shown_only_on_a_terminal(zips: Path, shell: Shell) -> None:
     files = "crypto-lakehouse archive dates --market um --table klines_1m BTCUSDT"
     done, shown = read_terminal(shell, files)
     assert done.stdout == "BTCUSDT\t2024-12-27\t2024-12-30\t4\t0\n"

@@ -1,4 +1,4 @@
-"""A backfill of klines makes the funding rates of its months first; where bars have none, it is said."""
+"""A backfill of klines first builds the funding rates of its months; bars without funding rates give a warning."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_bars_have_the_funding_rates_of_their_months_after_one_command(
     assert "rebuild" not in text
 
 
-def test_days_that_are_there_already_get_the_rates_too(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_stored_days_get_the_funding_rates_too(tmp_path: Path, settings: dict[str, str]) -> None:
     without = {**settings, "LAKEHOUSE_TABLES": "klines_1m"}
     code, text = backfill(tmp_path, without, "--symbols", "BTCUSDT")
     assert code == 0
@@ -79,7 +79,7 @@ def test_days_that_are_there_already_get_the_rates_too(tmp_path: Path, settings:
     assert funding(tmp_path)["funding_count"].to_list() == [3, 3]
 
 
-def test_gold_alone_names_the_command_that_makes_funding_rates(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_gold_without_funding_names_the_command_that_builds_it(tmp_path: Path, settings: dict[str, str]) -> None:
     backfill(tmp_path, {**settings, "LAKEHOUSE_TABLES": "klines_1m"})
     code, text = backfill(tmp_path, settings, table="continuous_1m")
     assert code == 0
@@ -87,7 +87,7 @@ def test_gold_alone_names_the_command_that_makes_funding_rates(tmp_path: Path, s
     assert FUNDING_COMMAND in text
 
 
-def test_symbols_and_markets_without_funding_are_no_fault(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_symbols_and_markets_without_funding_give_no_warning(tmp_path: Path, settings: dict[str, str]) -> None:
     [delivery] = {path.name for path in (tmp_path / "archive/data/futures/um/daily/klines").glob("BTCUSDT_2*")}
     code, text = backfill(tmp_path, settings, "--symbols", f"BTCUSDT,{delivery}")
     assert code == 0, text

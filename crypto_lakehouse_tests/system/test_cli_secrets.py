@@ -1,4 +1,4 @@
-"""A backfill whose archive answers nonsense, with passwords in the URL of the archive and of a proxy."""
+"""Passwords in the URLs of an archive and of a proxy stay secret when the archive returns invalid answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = "2024-12-27"
 
 
 @pytest.mark.requirement("F1.2", "F2.4")
-def test_nothing_that_a_backfill_leaves_holds_a_password(tmp_path: Path) -> None:
+def test_no_output_or_record_of_a_backfill_holds_a_password(tmp_path: Path) -> None:
     make_sample(tmp_path / "archive", symbols=4, days=1, start=date(2024, 12, 27))
     faults = [FAULTS[name] for name in ("not http", "length too long", "a header of 9 kB", "bad chunks", "html")]
     symbols: list[str] = []

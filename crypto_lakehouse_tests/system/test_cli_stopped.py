@@ -1,4 +1,4 @@
-"""A backfill that is killed or interrupted, as a process of its own: what it leaves, and what comes of it next."""
+"""A backfill process that is killed or interrupted: its records, its exit code, and the next command."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def statuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.requirement("F7.3", "T4")
-def test_the_run_of_a_killed_backfill_is_failed_by_the_next_command(
+def test_the_next_command_marks_the_run_of_a_killed_backfill_as_failed(
     tmp_path: Path, server: WatchedServer, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with held(tmp_path, server, settings) as process:
@@ -99,7 +99,7 @@ def test_the_run_of_a_killed_backfill_is_failed_by_the_next_command(
     ],
     ids=["Ctrl-C", "SIGTERM", "Ctrl-C again and again"],
 )
-def test_an_interrupt_stops_the_backfill_and_says_how_to_go_on(
+def test_an_interrupt_stops_the_backfill_and_says_how_to_continue(
     signals: tuple[signal.Signals, ...],
     code: int,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Symbols of the command line that do not exist: refused with near names, before there is a run or a lake."""
+"""Unknown symbols at the command line are refused with similar names, before a run starts or a lake exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Month files in a real S3 server, whose times are whole seconds: made, read, and void once a day is written again."""
+"""Month files on a real S3 server, whose times are whole seconds: written, read, and outdated after a day changes."""
 
 from __future__ import annotations
 

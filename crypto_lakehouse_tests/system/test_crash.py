@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a range run: nothing half-written is seen, and a new run makes it whole."""
+"""kill -9 in the middle of a range run: no partial file is visible, and a new run completes the lake."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def undisturbed(server: WatchedServer, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.requirement("T4", "D6")
 @pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
-def test_a_killed_run_leaves_whole_partitions_and_is_made_good(
+def test_a_killed_run_leaves_whole_partitions_and_a_new_run_completes_them(
     layer: str, server: WatchedServer, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     async def hold_later_days(request: web.Request) -> None:

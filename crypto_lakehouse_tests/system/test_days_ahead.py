@@ -1,4 +1,4 @@
-"""Bronze days in a row: the files of the next day are had and read while the one before is written."""
+"""Consecutive bronze days: the files of the next day are downloaded and parsed while a day is written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SYMBOLS = ("AUSDT", "BUSDT")
 
 
 class Watched(BinanceArchive):
-    """Gives files day by day, not as they come, and calls ``before`` with the day of each."""
+    """Yields files day by day, not as they arrive, and calls ``before`` with the day of each."""
 
     before: Callable[[str], None]
 
@@ -63,13 +63,13 @@ def partitions(server: WatchedServer, store: LakeStore, before: Callable[[str], 
 
 
 @pytest.mark.requirement("P3")
-def test_the_next_day_is_had_while_a_day_is_written(server: WatchedServer, tmp_path: Path) -> None:
+def test_the_next_day_is_downloaded_while_a_day_is_written(server: WatchedServer, tmp_path: Path) -> None:
     second = threading.Event()
     store = LakeStore.open(str(tmp_path))
 
     def rows(part: BronzePartition) -> Iterator[object]:
         yield from part.rows
-        # What is held of this day is still to be written.
+        # Some rows of this day are not written yet.
         assert second.wait(30) or part.key != DAYS[0]
 
     for part in partitions(server, store, lambda day: second.set() if day == DAYS[1] else None):
@@ -78,7 +78,7 @@ def test_the_next_day_is_had_while_a_day_is_written(server: WatchedServer, tmp_p
 
 
 @pytest.mark.requirement("D6")
-def test_what_stops_a_day_comes_behind_the_days_before(server: WatchedServer, tmp_path: Path) -> None:
+def test_an_error_of_a_day_is_raised_after_the_days_before_it(server: WatchedServer, tmp_path: Path) -> None:
     def full(day: str) -> None:
         if day == DAYS[2]:
             raise ArchiveError("the disk is full")
@@ -95,12 +95,12 @@ def test_what_stops_a_day_comes_behind_the_days_before(server: WatchedServer, tm
 
 
 @pytest.mark.requirement("P3")
-def test_what_was_read_makes_room_in_memory(
+def test_parsed_files_free_their_share_of_memory(
     server: WatchedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, store = BinanceArchive(server.url, server.listing_url), LakeStore.open(str(tmp_path / "lake"))
     files = source.files(UM, SYMBOLS, date.fromisoformat(DAYS[0]), date(2024, 3, 8))
-    # Room for one of them, and one is had at a time.
+    # Memory for one file, and one download at a time.
     monkeypatch.setattr(arrivals, "_HELD", max(file.size for file in files))
     monkeypatch.setattr(arrivals, "_FETCHED_AT_ONCE", 1)
     raw, folder = RawStore(store, "binance", keep=False), tmp_path / "folder"
@@ -116,7 +116,7 @@ def test_what_was_read_makes_room_in_memory(
 
 
 @pytest.mark.requirement("D6")
-def test_rows_that_are_not_taken_are_in_no_other_day(server: WatchedServer, tmp_path: Path) -> None:
+def test_rows_of_a_skipped_day_are_in_no_other_day(server: WatchedServer, tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path))
     for part in partitions(server, store, lambda _: None):
         if part.key != DAYS[0]:

@@ -1,4 +1,4 @@
-"""The demo as a user runs it, twice: everything is made, then nothing is left to do."""
+"""The demo as a user runs it, twice: the first run builds everything, the second finds it up to date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crypto_lakehouse_tests.system.test_cli import run
 
 
 @pytest.mark.requirement("F7.1")
-def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_builds_a_lake_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(tmp_path, "demo", "--folder", "demo")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "34 partitions done in 5 runs; 0 runs failed" in first.stdout
@@ -48,7 +48,7 @@ def test_demo_makes_a_lake_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "nothing to do" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    # Nothing of it is among the records of the real lake, or beside the demo.
+    # It leaves nothing in the records of the real lake, or next to the demo.
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     import dagster as dg
 

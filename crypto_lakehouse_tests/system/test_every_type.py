@@ -1,4 +1,4 @@
-"""Every type of the archive, switched on by a setting alone, from the sample archive through real runs."""
+"""Every data type of the archive, enabled only by a setting, from the sample archive through real runs."""
 
 from __future__ import annotations
 

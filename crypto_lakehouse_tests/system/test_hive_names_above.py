@@ -1,4 +1,4 @@
-"""A lake below folders that look like Hive columns: only names below its root are columns, for readers and runs."""
+"""A lake inside folders that look like Hive columns: readers and runs use only names below its root as columns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
 
 @pytest.fixture(scope="module")
 def plain(served: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lake of a real run in a folder without such names, with a month file and a month of funding."""
+    """The lake of a real run in a folder without such names, with a month file and a month of funding rates."""
     root = tmp_path_factory.mktemp("plain") / "lake"
     fill(served, str(root))
     compact_month(LakeStore.open(str(root)), "silver", "klines_1m", "binance", "um", "2024-12")

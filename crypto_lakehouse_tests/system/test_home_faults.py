@@ -1,6 +1,6 @@
-"""Dagster's records that cannot be had: PostgreSQL that refuses or goes away, settings without effect, full disks.
+"""Failures of Dagster's storage: PostgreSQL that refuses or stops, settings without effect, full disks.
 
-Each ends in one sentence. Homes that several commands open at once are in ``test_homes.py``.
+Each is reported in one sentence. Homes that several commands open at once are in ``test_homes.py``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def settings(server: WatchedServer, tmp_path: Path) -> dict[str, str]:
 
 
 def once(server: WatchedServer, day: str, action: Callable[[], object]) -> None:
-    """Let the archive do something when it is first asked for a file of the day, before it answers."""
+    """Call a function at the first request for a file of the day, before the archive answers."""
     left = [action]
 
     async def act(request: web.Request) -> None:
@@ -69,7 +69,7 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.requirement("T8", "F7.3")
-def test_a_home_without_a_configuration_uses_postgresql_where_it_is_set(
+def test_a_home_without_configuration_uses_the_postgresql_settings(
     tmp_path: Path, settings: dict[str, str], postgres: PostgresServer
 ) -> None:
     home = tmp_path / "home"
@@ -80,7 +80,7 @@ def test_a_home_without_a_configuration_uses_postgresql_where_it_is_set(
 
 
 @pytest.mark.requirement("T8")
-def test_postgresql_that_the_configuration_does_not_use_is_refused(tmp_path: Path) -> None:
+def test_postgresql_settings_that_the_configuration_ignores_are_refused(tmp_path: Path) -> None:
     variables = {f"DAGSTER_POSTGRES_{name}": "x" for name in ("HOST", "USER", "PASSWORD", "DB")}
     home = tmp_path / "home"
     home.mkdir()
@@ -111,7 +111,7 @@ def test_a_setting_of_postgresql_without_effect_is_refused(
 
 
 @pytest.mark.requirement("T8", "F7.3")
-def test_a_wrong_password_is_one_sentence_of_every_command(
+def test_every_command_reports_a_wrong_password_in_one_sentence(
     tmp_path: Path, settings: dict[str, str], postgres: PostgresServer
 ) -> None:
     variables = environment(**settings, **postgres.settings(password="hunter2"))
@@ -130,7 +130,7 @@ def test_a_wrong_password_is_one_sentence_of_every_command(
 
 @pytest.mark.requirement("T8", "F7.3")
 @pytest.mark.parametrize("during", [False, True])
-def test_a_stopped_postgresql_is_one_sentence_and_the_command_goes_on_later(
+def test_a_stopped_postgresql_is_one_sentence_and_a_later_command_continues(
     during: bool, tmp_path: Path, server: WatchedServer, settings: dict[str, str], postgres: PostgresServer
 ) -> None:
     variables = {**settings, **postgres.settings()}
@@ -161,7 +161,7 @@ def test_a_postgresql_that_restarts_is_waited_for(
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of that size at ``folder``; skips the test where this user may not mount one."""
+    """A disk of that size at ``folder``; skips the test if this user may not mount one."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
@@ -180,14 +180,14 @@ def fill(disk: Path) -> None:
 
 @pytest.mark.requirement("T8", "F7.3")
 @pytest.mark.parametrize("size", ["8k", "100k", "500k"])
-def test_a_home_on_a_full_disk_is_one_sentence(size: str, tmp_path: Path, settings: dict[str, str]) -> None:
+def test_a_home_on_a_full_disk_is_reported_in_one_sentence(size: str, tmp_path: Path, settings: dict[str, str]) -> None:
     with small_disk(tmp_path / "home", size) as home:
         said = sentence(run(tmp_path, *BACKFILL, **{**settings, "DAGSTER_HOME": str(home)}))
     assert said.startswith(f"error: the disk of DAGSTER_HOME is full, so Dagster's records in {home}")
 
 
 @pytest.mark.requirement("T8", "F7.3")
-def test_a_disk_that_is_full_in_the_middle_is_one_sentence_and_the_command_goes_on_later(
+def test_a_disk_that_fills_up_is_one_sentence_and_a_later_command_continues(
     tmp_path: Path, server: WatchedServer, settings: dict[str, str]
 ) -> None:
     with small_disk(tmp_path / "home", "8m") as home:

@@ -1,7 +1,7 @@
-"""A home of Dagster that several commands open at once for the first time, and one that is broken.
+"""A fresh home of Dagster that several commands open at the same time, and a broken home.
 
-LAKEHOUSE_TEST_ROUNDS is the number of rounds, each with three processes on a fresh home: 20 show it; the default is
-small because a round of real commands takes long.
+LAKEHOUSE_TEST_ROUNDS is the number of rounds, each with three processes on a fresh home. 20 rounds show the original
+fault; the default is small because a round of real commands takes long.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def _open_and_read(barrier: Barrier, homes: list[Path]) -> None:
 
 
 @pytest.mark.requirement("T8")
-def test_processes_that_open_a_fresh_home_in_the_same_moment_all_open_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_can_open_a_fresh_home_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homes = [tmp_path / str(number) for number in range(20)]
     for home in homes:
         home.mkdir()
@@ -145,7 +143,7 @@ def _statuses(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.requirement("T8")
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_web_server_daemon_and_backfill_may_be_the_first_commands_together(
+def test_web_server_daemon_and_backfill_can_start_together_on_a_fresh_home(
     number: int, tmp_path: Path, archive: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
@@ -168,7 +166,7 @@ def test_web_server_daemon_and_backfill_may_be_the_first_commands_together(
 
 @pytest.mark.requirement("T8", "F7.3")
 @pytest.mark.parametrize("number", range(ROUNDS))
-def test_three_backfills_may_be_the_first_commands_together(
+def test_three_backfills_can_start_together_on_a_fresh_home(
     number: int, tmp_path: Path, archive: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
@@ -180,7 +178,7 @@ def test_three_backfills_may_be_the_first_commands_together(
 
 
 def _two_versions(home: Path) -> None:
-    """What two first commands at once left in a home."""
+    """The damage that two simultaneous first commands left in a home."""
     with sqlite3.connect(home / ".dagster" / "history" / "runs.db") as connection:
         connection.execute("INSERT INTO alembic_version VALUES ('5771160a95ad')")
 
@@ -191,7 +189,7 @@ def _no_database(home: Path) -> None:
 
 @pytest.mark.requirement("T8", "F7.3")
 @pytest.mark.parametrize("damage", [_two_versions, _no_database])
-def test_a_broken_home_is_one_sentence_whose_command_helps(
+def test_a_broken_home_is_reported_with_a_command_that_repairs_it(
     damage: Callable[[Path], None], tmp_path: Path, archive: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
@@ -220,9 +218,7 @@ def test_a_broken_home_is_one_sentence_whose_command_helps(
 
 
 @pytest.mark.requirement("T8")
-def test_a_first_opening_that_was_killed_leaves_a_home_that_opens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_home_opens_after_its_first_command_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
     settings = environment(DAGSTER_HOME=str(tmp_path), LAKEHOUSE_LAKE_URI=str(tmp_path / "lake"))
     opening = "import dagster; dagster.DagsterInstance.get()"
@@ -239,7 +235,7 @@ def test_a_first_opening_that_was_killed_leaves_a_home_that_opens(
 
 
 @pytest.mark.requirement("T8", "F7.3")
-def test_a_configuration_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+def test_a_configuration_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("storage: [")
     done = run(tmp_path, *backfill(DAYS[0])[len(COMMAND) :], DAGSTER_HOME=str(tmp_path))
     assert done.returncode == 1

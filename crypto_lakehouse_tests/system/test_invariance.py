@@ -1,4 +1,4 @@
-"""A partition is the same whatever run made it: rows and bytes."""
+"""A partition has the same rows and bytes, whichever runs built it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedServer]:
 
 @pytest.fixture(scope="module")
 def wide(server: WatchedServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Digests of a lake that one run over all days has made."""
+    """Digests of a lake that one run over all days has built."""
     lake = tmp_path_factory.mktemp("wide")
     assert run(settings(server, lake), "um", DAYS[0], DAYS[-1]).success
     return digests(lake)
 
 
 def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = "") -> None:
-    """What the update job does, in the same order, without Dagster."""
+    """Do the steps of the update job, in the same order, without Dagster."""
     store = LakeStore.open(str(lake))
     source = BinanceArchive(server.url, server.listing_url)
     raw = RawStore(store, "binance", keep=True)
@@ -61,7 +61,7 @@ def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = ""
 
 @pytest.mark.requirement("D6", "T4")
 @pytest.mark.parametrize("days", [DAYS, DAYS[::-1]], ids=["day by day", "in reverse order"])
-def test_runs_of_single_days_give_the_bytes_of_one_range(
+def test_runs_of_single_days_write_the_same_bytes_as_one_range(
     days: list[str], server: WatchedServer, wide: dict[str, str], tmp_path: Path
 ) -> None:
     for day in days:
@@ -72,7 +72,7 @@ def test_runs_of_single_days_give_the_bytes_of_one_range(
 
 
 @pytest.mark.requirement("D6", "P2")
-def test_a_second_run_gives_the_same_bytes_and_downloads_nothing(
+def test_a_second_run_writes_the_same_bytes_and_downloads_nothing(
     server: WatchedServer, wide: dict[str, str], tmp_path: Path
 ) -> None:
     environment = settings(server, tmp_path)
@@ -91,7 +91,7 @@ def test_a_second_run_gives_the_same_bytes_and_downloads_nothing(
 @pytest.mark.requirement("D6")
 @hypothesis_settings(max_examples=6, deadline=None)
 @given(data=st.data())
-def test_any_order_of_any_ranges_gives_the_same_bytes(
+def test_any_order_of_ranges_writes_the_same_bytes(
     server: WatchedServer, wide: dict[str, str], data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(DAYS))
@@ -106,9 +106,7 @@ def test_any_order_of_any_ranges_gives_the_same_bytes(
 
 
 @pytest.mark.requirement("D6")
-def test_a_narrow_run_after_a_wide_one_takes_no_symbol_away(
-    server: WatchedServer, wide: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_run_for_fewer_symbols_removes_no_symbol(server: WatchedServer, wide: dict[str, str], tmp_path: Path) -> None:
     environment = settings(server, tmp_path)
     assert run(environment, "um", DAYS[0], DAYS[-1], symbols="BTCUSDT").success
     narrow = read(Lakehouse(tmp_path), "silver.klines_1m")

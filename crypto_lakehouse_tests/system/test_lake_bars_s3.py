@@ -1,4 +1,4 @@
-"""Bars, and tables that no list names, read from a real S3 server."""
+"""Bars, and tables that no setting lists, read from a real S3 server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crypto_lakehouse_tests.unit.test_lake_bars import DAYS, UM, klines, minutes
 
 
 @pytest.mark.requirement("T5", "F6.6", "F6.4")
-def test_bars_are_made_stored_listed_and_read_on_s3(
+def test_bars_are_computed_stored_listed_and_read_on_s3(
     s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri, endpoint, env = s3_lake

@@ -171,7 +171,7 @@ def test_wrong_credentials_say_what_to_check_and_show_no_secret(
 
 
 @pytest.mark.requirement("T5", "F1.2")
-def test_a_pickled_scan_holds_no_secret_and_is_read_with_those_of_its_reader(
+def test_a_pickled_scan_holds_no_secret_and_uses_the_credentials_of_its_reader(
     store: LakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = klines(["BTCUSDT"], date(2024, 1, 1), 5)
@@ -187,7 +187,7 @@ def test_a_pickled_scan_holds_no_secret_and_is_read_with_those_of_its_reader(
 
 
 @pytest.mark.requirement("T5")
-def test_a_missing_bucket_is_named_and_never_reads_as_empty(store: LakeStore) -> None:
+def test_a_missing_bucket_is_named_and_is_never_an_empty_lake(store: LakeStore) -> None:
     other = LakeStore.open("s3://no-such-bucket/lake", store.s3_endpoint_url)
     # Writing is left out: this server makes a bucket that is written to, others refuse.
     for action in (other.list, lambda: other.exists("raw/x"), lambda: other.read_bytes("raw/x")):

@@ -1,4 +1,4 @@
-"""The ledger never tells of a partition what is not stored: after a refused disk, and where two runs come together."""
+"""The ledger never lists files that the stored partition does not hold: after a failed write, and with two runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ingest(source: BinanceArchive, store: LakeStore) -> None:
 
 
 @pytest.mark.requirement("F3.4", "D6")
-def test_what_could_not_be_stored_is_not_in_the_ledger_and_comes_with_the_next_run(
+def test_a_failed_write_is_not_in_the_ledger_and_the_next_run_repeats_it(
     source: BinanceArchive, store: LakeStore, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "lake" / "bronze" / UM.table / "exchange=binance" / "market=um" / f"date={DAYS[1]}"
@@ -81,7 +81,7 @@ def test_what_could_not_be_stored_is_not_in_the_ledger_and_comes_with_the_next_r
 
 @pytest.mark.requirement("F3.4", "D6")
 @pytest.mark.parametrize("records_last", ["AUSDT", "BUSDT"])
-def test_two_runs_at_the_same_time_never_lose_rows_unseen(
+def test_two_runs_at_the_same_time_never_lose_rows_silently(
     records_last: str, source: BinanceArchive, store: LakeStore, tmp_path: Path
 ) -> None:
     runs = {symbol: partitions(source, store, symbol) for symbol in ("AUSDT", "BUSDT")}

@@ -1,6 +1,6 @@
-"""The legacy export of real archive files, against what the legacy tool (BHDS) made of the same files.
+"""The legacy export of real archive files, compared with the output of the legacy tool (BHDS) for the same files.
 
-The lake is filled by the real chain: an HTTP archive server, bronze, silver. The export is a process of its own.
+The lake is filled by the real chain: an HTTP archive server, bronze, silver. The export runs in its own process.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def assert_equal(ours: pl.DataFrame, theirs: pl.DataFrame, what: str) -> None:
 
 
 @pytest.mark.requirement("F4.5")
-def test_the_legacy_profile_equals_the_legacy_tool_file_by_file(exported: dict[str, Path]) -> None:
+def test_the_legacy_profile_writes_the_files_of_the_legacy_tool(exported: dict[str, Path]) -> None:
     ours = exported["legacy"]
     assert paths(ours) == paths(EXPECTED)
     files = [path for path in paths(EXPECTED) if path.endswith(".parquet")]
@@ -201,7 +201,7 @@ def test_the_default_profile_adds_all_funding_of_a_bar_and_nothing_else(exported
 
 
 @pytest.mark.requirement("F4.5")
-def test_an_export_again_replaces_the_same_bytes_and_leaves_other_files(lake: Path, tmp_path: Path) -> None:
+def test_a_second_export_writes_the_same_bytes_and_keeps_other_files(lake: Path, tmp_path: Path) -> None:
     for _ in range(2):
         done = run(lake, tmp_path, "--market", "um", "--symbols", "RELISTUSDT", "--bars", "5m")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Rows one step outside of their file's day: each lies in the day of its label, however the days were made."""
+"""Rows one step outside the day of their file: each is stored in the day of its label, in any order of runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ DAYS = [f"{SEAM + timedelta(days=n)}" for n in range(-2, 2)]
 
 
 def put(archive: Path, of: Feed, symbol: str, day: str, rows: Sequence[str]) -> str:
-    """Write an archive file of these lines with its CHECKSUM; gives its key."""
+    """Write an archive file of these lines with its CHECKSUM; return its key."""
     name = f"{symbol}-{of.archive_type}-{day}"
     key = f"data/{of.market.archive_path}/daily/{of.archive_type}/{symbol}/{name}.zip"
     header = ",".join(of.file_format.column_names).replace("file_symbol", "symbol")
@@ -73,7 +73,7 @@ def midnight(day: str) -> datetime:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
-    """Both kinds of files on either side of the change: AUSDT's labels are ends until then, BUSDT's never are."""
+    """Files before and after the change of labels: labels of AUSDT are ends before it, those of BUSDT never are."""
     folder = tmp_path_factory.mktemp("archive")
     for number, day in enumerate(DAYS):
         late = FIVE if date.fromisoformat(day) < SEAM else timedelta(0)
@@ -130,7 +130,7 @@ def test_every_row_of_the_real_file_is_in_silver(last: str, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def wide(server: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake that one run over all days has made."""
+    """A lake that one run over all days has built."""
     lake = tmp_path_factory.mktemp("wide")
     ingest(server, lake, UM, DAYS)
     return lake
@@ -148,7 +148,7 @@ def test_every_day_between_two_files_has_288_rows_across_the_change(wide: Path) 
         assert not rows.filter(symbol="BUSDT")["is_label_proven"].any()
 
 
-def test_no_row_counts_as_known_before_its_period_has_ended(wide: Path) -> None:
+def test_no_row_is_available_before_its_period_has_ended(wide: Path) -> None:
     rows = pl.concat(silver_of(wide, UM, day) for day in DAYS)
     assert (rows["known_time"] >= rows["period_start"] + FIVE).all()
     assert (
@@ -162,7 +162,7 @@ def test_no_row_counts_as_known_before_its_period_has_ended(wide: Path) -> None:
         assert shifts.to_list() == [said[day]]
 
 
-def test_where_two_files_hold_one_label_the_file_of_that_date_wins(wide: Path) -> None:
+def test_if_two_files_hold_one_label_the_file_of_that_date_wins(wide: Path) -> None:
     rows = silver_of(wide, UM, f"{SEAM}").filter(symbol="AUSDT")
     # Values are the numbers of the files' days.
     assert set(rows["open_interest"]) == {2.0}
@@ -177,7 +177,7 @@ def test_where_two_files_hold_one_label_the_file_of_that_date_wins(wide: Path) -
 @pytest.mark.requirement("D6", "T4")
 @hypothesis_settings(max_examples=8, deadline=None)
 @given(data=st.data())
-def test_any_order_of_any_ranges_with_runs_that_break_off_gives_the_same_bytes(
+def test_any_order_of_ranges_with_interrupted_runs_writes_the_same_bytes(
     server: ArchiveServer, wide: Path, data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(DAYS))
@@ -194,7 +194,7 @@ def test_any_order_of_any_ranges_with_runs_that_break_off_gives_the_same_bytes(
 
 @pytest.mark.requirement("D6")
 @pytest.mark.parametrize("days", [DAYS, DAYS[::-1]], ids=["day by day", "in reverse order"])
-def test_real_runs_of_single_days_give_the_bytes_of_one_range(
+def test_real_runs_of_single_days_write_the_same_bytes_as_one_range(
     days: list[str], server: ArchiveServer, wide: Path, tmp_path: Path
 ) -> None:
     environment = settings(server, tmp_path, tables="open_interest")
@@ -213,7 +213,7 @@ def test_real_runs_of_single_days_give_the_bytes_of_one_range(
 
 
 @pytest.mark.requirement("F4.2")
-def test_a_replaced_file_takes_its_row_away_from_the_next_day(server: ArchiveServer, tmp_path: Path) -> None:
+def test_a_replaced_file_removes_its_row_from_the_next_day(server: ArchiveServer, tmp_path: Path) -> None:
     shutil.copytree(server.directory, tmp_path / "archive")
     with ArchiveServer(tmp_path / "archive") as own:
         ingest(own, tmp_path / "lake", UM, DAYS)
@@ -239,7 +239,7 @@ def test_two_runs_at_once_lose_no_row(server: ArchiveServer, wide: Path, tmp_pat
 
 
 @pytest.mark.requirement("D6", "T5")
-def test_days_in_reverse_order_on_s3_are_those_of_a_local_range(
+def test_days_in_reverse_order_on_s3_equal_a_local_range(
     server: ArchiveServer, wide: Path, s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, endpoint, env = s3_lake

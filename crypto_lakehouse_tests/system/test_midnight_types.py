@@ -1,4 +1,4 @@
-"""Every type whose rows may touch midnight: a row one step outside of its file's day is in the day of its time."""
+"""Every data type with rows at midnight: a row one step outside its file's day is stored in the day of its time."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_a_row_one_step_outside_is_in_the_day_of_its_time_in_any_order(of: Feed,
     ]
 
 
-def test_visitors_of_a_large_symbol_come_between_its_pieces_in_order(tmp_path: Path) -> None:
-    """A symbol of several row groups, cut between ids; what lies in the neighbours' files stands where it belongs."""
+def test_rows_from_neighbouring_files_are_sorted_into_the_pieces_of_a_large_symbol(tmp_path: Path) -> None:
+    """A symbol of several row groups, cut between ids: rows from the neighbouring files are sorted into their place."""
     store, place = LakeStore.open(str(tmp_path)), (TICKER.table, TICKER.exchange, TICKER.market.name)
     midnight = datetime(2023, 7, 2, tzinfo=UTC)
     count, day = 450_000, timedelta(days=1)

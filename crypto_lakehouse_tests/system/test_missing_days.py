@@ -1,4 +1,4 @@
-"""Days that were never made, between days that were: a hole of the lake, which is no gap of the market."""
+"""Missing days between stored days: a hole of the lake, which is not a gap of the market."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def backfill(folder: Path, first: str, last: str, settings: dict[str, str]) -> s
 
 
 @pytest.mark.requirement("F4.3", "F7.3", "D9")
-def test_a_gap_over_days_that_the_lake_does_not_have(tmp_path: Path, served: dict[str, str]) -> None:
+def test_a_gap_over_missing_days_is_marked_and_starts_no_segment(tmp_path: Path, served: dict[str, str]) -> None:
     folder = tmp_path / "holes"
     backfill(folder, "2024-03-01", "2024-03-02", served)
     said = backfill(folder, "2024-03-20", "2024-03-21", served)
-    # The command that the summary names makes the days.
+    # The command in the summary builds the days.
     assert (
         "missing_days of gold/binance/um/gaps: 1 findings: 2024-03-20 BTCUSDT 17 days from 2024-03-03 to 2024-03-19 are"
         " not in the lake, so this may not be a real gap; it starts no segment. Build them with: crypto-lakehouse"
@@ -57,7 +57,7 @@ def test_a_gap_over_days_that_the_lake_does_not_have(tmp_path: Path, served: dic
 
 
 @pytest.mark.requirement("F4.3", "D9")
-def test_a_day_in_the_middle_moves_the_hole(tmp_path: Path, served: dict[str, str]) -> None:
+def test_a_new_day_in_the_middle_splits_the_hole(tmp_path: Path, served: dict[str, str]) -> None:
     folders = tmp_path / "late", tmp_path / "early"
     for folder, days in zip(folders, ("01 20 10", "10 01 20"), strict=True):
         for day in days.split():

@@ -1,4 +1,4 @@
-"""Symbols and files of a listing that are not as usual, in a market's day that is otherwise healthy."""
+"""Unusual symbols and files in the listing of an otherwise normal day of a market."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONG = f"{'長' * 40}_{'長' * 20}_OF"
 
 
 @pytest.mark.requirement("F2.11", "T7")
-def test_a_long_name_fails_alone_and_a_replaced_file_is_healthy(tmp_path: Path) -> None:
+def test_a_too_long_name_fails_alone_and_a_replaced_file_is_ingested(tmp_path: Path) -> None:
     archive, lake = tmp_path / "archive", tmp_path / "lake"
     make_sample(archive, symbols=2, days=1, start=date(2024, 12, 27))
     make_sample(tmp_path / "newer", symbols=2, days=1, start=date(2024, 12, 27), seed=8)

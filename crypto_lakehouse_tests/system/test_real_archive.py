@@ -1,4 +1,4 @@
-"""The ingest of real archive files, against an independent reading of the same zips."""
+"""The ingest of real archive files, compared with an independent parse of the same zips."""
 
 from __future__ import annotations
 
@@ -90,14 +90,12 @@ def test_every_symbol_and_day_present_has_its_1440_minutes(lake: Lakehouse) -> N
         ("cm", "futures/cm", "BTCUSD_PERP", "2022-10-25"),
     ],
 )
-def test_silver_equals_the_zip_value_for_value(
-    lake: Lakehouse, market: str, folder: str, symbol: str, day: str
-) -> None:
+def test_silver_has_every_value_of_the_zip(lake: Lakehouse, market: str, folder: str, symbol: str, day: str) -> None:
     assert silver(lake, market, day) == expected(folder, symbol, day)
 
 
 @pytest.mark.requirement("D8", "F3.1")
-def test_bronze_is_the_file_line_by_line(lake: Lakehouse) -> None:
+def test_bronze_has_every_line_of_the_file_in_order(lake: Lakehouse) -> None:
     lines = csv_rows(klines_key("spot", "BTCUSDT", "2020-01-02"))
     rows = read(lake, "bronze.klines_1m", market="spot", start="2020-01-02", end="2020-01-03")
     assert rows.columns[:3] == ["open_time", "open", "high"]

@@ -1,4 +1,4 @@
-"""Real archive files through real runs: the same bytes in every layer however the runs were cut, and on S3."""
+"""Real archive files through real runs: the same bytes in every layer for any split into runs, and on S3."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = needs_real_archive
 SYMBOLS = "FILUSDT,NEARUSDT"
 BARS = "1h:5m,1d,1w,dollar:5000000"
 MONTHS = [("2023-08-01", "2023-08-31"), ("2023-09-01", "2023-09-30")]
-# NEARUSDT ends within: its files of September are not at hand.
+# NEARUSDT ends within this range: its files of September are not available.
 DAYS = ["2023-08-30", "2023-08-31", "2023-09-01", "2023-09-02"]
 ONE_RANGE = [(DAYS[0], DAYS[-1])]
 SINGLE = [(day, day) for day in DAYS]
@@ -54,7 +54,7 @@ def at_once(server: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> 
     ],
     ids=["day by day", "in reverse order", "by month", "by month, in reverse order", "twice"],
 )
-def test_however_the_runs_are_cut(
+def test_single_days_and_ranges_write_the_same_bytes(
     spans: list[tuple[str, str]], server: ArchiveServer, at_once: dict[str, str], tmp_path: Path
 ) -> None:
     make(server, tmp_path, spans)
@@ -62,7 +62,9 @@ def test_however_the_runs_are_cut(
 
 
 @pytest.mark.requirement("D6", "D9")
-def test_after_a_day_in_the_middle_was_deleted(server: ArchiveServer, at_once: dict[str, str], tmp_path: Path) -> None:
+def test_a_deleted_day_is_rebuilt_with_the_same_bytes(
+    server: ArchiveServer, at_once: dict[str, str], tmp_path: Path
+) -> None:
     make(server, tmp_path, ONE_RANGE)
     for layer in ("bronze", "silver", "gold"):
         for folder in (tmp_path / layer).rglob(f"date={DAYS[1]}"):
@@ -73,7 +75,7 @@ def test_after_a_day_in_the_middle_was_deleted(server: ArchiveServer, at_once: d
 
 
 @pytest.mark.requirement("D6", "D8", "D9", "T5")
-def test_two_months_by_month_on_s3_are_the_local_range(
+def test_two_months_by_month_on_s3_equal_the_local_range(
     server: ArchiveServer,
     tmp_path: Path,
     s3_lake: tuple[str, str, dict[str, str]],

@@ -1,4 +1,4 @@
-"""The gold transforms over real archive files, against the slow reference and known halts of the exchange."""
+"""The gold transforms on real archive files, compared with the slow reference and with known halts of the exchange."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def silver(market: str, table: str, key: str, symbol: str, first: date, end: dat
 
 
 def silver_day(market: str, folder: str, symbols: tuple[str, ...], day: date) -> pl.DataFrame:
-    """One-minute klines of the day; of symbols that have no file there is none."""
+    """One-minute klines of the day; symbols without a file have no rows."""
     keys = {symbol: klines_key(folder, symbol, f"{day}") for symbol in symbols}
     found = [
         silver(market, "klines_1m", key, symbol, day, day + DAY)
@@ -153,7 +153,7 @@ def at(month: int, day: int, hour: int) -> datetime:
 
 
 def hours_of(rule: GapRule) -> Continuous:
-    """Hourly klines of spot, January to March 2021, each taken as the minute in which its hour begins."""
+    """Hourly klines of spot, January to March 2021, each used as the first minute of its hour."""
     ends = {"01": date(2021, 2, 1), "02": date(2021, 3, 1), "03": date(2021, 4, 1)}
     rows = pl.concat(
         silver("spot", "klines_1h", HOURS.format(symbol, month), symbol, date(2021, int(month), 1), end)

@@ -1,4 +1,4 @@
-"""Real COIN-M aggregates of a day: contiguous ids, and klines that agree with one another and with the file."""
+"""Real COIN-M aggregate trades of a day: contiguous ids, and klines that agree with each other and with the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lines() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def aggregates(lines: list[list[str]]) -> pl.DataFrame:
-    """The file as silver.agg_trades: a contract of BTCUSD is 100 USD."""
+    """The file as silver.agg_trades; one contract of BTCUSD is 100 USD."""
     rows = [
         {
             "symbol": "BTCUSD_PERP",
@@ -93,7 +93,7 @@ def test_klines_agree_with_the_file_and_with_one_another(lines: list[list[str]],
 
 
 @pytest.mark.requirement("F4.9")
-def test_cut_into_chunks_the_klines_are_those_of_the_whole(aggregates: pl.DataFrame) -> None:
+def test_klines_of_chunks_equal_the_klines_of_the_whole_day(aggregates: pl.DataFrame) -> None:
     whole = klines_from_trades(aggregates, INTERVALS["1m"], CM)
     parts = [
         klines_from_trades(aggregates.slice(first, 9_973), INTERVALS["1m"], CM)

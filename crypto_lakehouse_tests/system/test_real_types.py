@@ -1,4 +1,4 @@
-"""Real files of the archive's other types through parser and cleaner, against an independent reading."""
+"""Real files of other data types through parser and cleaner, compared with an independent parse."""
 
 from __future__ import annotations
 

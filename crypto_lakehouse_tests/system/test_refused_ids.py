@@ -1,4 +1,4 @@
-"""Ids of trades whose rows were refused here, next to ids that the archive misses, over a served archive."""
+"""Ids of trades whose rows were refused, next to ids that are missing in the archive, with a served archive."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def field(line: str, position: int, text: str) -> str:
 
 
 def damaged(lines: Lines) -> Lines:
-    """Rows 3 and 4 have no quantity, 6 is missing, 8 has a price that is no number, and the last one no quantity."""
+    """Rows 3, 4 and the last have no quantity, 6 is missing, 8 has a price that is not a number."""
     changed = [*lines[:6], *lines[7:-1], field(lines[-1], 2, "0.0")]
     changed[3], changed[4] = field(lines[3], 2, "0.0"), field(lines[4], 2, "0.0")
     changed[7] = field(lines[8], 1, "many")
@@ -54,7 +54,7 @@ def damaged(lines: Lines) -> Lines:
 
 
 def run(environment: Environment, first: str, last: str) -> list[dg.AssetCheckEvaluation]:
-    """Update the market for the days; what the check of ids says."""
+    """Update the market for the days; return the result of the check of ids."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = (
             build_defs(environment)
@@ -65,7 +65,7 @@ def run(environment: Environment, first: str, last: str) -> list[dg.AssetCheckEv
 
 
 @pytest.mark.requirement("F4.8", "D13")
-def test_refused_ids_are_told_from_missing_ones_in_any_order_of_days(tmp_path: Path) -> None:
+def test_refused_and_missing_ids_are_distinguished_in_any_order_of_days(tmp_path: Path) -> None:
     make_sample(tmp_path / "archive", symbols=1, days=2, tables=["agg_trades"], markets=["um"])
     lines = rewrite(tmp_path / "archive", DAYS[0], damaged)
     first, last = (int(line.split(",")[0]) for line in (lines[0], lines[-1]))

@@ -1,6 +1,6 @@
-"""Reads of files that are replaced all the time: whole rows of one version, and no error.
+"""Reads of files that are replaced all the time: all rows of one version, and no error.
 
-``READS=60 python -m pytest crypto_lakehouse_tests/system/test_replaced.py`` makes as many of each kind.
+``READS=60 python -m pytest crypto_lakehouse_tests/system/test_replaced.py`` makes that many reads of each kind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.requirement("F6.8", "T5")
-def test_readers_of_files_that_are_replaced_give_whole_days(store: LakeStore) -> None:
+def test_readers_return_whole_days_while_files_are_replaced(store: LakeStore) -> None:
     lake = Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url)
     where = {"market": "um", "start": DAYS[0], "end": "2023-03-01", "format": "polars"}
     with replaced(store) as writer:

@@ -1,4 +1,4 @@
-"""Archive to gold in a real S3 server, read back by every reader; the same rows as in a local lake."""
+"""Archive to gold on a real S3 server, read by every reader: the same rows as in a local lake."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAYS = ("2024-12-27", "2024-12-28")
 
 
 @pytest.mark.requirement("T5", "D6", "P2")
-def test_a_lake_on_s3_is_the_local_one(
+def test_a_lake_on_s3_has_the_rows_of_a_local_lake(
     tmp_path: Path, s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, endpoint, env = s3_lake

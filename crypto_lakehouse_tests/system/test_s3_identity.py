@@ -1,4 +1,4 @@
-"""All S3 clients of a lake find the same endpoint and credentials, by boto3's chain, against a real S3 server."""
+"""All S3 clients of a lake find the same endpoint and credentials by boto3's chain, with a real S3 server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 class Aws:
-    """The AWS files of a home of their own, and an S3 server with the keys that it takes."""
+    """AWS files in a temporary home, and an S3 server with the keys that it accepts."""
 
     def __init__(self, home: Path, server: tuple[str, str, dict[str, str]]) -> None:
         base, self.endpoint, env = server
@@ -61,7 +61,7 @@ class Aws:
         return {name: got[name] for name in names}
 
     def process(self, output: Path) -> str:
-        """A command that prints what is in the file ``output``."""
+        """A command that prints the content of the file ``output``."""
         script = self.folder / "keys.sh"
         script.write_text(f'#!/bin/sh\ncat "{output}"\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
@@ -79,7 +79,7 @@ def aws(s3_lake: tuple[str, str, dict[str, str]], tmp_path: Path, monkeypatch: p
 
 
 def every_client_works(uri: str, endpoint: str | None = None) -> None:
-    """boto3 writes, Arrow lists and reads, Polars scans, DuckDB asks, and processes of their own verify."""
+    """boto3 writes, Arrow lists and reads, Polars scans, DuckDB queries, and other processes verify."""
     rows = klines(["BTCUSDT", "ETHUSDT"], date(2024, 1, 1), 5)
     store, lake = LakeStore.open(uri, endpoint), Lakehouse(uri, s3_endpoint_url=endpoint)
     write_partition(store, *SLICE, DAY, rows)
@@ -112,7 +112,7 @@ def every_client_is_refused(uri: str, endpoint: str | None = None) -> None:
         assert "canary" not in f"{caught.value} {caught.value!r}"
 
 
-def test_each_profile_is_that_of_every_client(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_client_uses_the_credentials_of_each_profile(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     aws.write("credentials", {"default": WRONG, "work": aws.right})
     monkeypatch.setenv("AWS_PROFILE", "work")
     every_client_works(aws.uri, aws.endpoint)
@@ -126,7 +126,7 @@ def test_each_profile_is_that_of_every_client(aws: Aws, monkeypatch: pytest.Monk
     every_client_is_refused(aws.uri, aws.endpoint)
 
 
-def test_keys_of_a_file_that_is_replaced_are_read_again(aws: Aws) -> None:
+def test_every_client_reads_replaced_keys_of_a_file(aws: Aws) -> None:
     aws.write("credentials", {"default": aws.right})
     every_client_works(aws.uri, aws.endpoint)
     aws.write("credentials", {"default": WRONG})
@@ -135,7 +135,7 @@ def test_keys_of_a_file_that_is_replaced_are_read_again(aws: Aws) -> None:
     every_client_works(aws.uri, aws.endpoint)
 
 
-def test_session_tokens_of_a_process_are_renewed_in_every_client(
+def test_every_client_renews_session_tokens_of_a_process(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "keys.json"
@@ -162,7 +162,7 @@ def test_session_tokens_of_a_process_are_renewed_in_every_client(
 
 
 @pytest.mark.requirement("F1.2")
-def test_a_renewal_that_fails_early_is_logged_without_what_the_process_printed(
+def test_a_failed_early_renewal_is_logged_without_the_output_of_the_process(
     aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # So long before the end boto3 tries a renewal, and goes on with the old keys where it fails.
@@ -200,7 +200,7 @@ ENDPOINTS = {
 
 
 @pytest.mark.parametrize("source", ENDPOINTS)
-def test_an_endpoint_is_that_of_every_client(aws: Aws, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_client_uses_the_same_endpoint(aws: Aws, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     variables, config = ENDPOINTS[source]
     aws.write("credentials", {"default": aws.right, "work": aws.right})
     aws.write("config", {s: {k: v.format(aws.endpoint) for k, v in of.items()} for s, of in config.items()})
@@ -214,7 +214,7 @@ def test_an_endpoint_is_that_of_every_client(aws: Aws, source: str, monkeypatch:
     every_client_works(aws.uri)
 
 
-def test_endpoints_that_are_to_be_ignored_are(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configured_endpoints_can_be_ignored(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -227,7 +227,7 @@ def test_endpoints_that_are_to_be_ignored_are(aws: Aws, monkeypatch: pytest.Monk
 
 @pytest.mark.requirement("F1.2")
 @pytest.mark.parametrize("endpoint", ["http://user:canary@127.0.0.1:1", "ftp://canary", "http://[canary"])
-def test_an_endpoint_that_is_none_is_refused_without_being_shown(
+def test_a_malformed_endpoint_is_refused_without_being_shown(
     aws: Aws, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -236,7 +236,7 @@ def test_an_endpoint_that_is_none_is_refused_without_being_shown(
     assert "canary" not in str(caught.value)
 
 
-def test_a_region_is_that_of_the_chain(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_comes_from_the_credentials_chain(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LakeStore.open("s3://bucket/lake").s3_region == "us-east-1"
     aws.write("config", {"default": {"region": "eu-north-1"}, "profile work": {"region": "sa-east-1"}})
     assert LakeStore.open("s3://bucket/lake").s3_region == "eu-north-1"
@@ -261,7 +261,7 @@ FAULTS = {
 
 @pytest.mark.requirement("F1.2")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_credentials_are_said_in_one_sentence_without_secrets(
+def test_missing_credentials_are_reported_in_one_sentence_without_secrets(
     aws: Aws, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables, script, words = FAULTS[fault]
@@ -291,7 +291,7 @@ def test_no_credentials_are_said_in_one_sentence_without_secrets(
 
 
 @pytest.mark.requirement("F1.2")
-def test_nothing_that_is_shown_or_pickled_holds_a_secret(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_repr_log_or_pickle_holds_a_secret(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = aws.session_keys()
     names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey"}
     profile = {name: keys[of] for name, of in names.items()} | {"aws_session_token": keys["SessionToken"]}

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM at random moments of a real backfill: every exit code says what came of it.
+"""Ctrl-C and SIGTERM at random moments of a real backfill: the exit code matches the outcome.
 
-``SIGNALS=30 python -m pytest crypto_lakehouse_tests/system/test_signals.py`` sends as many as it is asked for.
+``SIGNALS=30 python -m pytest crypto_lakehouse_tests/system/test_signals.py`` sends that many signals.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
 
 
 def start(folder: Path, server: ArchiveServer) -> subprocess.Popen[str]:
-    """A backfill that has said its first line: from then on it answers for its exit code."""
+    """A backfill that has printed its first line: from then on its exit code must be correct."""
     folder.mkdir()
     process = subprocess.Popen(
         [*COMMAND, *UM, "klines_1m", "--from", FIRST, "--to", LAST],
@@ -57,13 +57,13 @@ def start(folder: Path, server: ArchiveServer) -> subprocess.Popen[str]:
 
 
 def stored(folder: Path) -> int:
-    """How many files the lake of a backfill has by now."""
+    """The current number of files in the lake of a backfill."""
     return sum(1 for _ in (folder / "lake").rglob("*.parquet"))
 
 
 @pytest.fixture(scope="module")
 def files(server: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many files an undisturbed backfill stores."""
+    """The number of files that an undisturbed backfill stores."""
     folder = tmp_path_factory.mktemp("undisturbed") / "home"
     process = start(folder, server)
     out, error = process.communicate()
@@ -73,7 +73,7 @@ def files(server: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> in
 
 @pytest.mark.requirement("F7.3")
 @pytest.mark.parametrize("seed", range(COUNT))
-def test_a_signal_at_any_moment_ends_with_the_exit_code_of_what_came_of_it(
+def test_after_a_signal_at_any_moment_the_exit_code_matches_the_outcome(
     seed: int, server: ArchiveServer, files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)

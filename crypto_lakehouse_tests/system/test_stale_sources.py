@@ -1,4 +1,4 @@
-"""Partitions whose sources are replaced before, while or after they are made: none keeps rows of what is gone."""
+"""Partitions whose sources are replaced before, during or after the build: none keeps rows of the old sources."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> LakeStore:
 
 
 def silver(store: LakeStore, day: str, minutes: Sequence[int], price: float, source: str, volume: float = 1.0) -> None:
-    """One symbol's minutes at one price, of another source than the rest where ``source`` differs."""
+    """One symbol's minutes at one price; another ``source`` gives another input fingerprint."""
     begin = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
     times = pl.Series([begin + timedelta(minutes=minute) for minute in minutes], dtype=pl.Datetime("us", "UTC"))
     known = {
@@ -108,7 +108,7 @@ def test_bars_on_offsets_of_less_than_a_day_follow_the_day_before(store: LakeSto
 
 
 @pytest.mark.requirement("D6", "D9")
-def test_minutes_that_are_replaced_while_they_are_read_are_not_taken_for_the_new_ones(store: LakeStore) -> None:
+def test_minutes_replaced_during_a_read_do_not_get_the_new_fingerprint(store: LakeStore) -> None:
     for day in (FIRST, SECOND):
         silver(store, day, range(60), 100.0, day)
     making = ContinuousMinutes(store, UM, GapRule()).days([FIRST, SECOND])
@@ -126,7 +126,7 @@ def test_minutes_that_are_replaced_while_they_are_read_are_not_taken_for_the_new
 
 
 @pytest.mark.requirement("D6", "D9")
-def test_states_of_another_gap_rule_are_not_begun_with(store: LakeStore, tmp_path: Path) -> None:
+def test_states_of_another_gap_rule_are_not_reused(store: LakeStore, tmp_path: Path) -> None:
     alone = LakeStore.open(str(tmp_path / "alone"))
     for lake in (store, alone):
         silver(lake, FIRST, range(1440), 100.0, "1")
@@ -142,7 +142,7 @@ def test_states_of_another_gap_rule_are_not_begun_with(store: LakeStore, tmp_pat
 
 
 @pytest.mark.requirement("D6", "D9")
-def test_states_of_a_version_with_other_columns_are_not_begun_with(store: LakeStore, tmp_path: Path) -> None:
+def test_states_of_a_version_with_other_columns_are_not_reused(store: LakeStore, tmp_path: Path) -> None:
     alone = LakeStore.open(str(tmp_path / "alone"))
     for lake in (store, alone):
         silver(lake, FIRST, range(1440), 100.0, "1")
@@ -162,7 +162,7 @@ def test_states_of_a_version_with_other_columns_are_not_begun_with(store: LakeSt
 
 
 def earlier_states(states: pa.Table) -> bytes:
-    """A partition as it was written before states had segments that are over."""
+    """A partition in the layout before states had ended segments."""
     sink = pa.BufferOutputStream()
     columns = states.select(["symbol", "last_time", "last_close", "segment", "prior"])
     pq.write_table(columns.replace_schema_metadata(None), sink)
@@ -170,7 +170,7 @@ def earlier_states(states: pa.Table) -> bytes:
 
 
 @pytest.mark.requirement("D6")
-def test_rows_of_a_settled_file_that_another_run_replaces_are_not_left_out(tmp_path: Path, store: LakeStore) -> None:
+def test_rows_of_a_settled_file_that_another_run_replaces_are_kept(tmp_path: Path, store: LakeStore) -> None:
     folder = tmp_path / "archive"
     for day in DAYS:
         for symbol in ("AUSDT", "BUSDT"):

@@ -42,7 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run_and_read_back() -> str:
-    """Run a job, and find its record by an instance that was opened anew."""
+    """Run a job, and find its record with a newly opened instance."""
     with dg.DagsterInstance.get() as instance:
         result = trivial.execute_in_process(instance=instance)
         assert result.success
@@ -54,7 +54,7 @@ def _run_and_read_back() -> str:
 
 
 @pytest.mark.requirement("T8", "F7.1")
-def test_records_of_their_own_are_in_sqlite_wherever_the_others_are(
+def test_private_records_are_in_sqlite_wherever_the_others_are(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "127.0.0.1")
@@ -101,7 +101,7 @@ def parts(context: dg.AssetExecutionContext) -> None:
 
 
 def _materialize() -> list[tuple[str, str | None, Any]]:
-    """Planned and made partitions of one range run as an instance that was opened anew has them."""
+    """Planned and materialized partitions of one range run, read by a newly opened instance."""
     tags = {RANGE_START_TAG: "a", RANGE_END_TAG: "c"}
     with dg.DagsterInstance.get() as instance:
         assert dg.materialize([parts], instance=instance, tags=tags, raise_on_error=False).success
@@ -124,7 +124,7 @@ def many() -> None:
 
 
 def _milliseconds() -> set[int]:
-    """Times of the events of a range run of ``MANY`` partitions, as the UI tells them apart."""
+    """Times of the events of a range run of ``MANY`` partitions, in the resolution of the UI."""
     tags = {RANGE_START_TAG: MANY[0], RANGE_END_TAG: MANY[-1]}
     with dg.DagsterInstance.get() as instance:
         assert dg.materialize([many], instance=instance, tags=tags).success
@@ -136,12 +136,12 @@ def _milliseconds() -> set[int]:
 
 
 @pytest.mark.requirement("F5.8")
-def test_partitions_of_a_range_run_have_times_that_the_ui_tells_apart(home: Path) -> None:
+def test_partitions_of_a_range_run_have_distinct_times_in_the_ui(home: Path) -> None:
     assert len(_milliseconds()) == len(MANY)
 
 
 @pytest.mark.requirement("T8", "P6")
-def test_events_in_batches_are_those_that_dagster_writes_one_by_one(
+def test_events_in_batches_equal_those_that_dagster_writes_one_by_one(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []

@@ -1,6 +1,6 @@
-"""The real UI in a real browser: what ``make ui`` runs, on a served sample archive, opened in Chromium.
+"""The real UI in a real browser: the command of ``make ui``, with a served sample archive, opened in Chromium.
 
-With UPDATE_SCREENSHOTS=1 the asset graph's picture for the documentation is made anew.
+UPDATE_SCREENSHOTS=1 renews the picture of the asset graph in the documentation.
 """
 
 import os
@@ -64,7 +64,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def _command(port: int) -> list[str]:
-    """What ``make ui`` runs, on another port."""
+    """The command of ``make ui``, on another port."""
     [line] = re.findall(r"^ui:.*\n\t\$\(BIN\)/(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     program, *arguments = line.split()
     path = Path(sys.executable).parent / program
@@ -181,7 +181,7 @@ def _backfill(home: Path, settings: dict[str, str]) -> None:
 
 
 @pytest.mark.requirement("T9", "F5.8", "F7.3")
-def test_a_run_of_the_command_line_is_at_home_in_the_ui(
+def test_a_run_of_the_command_line_belongs_to_the_code_location_in_the_ui(
     page: Page, home: Path, settings: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _backfill(home, settings)

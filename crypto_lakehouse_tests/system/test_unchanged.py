@@ -1,4 +1,4 @@
-"""What is stored as it would be made is left alone, and of a changed partition only the changed files are had."""
+"""Unchanged partitions are skipped, and for a changed partition only the changed files are downloaded."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_archive(folder: Path, seed: int = 7) -> None:
 
 
 def replace(archive: Path, key: str) -> None:
-    """Other contents for a file, with a checksum that fits."""
+    """Replace the content of a file, with its checksum."""
     with tempfile.TemporaryDirectory() as other:
         make_archive(Path(other), seed=8)
         for name in (key, f"{key}.CHECKSUM"):
@@ -55,7 +55,7 @@ def replace(archive: Path, key: str) -> None:
 
 
 @dataclass
-class Told:
+class Recorded:
     """What Dagster records of one materialized partition."""
 
     layer: str
@@ -64,8 +64,8 @@ class Told:
     facts: dict[str, Any]
 
 
-def update(environment: Environment, cadence: str = "daily", **tags: str) -> list[Told]:
-    """One run of the update job of ``um``; gives what is recorded of every partition."""
+def update(environment: Environment, cadence: str = "daily", **tags: str) -> list[Recorded]:
+    """Run the update job of ``um`` once; return the record of every partition."""
     first, last = DAYS if cadence == "daily" else ("2024-12", "2024-12")
     tags = {RANGE_START_TAG: first, RANGE_END_TAG: last, **tags}
     job = build_defs(environment).resolve_job_def(f"update_binance_um_{cadence}")
@@ -73,7 +73,7 @@ def update(environment: Environment, cadence: str = "daily", **tags: str) -> lis
         events = job.execute_in_process(instance=instance, tags=tags).get_asset_materialization_events()
     made = [event.step_materialization_data.materialization for event in events]
     return [
-        Told(
+        Recorded(
             one.asset_key.path[0],
             one.asset_key.path[3],
             one.partition or "",
@@ -84,13 +84,13 @@ def update(environment: Environment, cadence: str = "daily", **tags: str) -> lis
 
 
 def files(lake: Path) -> dict[Path, tuple[int, int]]:
-    """Every file of the lake, with what changes when it is written."""
+    """Every file of the lake, with its time of change."""
     return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in sorted(lake.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
 def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive and the lake made from it."""
+    """An archive and the lake built from it."""
     folder = tmp_path_factory.mktemp("seed")
     make_archive(folder / "archive")
     with WatchedServer(folder / "archive") as server:
@@ -100,7 +100,7 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(seed: Path, tmp_path: Path) -> Iterator[WatchedServer]:
-    """A served copy of the archive; beside it a copy of the lake."""
+    """A served copy of the archive, next to a copy of the lake."""
     shutil.copytree(seed / "archive", tmp_path / "archive")
     shutil.copytree(seed / "lake", tmp_path / "lake")
     with WatchedServer(tmp_path / "archive") as running:
@@ -134,14 +134,14 @@ def test_a_second_run_with_nothing_new_reads_listings_and_writes_nothing(tmp_pat
 
 
 @pytest.mark.requirement("P2", "D6")
-def test_of_a_day_with_one_replaced_file_one_file_is_had_again(server: WatchedServer, tmp_path: Path) -> None:
+def test_only_the_replaced_file_of_a_day_is_downloaded_again(server: WatchedServer, tmp_path: Path) -> None:
     key = f"{KLINES}/ETHUSDT/1m/ETHUSDT-1m-{DAYS[0]}.zip"
     replace(tmp_path / "archive", key)
     server.requests.clear()
     # Without raw files, whatever is parsed has to be asked for.
-    told = update(settings(server, tmp_path / "lake", raw_retention="drop", **TABLES))
+    records = update(settings(server, tmp_path / "lake", raw_retention="drop", **TABLES))
     assert set(server.requests) == {f"/{key}", f"/{key}.CHECKSUM"}
-    still = {(one.layer, one.table, one.key) for one in told if one.facts.get("unchanged")}
+    still = {(one.layer, one.table, one.key) for one in records if one.facts.get("unchanged")}
     assert still >= {(layer, "klines_1m", DAYS[1]) for layer in ("bronze", "silver")}
     assert still >= {(layer, "trades", day) for layer in ("bronze", "silver") for day in DAYS}
     assert not still & {(layer, "klines_1m", DAYS[0]) for layer in ("bronze", "silver")}
@@ -150,7 +150,7 @@ def test_of_a_day_with_one_replaced_file_one_file_is_had_again(server: WatchedSe
 
 
 @pytest.mark.requirement("P2", "T4")
-def test_a_stored_partition_that_is_gone_or_cut_short_is_made_again(server: WatchedServer, tmp_path: Path) -> None:
+def test_a_deleted_or_truncated_partition_is_rebuilt(server: WatchedServer, tmp_path: Path) -> None:
     sound = digests(tmp_path / "lake")
     for number, layer in enumerate(("bronze", "silver", "gold")):
         gone, cut, *_ = sorted((tmp_path / "lake" / layer).rglob(f"date={DAYS[number % 2]}/*.parquet"))
@@ -161,7 +161,7 @@ def test_a_stored_partition_that_is_gone_or_cut_short_is_made_again(server: Watc
 
 
 @pytest.mark.requirement("P2")
-def test_the_tag_other_settings_and_another_code_version_make_partitions_again(
+def test_the_tag_other_settings_and_another_code_version_rebuild_partitions(
     server: WatchedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, tables = tmp_path / "lake", {"tables": "klines_1m", "bars": "1h"}
@@ -183,7 +183,7 @@ def test_the_tag_other_settings_and_another_code_version_make_partitions_again(
 
 
 @pytest.mark.requirement("P2", "D6")
-def test_a_wider_choice_of_symbols_has_only_the_files_of_the_new_ones(server: WatchedServer, tmp_path: Path) -> None:
+def test_a_wider_choice_of_symbols_downloads_only_the_new_symbols(server: WatchedServer, tmp_path: Path) -> None:
     for symbols in ("BTCUSDT,ETHUSDT", ""):
         server.requests.clear()
         update(settings(server, tmp_path / "new", symbols=symbols, raw_retention="drop", tables="klines_1m"))
@@ -202,7 +202,7 @@ CONTENTS: dict[str, str | bytes] = {"good": GOOD, "other": LATER, "half": f"{GOO
 @pytest.mark.requirement("P2", "D6")
 @hypothesis_settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(SYMBOLS), st.sampled_from([*CONTENTS, "gone"])), min_size=2, max_size=12))
-def test_whatever_changes_in_the_archive_a_lake_is_as_if_all_were_made_again(changes: list[tuple[str, str]]) -> None:
+def test_after_any_change_of_the_archive_the_lake_equals_a_full_rebuild(changes: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "archive").mkdir()
@@ -236,7 +236,7 @@ def ingest(server: WatchedServer, lake: Path, remake: bool) -> None:
         write_partition(store, "silver", *place, part.key, silver.rows, silver.origin)
 
 
-def test_a_kept_raw_file_is_not_written_again_and_a_damaged_one_is(tmp_path: Path) -> None:
+def test_only_damaged_raw_files_are_written_again(tmp_path: Path) -> None:
     raw = RawStore(LakeStore.open(str(tmp_path / "lake")), "binance", keep=True)
     source = tmp_path / "some.zip"
     source.write_bytes(b"some bytes")

@@ -1,4 +1,4 @@
-"""The universe on given dates, from the sample's late-listed, delisted, relisted, renamed and settled symbols."""
+"""The universe on given dates, with the late-listed, delisted, relisted, renamed and settled symbols of the sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.requirement("F4.7", "F6.7")
 
 @pytest.fixture(scope="module")
 def universe(tmp_path_factory: pytest.TempPathFactory) -> Universe:
-    """Symbols by market and date, told by instruments of the newest day alone; ids without exchange and market."""
+    """Symbols by market and date, from the newest partition of instruments alone; ids without exchange and market."""
     folder = tmp_path_factory.mktemp("universe")
     make_sample(folder / "archive", symbols=6, days=14, start=START, tables=("klines_1m",), specials=True)
     with ArchiveServer(folder / "archive") as server, dg.DagsterInstance.ephemeral() as instance:
@@ -41,7 +41,7 @@ def universe(tmp_path_factory: pytest.TempPathFactory) -> Universe:
     return on
 
 
-def test_late_listed_and_delisted_symbols_are_there_on_their_days(universe: Universe) -> None:
+def test_late_listed_and_delisted_symbols_are_in_the_universe_on_their_days(universe: Universe) -> None:
     # Of the coins, SOL is listed on the fourth day, and XRP has files of six days.
     assert [day for day in ("2024-12-03", "2024-12-04", "2024-12-14") if "SOLUSDT" in universe("um", day)] == [
         "2024-12-04",
@@ -57,12 +57,12 @@ def test_a_relisted_symbol_is_another_instrument(universe: Universe) -> None:
     assert {"LUNAUSDT", "LUNAUSDT:2"} & universe("spot", "2024-12-11") == {"LUNAUSDT:2"}
 
 
-def test_a_renamed_symbol_goes_on_under_the_new_name(universe: Universe) -> None:
+def test_a_renamed_symbol_continues_under_the_new_name(universe: Universe) -> None:
     names = {"NANOUSDT", "XNOUSDT"}
     assert [universe("spot", day) & names for day in ("2024-12-02", "2024-12-03")] == [{"NANOUSDT"}, {"XNOUSDT"}]
 
 
-def test_settled_symbols_are_there_until_they_end(universe: Universe) -> None:
+def test_settled_symbols_are_in_the_universe_until_they_end(universe: Universe) -> None:
     settled = {"ICPUSDT_SETTLED", "BNXUSDTSETTLED"}
     assert settled <= universe("um", "2024-12-02")
     assert not settled & universe("um", "2024-12-03")

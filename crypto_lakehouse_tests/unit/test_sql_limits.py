@@ -40,6 +40,7 @@ def test_a_query_ends_at_its_limit_of_time(lake: Lakehouse, query: str, monkeypa
     monkeypatch.setenv("LAKEHOUSE_SQL_TIMEOUT", "0.5")
     with pytest.raises(QueryLimit, match=r"0\.5 s.*LAKEHOUSE_SQL_TIMEOUT"):
         lake.sql(ENDLESS[query])
+    monkeypatch.delenv("LAKEHOUSE_SQL_TIMEOUT")
     assert lake.sql("SELECT 1 AS one", format="polars")["one"].to_list() == [1]
 
 
