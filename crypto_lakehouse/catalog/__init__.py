@@ -1,7 +1,7 @@
-"""The catalogue: what exists on the exchanges, as plain data without I/O.
+"""The catalogue: markets, tables and file formats of the exchanges, as plain data without I/O.
 
-Adding a dataset or an exchange is an entry here and a test. ``feed()`` and ``feeds()`` are how every
-other room asks.
+To add a dataset or an exchange, add an entry here and a test. Every other room looks feeds up with ``feed()`` and
+``feeds()``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARKETS: dict[tuple[str, str], Market] = {(m.exchange, m.name): m for m in binan
 
 
 def feed(exchange: str, market: str, table: str) -> Feed:
-    """The feed of a table in a market. Raises KeyError that names what exists."""
+    """The feed of a table in a market. Raises KeyError, which lists the names that exist."""
     find_market(exchange, market)
     try:
         return FEEDS[exchange, market, table]
@@ -30,7 +30,7 @@ def feed(exchange: str, market: str, table: str) -> Feed:
 
 
 def find_market(exchange: str, market: str) -> Market:
-    """The market of an exchange. Raises KeyError that names near ones and all."""
+    """The market of an exchange. Raises KeyError, which suggests similar names and lists all."""
     try:
         return MARKETS[exchange, market]
     except KeyError:
@@ -42,13 +42,13 @@ def find_market(exchange: str, market: str) -> Market:
 
 
 def no_market(market: str, known: Collection[str], exchange: str = binance.EXCHANGE) -> str:
-    """What an error says of a market that is none of the ``known`` ones."""
+    """The error text for a market that is not in ``known``."""
     aliases = {m.name: m.aliases for m in MARKETS.values() if m.exchange == exchange and m.name in known}
     return unknown_name("market", market, known, aliases=aliases)
 
 
 def no_table(exchange: str, market: str, table: str, known: Collection[str]) -> str:
-    """What an error says of a table that is none of the ``known`` ones of a market; other markets may have it."""
+    """The error text for a table that is not in ``known``, the tables of a market; it names markets that have it."""
     elsewhere = [m for e, m, t in FEEDS if (e, t) == (exchange, table)]
     if elsewhere:
         return f"no table {table!r} in {exchange}/{market}, only in {', '.join(elsewhere)}"

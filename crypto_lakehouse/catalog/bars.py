@@ -1,7 +1,7 @@
 """Kinds of bars, by name: time bars of an interval on one or more offset grids, and activity bars.
 
-Here belongs what ``LAKEHOUSE_BARS`` and ``Lakehouse.bars`` accept, and the name of the table that holds
-each kind. How bars are made lives in ``transforms``.
+Defines what ``LAKEHOUSE_BARS`` and ``Lakehouse.bars`` accept, and the name of the table that holds each kind.
+``transforms`` computes the bars.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TimeBars:
 
     @property
     def name(self) -> str:
-        """As settings write it: ``1h``, or ``1h:5m`` for twelve offsets."""
+        """The name in settings: ``1h``, or ``1h:5m`` for twelve offsets."""
         return self.interval.name if self.step is None else f"{self.interval.name}:{offset_name(self.step)}"
 
     @property
@@ -48,14 +48,17 @@ class TimeBars:
 
 @dataclass(frozen=True, slots=True)
 class ActivityBars:
-    """Bars that close when so much was traded: ``dollar`` (quote_volume), ``volume`` (base_volume), ``tick``."""
+    """Bars that close once traded activity reaches ``threshold``.
+
+    ``activity`` is ``dollar`` (quote_volume), ``volume`` (base_volume) or ``tick`` (trade_count).
+    """
 
     activity: str
     threshold: int
 
     @property
     def name(self) -> str:
-        """As settings write it: ``dollar:1000000``."""
+        """The name in settings: ``dollar:1000000``."""
         return f"{self.activity}:{self.threshold}"
 
     @property
@@ -68,7 +71,7 @@ Bars = TimeBars | ActivityBars
 
 
 def parse_bars(text: str) -> Bars:
-    """One kind of bars from its name. Raises ValueError that says what is allowed.
+    """One kind of bars from its name. Raises ValueError, which lists what is allowed.
 
     >>> parse_bars("1h:5m").table
     'bars_1h_by_5m'
@@ -90,12 +93,12 @@ def parse_bars(text: str) -> Bars:
 
 
 def parse_bars_list(text: str) -> tuple[Bars, ...]:
-    """A comma-separated list of kinds of bars, each once, in order; empty text gives none."""
+    """A comma-separated list of kinds of bars, in order, without repeats; empty text returns none."""
     return tuple(dict.fromkeys(parse_bars(part) for part in text.split(",") if part.strip()))
 
 
 def bars_of_table(table: str) -> Bars | None:
-    """The kind of bars that a gold table holds; None where the name is no table of bars.
+    """The kind of bars that a gold table holds; None if the name is not a table of bars.
 
     >>> bars_of_table("bars_1h_by_5m").name
     '1h:5m'
@@ -110,7 +113,7 @@ def bars_of_table(table: str) -> Bars | None:
         bars = parse_bars(name)
     except ValueError:
         return None
-    # Only the name that is written: bars_2h_by_1h would be a second, always empty name of bars_2h_by_60m.
+    # Accept only the name that is written: bars_2h_by_1h would be a second name for bars_2h_by_60m, and always empty.
     return bars if bars.table == table else None
 
 
@@ -125,5 +128,5 @@ def parse_offset(text: str) -> timedelta:
 
 
 def offset_name(offset: timedelta) -> str:
-    """An offset as settings and exports write it, in minutes: ``5m``."""
+    """An offset in minutes, as settings and exports write it: ``5m``."""
     return f"{offset // timedelta(minutes=1)}m"

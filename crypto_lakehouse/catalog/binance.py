@@ -1,8 +1,8 @@
 """Binance: markets and feeds of its public archive, as data; the formats of the files are in ``binance_files.py``.
 
-Here belong the entries and the facts they rest on. What changed over time is in ``epochs.py``; code that lists
-or fetches files lives in ``archive``, parsing in ``transforms``. Facts are from the archive's own files and
-listings (https://data.binance.vision) and https://github.com/binance/binance-public-data.
+What changed over time is in ``epochs.py``. ``archive`` lists and fetches files; ``transforms`` parses them. The facts
+come from the archive's own files and listings (https://data.binance.vision) and
+https://github.com/binance/binance-public-data.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OPTION = Market(
 )
 MARKETS = (SPOT, UM, CM, OPTION)
 
-# 1s exists on spot alone.
+# Only spot has 1s klines.
 _SPOT_ONLY = ("1s",)
 _BOTH = (Cadence.DAILY, Cadence.MONTHLY)
 _DAILY, _MONTHLY = (Cadence.DAILY,), (Cadence.MONTHLY,)
@@ -56,11 +56,11 @@ _DAILY, _MONTHLY = (Cadence.DAILY,), (Cadence.MONTHLY,)
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """One folder name of the archive, in the markets that have it; one table, or one for each interval.
+    """One folder name of the archive, in the markets that have it; it fills one table, or one for each interval.
 
-    The daily files are read where both exist: monthly ones have missed days and held wrong values where the
-    daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475). Those of
-    ``compacted`` types are kept by month too; the daily ones of them, since monthly ones are already.
+    The lake reads daily files where both cadences exist: monthly files have missed days and held wrong values where
+    the daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475). Daily feeds
+    of ``compacted`` types are also stored by month; monthly feeds already are.
     """
 
     archive_type: str

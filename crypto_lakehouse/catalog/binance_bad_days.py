@@ -1,8 +1,8 @@
-"""Known bad days of Binance's archive: files that were cut off, rows that lack, halts of the exchange.
+"""Known bad days of Binance's archive: truncated files, missing rows, halts of the exchange.
 
-Here belong faults of particular dates, each with the thread that reports it; what holds for longer is in
-``binance_epochs.py``. A fault that the exchange says to have mended stays here: a lake may have been filled
-before, and a file that was mended once is worth a second look.
+Contains faults of particular dates, each with the thread that reports it; longer-lasting facts are in
+``binance_epochs.py``. Faults that the exchange reports as repaired stay here: a lake may have ingested the file
+before its repair, and a file repaired once deserves a second look.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ ISSUES = "https://github.com/binance/binance-public-data/issues/"
 _SPOT, _UM, _CM, _OPTION = ("spot",), ("um",), ("cm",), ("option",)
 _KLINES, _AGG_TRADES, _TRADES, _METRICS, _BVOL = ("klines",), ("aggTrades",), ("trades",), ("metrics",), ("BVOLIndex",)
 _INDEX, _MARK, _PREMIUM = ("indexPriceKlines",), ("markPriceKlines",), ("premiumIndexKlines",)
-_MENDED = "The exchange says that it is mended."
+_REPAIRED = "The exchange says that it is repaired."
 _BTC, _BVOL_SYMBOL = ("BTCUSDT",), ("BTCBVOLUSDT",)
 
-# Trading stood still: days, hours UTC, and the thread that lists them.
+# Trading halts: days, hours UTC, and the thread that lists them.
 _HALTS = (
     ("2017-09-06", "16:00 to 23:00", 365),
     ("2017-12-04", "06:00 to 06:49", 365),
@@ -53,7 +53,7 @@ _HALTS = (
     ("2021-09-29", "07:00 to 09:00", 312),
     ("2023-03-24", "12:40 to 14:00", 312),
 )
-# Minutes that lack, over the six symbols that the thread looked at.
+# Missing minutes, over the six symbols that the thread examined.
 _PRICE_HOLES = (("2020-01-19", 29), ("2020-12-17", 24), ("2022-07-12", 10), ("2022-07-13", 1), ("2024-08-12", 2))
 
 
@@ -92,13 +92,13 @@ _SPOT_DAYS = (
         _KLINES,
         "rows",
         "2022-03",
-        f"Lines 31 to 92 of JUVUSDT 1d come three times. {_MENDED}",
+        f"Lines 31 to 92 of JUVUSDT 1d occur three times. {_REPAIRED}",
         191,
         intervals=("1d",),
         symbols=("JUVUSDT",),
     ),
-    *_monthly(_SPOT, _KLINES, "truncated", "2024-01", f"Many symbols end on 2024-01-10. {_MENDED}", 320),
-    *_monthly(_SPOT, _KLINES, "truncated", "2024-07", f"Many symbols hold seven days. {_MENDED}", 359, 403),
+    *_monthly(_SPOT, _KLINES, "truncated", "2024-01", f"Many symbols end on 2024-01-10. {_REPAIRED}", 320),
+    *_monthly(_SPOT, _KLINES, "truncated", "2024-07", f"Many symbols have only seven days. {_REPAIRED}", 359, 403),
     *_monthly(
         _SPOT,
         _KLINES,
@@ -122,22 +122,26 @@ _SPOT_DAYS = (
         _KLINES,
         "truncated",
         "2024-10-21",
-        f"XRPUSDT holds 44,570 rows. {_MENDED}",
+        f"XRPUSDT has only 44,570 rows. {_REPAIRED}",
         367,
         intervals=("1s",),
         symbols=("XRPUSDT",),
     ),
-    *_daily(_SPOT, _KLINES, "truncated", "2024-11-19", f"BTCUSDT ends at 18:50. {_MENDED}", 377, 404, symbols=_BTC),
-    *_daily(_SPOT, _KLINES, "truncated", "2025-04-22", f"All symbols end at 07:36. {_MENDED}", 412, 413),
-    *_daily(_SPOT, _KLINES, "truncated", "2025-07-30", f"Files end hours too early. {_MENDED}", 436, intervals=("1s",)),
-    *_daily(_SPOT, _KLINES, "truncated", "2025-08-02", f"Files end hours too early. {_MENDED}", 436, intervals=("1s",)),
-    *_monthly(_SPOT, _TRADES, "truncated", "2021-05", "Some symbols hold a few rows; their checksums fit.", 39),
+    *_daily(_SPOT, _KLINES, "truncated", "2024-11-19", f"BTCUSDT ends at 18:50. {_REPAIRED}", 377, 404, symbols=_BTC),
+    *_daily(_SPOT, _KLINES, "truncated", "2025-04-22", f"All symbols end at 07:36. {_REPAIRED}", 412, 413),
+    *_daily(
+        _SPOT, _KLINES, "truncated", "2025-07-30", f"Files end hours too early. {_REPAIRED}", 436, intervals=("1s",)
+    ),
+    *_daily(
+        _SPOT, _KLINES, "truncated", "2025-08-02", f"Files end hours too early. {_REPAIRED}", 436, intervals=("1s",)
+    ),
+    *_monthly(_SPOT, _TRADES, "truncated", "2021-05", "Some symbols have only a few rows; their checksums match.", 39),
     *_monthly(
         _SPOT,
         _AGG_TRADES,
         "rows",
         "2018-01",
-        "The zip of ETHUSDT holds two CSVs, of different length.",
+        "The zip of ETHUSDT contains two CSVs of different length.",
         449,
         symbols=("ETHUSDT",),
     ),
@@ -146,7 +150,7 @@ _SPOT_DAYS = (
         _AGG_TRADES,
         "ids",
         "2021-02-28/2021-03-01",
-        "The last number of ZILBTC's first day is the first one of the second, for another trade.",
+        "The last id of ZILBTC's first day is also the first id of the second day, for another trade.",
         353,
         symbols=("ZILBTC",),
     ),
@@ -155,7 +159,7 @@ _SPOT_DAYS = (
         _AGG_TRADES,
         "truncated",
         "2021-12-14",
-        "Most symbols are cut off, BTCUSDT at 09:29; the REST API has the rest.",
+        "Most symbols are truncated, BTCUSDT at 09:29; the REST API has the rest.",
         354,
     ),
     *_daily(
@@ -164,46 +168,58 @@ _SPOT_DAYS = (
     *(
         epoch
         for days, hours, issue in _HALTS
-        for epoch in _bad(_SPOT, _KLINES, "halt", days, f"Trading stood still, {hours}: no candles.", issue)
+        for epoch in _bad(_SPOT, _KLINES, "halt", days, f"Trading was halted, {hours}: no candles.", issue)
     ),
 )
 
 _UM_DAYS = (
-    *_monthly(_UM, _KLINES, "rows", "2022-04-01/2022-04-02", "Many symbols lack these days.", 297),
-    *_monthly(_UM, _KLINES, "rows", "2022-06-09", f"BTCUSDT 1m lacks this day. {_MENDED}", 186, symbols=_BTC),
-    *_monthly(_UM, _KLINES, "rows", "2023-04-07", "Several symbols lack this day.", 253),
+    *_monthly(_UM, _KLINES, "rows", "2022-04-01/2022-04-02", "These days are missing in many symbols.", 297),
+    *_monthly(_UM, _KLINES, "rows", "2022-06-09", f"This day is missing in BTCUSDT 1m. {_REPAIRED}", 186, symbols=_BTC),
+    *_monthly(_UM, _KLINES, "rows", "2023-04-07", "This day is missing in several symbols.", 253),
     *_bad(
         _UM,
         _KLINES,
         "values",
         "2025-01-29",
-        "Volumes of BTCUSDT are 0 from 01:23 to 01:35 and 02:41 to 02:44; in the REST API they are not.",
+        "Volumes of BTCUSDT are 0 from 01:23 to 01:35 and 02:41 to 02:44, but not in the REST API.",
         395,
         symbols=_BTC,
     ),
     *_daily(
-        _UM, (*_KLINES, *_AGG_TRADES), "no_file", "2024-04-18", f"Many symbols lacked this day. {_MENDED}", 330, 331
+        _UM,
+        (*_KLINES, *_AGG_TRADES),
+        "no_file",
+        "2024-04-18",
+        f"This day was missing in many symbols. {_REPAIRED}",
+        330,
+        331,
     ),
     *_daily(
         _UM,
         (*_KLINES, *_AGG_TRADES, *_TRADES, *_METRICS),
         "no_file",
         "2024-06-11/2024-06-12",
-        "Files of these days lacked; of BTCUSDT's aggTrades it is said that they came.",
+        "Files of these days were missing; BTCUSDT's aggTrades were reported as added later.",
         336,
         338,
     ),
-    *_bad(_UM, _AGG_TRADES, "ids", "2021-05-19", "557,026 numbers of BTCUSDT lack.", 350, symbols=_BTC),
-    *_bad(_UM, _AGG_TRADES, "ids", "2022-09-06", "31,656 numbers of BTCUSDT lack.", 350, symbols=_BTC),
+    *_bad(_UM, _AGG_TRADES, "ids", "2021-05-19", "557,026 ids of BTCUSDT are missing.", 350, symbols=_BTC),
+    *_bad(_UM, _AGG_TRADES, "ids", "2022-09-06", "31,656 ids of BTCUSDT are missing.", 350, symbols=_BTC),
     *_monthly(
-        _UM, _AGG_TRADES, "rows", "2022-09-12/2022-09-30", "Rows of BTCUSDT come twice, for a while.", 203, symbols=_BTC
+        _UM,
+        _AGG_TRADES,
+        "rows",
+        "2022-09-12/2022-09-30",
+        "Rows of BTCUSDT come twice, for part of the time.",
+        203,
+        symbols=_BTC,
     ),
     *_monthly(
         _UM,
         _AGG_TRADES,
         "order",
         "2023-05",
-        "Two stretches of BTCUSDT stand row by row between each other.",
+        "Two runs of rows of BTCUSDT are interleaved row by row.",
         339,
         symbols=_BTC,
     ),
@@ -212,7 +228,7 @@ _UM_DAYS = (
         _AGG_TRADES,
         "order",
         "2023-11",
-        "Two stretches of BTCUSDT stand row by row between each other.",
+        "Two runs of rows of BTCUSDT are interleaved row by row.",
         293,
         symbols=_BTC,
     ),
@@ -231,12 +247,12 @@ _UM_DAYS = (
         _TRADES,
         "truncated",
         "2023-01-23/2023-01-24",
-        "Trades of the evenings lack in all symbols: none after 20:14 on the 24th.",
+        "Trades of the evenings are missing in all symbols: none after 20:14 on the 24th.",
         213,
     ),
-    *_bad(_UM, _TRADES, "ids", "2023-02", "Single numbers of BTCUSDT lack all through the month.", 363, symbols=_BTC),
-    *_daily(_UM, _TRADES, "no_file", "2023-11-01/2023-11-16", "Some symbols lack a day of these.", 307),
-    *_bad(_UM, _TRADES, "ids", "2025-10-10", "Trades of several hundred symbols lack.", 458),
+    *_bad(_UM, _TRADES, "ids", "2023-02", "Single ids of BTCUSDT are missing throughout the month.", 363, symbols=_BTC),
+    *_daily(_UM, _TRADES, "no_file", "2023-11-01/2023-11-16", "Some symbols miss one of these days.", 307),
+    *_bad(_UM, _TRADES, "ids", "2025-10-10", "Trades of several hundred symbols are missing.", 458),
     *(
         epoch
         for day, minutes in _PRICE_HOLES
@@ -245,7 +261,7 @@ _UM_DAYS = (
             (*_INDEX, *_MARK),
             "rows",
             day,
-            f"Minutes that lack in some symbols, in the REST API too: {minutes}.",
+            f"Minutes missing in some symbols, also in the REST API: {minutes}.",
             483,
             intervals=("1m",),
         )
@@ -255,19 +271,21 @@ _UM_DAYS = (
         _MARK,
         "rows",
         "2023-11-10",
-        "03:40 to 04:00 lack in BTCUSDT and ETHUSDT.",
+        "03:40 to 04:00 are missing in BTCUSDT and ETHUSDT.",
         484,
         intervals=("5m",),
         symbols=("BTCUSDT", "ETHUSDT"),
     ),
-    *_daily(_UM, _PREMIUM, "no_file", "2021-01-24/2021-02-21", "BTCUSDT lacks 27 days of these.", 335, symbols=_BTC),
-    *_bad(_UM, _METRICS, "no_file", "2021-12-23", "BLZUSDT lacks this day.", 287, symbols=("BLZUSDT",)),
+    *_daily(
+        _UM, _PREMIUM, "no_file", "2021-01-24/2021-02-21", "27 of these days are missing in BTCUSDT.", 335, symbols=_BTC
+    ),
+    *_bad(_UM, _METRICS, "no_file", "2021-12-23", "This day is missing in BLZUSDT.", 287, symbols=("BLZUSDT",)),
     *_bad(
         _UM,
         _METRICS,
         "no_file",
         "2022-02-23",
-        "AKROUSDT, ATOMUSDT and BLZUSDT lack this day.",
+        "This day is missing in AKROUSDT, ATOMUSDT and BLZUSDT.",
         287,
         symbols=("AKROUSDT", "ATOMUSDT", "BLZUSDT"),
     ),
@@ -285,32 +303,34 @@ _UM_DAYS = (
         _METRICS,
         "no_file",
         "2022-04-01/2022-07-06",
-        "BNXUSDT lacks these days, and more behind them.",
+        "These days are missing in BNXUSDT, and more days after them.",
         287,
         symbols=("BNXUSDT",),
     ),
-    *_bad(_UM, _METRICS, "no_file", "2023-07-25", f"BTCUSDT lacked this day. {_MENDED}", 258, symbols=_BTC),
-    *_bad(_UM, _METRICS, "truncated", "2023-09-18", f"Most symbols lacked rows from 13:00 on. {_MENDED}", 276),
+    *_bad(_UM, _METRICS, "no_file", "2023-07-25", f"This day was missing in BTCUSDT. {_REPAIRED}", 258, symbols=_BTC),
+    *_bad(
+        _UM, _METRICS, "truncated", "2023-09-18", f"Rows from 13:00 on were missing in most symbols. {_REPAIRED}", 276
+    ),
     *_bad(_UM, _METRICS, "truncated", "2024-02-16", "BTCUSDT ends at 13:30, with 163 rows.", 335, 350, symbols=_BTC),
     *_bad(
         _UM,
         _METRICS,
         "checksum",
         "2026-07-09",
-        "Checksums of STXXUSDT and HBARUSDC do not fit, for two months.",
+        "Checksums of STXXUSDT and HBARUSDC did not match for two months.",
         498,
         symbols=("STXXUSDT", "HBARUSDC"),
     ),
 )
 
 _CM_DAYS = (
-    *_daily(_CM, _AGG_TRADES, "no_file", "2025-06-24", "Probably all symbols lack this day.", 432),
+    *_daily(_CM, _AGG_TRADES, "no_file", "2025-06-24", "This day is probably missing in all symbols.", 432),
     *_daily(
         _CM,
         (*_KLINES, *_INDEX, *_PREMIUM),
         "no_file",
         "2023-08-28/2023-09-07",
-        "Files lacked from 2023-08-28 to the day of the report.",
+        "Files were missing from 2023-08-28 to the day of the report.",
         267,
     ),
 )
@@ -319,14 +339,16 @@ _OPTION_DAYS = (
     *(
         epoch
         for day in ("2023-09-25", "2023-10-24", "2024-06-11", "2024-06-12", "2024-06-30")
-        for epoch in _bad(_OPTION, _BVOL, "no_file", day, "BTCBVOLUSDT lacks this day.", 370, symbols=_BVOL_SYMBOL)
+        for epoch in _bad(
+            _OPTION, _BVOL, "no_file", day, "This day is missing in BTCBVOLUSDT.", 370, symbols=_BVOL_SYMBOL
+        )
     ),
     *_bad(
         _OPTION,
         _BVOL,
         "no_file",
         "2025-12-15/2026-01-04",
-        "BTCBVOLUSDT lacks these 21 days.",
+        "These 21 days are missing in BTCBVOLUSDT.",
         499,
         symbols=_BVOL_SYMBOL,
     ),

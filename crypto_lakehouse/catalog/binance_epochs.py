@@ -1,7 +1,7 @@
-"""What changed in Binance's archive over time, and what its files mean, as facts with their source.
+"""Facts about Binance's archive, each with its source: what changed over time, and what its files mean.
 
-Here belongs what holds for an era, or for all of them; faults of particular days are in
-``binance_bad_days.py``. The registry that is asked is ``epochs.py``.
+Contains facts that hold for an era or always. Faults of particular days are in ``binance_bad_days.py``; ``epochs.py``
+looks facts up.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _HEADERS = (
         (*_FILLS, *_PRICE_KLINES),
         Topic.HEADER,
         "sniff",
-        "A header line or none, after the day on which the file was made, not after its data: USD-M files of"
-        " 2022-08-11 and later have one, older ones where they were made anew.",
+        "Whether a file has a header line depends on the day when it was written, not on its data: USD-M files of"
+        " 2022-08-11 and later have one, older ones only if they were regenerated.",
         _issues(177, 278, 283),
     ),
     *_facts(
@@ -92,8 +92,8 @@ _TIMES = (
         ("metrics",),
         Topic.LABEL,
         "period_end",
-        "create_time is the end of its five minutes: 00:05 to 00:00 of the next day. One thread says so; a real file of"
-        " 2024-01-02 has 00:00 to 23:55 of its own date, which shows neither end.",
+        "create_time is the end of its five minutes: 00:05 to 00:00 of the next day. One thread reports this; a real"
+        " file of 2024-01-02 has 00:00 to 23:55 of its own date, which proves neither end.",
         _issues(491),
         last="2026-06-24",
     ),
@@ -102,20 +102,20 @@ _TIMES = (
         ("metrics",),
         Topic.LABEL,
         "period_start",
-        "create_time is the begin of its five minutes: 00:00 to 23:55. 2026-06-25 00:00 so stands in two files.",
+        "create_time is the start of its five minutes: 00:00 to 23:55. So 2026-06-25 00:00 is in two files.",
         _issues(491),
         first="2026-06-25",
     ),
     *_facts(
-        _CM, ("metrics",), Topic.LABEL, "period_start", "create_time is the begin of its five minutes.", _issues(491)
+        _CM, ("metrics",), Topic.LABEL, "period_start", "create_time is the start of its five minutes.", _issues(491)
     ),
-    *_facts(_FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms behind the hour.", _SEEN),
+    *_facts(_FUTURES, ("fundingRate",), Topic.JITTER, "13", "calc_time is 0 to 13 ms after the hour.", _SEEN),
     *_facts(
         _FUTURES,
         ("fundingRate",),
         Topic.INTERVAL,
         "1,4,8",
-        "Funding every 8, 4 or 1 hours; which of them differs by symbol, and changes.",
+        "Funding every 8, 4 or 1 hours; the interval differs by symbol and changes over time.",
         "https://github.com/freqtrade/freqtrade/issues/12583",
     ),
     *_facts(
@@ -123,7 +123,7 @@ _TIMES = (
         ("klines",),
         Topic.ALIGNMENT,
         "off_grid",
-        "Candles begin some seconds behind the minute.",
+        "Candles start some seconds after the minute.",
         _issues(14),
         "2017-12-04",
         "2017-12-17",
@@ -133,12 +133,12 @@ _TIMES = (
         ("klines",),
         Topic.ALIGNMENT,
         "off_grid",
-        "After the halt candles begin 14.789 s behind the minute; those of an hour, 28 minutes behind the hour.",
+        "After the halt candles start 14.789 s after the minute; those of an hour, 28 minutes after the hour.",
         _issues(14, 77),
         first="2018-02-09",
         last="2018-02-11",
     ),
-    *_facts(_TRADED, ("klines",), Topic.ALIGNMENT, "monday", "Weeks begin Monday 00:00 UTC.", _SEEN, intervals=("1w",)),
+    *_facts(_TRADED, ("klines",), Topic.ALIGNMENT, "monday", "Weeks start Monday 00:00 UTC.", _SEEN, intervals=("1w",)),
 )
 
 _ROWS = (
@@ -167,8 +167,8 @@ _ROWS = (
         ("bookDepth",),
         Topic.FROZEN,
         "0.2,1,2",
-        "The ask bands next to the mid price do not change, since about 12:00 UTC of 2026-09-03, in all symbols"
-        " that were looked at; one band after the other.",
+        "The ask bands next to the mid price stopped changing, one after the other, from about 12:00 UTC of 2026-09-03"
+        " on, in all symbols checked.",
         _issues(496),
         first="2026-09-03",
     ),
@@ -177,7 +177,7 @@ _ROWS = (
         ("liquidationSnapshot",),
         Topic.DUPLICATES,
         "all_rows",
-        "Every row comes twice, as it was reported of USD-M, whose files are gone.",
+        "Every row comes twice. The same was reported of USD-M, whose files have been removed.",
         _issues(259, 337),
     ),
     *_facts(
@@ -185,10 +185,10 @@ _ROWS = (
         _AGG_AND_TRADES,
         Topic.DUPLICATES,
         "some_rows",
-        "Some files hold a stretch of rows twice, or rows of the day before.",
+        "Some files repeat a run of rows, or contain rows of the day before.",
         _issues(203),
     ),
-    *_facts(_SPOT, ("aggTrades",), Topic.DUPLICATES, "ids", "A number may come on two days.", _issues(353)),
+    *_facts(_SPOT, ("aggTrades",), Topic.DUPLICATES, "ids", "An id may occur on two days.", _issues(353)),
     *_facts(
         _UM,
         ("metrics",),
@@ -202,7 +202,7 @@ _ROWS = (
         _AGG_AND_TRADES,
         Topic.HOLES,
         "ids",
-        "Ranges of numbers may lack; on a clean day there are none.",
+        "Ranges of ids may be missing; a clean day has no such holes.",
         _issues(190, 363, 378, 458),
     ),
     *_facts(
@@ -210,7 +210,7 @@ _ROWS = (
         ("metrics",),
         Topic.HOLES,
         "rows",
-        "Rows lack or stand out of order; fields may be blank, an empty text, or 0E-8.",
+        "Rows are missing or out of order; fields may be blank, an empty text, or 0E-8.",
         _issues(287, 484, 498),
     ),
     *_facts(
@@ -218,7 +218,7 @@ _ROWS = (
         ("metrics",),
         Topic.HOLES,
         "symbols",
-        "BTCUSDT alone; most symbols begin on 2021-12-01.",
+        "Only BTCUSDT; most symbols start on 2021-12-01.",
         f"{_LISTED}, {_issues(286)}",
         first="2020-09-01",
         last="2021-11-30",
@@ -228,17 +228,17 @@ _ROWS = (
         ("bookTicker",),
         Topic.HOLES,
         "order",
-        "Two stretches of a day stand row by row between each other.",
+        "Two runs of rows of a day are interleaved row by row.",
         _issues(305),
         first="2024-01-01",
     ),
-    *_facts(_UM, _PRICE_KLINES, Topic.HOLES, "rows", "Single minutes lack, in the REST API too.", _issues(483)),
+    *_facts(_UM, _PRICE_KLINES, Topic.HOLES, "rows", "Single minutes are missing, also in the REST API.", _issues(483)),
     *_facts(
         _SPOT,
         ("klines",),
         Topic.HOLES,
         "early_close",
-        "No candles while trading stands still; the one before may close early, as on 2021-12-24 04h.",
+        "No candles while trading is halted; the candle before may close early, as on 2021-12-24 04h.",
         f"{_SEEN}, {_issues(77, 169)}",
     ),
     *_facts(_OPTION, ("EOHSummary",), Topic.HOLES, "values", "Blanks: contracts not traded or quoted.", _SEEN),
@@ -250,7 +250,7 @@ _MEANINGS = (
         ("klines",),
         Topic.COLUMN_MEANING,
         "volume=contracts,quote_volume=base asset,taker_buy_volume=contracts,taker_buy_quote_volume=base asset",
-        "Contracts and coins, whatever the header says: it names the columns as on USD-M.",
+        "Volumes are in contracts and coins, although the header names the columns as on USD-M.",
         f"{_SEEN}, {_README}, {_issues(267)}",
     ),
     *_facts(_CM, ("aggTrades",), Topic.COLUMN_MEANING, "quantity=contracts", "Quantities are contracts.", _SEEN),
@@ -259,7 +259,7 @@ _MEANINGS = (
         ("trades",),
         Topic.COLUMN_MEANING,
         "qty=contracts,base_qty=base asset",
-        "qty is contracts, and base_qty coins stands where USD-M has quote_qty.",
+        "qty is in contracts; base_qty, in coins, replaces the quote_qty of USD-M.",
         _README,
     ),
     *_facts(
@@ -267,7 +267,7 @@ _MEANINGS = (
         _PRICE_KLINES,
         Topic.COLUMN_MEANING,
         "count=samples",
-        "Nothing is traded at these prices: volumes say nothing, count is how many values the interval had.",
+        "Nothing is traded at these prices: volumes have no meaning, count is the number of values in the interval.",
         _issues(168),
     ),
     *_facts(
@@ -275,7 +275,7 @@ _MEANINGS = (
         ("bookDepth",),
         Topic.COLUMN_MEANING,
         "depth=base asset,notional=quote asset",
-        "What lies between the mid price and the edge of the band.",
+        "Depth and notional between the mid price and the edge of the band.",
         _issues(447),
     ),
 )
@@ -286,7 +286,7 @@ _FILES = (
         ("klines",),
         Topic.CADENCE,
         "monthly",
-        "3d, 1w and 1mo exist as monthly files alone; the folder is 1mo, never 1M.",
+        "3d, 1w and 1mo exist only as monthly files; the folder is 1mo, never 1M.",
         f"{_LISTED}, {_README}",
         intervals=MONTHLY_ONLY,
     ),
@@ -295,18 +295,18 @@ _FILES = (
         _PRICE_KLINES,
         Topic.CADENCE,
         "monthly",
-        "3d, 1w and 1mo exist as monthly files alone.",
+        "3d, 1w and 1mo exist only as monthly files.",
         _LISTED,
         intervals=MONTHLY_ONLY,
     ),
-    *_facts(_FUTURES, ("fundingRate",), Topic.CADENCE, "monthly", "There are monthly files alone.", _LISTED),
+    *_facts(_FUTURES, ("fundingRate",), Topic.CADENCE, "monthly", "Only monthly files exist.", _LISTED),
     *_facts(
         _TRADED,
         ("klines", "aggTrades"),
         Topic.WITNESS,
         "daily",
-        "Daily and monthly rows are the same as a rule; monthly files have missed days and held wrong values where"
-        " the daily ones agree with the REST API.",
+        "Daily and monthly rows are usually equal; monthly files have missed days and held wrong values where the"
+        " daily ones agree with the REST API.",
         _issues(140, 186, 253, 320, 359, 475),
     ),
     *_facts(
@@ -314,17 +314,17 @@ _FILES = (
         ("klines",),
         Topic.REPLACED,
         "in_place",
-        "Files are replaced without notice, also after years: those of 2020-01-01 were made anew on 2023-07-17.",
+        "Files are replaced without notice, also after years: those of 2020-01-01 were regenerated on 2023-07-17.",
         f"{_LISTED}, {_README}",
     ),
-    *_facts(_SPOT, ("aggTrades",), Topic.REPLACED, "in_place", "Lists of replaced files are not whole.", _README),
-    *_facts(_UM, ("klines",), Topic.REPLACED, "in_place", "Mended files take the place of the old ones.", _issues(186)),
+    *_facts(_SPOT, ("aggTrades",), Topic.REPLACED, "in_place", "Lists of replaced files are incomplete.", _README),
+    *_facts(_UM, ("klines",), Topic.REPLACED, "in_place", "Repaired files replace the old ones.", _issues(186)),
     *_facts(
         _UM,
         ("metrics",),
         Topic.REPLACED,
         "in_place",
-        "In January 2023 files held one row a day; rows of five minutes came later, also for the past.",
+        "In January 2023 files had one row a day; five-minute rows were added later, also for the past.",
         _issues(211, 276),
     ),
     *_facts(
@@ -332,16 +332,16 @@ _FILES = (
         _FILLS,
         Topic.REPLACED,
         "stale_checksum",
-        "A CHECKSUM may be older or newer than its zip for weeks, and the network in front may serve a stale zip.",
+        "A CHECKSUM may be older or newer than its zip for weeks, and the CDN may serve a stale zip.",
         _issues(40, 205, 241, 405),
     ),
-    *_facts(_UM, ("metrics",), Topic.REPLACED, "stale_checksum", "A CHECKSUM may not fit for weeks.", _issues(498)),
+    *_facts(_UM, ("metrics",), Topic.REPLACED, "stale_checksum", "A CHECKSUM may not match for weeks.", _issues(498)),
     *_facts(
         _SPOT,
         _FILLS,
         Topic.REPLACED,
         "late",
-        "The files of these days came on 2024-11-20, eight days late.",
+        "The files of these days were published on 2024-11-20, eight days late.",
         _issues(375),
         first="2024-11-12",
         last="2024-11-19",
@@ -351,7 +351,7 @@ _FILES = (
         ("klines",),
         Topic.REPLACED,
         "late",
-        "The files of these days came on 2025-04-22 or the day after.",
+        "The files of these days were published on 2025-04-22 or the day after.",
         _issues(410),
         first="2025-04-17",
         last="2025-04-21",
@@ -367,18 +367,18 @@ _RELISTED = (
 )
 
 _INSTRUMENTS = (
-    *_facts(_CM, ("indexPriceKlines",), Topic.SYMBOLS, "pair", "Files are named by the pair: BTCUSD.", _LISTED),
-    *_facts(_CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "Perpetual contracts alone: _PERP.", _LISTED),
+    *_facts(_CM, ("indexPriceKlines",), Topic.SYMBOLS, "pair", "Files are named after the pair: BTCUSD.", _LISTED),
+    *_facts(_CM, ("premiumIndexKlines",), Topic.SYMBOLS, "perpetual", "Only perpetual contracts: _PERP.", _LISTED),
     *_facts(
         _FUTURES,
         ("klines",),
         Topic.SYMBOLS,
         "delisted",
-        "Candles of delisted contracts go on, without volume, at the last price.",
+        "Candles of delisted contracts continue, without volume, at the last price.",
         _issues(201),
     ),
-    *_facts(_UM, _FILLS, Topic.SYMBOLS, "settled", "Contracts that were settled may have the suffix SETTLED.", _LISTED),
-    *_facts(_SPOT, _FILLS, Topic.SYMBOLS, "renamed", "A coin may get another name: NANO became XNO.", _LISTED),
+    *_facts(_UM, _FILLS, Topic.SYMBOLS, "settled", "Settled contracts may have the suffix SETTLED.", _LISTED),
+    *_facts(_SPOT, _FILLS, Topic.SYMBOLS, "renamed", "A coin may be renamed: NANO became XNO.", _LISTED),
     *(
         epoch
         for market, symbol, first, last in _RELISTED
@@ -387,7 +387,7 @@ _INSTRUMENTS = (
             _FILLS,
             Topic.SYMBOLS,
             "relisted",
-            f"{symbol} is not traded between these days, and is another instrument behind them.",
+            f"{symbol} is not traded between these days, and is another instrument after them.",
             _SEEN,
             first,
             last,

@@ -1,7 +1,7 @@
-"""The CSV formats inside Binance's archive files: columns in file order, with the spellings that headers have had.
+"""The CSV formats inside Binance's archive files: columns in file order, with all spellings seen in headers.
 
-Nothing but formats belongs here; which market and table has which is in ``binance.py``. A file's own column
-``symbol`` is called ``file_symbol``, since ``symbol`` in bronze is the symbol that the archive files it under.
+Contains only formats; ``binance.py`` maps markets and tables to them. A file's own column ``symbol`` is called
+``file_symbol``, since ``symbol`` in bronze is the symbol of the archive folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The epoch registry: what changed in an archive over time, and on which days, as a table with sources.
 
-Here belong the ways to ask it; parsers, checks, the sample archive and the documentation do. The facts of an
-exchange are in its own module (``binance_epochs.py``), what a fact is in ``model.py``. What follows from a fact
-is the reader's. Facts that never changed are the formats in ``binance_files.py`` and the feeds in ``binance.py``.
+Contains the lookups, which parsers, checks, the sample archive and the documentation use. The facts of an exchange are
+in its own module (``binance_epochs.py``), the ``Epoch`` class is in ``model.py``. Callers decide what follows from a
+fact. Facts that never changed are the formats in ``binance_files.py`` and the feeds in ``binance.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def epochs_of(feed: Feed, topic: Topic | None = None) -> list[Epoch]:
 
 
 def epoch_value(feed: Feed, topic: Topic, day: date) -> str | None:
-    """The value in force for the file of the UTC ``day``; None where the registry knows none.
+    """The value in force for the file of the UTC ``day``; None if the registry has none.
 
     >>> from crypto_lakehouse.catalog import feed
     >>> epoch_value(feed("binance", "spot", "trades"), Topic.TIME_UNIT, date(2025, 1, 1))
@@ -31,11 +31,11 @@ def epoch_value(feed: Feed, topic: Topic, day: date) -> str | None:
 
 
 def known_faults(feed: Feed, first: date, end: date, symbol: str = "") -> list[Epoch]:
-    """What the registry knows to be bad in the files of [first, end), UTC days; of all symbols, or of one.
+    """Known faults of the files of the UTC days [first, end), of all symbols or of one.
 
     >>> from crypto_lakehouse.catalog import feed
-    >>> found = known_faults(feed("binance", "spot", "agg_trades"), date(2021, 12, 14), date(2021, 12, 15))
-    >>> [epoch.value for epoch in found]
+    >>> faults = known_faults(feed("binance", "spot", "agg_trades"), date(2021, 12, 14), date(2021, 12, 15))
+    >>> [epoch.value for epoch in faults]
     ['truncated']
     """
     return [

@@ -1,7 +1,7 @@
-"""What the name of a symbol says: assets, kind of contract, delivery, leverage; and filters by these facts.
+"""Facts in the name of a symbol (assets, kind of contract, delivery, leverage), and filters by these facts.
 
-Here belong the tables of assets and the rules of names, as data with their sources. What the archive lists, and
-when, is in ``transforms/universe.py``; renames and relistings, which no name tells, are in ``listings.py``.
+Contains the tables of assets and the naming rules, as data with their sources. What the archive lists, and when, is in
+``transforms/universe.py``; renames and relistings, which names do not show, are in ``listings.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What is known of an asset beside its name: whether pairs were quoted in it, and whether it is stable."""
+    """Properties of an asset: whether pairs were quoted in it, and whether it is stable."""
 
     is_quote: bool
     is_stable: bool
@@ -29,10 +29,10 @@ def _assets(*names: str, quote: bool, stable: bool) -> Iterator[tuple[str, Asset
     return ((name, Asset(quote, stable)) for name in names)
 
 
-# Every asset that is more than a base, once. Quotes are those of pairs in the archive's listing and in
-# https://github.com/BittyTax/BittyTax/blob/main/src/bittytax/conv/parsers/binance.py; stable is every coin that is
-# pegged to a currency, and what binance_datatool calls so (https://github.com/lostleaf/binance_datatool, branch
-# legacy_main): EUR, GBP and gold. Pairs of other currencies are no stable pairs: USDTTRY has lost most of its value.
+# Each asset that is a quote or stable, once. Quotes are those of pairs in the archive's listing and in
+# https://github.com/BittyTax/BittyTax/blob/main/src/bittytax/conv/parsers/binance.py. Stable are all coins pegged to a
+# currency, and those that binance_datatool (https://github.com/lostleaf/binance_datatool, branch legacy_main) counts
+# as stable: EUR, GBP and gold. Pairs of other currencies are not stable pairs: USDTTRY has lost most of its value.
 ASSETS: dict[str, Asset] = dict(
     chain(
         _assets("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USDP", "PAX", "USDS", "USDSOLD", quote=True, stable=True),
@@ -64,7 +64,7 @@ QUOTE_EXCEPTIONS: dict[str, str] = {
 }
 
 # Assets that had leveraged tokens: Binance's own (UP, DOWN; 2020-05 to 2024-04, discontinued, so the list is
-# closed) and FTX's (BULL, BEAR; 2020). Any other name that ends so is a plain coin: JUP, SYRUP, SUP, PUP, UP, BULL.
+# closed) and FTX's (BULL, BEAR; 2020). Other names with these endings are plain coins: JUP, SYRUP, SUP, PUP, UP, BULL.
 LEVERAGED_SUFFIXES: dict[str, frozenset[str]] = {
     **dict.fromkeys(
         ("UP", "DOWN"),
@@ -79,13 +79,13 @@ LEVERAGED_SUFFIXES: dict[str, frozenset[str]] = {
 }
 
 # ICPUSDT_SETTLED, BNXUSDTSETTLED, and AERGOUSDTSETTLEDSETTLED for one that was settled twice.
-# A date of delivery may stand before or behind.
+# A delivery date may come before or after the suffix.
 _SETTLED = re.compile(r"(.+?)(?:_?SETTLED[0-9]{0,2})+(_[0-9]{6})?")
 _DELIVERY = re.compile(r"[0-9]{6}")
 
 
 class ContractType(StrEnum):
-    """What is traded under a symbol; ``option`` symbols are underlyings and volatility indices."""
+    """The kind of instrument of a symbol; ``option`` symbols are underlyings and volatility indices."""
 
     SPOT = "spot"
     PERPETUAL = "perpetual"
@@ -94,7 +94,7 @@ class ContractType(StrEnum):
 
     @classmethod
     def parse(cls, text: str) -> ContractType:
-        """From its name. Raises ValueError that says what there is."""
+        """The contract type of this name. Raises ValueError, which lists the names."""
         try:
             return cls(text)
         except ValueError:
@@ -103,11 +103,11 @@ class ContractType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SymbolFacts:
-    """What the name of a symbol says.
+    """The facts in the name of a symbol.
 
-    ``base_asset`` and ``quote_asset`` are None where the quote is not known. ``delivery_date`` is the UTC day in
-    the name. ``settled_of`` is the name under which a settled contract was traded. ``contract_size`` is the USD
-    value of one contract in an inverse market, None elsewhere.
+    ``base_asset`` and ``quote_asset`` are None if the quote is unknown. ``delivery_date`` is the UTC day in the name.
+    ``settled_of`` is the name under which a settled contract was traded. ``contract_size`` is the USD value of one
+    contract in an inverse market, None elsewhere.
     """
 
     symbol: str
@@ -123,7 +123,7 @@ class SymbolFacts:
 
 
 def parse_symbol(market: Market, symbol: str) -> SymbolFacts:
-    """The facts in a symbol's name; never raises on a name that ``check_symbol`` lets through.
+    """The facts in a symbol's name; never raises for a name that ``check_symbol`` accepts.
 
     >>> from crypto_lakehouse.catalog.binance import SPOT, UM
     >>> parse_symbol(SPOT, "BTCFDUSD").quote_asset
@@ -185,7 +185,7 @@ def _leveraged(base: str | None) -> bool:
     )
 
 
-# How the names of a market are split, and what is traded there; a future with a date in its name is a delivery.
+# How the names of a market are split, and its contract type; a future with a date in its name is a delivery.
 _NAMES: dict[tuple[str, str], tuple[Callable[[str], tuple[str | None, str | None]], ContractType]] = {
     ("binance", "spot"): (_split, ContractType.SPOT),
     ("binance", "um"): (_split, ContractType.PERPETUAL),
@@ -196,12 +196,22 @@ _NAMES: dict[tuple[str, str], tuple[Callable[[str], tuple[str | None, str | None
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFilter:
-    """Which symbols of a market are wanted, by what their names say.
+    """Selects symbols of a market by the facts in their names.
 
-    ``quotes`` and ``contract_types`` that are empty let all through. Stable pairs and settled contracts are kept,
-    leveraged tokens left out, unless told otherwise. ``symbols`` are names, patterns and exclusions as settings
-    take them: a plain name in it is wanted whatever the rest of the filter says, an exclusion never is.
-    Raises ValueError for a quote that no pair has.
+    Parameters
+    ----------
+    quotes, contract_types
+        Quote assets and contract types to keep; empty keeps all.
+    stable_pairs, leveraged, settled
+        Whether to keep stable pairs, leveraged tokens and settled contracts.
+    symbols
+        Names, patterns and exclusions, as in the settings. A plain name is kept whatever the rest of the filter
+        says; an exclusion never is.
+
+    Raises
+    ------
+    ValueError
+        For a quote that no pair has.
     """
 
     quotes: tuple[str, ...] = ()
@@ -217,7 +227,7 @@ class InstrumentFilter:
             raise ValueError(f"no pairs are quoted in {', '.join(unknown)}; quotes are {known}")
 
     def select(self, market: Market, symbols: Iterable[str]) -> list[str]:
-        """The wanted ones of ``symbols``, sorted.
+        """The ``symbols`` that the filter keeps, sorted.
 
         >>> from crypto_lakehouse.catalog.binance import SPOT
         >>> InstrumentFilter(quotes=("USDT",)).select(SPOT, ["BTCUSDT", "ETHBTC", "BTCUPUSDT", "JUPUSDT"])
@@ -231,7 +241,7 @@ class InstrumentFilter:
         ]
 
     def passes(self, facts: SymbolFacts) -> bool:
-        """Whether a symbol of these facts is wanted, names apart."""
+        """Whether the filter keeps a symbol of these facts, apart from ``symbols``."""
         return (
             (not self.quotes or facts.quote_asset in self.quotes)
             and (not self.contract_types or facts.contract_type in self.contract_types)
@@ -241,5 +251,5 @@ class InstrumentFilter:
         )
 
     def unknown(self, available: Iterable[str]) -> list[str]:
-        """Names and patterns that match nothing in ``available``: to be reported, never dropped silently."""
+        """Names and patterns that match nothing in ``available``; report them, do not drop them silently."""
         return self.symbols.unknown(available)

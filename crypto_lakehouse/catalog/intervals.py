@@ -28,4 +28,4 @@ _LENGTHS: dict[str, timedelta | None] = {
 INTERVALS: dict[str, Interval] = {name: Interval(name, length) for name, length in _LENGTHS.items()}
 
 MONTHLY_ONLY = ("3d", "1w", "1mo")
-"""Intervals that the archive has as monthly files alone."""
+"""Intervals that the archive has only as monthly files."""

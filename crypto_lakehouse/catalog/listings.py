@@ -1,7 +1,7 @@
-"""What no symbol's name tells: which names were given to another instrument, and which coins changed their name.
+"""Facts that symbol names do not show: names reused for another instrument, and coins that were renamed.
 
-Here belong known facts, each with its source, and the rule for relistings that nobody wrote down. How instruments
-follow from them is in ``transforms/universe.py``.
+Contains known facts, each with its source, and the rule that detects relistings for which no source exists.
+``transforms/universe.py`` derives instruments from them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import date
 
 RELIST_HOLE_DAYS = 7
-"""A hole of so many days or more in a symbol's daily files begins another listing.
+"""A hole of at least this many days in a symbol's daily files starts another listing.
 
-What the archive lacks by mistake are single days; who holds a position over a week without a market holds something
-else than before. Shorter pauses in which a coin was swapped are in ``RELISTINGS``.
+Days missing from the archive by mistake are single days. A week without a market means another instrument: a position
+held over it is not the same as before. Shorter pauses in which a coin was swapped are in ``RELISTINGS``.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Relisting:
-    """All pairs of ``base_asset``: ``first_day`` is the first UTC day of the new instrument, ``last_day`` the
-    last one on which the old one was traded.
+    """All pairs of ``base_asset``: ``last_day`` is the last UTC day on which the old instrument was traded,
+    ``first_day`` the first one of the new instrument.
     """
 
     exchange: str
@@ -33,7 +33,7 @@ class Relisting:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """All pairs of ``old`` go on as pairs of ``new``, one coin for one coin."""
+    """All pairs of ``old`` continue as pairs of ``new``, one coin for one coin."""
 
     exchange: str
     market: str
@@ -43,8 +43,8 @@ class Rename:
 
 
 # Pauses in the archive's 1m klines after which another price was quoted: swaps of a coin at another ratio, forks,
-# and coins that were taken off and came back.
-_PAUSES = "pause in the archive's 1m klines: nothing was traded between, and the price before did not hold after"
+# and coins that were delisted and listed again.
+_PAUSES = "pause in the archive's 1m klines: nothing was traded in it, and trading resumed at another price level"
 _PAUSED: dict[str, tuple[tuple[str, str, str], ...]] = {
     "spot": (
         ("BCC", "2018-11-15", "2018-11-20"),

@@ -1,7 +1,6 @@
 """The vocabulary of the catalogue: exchanges, markets, intervals, feeds, the format of their files and its epochs.
 
-Here belong the plain, frozen descriptions that the entries (``binance.py``) are made of. Entries,
-I/O, Dagster and frames do not belong here.
+Contains plain, frozen classes. Their entries are in ``binance.py``; I/O, Dagster and frames do not belong here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 
 class Cadence(StrEnum):
-    """How the archive cuts a feed into files, which is also how its partitions are cut."""
+    """Whether a feed's files, and so its partitions, are daily or monthly."""
 
     DAILY = "daily"
     MONTHLY = "monthly"
@@ -38,9 +37,8 @@ class FieldType(StrEnum):
 class FileColumn:
     """One CSV column, by position.
 
-    ``aliases`` are other spellings seen in header lines; they are compared without case, blanks and
-    underscores, so ``Open time`` needs no entry. ``may_be_blank`` fields may be empty (``,,`` or ``""``),
-    which is null.
+    ``aliases`` are other spellings seen in header lines; the comparison ignores case, blanks and underscores, so
+    ``Open time`` needs no entry. Fields with ``may_be_blank`` may be empty (``,,`` or ``""``), which is null.
     """
 
     name: str
@@ -51,12 +49,12 @@ class FileColumn:
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """The CSV inside an archive file: columns in order; header line and time unit are sniffed per file.
+    """The CSV inside an archive file: columns in order; the parser detects header line and time unit per file.
 
-    ``time_columns`` hold integers since the Unix epoch, whose unit (ms, us or ns) is decided per row, or
-    text such as ``2023-05-01 00:05:00``, UTC. ``id_column`` numbers the rows of a symbol without holes.
-    ``order_by`` is the column that orders the rows of a symbol, where that is neither the id nor the first
-    time. ``large`` files may hold tens of millions of rows: they are never held in memory as a whole.
+    ``time_columns`` hold integers since the Unix epoch, in ms, us or ns (detected per row), or UTC text such as
+    ``2023-05-01 00:05:00``. ``id_column`` numbers the rows of a symbol without holes. ``order_by`` is the column that
+    orders the rows of a symbol, if that is neither the id nor the first time. ``large`` files may have tens of
+    millions of rows and are never held in memory as a whole.
     """
 
     name: str
@@ -79,7 +77,7 @@ class FileFormat:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A bar interval: its name as the archive spells it and, where it is fixed, its length."""
+    """A bar interval: its name as the archive spells it, and its length; None for calendar months."""
 
     name: str
     length: timedelta | None
@@ -96,10 +94,9 @@ class Interval:
 class Market:
     """One market of an exchange.
 
-    ``archive_path`` is its folder in the archive. ``inverse`` markets (COIN-M) count volume in
-    contracts of a fixed USD value: ``contract_sizes`` maps an underlying (``BTCUSD``) to USD a
-    contract, ``contract_size_default`` serves the others. ``aliases`` are what else people call the market:
-    errors suggest its name for them.
+    ``archive_path`` is its folder in the archive. ``inverse`` markets (COIN-M) count volume in contracts of a fixed
+    USD value: ``contract_sizes`` maps an underlying (``BTCUSD``) to USD per contract, ``contract_size_default``
+    applies to the others. ``aliases`` are other common names of the market, which errors translate to its name.
     """
 
     exchange: str
@@ -125,13 +122,13 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """One (exchange, market, table) slice: what one archive folder is and what it becomes.
+    """One (exchange, market, table) slice: an archive folder and the table that it fills.
 
-    ``table`` is the name in the lake (``klines_1m``); ``schema`` names the entry in
-    ``crypto_lakehouse.schemas`` of its silver rows. ``first_date`` is the first UTC day with data,
-    ``last_date`` the last one of a feed that has ended (None: it goes on). ``archived`` are all cadences
-    in which the archive has this type; ``cadence`` is the one that is read. ``compacted`` feeds have their
-    silver rows once more by month and symbol (``lake/compaction.py``).
+    ``table`` is the name in the lake (``klines_1m``); ``schema`` names the schema of its silver rows in
+    ``crypto_lakehouse.schemas``. ``first_date`` is the first UTC day with data, ``last_date`` the last one of a feed
+    that has ended (None: it continues). ``archived`` are all cadences in which the archive has this type; ``cadence``
+    is the one that the lake reads. The silver rows of ``compacted`` feeds are also stored by month and symbol
+    (``lake/compaction.py``).
     """
 
     market: Market
@@ -158,7 +155,7 @@ class Feed:
         return f"{self.exchange}/{self.market.name}/{self.table}"
 
     def since(self, day: date) -> Feed:
-        """The feed without its days before a UTC day; of a monthly one the month of that day stays."""
+        """The feed without its days before a UTC day; a monthly feed keeps the month of that day."""
         first = day.replace(day=1) if self.cadence is Cadence.MONTHLY else day
         return replace(self, market=self.market.since(day), first_date=max(self.first_date, first))
 
@@ -170,7 +167,7 @@ class Feed:
         return first <= day and (last is None or day <= last)
 
     def span(self, today: date) -> tuple[date, date]:
-        """Days of which the archive can have files, [first, end): whole partitions, but none from ``today`` on."""
+        """UTC days [first, end) for which the archive can have files: whole partitions, but none from ``today`` on."""
         first, end = self.first_date, today
         if self.last_date is not None:
             end = min(today, self.last_date + timedelta(days=1))
@@ -182,7 +179,7 @@ class Feed:
 
 
 class Topic(StrEnum):
-    """What a fact about an archive is about; ``TOPIC_VALUES`` says what ``Epoch.value`` then holds."""
+    """The topic of a fact about an archive; ``TOPIC_VALUES`` defines what ``Epoch.value`` means for it."""
 
     HEADER = "header"
     TIME_UNIT = "time_unit"
@@ -204,36 +201,36 @@ class Topic(StrEnum):
 
 
 TOPIC_VALUES: Mapping[Topic, str] = {
-    Topic.HEADER: "Whether files begin with a header line: never, always, or sniff (it has to be looked at).",
+    Topic.HEADER: "Whether files start with a header line: never, always, or sniff (detect it in each file).",
     Topic.TIME_UNIT: "Unit of the times in the file: ms, us, or text.",
-    Topic.LABEL: "Which end of its period a row is labelled with: period_start or period_end.",
+    Topic.LABEL: "Whether a row's label is the start or the end of its period: period_start or period_end.",
     Topic.BANDS: "Edges of the bands in percent of the mid price, on either side.",
     Topic.FROZEN: "Edges in percent, with their sign, of bands that do not change.",
     Topic.ROWS: "Rows of a symbol on a whole day.",
-    Topic.COLUMN_MEANING: "Columns that mean other things than their names say, as column=meaning.",
-    Topic.JITTER: "Greatest distance of a time behind the full hour, in milliseconds.",
+    Topic.COLUMN_MEANING: "Columns whose meaning differs from their names, as column=meaning.",
+    Topic.JITTER: "Greatest delay of a time after the full hour, in milliseconds.",
     Topic.INTERVAL: "Hours between events that occur.",
-    Topic.ALIGNMENT: "How times lie on the grid of the interval: off_grid, or monday.",
-    Topic.CADENCE: "Files that exist where not all cadences do: monthly.",
-    Topic.WITNESS: "Which files are right where daily and monthly ones differ: daily.",
-    Topic.DUPLICATES: "Rows that come more than once: all_rows, some_rows, or ids (numbers that come twice).",
-    Topic.HOLES: "What lacks or is in disorder on any day: rows, ids, order, values, symbols, early_close.",
+    Topic.ALIGNMENT: "How times are aligned to the grid of the interval: off_grid, or monday.",
+    Topic.CADENCE: "The only cadence in which files exist: monthly.",
+    Topic.WITNESS: "Which files are correct where daily and monthly ones differ: daily.",
+    Topic.DUPLICATES: "Rows that occur more than once: all_rows, some_rows, or ids (ids that occur twice).",
+    Topic.HOLES: "What can be missing or out of order on any day: rows, ids, order, values, symbols, early_close.",
     Topic.SYMBOLS: "What a symbol may be: relisted, renamed, settled, delisted, pair, perpetual.",
-    Topic.REPLACED: "How files change after they were published: in_place, stale_checksum, late.",
+    Topic.REPLACED: "How files change after publication: in_place, stale_checksum, late.",
     Topic.BAD_DAYS: "What is wrong on these days: halt, truncated, no_file, rows, ids, values, times, order, checksum.",
 }
 
-# A day has one value of these.
+# A day has at most one value of each of these topics.
 EXCLUSIVE_TOPICS = frozenset({Topic.HEADER, Topic.TIME_UNIT, Topic.LABEL, Topic.BANDS, Topic.ROWS})
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One fact about the files of a type for the UTC days ``first`` to ``last``, both inclusive; None is open.
+    """One fact about the files of a type for the UTC days ``first`` to ``last``, both inclusive; None is unbounded.
 
-    ``value`` is for programs (see ``TOPIC_VALUES``), ``what`` for people, ``source`` says where it was seen.
-    A fact may hold for files of one ``cadence``, some ``intervals`` (names) or some ``symbols`` alone; None
-    and empty mean all of them.
+    ``value`` is for programs (see ``TOPIC_VALUES``), ``what`` for people, ``source`` says where it was seen. A fact
+    may be limited to files of one ``cadence``, some ``intervals`` (names) or some ``symbols``; None and empty mean
+    all.
     """
 
     exchange: str
@@ -259,7 +256,7 @@ class Epoch:
         return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
     def is_about(self, feed: Feed) -> bool:
-        """Whether the fact is about the files that the feed is read from."""
+        """Whether the fact is about the files of the feed."""
         return (
             (self.exchange, self.market, self.archive_type) == (feed.exchange, feed.market.name, feed.archive_type)
             and self.cadence in (None, feed.cadence)

@@ -1,6 +1,6 @@
 """Names that come from outside (symbols, dates, months), checked before they touch a path, URL or SQL.
 
-Here belongs every such check; nothing else in the package builds a path from an unchecked name.
+Contains every such check; no other module builds a path from an unchecked name.
 """
 
 from __future__ import annotations
@@ -14,23 +14,20 @@ from crypto_lakehouse.catalog.model import Cadence
 
 # Symbols with letters outside ASCII exist on Binance since 2025; separators, dots and blanks do not.
 _SYMBOL = re.compile(r"\w{1,40}(?:[-_]\w{1,20}){0,3}", re.UNICODE)
-# Not \d, which also finds the digits of other scripts.
+# Not \d, which also matches the digits of other scripts.
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
 def check_symbol(name: str) -> str:
-    """Return ``name`` if it is a safe symbol (``BTCUSDT``, ``BTCUSD_PERP``), else raise ValueError."""
+    """Return ``name`` if it is a safe symbol (``BTCUSDT``, ``BTCUSD_PERP``); raise ValueError otherwise."""
     if not _SYMBOL.fullmatch(name):
         raise ValueError(f"{name!r} is not a symbol: letters, digits, '_' and '-' only, such as BTCUSDT")
     return name
 
 
 def check_digits(text: str) -> str:
-    """Return ``text`` unless it has a digit of another script (``１``, ``٣``), which reads as 1 or 3 and is not it.
-
-    Raises ValueError that names the digit.
-    """
+    """Return ``text``. Raises ValueError, which names the digit, if it has one of another script (``１``, ``٣``)."""
     for letter in text:
         if letter.isdigit() and not letter.isascii():
             raise ValueError(f"{letter!r} in {text!r} is not one of the digits 0 to 9")
@@ -38,28 +35,25 @@ def check_digits(text: str) -> str:
 
 
 def check_number(text: str) -> str:
-    """Return ``text`` unless it is a number in a form that only Python takes: ``1_0``, or other digits than 0 to 9.
-
-    Raises ValueError that says so.
-    """
+    """Return ``text``. Raises ValueError if only Python accepts it as a number: ``1_0``, or digits of other scripts."""
     if "_" in check_digits(text):
         raise ValueError(f"{text!r} is not a number: write it without '_'")
     return text
 
 
 def parse_date(text: str) -> date:
-    """Parse ``YYYY-MM-DD``; raise ValueError on anything else, also on days that do not exist."""
+    """Parse ``YYYY-MM-DD``. Raises ValueError for anything else, and for days that do not exist."""
     if not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
     return date.fromisoformat(text)
 
 
-# Every listing of a table has the same days again.
+# Every listing of a table repeats the same days.
 @lru_cache(maxsize=16_384)
 def parse_partition(key: str, cadence: Cadence) -> tuple[date, date]:
-    """First day and the day after the last of the partition ``key``.
+    """UTC days [start, end) of the partition ``key``: its first day, and the day after its last.
 
-    Keys are ``YYYY-MM-DD`` for daily and ``YYYY-MM`` for monthly feeds. Raises ValueError otherwise.
+    Keys are ``YYYY-MM-DD`` for daily and ``YYYY-MM`` for monthly feeds. Raises ValueError for any other form.
 
     >>> parse_partition("2024-02", Cadence.MONTHLY)
     (datetime.date(2024, 2, 1), datetime.date(2024, 3, 1))

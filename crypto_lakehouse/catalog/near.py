@@ -1,6 +1,6 @@
-"""Names near a misspelt one, and long lists of names in few words: what errors suggest.
+"""Suggestions in errors: names similar to a misspelt one, and long lists of names in few words.
 
-Here belong the comparison and the words. Which names exist, and who refuses one, is the caller's.
+Contains the comparison and the wording. Callers supply the names that exist and raise the error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _BY_INTERVAL = re.compile(rf"(.+)_(?:{'|'.join(INTERVALS)})")
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """Some names of ``known`` that ``name`` probably means, best first: the one that differs in case, dashes and
-    underscores alone; else those that go on where ``name`` ends; else those that are spelt alike.
+    """Names of ``known`` that ``name`` probably means, best first: the one that differs only in case, dashes and
+    underscores; else those that start with ``name``; else those with a similar spelling.
 
     >>> near("btc-usdt", ["BTCUSDC", "BTCUSDT"])
     ['BTCUSDT']
@@ -34,7 +34,7 @@ def near(name: str, known: Iterable[str]) -> list[str]:
 
 
 def families(names: Iterable[str]) -> list[str]:
-    """The names in order, with tables that differ in their interval alone as one pattern.
+    """The names in order; tables that differ only in their interval become one pattern.
 
     >>> families(["klines_1m", "klines_1h", "trades", "continuous_1m"])
     ['klines_*', 'trades', 'continuous_1m']
@@ -47,9 +47,9 @@ def families(names: Iterable[str]) -> list[str]:
 def unknown_name(
     kind: str, name: str, known: Collection[str], *, where: str = "", aliases: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """What an error says of a name that does not exist: the nearest ones, and all of them where these are few.
+    """The error text for a name that does not exist: the most similar names, and all names if they are few.
 
-    ``aliases`` are what others call some of the ``known``.
+    ``aliases`` maps names of ``known`` to other common names for them.
 
     >>> unknown_name("table", "klins_1m", ["klines_1m", "trades"])
     "no table 'klins_1m'; did you mean klines_1m? There are klines_1m, trades"
@@ -64,7 +64,7 @@ def unknown_name(
 
 
 def with_near(name: str, known: Iterable[str]) -> str:
-    """The name, and the near ones where there are some.
+    """The name, followed by similar names, if any.
 
     >>> with_near("btcusdt", ["BTCUSDT"])
     'btcusdt (did you mean BTCUSDT?)'
@@ -74,7 +74,7 @@ def with_near(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """The question, for at least one name."""
+    """The question "did you mean ...?" for one or more names."""
     *others, last = names
     return f"did you mean {', '.join(others) + ' or ' if others else ''}{last}?"
 

@@ -1,4 +1,4 @@
-"""Which feeds are made: those of the wanted tables and markets, from the wanted day on."""
+"""Selection of the enabled feeds: by tables, markets and first day."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from crypto_lakehouse.catalog import MARKETS, Feed, feeds, no_market
 
 
 def select_markets(text: str) -> list[str]:
-    """The markets of a comma-separated list, in catalogue order; all of them where it names none.
+    """The markets of a comma-separated list, in catalogue order; an empty list selects all.
 
-    Raises ValueError that quotes an unknown one.
+    Raises ValueError, which quotes the unknown name.
 
     >>> select_markets("cm, um")
     ['um', 'cm']
@@ -27,7 +27,7 @@ def select_markets(text: str) -> list[str]:
 def select_feeds(tables: Collection[str], markets: Collection[str], start: date | None) -> list[Feed]:
     """The feeds of the tables in the markets, in catalogue order, without their days before ``start``.
 
-    Feeds that ended before ``start`` are left out.
+    Feeds that ended before ``start`` are omitted.
     """
     chosen = [one for one in feeds(tables) if one.market.name in markets]
     if start is None:

@@ -8,7 +8,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])(i?)B", re.ASCII | re.IGNORE
 
 
 def parse_size(text: str) -> int:
-    """Bytes of a size; GB are powers of 1000, GiB of 1024. Raises ValueError on anything else, and on zero."""
+    """Bytes of a size; GB are powers of 1000, GiB of 1024. Raises ValueError for anything else, and for zero."""
     match = _SIZE.fullmatch(text.strip())
     size = int(float(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2].upper()) + 1)) if match else 0
     if not size:

@@ -1,4 +1,4 @@
-"""Which symbols are wanted: names, patterns and exclusions, as settings and the command line take them."""
+"""Selection of symbols by names, patterns and exclusions, as settings and the command line accept them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from crypto_lakehouse.catalog.names import check_digits, check_symbol
 class SymbolFilter:
     """Names (``BTCUSDT``), patterns (``*USDT``, ``BTCUSD_*``) and exclusions (``!*DOWNUSDT``).
 
-    A symbol is wanted iff it matches a name or pattern and no exclusion; with exclusions alone, or
-    nothing, all others are.
+    A symbol is wanted if it matches a name or pattern and no exclusion. Without any name or pattern, every symbol
+    that matches no exclusion is wanted.
     """
 
     wanted: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ class SymbolFilter:
 
     @classmethod
     def parse(cls, text: str) -> SymbolFilter:
-        """Parse a comma-separated list. Raises ValueError that quotes the bad entry.
+        """Parse a comma-separated list. Raises ValueError, which quotes the bad entry.
 
         >>> SymbolFilter.parse("BTC*,!BTCDOMUSDT").select(["BTCUSDT", "BTCDOMUSDT", "ETHUSDT"])
         ['BTCUSDT']
@@ -38,7 +38,7 @@ class SymbolFilter:
         return cls(tuple(wanted), tuple(unwanted))
 
     def select(self, available: Iterable[str]) -> list[str]:
-        """The wanted ones of ``available``, sorted."""
+        """The wanted symbols of ``available``, sorted."""
         return sorted(
             symbol
             for symbol in available
@@ -47,6 +47,6 @@ class SymbolFilter:
         )
 
     def unknown(self, available: Iterable[str]) -> list[str]:
-        """Names and patterns that match nothing in ``available``: to be reported, never dropped silently."""
+        """Names and patterns that match nothing in ``available``; report them, do not drop them silently."""
         known = list(available)
         return [p for p in self.wanted if not any(fnmatchcase(symbol, p) for symbol in known)]

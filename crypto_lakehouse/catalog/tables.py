@@ -1,4 +1,4 @@
-"""Which tables are wanted: names, patterns and exclusions, as the settings take them."""
+"""Selection of tables by names, patterns and exclusions, as the settings accept them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from crypto_lakehouse.catalog.near import families, unknown_name
 
 
 def select_tables(text: str, available: Sequence[str]) -> list[str]:
-    """The wanted ones of ``available``, in its order, by a comma-separated list.
+    """The tables of ``available`` that a comma-separated list selects, in the order of ``available``.
 
-    Entries are names, patterns with ``*`` (any text) and ``?`` (one character), and exclusions with ``!``; with
-    exclusions alone all others are wanted. Raises ValueError where an entry matches nothing, or nothing is left.
+    Entries are names, patterns with ``*`` (any text) and ``?`` (one character), and exclusions with ``!``; a list of
+    only exclusions selects all others. Raises ValueError if an entry matches nothing, or nothing is left.
 
     >>> select_tables("klines_1?,!klines_1d", ["klines_1m", "klines_1h", "klines_1d", "trades"])
     ['klines_1m', 'klines_1h']
@@ -38,5 +38,5 @@ def select_tables(text: str, available: Sequence[str]) -> list[str]:
 
 
 def _matches(name: str, pattern: str) -> bool:
-    # Brackets are no pattern here, as in symbols.
+    # Brackets are not a pattern here, as in symbols.
     return fnmatchcase(name, pattern.replace("[", "[[]"))

@@ -1,7 +1,7 @@
 """Schemas of every table in the lake: ``schema_of(layer, table)`` and the list of all tables.
 
-Adding a table is a module here (or an entry in the catalogue, for one more interval). A table is
-named ``layer.table`` everywhere: ``silver.klines_1m``.
+To add a table, add a module here, or an entry in the catalogue for another interval. A table is named ``layer.table``
+everywhere: ``silver.klines_1m``.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ _SILVER = {
 _BRONZE_TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: pa.float64(), FieldType.STRING: TEXT}
 _PROVENANCE = (
     Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-    Column("source_key", TEXT, "archive key", "Archive file that the row is from."),
+    Column("source_key", TEXT, "archive key", "Archive file that contains the row."),
     Column("source_sha256", TEXT, "hex", "sha256 of that file."),
-    Column("source_line", INT, "1", "Line of the row in the CSV, from 1, a header line counted."),
+    Column("source_line", INT, "1", "Line of the row in the CSV, from 1; a header line counts."),
 )
 
 
 def bronze_schema(feed: Feed) -> Schema:
-    """Schema of a feed's bronze rows: the file's columns in file order, then where each row is from."""
+    """Schema of a feed's bronze rows: the file's columns in file order, then the provenance of each row."""
     columns = tuple(
         Column(c.name, _BRONZE_TYPES[c.type], "as in the file", "As the archive writes it.", nullable=True)
         for c in feed.file_format.columns
     )
     return Schema(
         name=f"bronze_{feed.file_format.name}",
-        doc=f"Rows of {feed.archive_type} files, typed, one to one; duplicates kept.",
+        doc=f"Rows of {feed.archive_type} files, typed, one to one; duplicates stay.",
         columns=(*columns, *_PROVENANCE),
         primary_key=("symbol", "source_key", "source_line"),
         time_column=feed.file_format.time_columns[0],
@@ -83,13 +83,13 @@ def bronze_schema(feed: Feed) -> Schema:
 
 
 def slice_schema(layer: str, table: str, exchange: str, market: str) -> Schema:
-    """Schema of one market's partitions of a table: in bronze that of its own files. Raises KeyError."""
+    """Schema of one market's partitions of a table; in bronze, of that market's own files. Raises KeyError."""
     feed = FEEDS.get((exchange, market, table))
     return bronze_schema(feed) if layer == "bronze" and feed else schema_of(layer, table)
 
 
 def _bronze_of_all(feeds: Sequence[Feed]) -> Schema:
-    """The columns of a table whose files differ between markets: null where a market's files lack one."""
+    """The columns of a table over all markets: null where a market's files do not have one."""
     schemas = [bronze_schema(feed) for feed in feeds]
     columns = {column.name: column for schema in schemas for column in schema.columns if column not in _PROVENANCE}
     return replace(schemas[0], columns=(*columns.values(), *_PROVENANCE))
@@ -101,7 +101,7 @@ def silver_schema(feed: Feed) -> Schema:
 
 
 def schema_of(layer: str, table: str) -> Schema:
-    """Schema of ``layer.table`` over all markets. Raises KeyError that names the layer's tables."""
+    """Schema of ``layer.table`` over all markets. Raises KeyError, which lists the layer's tables."""
     if layer in ("bronze", "silver") and (found := feeds([table])):
         return _bronze_of_all(found) if layer == "bronze" else silver_schema(found[0])
     if layer == "gold" and table in _GOLD:
@@ -118,8 +118,9 @@ def schema_of(layer: str, table: str) -> Schema:
 
 
 def table_names() -> list[tuple[str, str]]:
-    """(layer, table) of every table that the lake can hold, but for bars on offset grids and activity bars,
-    of which there is no end (``catalog.bars.bars_of_table`` knows their names).
+    """(layer, table) of every table that the lake can hold, except bars on offset grids and activity bars.
+
+    The number of those has no limit; ``catalog.bars.bars_of_table`` parses their names.
     """
     tables = list(dict.fromkeys(feed.table for feed in FEEDS.values()))
     return [
@@ -133,7 +134,7 @@ def table_names() -> list[tuple[str, str]]:
 
 
 def cadence_of(layer: str, table: str) -> Cadence:
-    """How the table is partitioned: ``date=`` or ``month=`` folders. Raises KeyError like ``schema_of``."""
+    """Whether the table has ``date=`` or ``month=`` partitions. Raises KeyError like ``schema_of``."""
     schema_of(layer, table)
     for feed in FEEDS.values():
         if feed.table == table:

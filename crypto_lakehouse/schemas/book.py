@@ -3,14 +3,14 @@
 from crypto_lakehouse.schemas.model import EVENT_CODEC, EVENT_ROWS, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _SYMBOL = Column("symbol", TEXT, "name", "Symbol as the exchange writes it.")
-_SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
+_SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
 
 BOOK_DEPTH = Schema(
     name="book_depth",
     doc="Depth of the order book: one row per symbol, time and band, about every 30 s.",
     columns=(
         _SYMBOL,
-        Column("time", TIME, "UTC", "When the book was looked at; whole seconds."),
+        Column("time", TIME, "UTC", "Time of the snapshot of the book; whole seconds."),
         Column("percentage", FLOAT, "percent of the mid price", "Edge of the band: below 0 bids, above 0 asks."),
         Column("depth", FLOAT, "base asset; COIN-M: contracts", "Amount between the mid price and the edge."),
         Column("notional", FLOAT, "quote asset; COIN-M: base asset", "Its value."),
@@ -25,7 +25,7 @@ BOOK_TICKER = Schema(
     doc="Best bid and ask at every change: one row per symbol and update_id.",
     columns=(
         _SYMBOL,
-        Column("update_id", INT, "1", "Number of the change of the book; rises, with holes."),
+        Column("update_id", INT, "1", "Number of the change of the book; increases, with holes."),
         Column("transaction_time", TIME, "UTC", "When the book changed."),
         Column("event_time", TIME, "UTC", "When the exchange sent the change."),
         Column("best_bid_price", FLOAT, "quote asset per base asset", "Highest price bid."),

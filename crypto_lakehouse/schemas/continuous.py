@@ -1,23 +1,24 @@
-"""Gold continuous minutes, the gaps that cut them into segments, and the state carried between days."""
+"""Gold continuous minutes, the gaps that split them into segments, and the state passed from day to day."""
 
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
 CONTINUOUS = Schema(
     name="continuous",
-    doc="Every minute of a symbol from its first trade on: traded minutes of silver.klines_1m, and the quiet"
-    " ones between them filled with the last close and marked. Not filled before the day on which trading"
-    " resumes: what lies further behind the last trade than two gap thresholds, without a candle.",
+    doc="Every minute of one symbol from its first trade on (not a rolled futures contract): the traded minutes of"
+    " silver.klines_1m, and between them filled rows, which repeat the last close and have is_filled set. Minutes"
+    " without a candle that are more than two gap thresholds after the last trade are filled only from the day on"
+    " which trading resumes.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-        Column("open_time", TIME, "UTC", "Begin of the minute."),
-        Column("segment", INT, "1", "Counts from 0 and rises by one at each gap (gold.gaps)."),
-        Column("open", FLOAT, "quote asset per base asset", "First price; of a filled minute the last close."),
-        Column("high", FLOAT, "quote asset per base asset", "Highest price; of a filled minute the last close."),
-        Column("low", FLOAT, "quote asset per base asset", "Lowest price; of a filled minute the last close."),
-        Column("close", FLOAT, "quote asset per base asset", "Last price; of a filled minute the last close."),
-        Column("base_volume", FLOAT, "base asset", "Traded volume; 0 in a filled minute."),
-        Column("quote_volume", FLOAT, "quote asset", "Traded value; 0 in a filled minute."),
-        Column("trade_count", INT, "1", "Number of trades; 0 in a filled minute."),
+        Column("open_time", TIME, "UTC", "Start of the minute."),
+        Column("segment", INT, "1", "Starts at 0 and increases by one at each gap (gold.gaps)."),
+        Column("open", FLOAT, "quote asset per base asset", "First price; in a filled row the last close."),
+        Column("high", FLOAT, "quote asset per base asset", "Highest price; in a filled row the last close."),
+        Column("low", FLOAT, "quote asset per base asset", "Lowest price; in a filled row the last close."),
+        Column("close", FLOAT, "quote asset per base asset", "Last price; in a filled row the last close."),
+        Column("base_volume", FLOAT, "base asset", "Traded volume; 0 in a filled row."),
+        Column("quote_volume", FLOAT, "quote asset", "Traded value; 0 in a filled row."),
+        Column("trade_count", INT, "1", "Number of trades; 0 in a filled row."),
         Column("taker_buy_base_volume", FLOAT, "base asset", "Volume in which the taker bought."),
         Column("taker_buy_quote_volume", FLOAT, "quote asset", "Value in which the taker bought."),
         Column("contracts", INT, "contracts", "COIN-M: contracts traded. Null elsewhere.", nullable=True),
@@ -25,17 +26,17 @@ CONTINUOUS = Schema(
             "vwap",
             FLOAT,
             "quote asset per base asset",
-            "quote_volume / base_volume, held within [low, high]; of a filled minute its open.",
+            "quote_volume / base_volume, clamped to [low, high]; in a filled row its open.",
         ),
-        Column("is_filled", FLAG, "true or false", "Nothing was traded: prices are carried forward."),
-        Column("in_archive", FLAG, "true or false", "The archive has a candle of this minute, be it without volume."),
+        Column("is_filled", FLAG, "true or false", "Nothing was traded: prices are forward-filled."),
+        Column("in_archive", FLAG, "true or false", "The archive has a candle of this minute, even if without volume."),
         Column(
             "funding_rate",
             FLOAT,
             "1",
-            "Funding rate of the event in this minute, 0 without one; null on spot, and where the month has"
-            " no funding rate of the symbol: its file is not there or was refused, or the contract has none. An"
-            " event after the day's last trade does not count: funding files go on after a contract is settled.",
+            "Funding rate of the event in this minute, 0 without one; null on spot, and where the month has no funding"
+            " rate of the symbol: its file is missing or was rejected, or the contract has none. Events after the"
+            " day's last trade do not count: funding files continue after a contract is settled.",
             nullable=True,
         ),
         Column(
@@ -52,9 +53,9 @@ CONTINUOUS = Schema(
 
 GAPS = Schema(
     name="gaps",
-    doc="Pauses that break a series, one row each, in the partition of the day on which trading resumes."
-    " Gap iff (silence > D and |price_change| > P) or (silence > 2 D and price_change is not 0). One that is a gap"
-    " only because the lake does not have days of it says so and cuts no segment.",
+    doc="Pauses that break a series, one row each, in the partition of the day on which trading resumes. A pause is"
+    " a gap iff (silence > D and |price_change| > P) or (silence > 2 D and price_change is not 0). A pause that is a"
+    " gap only because days are missing from the lake has the reason missing_days and starts no new segment.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("gap_begin", TIME, "UTC", "open_time of the last traded minute before the gap."),
@@ -63,14 +64,14 @@ GAPS = Schema(
         Column("close_before", FLOAT, "quote asset per base asset", "Last close before the gap."),
         Column("open_after", FLOAT, "quote asset per base asset", "First open after it."),
         Column("price_change", FLOAT, "1", "open_after / close_before - 1."),
-        Column("tier", INT, "1", "1: long and the price jumped; 2: twice as long and the price moved at all."),
-        Column("segment", INT, "1", "Segment of gap_end: a new one, or where days are missing that before the gap."),
+        Column("tier", INT, "1", "1: silence > D and the price jumped; 2: silence > 2 D and the price moved at all."),
+        Column("segment", INT, "1", "Segment of gap_end: a new one; for missing_days, the one before the gap."),
         Column(
             "reason",
             TEXT,
             "name",
-            "silence: nothing was traded. missing_days: the lake does not have days of the gap, and without these it"
-            " would be none.",
+            "silence: nothing was traded. missing_days: days of the gap are missing from the lake, and without them it"
+            " would not be a gap.",
         ),
         Column("missing_days", INT, "days", "Days within the gap that are not in silver.klines_1m."),
     ),
@@ -80,11 +81,11 @@ GAPS = Schema(
 
 SYMBOL_STATES = Schema(
     name="symbol_states",
-    doc="What the next day needs to know of the days before: one row per segment of each symbol that ever traded,"
-    " as of the end of the partition's day.",
+    doc="State that each day passes to the next: one row per segment of each symbol that ever traded, as of the end"
+    " of the partition's day.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-        Column("segment", INT, "1", "Segment of gold.continuous_1m; the newest one may go on."),
+        Column("segment", INT, "1", "Segment of gold.continuous_1m; the newest one may continue."),
         Column("first_time", TIME, "UTC", "open_time of its first traded minute."),
         Column("last_time", TIME, "UTC", "open_time of its last traded minute."),
         Column("last_close", FLOAT, "quote asset per base asset", "close of that minute."),
@@ -93,10 +94,10 @@ SYMBOL_STATES = Schema(
             "has_ended",
             FLAG,
             "true or false",
-            "Whether the series is over: another segment follows, or nothing was traded for longer than two gap"
-            " thresholds, on days that the lake has. Readers leave out what was filled after last_time then.",
+            "Whether the series has ended: another segment follows, or nothing was traded for longer than two gap"
+            " thresholds, on days that the lake has. If so, readers omit filled rows after last_time.",
         ),
-        Column("prior", TEXT, "hex", "Fingerprint of the state that the partition's day began with."),
+        Column("prior", TEXT, "hex", "Fingerprint of the state at the start of the partition's day."),
     ),
     primary_key=("symbol", "segment"),
     time_column="last_time",

@@ -4,9 +4,9 @@ from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schem
 
 FUNDING_RATES = Schema(
     name="funding_rates",
-    doc="Funding events of perpetual contracts: one row per symbol and funding_hour. The archive"
-    " goes on with events of contracts that are settled: these stay, no bar counts them, and the column `is_after_end`,"
-    " which readers make when it is asked for by name, marks them.",
+    doc="Funding events of perpetual contracts: one row per symbol and funding_hour. The archive continues with events"
+    " of settled contracts: their rows stay, no bar counts them, and the column `is_after_end` marks them. Readers"
+    " compute that column when a query names it.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("funding_time", TIME, "UTC", "Exact time of the event, up to some milliseconds past the hour."),
@@ -14,7 +14,7 @@ FUNDING_RATES = Schema(
         Column("interval_hours", INT, "hours", "Hours between funding events at that time: 8, 4 or 1."),
         Column("funding_rate", FLOAT, "1", "Rate paid by longs to shorts for the interval; 0.0001 is 0.01 %."),
         Column("mark_price", FLOAT, "quote asset per base asset", "Mark price; null from archives.", nullable=True),
-        Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly."),
+        Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly."),
     ),
     primary_key=("symbol", "funding_hour"),
     time_column="funding_time",

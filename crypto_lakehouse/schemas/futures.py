@@ -1,9 +1,9 @@
-"""Silver tables that only futures have, beside funding: open interest and liquidations."""
+"""Silver tables that only futures have, except funding: open interest and liquidations."""
 
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _SYMBOL = Column("symbol", TEXT, "name", "Symbol as the exchange writes it.")
-_SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
+_SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
 
 
 def _ratio(name: str, doc: str) -> Column:
@@ -12,9 +12,9 @@ def _ratio(name: str, doc: str) -> Column:
 
 OPEN_INTEREST = Schema(
     name="open_interest",
-    doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day. A row lies in"
-    " the day of its label, whichever file has it; use it from known_time on. Rows of contracts"
-    " that are settled stay; the column `is_after_end`, which readers make when it is asked for by name, marks them.",
+    doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day. A row is in the"
+    " partition of the day of its label, whichever file contains it; use it only from known_time on. Rows of settled"
+    " contracts stay; the column `is_after_end` marks them. Readers compute that column when a query names it.",
     columns=(
         _SYMBOL,
         Column("label_time", TIME, "UTC", "The archive's own label, rounded to five minutes."),
@@ -22,22 +22,22 @@ OPEN_INTEREST = Schema(
             "period_start",
             TIME,
             "UTC",
-            "Start of the five minutes, by what the epoch registry says of labels then: label_time, or five minutes"
-            " before it.",
+            "Start of the five minutes, from the epoch registry's fact on labels of that day: label_time, or five"
+            " minutes before it.",
         ),
         Column(
             "known_time",
             TIME,
             "UTC",
-            "When the five minutes had ended: label_time where it is proven to be their end, else five minutes after"
-            " it, so that neither reading looks ahead.",
+            "When the five minutes had certainly ended: label_time where it is proven to be their end, else five"
+            " minutes after it. Neither case looks ahead.",
         ),
         Column(
             "is_label_proven",
             FLAG,
             "true or false",
-            "Whether the file itself shows which end of its period the label is, as one of 00:05 to 00:00 does; one of"
-            " 00:00 to 23:55 cannot.",
+            "Whether the file itself proves which end of the period the label is: labels of 00:05 to 00:00 do, labels"
+            " of 00:00 to 23:55 do not.",
         ),
         Column("open_interest", FLOAT, "base asset; COIN-M: contracts", "Open interest.", nullable=True),
         Column("open_interest_value", FLOAT, "quote asset; COIN-M: base asset", "Its value.", nullable=True),
@@ -53,7 +53,7 @@ OPEN_INTEREST = Schema(
 
 LIQUIDATIONS = Schema(
     name="liquidations",
-    doc="Liquidation orders. The archive numbers them not and wrote rows twice, so equal rows are one.",
+    doc="Liquidation orders. The archive gives them no ids and wrote rows twice, so equal rows become one.",
     columns=(
         _SYMBOL,
         Column("time", TIME, "UTC", "When the order was last changed."),

@@ -1,4 +1,4 @@
-"""gold.instruments: what was ever listed in a market up to a day, as it was known on that day."""
+"""gold.instruments: every instrument listed in a market up to a day, with the facts known on that day."""
 
 import pyarrow as pa
 
@@ -8,19 +8,21 @@ _DAY = pa.date32()
 
 INSTRUMENTS = Schema(
     name="instruments",
-    doc="Every instrument that the archive has up to the day of the partition, delisted ones included, with what was"
-    " known on that day. It was listed on a day D iff first_day <= D <= last_day.",
+    doc="Every instrument that the archive has up to the day of the partition, including delisted ones, with the facts"
+    " known on that day. An instrument was listed on a day D iff first_day <= D <= last_day.",
     columns=(
         Column(
             "instrument_id",
             TEXT,
             "name",
-            "exchange:market:symbol, and from a symbol's second listing on its number behind: binance:spot:LUNAUSDT:2.",
+            "exchange:market:symbol; from a symbol's second listing on, also its number: binance:spot:LUNAUSDT:2.",
         ),
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("listing", INT, "1", "Number of the symbol's listing, from 1; a relisted name is another instrument."),
-        Column("base_asset", TEXT, "name", "What is traded; null where the name does not tell.", nullable=True),
-        Column("quote_asset", TEXT, "name", "What it is paid in; null where the name does not tell.", nullable=True),
+        Column("base_asset", TEXT, "name", "Asset that is traded; null if the name does not show it.", nullable=True),
+        Column(
+            "quote_asset", TEXT, "name", "Asset that prices are in; null if the name does not show it.", nullable=True
+        ),
         Column("contract_type", TEXT, "name", "spot, perpetual or delivery."),
         Column("delivery_date", _DAY, "UTC", "Day of delivery in the name; null for others.", nullable=True),
         Column(
@@ -32,7 +34,7 @@ INSTRUMENTS = Schema(
         Column("settled_of", TEXT, "name", "Name under which a settled contract was traded.", nullable=True),
         Column("renamed_from", TEXT, "name", "Symbol that this one continues.", nullable=True),
         Column("renamed_to", TEXT, "name", "Symbol that continues this one, once it is listed.", nullable=True),
-        Column("first_day", _DAY, "UTC", "First day of the listing that the archive has a file for."),
+        Column("first_day", _DAY, "UTC", "First day of the listing for which the archive has a file."),
         Column("last_day", _DAY, "UTC", "Last such day, up to the day of the partition."),
     ),
     primary_key=("symbol", "listing"),

@@ -7,7 +7,7 @@ KLINES = Schema(
     doc="Klines in canonical columns: one row per symbol and open_time, sorted, validated.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-        Column("open_time", TIME, "UTC", "Begin of the interval, snapped down to the interval's grid."),
+        Column("open_time", TIME, "UTC", "Start of the interval, rounded down to the interval's grid."),
         Column("close_time", TIME, "UTC", "Last instant of the interval as the exchange states it, inclusive."),
         Column("open", FLOAT, "quote asset per base asset", "First price."),
         Column("high", FLOAT, "quote asset per base asset", "Highest price."),
@@ -24,7 +24,7 @@ KLINES = Schema(
         Column("taker_buy_base_volume", FLOAT, "base asset", "Volume in which the taker bought."),
         Column("taker_buy_quote_volume", FLOAT, "quote asset", "Value in which the taker bought."),
         Column("contracts", INT, "contracts", "COIN-M: contracts traded. Null elsewhere.", nullable=True),
-        Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly."),
+        Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly."),
     ),
     primary_key=("symbol", "open_time"),
     time_column="open_time",

@@ -1,6 +1,6 @@
-"""What a table schema is: columns with types, units and words, the primary key and the order of rows.
+"""The classes of a table schema: columns with types, units and descriptions, primary key and order of rows.
 
-The tables themselves are described one module each beside this one. No I/O and no frames here.
+The tables are in the other modules of this package. No I/O and no frames here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ FLAG = pa.bool_()
 
 # Ten symbol-days of one-minute klines: large enough to compress, small enough to skip by symbol.
 BAR_ROWS = 14_400
-# Rows of a row group in tables of events, of which one symbol alone may have millions a day.
+# Rows of a row group in tables of events; one symbol may have millions of events a day.
 EVENT_ROWS = 100_000
-# Minutes and bars are read again and again, and decode in two fifths of the time for a tenth more bytes than with zstd.
+# Minutes and bars are read often. With lz4 they decode in two fifths of the time of zstd, for a tenth more bytes.
 BAR_CODEC = "lz4"
-# Events take the most room and are read seldom; lz4 would take nearly half as much again (benchmarks/layout.py).
+# Events take the most space and are read rarely; lz4 would take nearly 50 % more (benchmarks/layout.py).
 EVENT_CODEC = "zstd"
 
 
@@ -38,12 +38,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Columns of a kind of table in order; ``primary_key`` also is the order of rows in a partition.
+    """Columns of a kind of table, in order; ``primary_key`` is also the order of rows in a partition.
 
-    ``archive_symbol`` is the column with the symbol under which the archive files a row; ``row_group_rows``
-    is about how many rows a row group of the Parquet holds, and ``codec`` how it is compressed. ``id_column`` is
-    the integer part of the key by which the rows of one symbol, of which there may be very many, are read and
-    worked on in pieces.
+    ``archive_symbol`` is the column with the symbol of the archive folder; ``row_group_rows`` is the approximate
+    number of rows in a Parquet row group, and ``codec`` its compression. ``id_column`` is an integer column of the
+    key: tables that may have very many rows per symbol are read and processed in ranges of it.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from crypto_lakehouse.schemas.model import FLOAT, TEXT, TIME, Column, Schema
 
-_SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
+_SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
 
 VOLATILITY_INDEX = Schema(
     name="volatility_index",
@@ -11,7 +11,7 @@ VOLATILITY_INDEX = Schema(
         Column("symbol", TEXT, "name", "Name of the index, such as BTCBVOLUSDT."),
         Column("time", TIME, "UTC", "When it was computed."),
         Column("base_asset", TEXT, "name", "Asset whose volatility it is, as the archive names it."),
-        Column("quote_asset", TEXT, "name", "Asset in which prices are."),
+        Column("quote_asset", TEXT, "name", "Asset that prices are in."),
         Column("index_value", FLOAT, "percent a year", "Value of the index."),
         _SOURCE,
     ),

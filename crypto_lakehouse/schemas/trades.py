@@ -1,11 +1,11 @@
-"""Silver trades: single ones, and aggregates of the fills of one taker order at one price."""
+"""Silver trades: single trades, and aggregates of the fills of one taker order at one price."""
 
 from crypto_lakehouse.schemas.model import EVENT_CODEC, EVENT_ROWS, FLAG, FLOAT, INT, TEXT, TIME, Column, Schema
 
 _HEAD = (
     Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
-    Column("trade_id", INT, "1", "Number of the row within its symbol, without holes on a clean day."),
-    Column("time", TIME, "UTC", "When the trade took place."),
+    Column("trade_id", INT, "1", "Id within the symbol; consecutive on a clean day."),
+    Column("time", TIME, "UTC", "Time of the trade."),
     Column("price", FLOAT, "quote asset per base asset", "Price."),
     Column(
         "base_quantity",
@@ -21,9 +21,9 @@ _HEAD = (
         " spot and USD-M aggregates: price * base_quantity.",
     ),
     Column("contracts", INT, "contracts", "COIN-M: contracts traded. Null elsewhere.", nullable=True),
-    Column("is_buyer_maker", FLAG, "true or false", "True where the seller was the taker."),
+    Column("is_buyer_maker", FLAG, "true or false", "True if the seller was the taker."),
 )
-_SOURCE = Column("source", TEXT, "name", "Where the row is from: archive_daily or archive_monthly.")
+_SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
 
 AGG_TRADES = Schema(
     name="agg_trades",
