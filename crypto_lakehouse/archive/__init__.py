@@ -1,4 +1,4 @@
 """Archives of the exchanges: listing, downloading, verifying and unzipping, a sample archive and a server for it.
 
-One source protocol (``model.py``), one module per exchange. What the CSV inside means is not known here.
+There is one source protocol (``model.py``) and one module per exchange. ``transforms`` parses the CSV files.
 """

@@ -1,6 +1,6 @@
-"""Addresses of archives and proxies: their credentials, which are kept apart and never shown, and an address's proxy.
+"""URLs of archives and proxies: separating and hiding their credentials, and finding the proxy for a URL.
 
-Sending requests to them is the work of ``http_client.py``.
+``http_client.py`` sends the requests.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _USERINFO = re.compile(r"(?<=://).*@")
 
 
 class _Credentials(aiohttp.BasicAuth):
-    """Shows nothing of itself, wherever an object of aiohttp that holds it is shown."""
+    """Credentials whose repr is masked, because objects of aiohttp that hold them appear in logs and errors."""
 
     def __repr__(self) -> str:
         return "****"
 
 
 def mask_url(text: str) -> str:
-    """The URL ``text``, which need not be valid, or a text with one, with ``****`` for user and password."""
+    """``text`` with ``****`` instead of the user and password of its URL, which need not be valid."""
     return _USERINFO.sub("****@", text)
 
 
 def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
-    """An http(s) URL without user and password, and these. Raises ValueError, which does not quote them."""
+    """An http(s) URL without its credentials, and these. Raises ValueError, which does not quote them."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        # A slash in a password ends the host too early; what follows would be taken for the path.
+        # A slash in a password ends the host too early; the rest would become the path.
         usable = usable and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
     except ValueError:
         usable = False
@@ -52,12 +52,12 @@ def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
 
 
 def proxy_of(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
-    """The proxy for ``url``, without its user and password, and these.
+    """The proxy for ``url``, without credentials, and its credentials; None for no proxy.
 
-    It is that of HTTP_PROXY or HTTPS_PROXY, else of ALL_PROXY, unless NO_PROXY excludes the host; lower-case
-    spellings count first. Asked once: aiohttp's own ``trust_env`` reads all of the environment and ``.netrc`` for every
-    request, in a thread. Raises ArchiveError for a proxy that cannot be used, which names the variable and does not
-    quote it.
+    HTTP_PROXY or HTTPS_PROXY sets it, else ALL_PROXY, unless NO_PROXY excludes the host; lower-case spellings take
+    precedence. Call it once per client: aiohttp's own ``trust_env`` reads the whole environment and ``.netrc`` for
+    every request, in a thread. Raises ArchiveError for an unusable proxy; the error names the variable without its
+    value.
     """
     parts = urlsplit(url)
     proxies = getproxies()

@@ -1,7 +1,6 @@
-"""When a server that answers 403 again and again counts as one that has banned us, and what follows from it.
+"""Detects a server that has banned this client, from repeated HTTP 403 answers, and slows requests down.
 
-Files that are forbidden are the files' own, also many of them in a row; requests themselves are made by
-``http_client.py``.
+Forbidden files alone are not a ban, even many in a row. ``http_client.py`` sends the requests.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from crypto_lakehouse.archive.model import ArchiveError
 log = logging.getLogger(__name__)
 
 REFUSALS = 10
-"""So many answers 403 in a row look like a ban."""
+"""Number of HTTP 403 answers in a row that count as a ban."""
 
 PAUSES = 4
-"""So many pauses, each twice as long as the one before, before the run ends."""
+"""Number of pauses, each twice as long as the one before, before the run fails."""
 
 
 class BanWatch:
-    """Counts the answers 403 in a row of one server, over all clients that ask it.
+    """Counts the HTTP 403 answers in a row of one server, over all its clients.
 
-    While they look like a ban, each client makes its requests one at a time, and first asks for something else: what
-    was served before, or what is listed in another folder. Where that is served, the refused files are forbidden and
-    nothing is banned. Else all wait, the first time for ``first_pause`` seconds.
+    During a suspected ban, each client sends its requests one at a time, and first probes another URL: one that was
+    served before, or a listed file of another folder. If the server answers the probe, only the refused files are
+    forbidden, and there is no ban. Otherwise all requests wait, the first time for ``first_pause`` seconds.
     """
 
     def __init__(self, url: str, first_pause: float) -> None:
@@ -41,15 +40,15 @@ class BanWatch:
 
     @asynccontextmanager
     async def turn(self, lock: asyncio.Lock, is_served: Callable[[URL], Awaitable[bool]]) -> AsyncIterator[None]:
-        """Wait until a request may be made. Raises ArchiveError where the server goes on to refuse after all pauses.
+        """Wait until a request may be sent. Raises ArchiveError if the server still refuses after all pauses.
 
-        ``lock`` is that of the client, ``is_served`` makes one request.
+        ``lock`` is the client's; ``is_served`` sends one probe.
         """
         if not self._is_suspected:
             yield
             return
         async with lock:
-            # The request before this one may have been answered.
+            # The previous request may have ended the suspicion.
             while self._is_suspected:
                 other = self._other()
                 if other is not None and await is_served(other):
@@ -58,21 +57,21 @@ class BanWatch:
                     break
                 await self._pause()
                 if other is None:
-                    # The request itself shows whether the ban goes on.
+                    # The request itself shows whether the ban continues.
                     break
             yield
 
     def noted(self, url: URL) -> None:
-        """Note what the archive lists: the last of each folder can show later whether all is refused."""
+        """Record a listed URL; the last one of each folder can serve as a probe."""
         self._listed[url.parent] = url
 
     def answered(self, served: URL | None = None) -> None:
-        """Note a request that the server did not refuse; what was ``served`` can show later whether all is refused."""
+        """Record a request that the server did not refuse; a ``served`` URL can serve as a probe."""
         self._refusals = self._pauses = 0
         self._served = served or self._served
 
     def refused(self, url: URL) -> bool:
-        """Note an answer 403; whether it looks like a ban, so that the request is to be made again."""
+        """Record an HTTP 403; returns whether a ban is suspected, so that the caller sends the request again."""
         self._refusals += 1
         self._refused.add(url.parent)
         return self._is_suspected
@@ -82,7 +81,7 @@ class BanWatch:
         return self._refusals >= REFUSALS
 
     def _other(self) -> URL | None:
-        """What should be served unless all is refused; of listed files each one is given once."""
+        """A URL to probe, or None; each listed file is used only once."""
         if self._served is not None:
             return self._served
         folders = sorted(self._listed, key=self._refused.__contains__)
@@ -93,9 +92,9 @@ class BanWatch:
             raise ArchiveError(
                 f"{self._url} answers HTTP 403 to everything, {self._refusals} times in a row and also after {PAUSES} "
                 "pauses: it seems to have banned this address, or a proxy forbids it. Wait some hours or use another "
-                "network, lower LAKEHOUSE_CONCURRENCY, then run again: what is stored stays"
+                "network, lower LAKEHOUSE_CONCURRENCY, then run again: stored data is kept"
             )
         pause = self._first_pause * 2**self._pauses
         self._pauses += 1
-        log.warning("%s: HTTP 403 %d times in a row: all requests wait %.1f s", self._url, self._refusals, pause)
+        log.warning("%s: HTTP 403 %d times in a row; all requests wait %.1f s", self._url, self._refusals, pause)
         await asyncio.sleep(pause)

@@ -1,7 +1,7 @@
 """The Binance public archive as an ArchiveSource: its key layout, and sync methods over the async parts.
 
-Here belongs what is Binance's: folders and file names. HTTP and checksums are in ``download.py``, the
-listing protocol in ``listing.py``, facts about feeds in ``catalog``.
+Contains Binance's folders and file names. HTTP and checksums are in ``download.py``, the listing protocol is in
+``listing.py``, facts about feeds are in ``catalog``.
 """
 
 from __future__ import annotations
@@ -42,12 +42,26 @@ log = logging.getLogger(__name__)
 
 
 class BinanceArchive(ArchiveSource):
-    """The archive at ``archive_url`` (files) and ``listing_url`` (its bucket).
+    """The Binance public archive, or a mirror of it.
 
-    ``concurrency`` bounds requests in flight to each of the two, ``attempts`` the tries of each; ``timeout`` is
-    the longest silence while connecting or reading, in seconds; over as long a stretch a body must come with
-    ``least_rate`` bytes a second. Credentials in a URL are sent as basic
-    authentication and shown nowhere. Raises ValueError for numbers that are not positive and for what is no URL.
+    Parameters
+    ----------
+    archive_url, listing_url
+        http(s) URLs of the files and of the bucket listing. Credentials in a URL are sent as basic authentication
+        and never shown.
+    concurrency
+        Maximum number of parallel requests to each of the two URLs.
+    attempts
+        Maximum number of attempts per request.
+    timeout
+        Longest silence while connecting or reading, in seconds.
+    least_rate
+        Minimum rate of a body in bytes per second, measured over ``timeout`` seconds of waiting.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range and for invalid URLs.
     """
 
     def __init__(
@@ -75,8 +89,8 @@ class BinanceArchive(ArchiveSource):
         prefix = _folder(feed)
 
         async def one(client: HttpClient, prefix: str) -> list[str]:
-            found = listing.pages(client, self._listing_url, prefix, delimiter="/")
-            return [folder async for page in found for folder in page.prefixes]
+            pages = listing.pages(client, self._listing_url, prefix, delimiter="/")
+            return [folder async for page in pages for folder in page.prefixes]
 
         names = []
         for folders in self._each([prefix], self._listed(one), self._listing_url, self._listing_auth):
@@ -96,9 +110,9 @@ class BinanceArchive(ArchiveSource):
         return sorted((file for _, files in lists for file in files), key=lambda file: (file.period, file.symbol))
 
     def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
-        """Per symbol, as listings arrive, the periods in [first, end) UTC that have a zip, sorted; also none.
+        """Yield each symbol with its sorted periods in [first, end) UTC that have a zip, as listings arrive.
 
-        Keeps nothing but period keys, so a whole market over years can be asked for. Raises as ``files`` does.
+        Keeps only period keys, so it can list a whole market over years. Raises as ``files`` does.
         """
         return self._of_each_symbol(feed, symbols, first, end, _listed_period)
 
@@ -108,20 +122,20 @@ class BinanceArchive(ArchiveSource):
         symbols: Sequence[str],
         first: date,
         end: date,
-        made: Callable[[str, str, listing.ListedObject], T],
+        make: Callable[[str, str, listing.ListedObject], T],
     ) -> Iterator[tuple[str, list[T]]]:
-        """What ``made`` makes of symbol, period and object of every zip in [first, end), by period, per symbol."""
+        """Per symbol, ``make(symbol, period, object)`` of every zip in [first, end), by period."""
         wanted = _checked(symbols)
         if not partition_keys(first, end, feed.cadence):
             return iter([(symbol, []) for symbol in wanted])
-        return self._each(wanted, self._lister(feed, first, end, made), self._listing_url, self._listing_auth)
+        return self._each(wanted, self._lister(feed, first, end, make), self._listing_url, self._listing_auth)
 
     def _lister(
-        self, feed: Feed, first: date, end: date, made: Callable[[str, str, listing.ListedObject], T]
+        self, feed: Feed, first: date, end: date, make: Callable[[str, str, listing.ListedObject], T]
     ) -> Callable[[HttpClient, str], Awaitable[tuple[str, list[T]]]]:
-        """Lists one symbol; raises ArchiveError if that fails."""
+        """A function that lists one symbol and raises ArchiveError on failure."""
         periods = len(partition_keys(first, end, feed.cadence))
-        # Each file has its CHECKSUM beside it, and one key past the end says that the range is complete.
+        # Each file has a CHECKSUM next to it, and one key past the end shows that the range is complete.
         max_keys = min(listing.MAX_KEYS, 2 * periods + 1)
 
         async def one(client: HttpClient, symbol: str) -> tuple[str, list[T]]:
@@ -129,7 +143,7 @@ class BinanceArchive(ArchiveSource):
             prefix = f"{_folder(feed)}{symbol}/{interval}"
             stem = f"{prefix}{symbol}-{feed.interval.name if feed.interval else feed.archive_type}-"
             marker = stem + partition_key(first, feed.cadence)
-            found: list[T] = []
+            results: list[T] = []
             async for page in listing.pages(client, self._listing_url, prefix, marker=marker, max_keys=max_keys):
                 for item in page.objects:
                     period = item.key.removeprefix(stem).removesuffix(".zip")
@@ -140,23 +154,23 @@ class BinanceArchive(ArchiveSource):
                     except ValueError:
                         continue
                     if start >= end:
-                        return symbol, found
+                        return symbol, results
                     if start >= first:
                         self._bans[self._archive_url].noted(file_url(self._archive_url, f"{item.key}.CHECKSUM"))
-                        found.append(made(symbol, period, item))
-            return symbol, found
+                        results.append(make(symbol, period, item))
+            return symbol, results
 
         return self._listed(one)
 
     def fetch(
         self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
-        """Download and verify into ``directory``, small files into ``hold`` while it has room; results come as they
-        arrive, one per file.
+        """Download and verify into ``directory``, small files into ``hold`` while it has room; yields one result per
+        file, as they arrive.
 
-        A file that is there already with the stated sha256 is not downloaded again; a partial one is
-        continued. One with an unsafe name is rejected. Closing the iterator stops the downloads. Raises ArchiveError if
-        the folder is missing or cannot be written, ValueError if two keys have the same file name.
+        Files that are already complete, with the stated sha256, are not downloaded again; partial files are resumed.
+        Unsafe file names are rejected. Closing the iterator stops the downloads. Raises ArchiveError if the folder is
+        missing or cannot be written, ValueError if two keys have the same file name.
         """
         _check_folder(directory)
         keys: dict[str, str] = {}
@@ -178,7 +192,7 @@ class BinanceArchive(ArchiveSource):
         directory: Path,
         hold: Hold | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
-        """As in ArchiveSource; up to ``concurrency`` requests are in flight to each of the two URLs.
+        """As in ArchiveSource, with up to ``concurrency`` parallel requests to each of the two URLs.
 
         Raises as ``files`` and ``fetch`` do.
         """
@@ -217,7 +231,7 @@ class BinanceArchive(ArchiveSource):
         return one
 
     async def _listed_again(self, file: ArchiveFile) -> ArchiveFile | None:
-        """The file as the archive lists it now."""
+        """The file as the archive lists it now; None if it is no longer listed."""
         async with self._client(self._listing_url, self._listing_auth) as client:
             async for page in listing.pages(client, self._listing_url, file.key, max_keys=1):
                 for item in page.objects:
@@ -232,15 +246,15 @@ class BinanceArchive(ArchiveSource):
         )
 
     def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
-        """``one``, with its failures told as ArchiveError."""
+        """``one``, which raises ArchiveError for a failed request."""
 
         async def wrapped(client: HttpClient, name: str) -> T:
             try:
                 return await one(client, name)
             except RequestError as error:
                 raise ArchiveError(
-                    f"cannot list {name} at {self._listing_url}: {error}; up to "
-                    f"{self._attempts} tries were made: check the network and the URL, then run again"
+                    f"cannot list {name} at {self._listing_url}: {error}; made up to "
+                    f"{self._attempts} attempts: check the network and the URL, then run again"
                 ) from error
 
         return wrapped
@@ -252,7 +266,7 @@ class BinanceArchive(ArchiveSource):
         url: str,
         auth: aiohttp.BasicAuth | None,
     ) -> Iterator[T]:
-        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers that ask ``url``."""
+        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers with a client of ``url``."""
 
         async def main(emit: Callable[[T], None]) -> None:
             async with self._client(url, auth) as client:
@@ -267,7 +281,7 @@ class BinanceArchive(ArchiveSource):
         one: Callable[[HttpClient, Item], Awaitable[T]],
         emit: Callable[[T], None],
     ) -> None:
-        """Emit what ``one`` makes of each item, up to None, with ``concurrency`` workers."""
+        """Emit ``one`` of each item, up to None, with ``concurrency`` workers."""
 
         async def worker() -> None:
             while (item := await items.get()) is not None:
@@ -288,7 +302,7 @@ def _check_folder(directory: Path) -> None:
 
 
 def _filled(items: Iterable[Item]) -> asyncio.Queue[Item | None]:
-    """The items and the end of them."""
+    """A queue of the items, followed by None."""
     queue: asyncio.Queue[Item | None] = asyncio.Queue()
     for item in items:
         queue.put_nowait(item)
@@ -296,9 +310,9 @@ def _filled(items: Iterable[Item]) -> asyncio.Queue[Item | None]:
     return queue
 
 
-async def _all(some: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All of them side by side; where one fails, the others are cancelled before that is raised."""
-    tasks = [asyncio.create_task(one) for one in some]
+async def _all(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all in parallel; if one fails, cancel the others before raising its error."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -320,14 +334,14 @@ def _folder(feed: Feed) -> str:
 
 
 def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """As asyncio logs what no task waits for, without the exception: one of a library may hold headers."""
+    """Log an error that no task awaits, without the exception: one of a library may contain headers."""
     log.warning("%s: %s", context["message"], type(context.get("exception")).__name__)
 
 
 def _in_thread(main: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
-    """What ``main`` emits, from an event loop in a thread of its own; closing the iterator cancels it.
+    """Yield what ``main`` emits in an event loop in a thread of its own; closing the iterator cancels it.
 
-    A thread, because the caller may have a running loop (notebooks) and works while downloads go on.
+    It needs a thread because the caller may have a running loop (notebooks), and works while downloads continue.
     """
     results: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()

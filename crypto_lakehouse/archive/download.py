@@ -1,7 +1,7 @@
 """Verified downloads of single files: resuming them and comparing their checksums.
 
-Requests and their retries are in ``http_client.py``, the list of files is in ``listing.py``, and their names are in
-``binance.py``; nothing here looks into a file.
+Requests and their retries are in ``http_client.py``, listings in ``listing.py``, file names in ``binance.py``. Nothing
+here opens the zips.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from crypto_lakehouse.archive.http_client import (
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.part import Part
 
-# A file system takes 255, and drafts have longer names.
+# A file system allows 255, and drafts have longer names.
 _NAME_BYTES = 200
 _COMPONENT = re.compile(r"\w[\w.-]*")
 _CHECKSUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(\S+)\s*")
 _CHECKSUM_LIMIT = 4096
-# A CDN may hold a stale zip, next to a new CHECKSUM or its own, so one mismatch is not the last word.
+# A CDN may serve a stale zip, with a new or an old CHECKSUM, so a mismatch is tried once more without caches.
 _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
 
@@ -52,18 +52,18 @@ def local_name(key: str) -> str:
 def parse_checksum(text: str, name: str) -> str:
     """The lower-case sha256 in a CHECKSUM text for the file ``name``.
 
-    Raises ValueError if it is not one, without the text: a server may have put anything there.
+    Raises ValueError for anything else; the error does not quote the text, which may be anything.
     """
     match = _CHECKSUM.fullmatch(text)
     if match is None:
-        raise ValueError(f"{len(text):,} characters that are not '<sha256>  <file name>'")
+        raise ValueError(f"its {len(text):,} characters are not '<sha256>  <file name>'")
     if match[2] != name:
         raise ValueError(f"it is for another file, not for {name!r}")
     return match[1].lower()
 
 
 class _TooLongError(Exception):
-    """More bytes came than the archive lists."""
+    """The archive serves more bytes than it lists."""
 
 
 class _RejectedError(Exception):
@@ -79,10 +79,10 @@ class _SizeError(_RejectedError):
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` where it has room.
+    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` while it has room.
 
-    ``list_again`` asks for the present state of a file, which may have been replaced since it was listed; None where it
-    is gone.
+    ``list_again`` returns the current listing of a file, which may have been replaced since it was listed; None if it
+    has been removed.
     """
 
     client: HttpClient
@@ -92,10 +92,10 @@ class Downloader:
     hold: Hold | None = None
 
     async def fetch(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
-        """Download and verify one file; what comes is of its version at that time, which may be newer than ``file``.
+        """Download and verify one file; the result may be a newer version than ``file``, if it was replaced.
 
-        Raises ArchiveError if the folder cannot be written, or the archive refuses everything: then no other file can
-        be fetched either.
+        Raises ArchiveError if the folder cannot be written, or if the archive refuses everything: then no other file
+        can be fetched either.
         """
         try:
             path = self.directory / local_name(file.key)
@@ -106,7 +106,7 @@ class Downloader:
                 sha256, place = await self._verified(file, path)
             except _SizeError:
                 listed = None
-                # Where the listing fails now, what is wrong with the file is still its size.
+                # If the listing fails now, report the wrong size.
                 with suppress(RequestError):
                     listed = await self.list_again(file)
                 if listed is None or listed == file:
@@ -150,7 +150,8 @@ class Downloader:
                 raise
             is_too_long = False
             served, size = part.sha256(), part.size
-            # The sums agree for an old zip with its old CHECKSUM too; an ETag need not be the MD5 of the bytes.
+            # The sha256 also matches for an old zip with its old CHECKSUM, so compare the size as well; an ETag need
+            # not be the MD5 of the bytes.
             if served == stated and size == file.size:
                 if self.hold is not None and not part.is_on_disk and self.hold.take(part.size):
                     return served, HeldFile(path.name, part.content())
@@ -160,19 +161,19 @@ class Downloader:
         if is_too_long:
             raise _SizeError(
                 "size_mismatch",
-                f"{file.key}: the archive lists {file.size:,} bytes and serves more; the rest was not read: try again "
-                "later",
+                f"{file.key}: the archive lists {file.size:,} bytes but serves more; the download was stopped: try "
+                "again later",
             )
         if served == stated:
             raise _SizeError(
                 "size_mismatch",
-                f"{file.key}: the archive lists {file.size:,} bytes and serves {size:,}, whose CHECKSUM fits; one of "
-                "the two is of an older version: try again later",
+                f"{file.key}: the archive lists {file.size:,} bytes but serves {size:,}, whose CHECKSUM matches; one "
+                "of the two is an older version: try again later",
                 served,
             )
         raise _RejectedError(
             "checksum_mismatch",
-            f"{file.key}: the archive states sha256 {stated} and serves {served}; it may be republishing: "
+            f"{file.key}: the archive states sha256 {stated} but serves {served}; it may be republishing the file: "
             "try again later",
             served,
         )
@@ -183,7 +184,7 @@ class Downloader:
         except HttpError as error:
             if error.status != 404:
                 raise
-            # A file that is gone altogether is another matter than one without a checksum.
+            # Distinguish a removed file from one without a CHECKSUM.
             async for attempt in self.client.attempts(file.key):
                 with attempt:
                     async with self.client.request(self._url(file.key), method="HEAD"):
@@ -214,7 +215,7 @@ class Downloader:
                 await self._download_once(file, part, headers)
 
     async def _download_once(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
-        """One try; what arrives stays in ``part``, and the next try goes on from there."""
+        """One attempt; received bytes stay in ``part``, and the next attempt resumes from there."""
         if part.size > file.size:
             part.discard()
         offset, etag = (part.size, part.etag) if part.can_go_on else (0, "")

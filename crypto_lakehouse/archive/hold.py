@@ -1,9 +1,8 @@
-"""Files that are held in memory on their way to a reader, as far as there is room for them.
+"""A bounded amount of memory for downloaded files that wait for their reader.
 
-A small file that is read within seconds needs no place on disk. Finding one can take long where many files come and go:
-ext4 gives no inode away that was freed shortly before, and looks past all of those (``recently_deleted`` in Linux's
-fs/ext4/ialloc.c). Asking for files is the work of
-``download.py``, letting go of them that of whoever has read them.
+A small file that is read within seconds does not need the disk. Creating files can be slow where many are created and
+deleted: ext4 does not reuse recently freed inodes, and scans past all of them (``recently_deleted`` in Linux's
+fs/ext4/ialloc.c). ``download.py`` fills the memory; readers release it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HeldFile:
-    """A file in memory, which is opened like a path.
+    """A file in memory that can be opened like a path.
 
     >>> HeldFile("a.zip", b"PK").open("rb").read()
     b'PK'
@@ -25,21 +24,21 @@ class HeldFile:
     content: bytes = field(repr=False)
 
     def open(self, mode: str) -> io.BytesIO:
-        """The file to read; ``mode`` is ``rb``."""
+        """Open the file for reading; ``mode`` must be ``rb``."""
         if mode != "rb":
-            raise ValueError(f"{self.name} can be opened as rb only, not as {mode}")
+            raise ValueError(f"{self.name} can only be opened as rb, not as {mode}")
         return io.BytesIO(self.content)
 
 
 class Hold:
-    """Room for files of ``most`` bytes in all; any thread may take some and give it back."""
+    """A budget of ``most`` bytes for files in memory; any thread may take and return bytes."""
 
     def __init__(self, most: int) -> None:
         self._left = most
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Take room for so many bytes, if there is as much."""
+        """Reserve ``size`` bytes; returns whether that many were free."""
         with self._lock:
             if size > self._left:
                 return False
@@ -47,6 +46,6 @@ class Hold:
             return True
 
     def give_back(self, size: int) -> None:
-        """Room for so many bytes is free again."""
+        """Release ``size`` bytes."""
         with self._lock:
             self._left += size

@@ -1,8 +1,7 @@
-"""HTTP for archives: one polite client that tries again, keeps its pace, and says in its own words what failed.
+"""HTTP for archives: a client with retries, rate limits and errors of its own.
 
-No exception of a library leaves this module: these hold the headers of requests, and with them passwords, and what a
-server sent. Credentials and proxies of addresses are in ``addresses.py``, files and listings in ``download.py`` and
-``listing.py``.
+No exception of a library leaves this module, because it may contain request headers, and so passwords, and text of the
+server. Credentials and proxies are in ``addresses.py``, files and listings in ``download.py`` and ``listing.py``.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER = 600.0
-"""Seconds. A server that asks for a longer pause is not waited for: its requests fail at once."""
+"""Longest pause in seconds. If a server asks for a longer one, its requests fail at once."""
 
 _PAUSES = (418, 429, 503)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
 _RETRIED = (408, 418, 425, 429, 500, 502, 503, 504)
-# The head of an answer has so many times the longest silence: to connect, to speak TLS, and to come.
+# The head of an answer may take this many times the longest silence: to connect, for TLS, and to arrive.
 _HEAD_SILENCES = 3
 _SHOWN = 200
 
 
 class RequestError(Exception):
-    """A request that failed, in words of this project: nothing of a library's exception is kept."""
+    """A failed request, in this project's own words: it keeps nothing of a library's exception."""
 
 
 class HttpError(RequestError):
@@ -49,22 +48,22 @@ class HttpError(RequestError):
 
     def __init__(self, url: str, status: int, pause: float = 0.0, place: str = "") -> None:
         wait = f", and asks to wait {pause:,.0f} s" if pause else ""
-        lead = f", and leads to {_shown(place)}: only {_MAX_REDIRECTS} redirects within one server are followed"
+        lead = f", and redirects to {_shown(place)}: only {_MAX_REDIRECTS} redirects within one server are followed"
         super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}{lead if place else ''}")
         self.status = status
         self.pause = pause
 
 
 class MalformedAnswerError(RequestError):
-    """An answer that came whole but is not what was asked for; asking again can help."""
+    """A complete answer with invalid content; a retry may help."""
 
 
 class ConnectionLostError(RequestError):
-    """No connection, or one that broke off."""
+    """No connection, or one that was interrupted."""
 
 
 class AnswerTimeoutError(RequestError):
-    """An answer that did not come in time."""
+    """An answer that did not arrive in time."""
 
 
 def is_worth_retrying(error: BaseException) -> bool:
@@ -75,7 +74,7 @@ def is_worth_retrying(error: BaseException) -> bool:
 
 
 class _FirstAttempt(AbstractContextManager[None]):
-    """Keeps its failure, if trying again may help; what tries again is only set up where it is needed."""
+    """The first attempt. It keeps its failure if a retry may help; the retries are set up only then."""
 
     failure: Exception | None = None
 
@@ -96,9 +95,9 @@ class Answer:
         self._response, self._client = response, client
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises RequestError where it breaks off, stalls, or comes too slowly."""
+        """The body as it arrives. Raises RequestError if it is interrupted, stalls, or is too slow."""
         loop = asyncio.get_running_loop()
-        # Only time spent waiting for the server counts: who takes the chunks may be busy.
+        # Only time spent waiting for the server counts: the consumer of the chunks may be busy.
         waited, received = 0.0, 0
         while True:
             asked = loop.time()
@@ -113,12 +112,12 @@ class Answer:
 
 
 class HttpClient:
-    """A connection pool with retries for the host of ``url``, through the proxy that the environment names for it.
+    """A connection pool with retries for the host of ``url``, through the proxy that the environment sets for it.
 
-    ``timeout`` is in seconds, to connect and of silence while reading; over as long a stretch of waiting, a body must
-    come with ``least_rate`` bytes a second. ``auth`` goes with every request; URLs must hold no credentials, because
-    errors quote them. A Retry-After holds back every request of the client, not only the one that got it. ``ban`` does
-    so after many answers 403 in a row; clients of one server share it.
+    ``timeout`` is the longest silence in seconds while connecting or reading; over that much waiting, a body must
+    arrive with at least ``least_rate`` bytes a second. ``auth`` is sent with every request; URLs must not contain
+    credentials, because errors quote them. A Retry-After delays every request of the client, not only the one that
+    received it; so does ``ban`` after many HTTP 403 in a row. Clients of one server share ``ban``.
     """
 
     def __init__(
@@ -159,7 +158,7 @@ class HttpClient:
     async def attempts(self, name: str) -> AsyncIterator[AbstractContextManager[object]]:
         """``async for attempt in client.attempts(name): with attempt: ...``: exponential backoff with jitter.
 
-        ``name`` is what is asked for; each failure is logged under it.
+        ``name`` identifies the request in the log of failures.
         """
         first = _FirstAttempt()
         yield first
@@ -181,7 +180,7 @@ class HttpClient:
     def _log_retry(self, name: str, state: tenacity.RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
         number, pause = state.attempt_number, state.upcoming_sleep
-        log.warning("%s: try %d of %d failed, next in %.1f s: %s", name, number, self._attempts, pause, failure)
+        log.warning("%s: attempt %d of %d failed, next in %.1f s: %s", name, number, self._attempts, pause, failure)
 
     @asynccontextmanager
     async def request(
@@ -191,8 +190,8 @@ class HttpClient:
         accept: tuple[int, ...] = (200,),
         method: str = "GET",
     ) -> AsyncIterator[Answer]:
-        """One try of one request. Raises HttpError unless the status is one of ``accept``, also a proxy's, and
-        RequestError where no answer comes.
+        """One attempt at one request. Raises HttpError if the status (of the server or a proxy) is not in ``accept``,
+        and RequestError if no answer arrives.
         """
         loop = asyncio.get_running_loop()
         while (wait := self._not_before - loop.time()) > 0:
@@ -201,20 +200,20 @@ class HttpClient:
         try:
             yield Answer(response, self)
         finally:
-            # Of a body that was read to its end this keeps the connection, of any other it closes it.
+            # Keeps the connection if the body was read to its end, closes it otherwise.
             response.release()
 
     def check_rate(self, received: int, seconds: float) -> None:
-        """Raise AnswerTimeoutError where so many bytes of a body took too long to come."""
+        """Raise AnswerTimeoutError if ``received`` bytes in ``seconds`` are below the minimum rate."""
         if received < self._least_rate * seconds:
             raise AnswerTimeoutError(
-                f"only {received:,} bytes came in {seconds:,.1f} s; the least rate is {self._least_rate:g} bytes/s"
+                f"only {received:,} bytes arrived in {seconds:,.1f} s; the least rate is {self._least_rate:g} bytes/s"
             )
 
     async def _permitted(
         self, method: str, url: URL, headers: Mapping[str, str] | None, accept: tuple[int, ...]
     ) -> aiohttp.ClientResponse:
-        """The accepted answer; a request that is refused because of a ban is made again."""
+        """The accepted answer; a request that a suspected ban refused is sent again."""
         while True:
             try:
                 async with self._ban.turn(self._turn, self._is_served):
@@ -253,7 +252,7 @@ class HttpClient:
     async def _response(
         self, method: str, url: URL, headers: Mapping[str, str] | None, left: int = _MAX_REDIRECTS
     ) -> aiohttp.ClientResponse:
-        """The answer at ``url``, or where its server redirects to within itself: elsewhere can be anyone's."""
+        """The answer at ``url``, following redirects only within its server: other targets are not trusted."""
         response = await self.in_own_words(self._head(method, url, headers))
         place = response.headers.get("Location")
         if response.status not in _REDIRECTS or not place:
@@ -265,25 +264,25 @@ class HttpClient:
         return await self._response(method, target, headers, left - 1)
 
     async def _head(self, method: str, url: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
-        """The head of an answer. The library bounds neither a proxy's silence nor a head that comes byte by byte."""
+        """The head of an answer. The library limits neither a proxy's silence nor a head that arrives byte by byte."""
         async with asyncio.timeout(_HEAD_SILENCES * self.silence):
             return await self._session.request(method, url, headers=headers, auth=self._auth, allow_redirects=False)
 
     async def in_own_words(self, step: Awaitable[T]) -> T:
-        """What comes of a step of the library, whose exceptions become those of this module."""
+        """Await a step of the library; its exceptions become those of this module."""
         try:
             return await step
         except Exception as error:
             failure = self._translated(error)
-        # Not in the except clause: not even as its context does the error go on.
+        # Not in the except clause, so that the error is not even the context of the new one.
         raise failure
 
     def _translated(self, error: Exception) -> RequestError:
-        """The same failure without anything that the library or the server says, but the system's own words."""
+        """The same failure in our own words or the operating system's, without texts of the library or the server."""
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return HttpError(f"the proxy {self._proxy}", error.status)
         if isinstance(error, TimeoutError):
-            return AnswerTimeoutError(f"no answer came in time: the longest silence is {self.silence:g} s")
+            return AnswerTimeoutError(f"no answer arrived in time: the longest silence is {self.silence:g} s")
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return ConnectionLostError(f"the certificate of {error.host}:{error.port} is refused: {_reason(error)}")
         if isinstance(error, aiohttp.ClientProxyConnectionError):
@@ -293,28 +292,28 @@ class HttpClient:
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return ConnectionLostError("the server closed the connection before it answered")
         if isinstance(error, aiohttp.ClientPayloadError):
-            return ConnectionLostError("the answer broke off, or is not framed as HTTP asks for")
+            return ConnectionLostError("the answer was interrupted, or is not valid HTTP framing")
         if isinstance(error, OSError):
-            return ConnectionLostError(f"the connection broke off: {_reason(error)}")
+            return ConnectionLostError(f"the connection was interrupted: {_reason(error)}")
         if isinstance(error, aiohttp.ClientResponseError):
-            return MalformedAnswerError("the answer is not HTTP that can be read")
+            return MalformedAnswerError("the answer is not valid HTTP")
         return ConnectionLostError(f"the HTTP library failed with {type(error).__name__}")
 
 
 def _reason(error: OSError | aiohttp.ClientConnectorCertificateError) -> str:
-    """What the system says of a connection; it quotes neither a header nor a server."""
+    """The operating system's reason for a failed connection; it quotes neither headers nor the server."""
     cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
     text = getattr(cause, "verify_message", "") or getattr(cause, "strerror", "") or type(cause).__name__
     return str(text)[:_SHOWN]
 
 
 def _shown(place: str) -> str:
-    """A Location as it may be shown: without credentials and query, and not without an end."""
+    """A Location that is safe to show: without credentials and query, and of limited length."""
     return ascii(mask_url(place).partition("?")[0][:_SHOWN])
 
 
 def _within(url: URL, place: str) -> URL | None:
-    """Where the Location ``place`` leads to from ``url``, if that is the same server."""
+    """The target of the Location ``place`` relative to ``url``; None unless it is on the same server."""
     with suppress(ValueError):
         target = url.join(URL(place)).with_user(None)
         if target.origin() == url.origin():
@@ -323,7 +322,7 @@ def _within(url: URL, place: str) -> URL | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a Retry-After header asks for, in either of its two forms; 0 without a usable one."""
+    """Seconds of a Retry-After header, in either of its two forms; 0 without a valid one."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)

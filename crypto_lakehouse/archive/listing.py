@@ -1,7 +1,7 @@
 """S3 ListObjects V1: pages of a public bucket's listing, as objects and common prefixes.
 
-Here belong the protocol and its XML. Retries and connections are ``http_client.HttpClient``'s; what the
-keys mean is known to ``binance.py``.
+Contains the protocol and its XML. ``http_client.HttpClient`` handles connections and retries; ``binance.py`` interprets
+the keys.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from yarl import URL
 from crypto_lakehouse.archive.http_client import Answer, HttpClient, MalformedAnswerError
 
 MAX_KEYS = 1000
-"""Most keys that a server puts on one page."""
+"""Maximum number of keys on a page."""
 
 MAX_PAGES = 1000
-"""Most pages of one listing; a million keys is a hundred times more than any folder of an archive has."""
+"""Maximum number of pages of a listing; a million keys is a hundred times more than any archive folder has."""
 
-# A page of the longest keys has some 2 MB.
+# A page of the longest keys has about 2 MB.
 _MAX_BYTES = 32 * 1024**2
 
 
@@ -48,7 +48,7 @@ class ListingPage:
 def parse_page(body: bytes) -> ListingPage:
     """Parse a ListBucketResult. Raises MalformedAnswerError for anything else, and for any DTD or entity."""
     try:
-        # Parsed from text, so that no declared encoding can hide a DTD from this check.
+        # Parse text, not bytes, so that no declared encoding can hide a DTD from this check.
         text = body.decode("utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise MalformedAnswerError("the listing has a DTD, which is refused")
@@ -71,17 +71,17 @@ def parse_page(body: bytes) -> ListingPage:
         line, column = error.position
         raise MalformedAnswerError(f"the listing is no XML from line {line}, column {column} on") from None
     except ValueError:
-        # Its text quotes what the server sent.
-        raise MalformedAnswerError("the listing has a character, a size or a time that is none") from None
+        # The original error quotes the server's text.
+        raise MalformedAnswerError("the listing has an invalid character, size or time") from None
     if any(item.last_modified.tzinfo is None for item in objects):
         raise MalformedAnswerError("the listing has times without a zone")
     if not truncated:
         return ListingPage(objects, prefixes, None)
-    # NextMarker comes only with a delimiter; else S3 wants the last name of the page, of either kind.
+    # S3 sends NextMarker only with a delimiter; otherwise the next marker is the last key or prefix of the page.
     last = max([*(item.key for item in objects), *prefixes], default="")
     marker = root.findtext(f"{namespace}NextMarker") or last
     if not marker:
-        raise MalformedAnswerError("the listing says that it goes on, but not from where")
+        raise MalformedAnswerError("the listing says that it continues, but not from where")
     return ListingPage(objects, prefixes, marker)
 
 
@@ -103,7 +103,7 @@ async def pages(
 ) -> AsyncIterator[ListingPage]:
     """Pages of the bucket at ``url`` in key order, from the first key after ``marker``.
 
-    Raises the RequestError of the last try of a page.
+    Raises the RequestError of the last attempt at a page.
     """
     for _ in range(MAX_PAGES):
         query = {"prefix": prefix, "max-keys": str(max_keys)}
@@ -122,15 +122,15 @@ async def pages(
 
 
 def _check_keys(page: ListingPage, prefix: str, marker: str) -> None:
-    """Raise MalformedAnswerError unless the names of a page begin with the prefix and rise, from the marker on."""
+    """Raise MalformedAnswerError unless the names of a page start with the prefix and increase, from the marker on."""
     for names in ([item.key for item in page.objects], list(page.prefixes)):
         if not all(name.startswith(prefix) for name in names):
-            raise MalformedAnswerError("the listing holds keys of another prefix than it was asked for")
+            raise MalformedAnswerError("the listing has keys outside the requested prefix")
         if any(a >= b for a, b in pairwise([marker, *names])):
-            raise MalformedAnswerError("the listing goes back: its keys do not rise")
+            raise MalformedAnswerError("the listing goes back: its keys do not increase")
     last = max([marker, *(item.key for item in page.objects), *page.prefixes])
     if page.next_marker is not None and (page.next_marker < last or page.next_marker == marker):
-        raise MalformedAnswerError("the listing goes back: the next page begins before this one ends")
+        raise MalformedAnswerError("the listing goes back: the next page starts before this one ends")
 
 
 async def _body(response: Answer) -> bytes:

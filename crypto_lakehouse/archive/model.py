@@ -1,6 +1,6 @@
-"""What every archive source speaks in: listed files, fetched files, rejected files, and the protocol itself.
+"""The protocol of archive sources, and its types: listed files, fetched files, rejected files.
 
-Nothing here knows an exchange, a URL scheme or HTTP; that is in the source modules (``binance.py``).
+Exchanges, URLs and HTTP belong to the source modules (``binance.py``).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from crypto_lakehouse.catalog import Feed
 
 
 class ArchiveError(Exception):
-    """The archive could not be asked (listing failed, host away). Says what, where and what to do next."""
+    """The archive cannot be used, for example because a listing failed. Says what, where and what to do next."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
     """One file as the archive lists it.
 
-    ``period`` is the day (``2024-05-01``) or month (``2024-05``) in its name, which is the key of the
-    partition that it belongs to; ``last_modified`` is UTC; ``etag`` is without quotes.
+    ``period`` is the day (``2024-05-01``) or month (``2024-05``) in its name, which is the key of its partition;
+    ``size`` is in bytes; ``last_modified`` is UTC; ``etag`` has no quotes.
     """
 
     key: str
@@ -37,7 +37,7 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A file that is on local disk or in memory, with the size listed and the sha256 that the archive states."""
+    """A downloaded file, on disk or in memory, with the listed size and the sha256 that the archive states."""
 
     file: ArchiveFile
     path: Path | HeldFile
@@ -46,9 +46,9 @@ class FetchedFile:
 
 @dataclass(frozen=True, slots=True)
 class RejectedFile:
-    """A file that could not be had or must not be used; ``reason`` is a code, ``detail`` is for people.
+    """A file that could not be fetched or must not be used; ``reason`` is a code, ``detail`` is for people.
 
-    ``sha256`` is that of the bytes that were served, where any were.
+    ``sha256`` is that of the bytes served; None if there were none.
     """
 
     file: ArchiveFile
@@ -59,7 +59,7 @@ class RejectedFile:
 
 @dataclass(frozen=True, slots=True)
 class ListedSymbol:
-    """The files of one symbol that the archive lists, sorted by period; also none."""
+    """The files that the archive lists for one symbol, sorted by period; may be empty."""
 
     symbol: str
     files: list[ArchiveFile]
@@ -73,11 +73,11 @@ class ArchiveSource(Protocol):
         ...
 
     def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
-        """Files of the symbols whose period starts in [first, end), sorted by (period, symbol)."""
+        """Files of the symbols whose period starts in [first, end) UTC, sorted by (period, symbol)."""
         ...
 
     def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
-        """Per symbol, as listings arrive: the periods in [first, end) that have a file, sorted; also none."""
+        """Yield each symbol with its sorted periods in [first, end) that have a file, as listings arrive."""
         ...
 
     def fetch(
@@ -85,7 +85,7 @@ class ArchiveSource(Protocol):
     ) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify; yields one result per file, as they arrive. ``directory`` must exist.
 
-        Small files may be held in memory instead while there is room in ``hold``, which is taken for them.
+        Small files may stay in memory instead while ``hold`` has room; they reserve it.
         """
         ...
 
@@ -99,14 +99,15 @@ class ArchiveSource(Protocol):
         directory: Path,
         hold: Hold | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
-        """The files of [first, end) of each symbol, and what came of those that are wanted, all as they arrive.
+        """Yield the listed files of each symbol in [first, end), and the results of fetching the wanted ones, as they
+        arrive.
 
-        ``is_wanted`` is asked once for each file as it is listed, in any thread but not in several at once. Here
-        everything is listed at first; a source that can fetch meanwhile does so.
+        ``is_wanted`` is called once for each listed file, in any thread, but never in several at once. This default
+        lists everything first; sources that can fetch while listing override it.
         """
         files = self.files(feed, symbols, first, end)
         of_symbols: dict[str, list[ArchiveFile]] = {symbol: [] for symbol in symbols}
         for file in files:
             of_symbols[file.symbol].append(file)
-        yield from (ListedSymbol(symbol, some) for symbol, some in of_symbols.items())
+        yield from (ListedSymbol(symbol, listed) for symbol, listed in of_symbols.items())
         yield from self.fetch([file for file in files if is_wanted(file)], directory, hold)

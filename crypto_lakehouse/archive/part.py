@@ -1,7 +1,7 @@
-"""A file that is on its way to disk: its bytes so far, their sha256, and the ETag of the file that they begin.
+"""A partly downloaded file: its bytes so far, their sha256, and the ETag of the file.
 
-Here belong the draft (``name.part``), what goes on with it after a break, and its publication under the final name.
-Asking for bytes is the work of ``download.py``.
+Contains the draft (``name.part``), resuming it after an interruption, and its publication under the final name.
+``download.py`` requests the bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ _HELD = 256 * 1024
 
 
 class Part:
-    """The draft of ``path``. Small files stay in memory until they are whole, so that they cost one write.
+    """The draft of ``path``. Small files stay in memory until they are complete, so that they cost one write.
 
-    ``size`` bytes are there, of a file with the ETag ``etag``. All methods raise OSError where the folder refuses.
+    It has ``size`` bytes so far, of a file with the ETag ``etag``. All methods raise OSError if the folder cannot be
+    written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,18 +33,18 @@ class Part:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether there is something to load, or was when this was made."""
+        """Whether the draft exists on disk."""
         return self._on_disk
 
     @property
     def can_go_on(self) -> bool:
-        """Whether the rest can be asked for: If-Range takes strong ETags only, and without one the bytes that are
-        there cannot be told from those of an older file.
+        """Whether the download can be resumed. If-Range accepts only strong ETags; without one, the bytes so far might
+        be of an older file.
         """
         return self.size > 0 and _STRONG_ETAG.fullmatch(self.etag) is not None
 
     def load(self) -> None:
-        """Take up what an earlier run left on disk, where its ETag is known; reads all of it."""
+        """Load the bytes that an earlier run left on disk, if their ETag is known; reads all of them."""
         try:
             etag = self._etag_file.read_text(errors="replace")
         except FileNotFoundError:
@@ -53,7 +54,7 @@ class Part:
             self.size, self.etag = stream.tell(), etag
 
     def restart(self, etag: str) -> None:
-        """Begin anew with a file of this ETag; "" where it has none."""
+        """Start over with a file of this ETag; "" if it has none."""
         self.discard()
         self.etag = etag
 
@@ -67,12 +68,12 @@ class Part:
             self._flush()
 
     def keep(self) -> None:
-        """Put on disk what is held, for a later run that can go on from there."""
+        """Write the bytes in memory to disk, so that a later run can resume."""
         if self._held and self.can_go_on:
             self._flush()
 
     def discard(self) -> None:
-        """Forget all of it, on disk too."""
+        """Discard all bytes, also on disk."""
         if self._on_disk:
             self._draft.unlink(missing_ok=True)
             self._etag_file.unlink(missing_ok=True)
@@ -82,15 +83,15 @@ class Part:
         self.size, self.etag = 0, ""
 
     def content(self) -> bytes:
-        """All bytes so far, where none of them is on disk."""
+        """All bytes so far; only while none of them is on disk."""
         return b"".join(self._held)
 
     def sha256(self) -> str:
-        """Of all bytes so far, as lower-case hexadecimal digits."""
+        """sha256 of all bytes so far, as lower-case hexadecimal digits."""
         return self._digest.hexdigest()
 
     def publish(self) -> None:
-        """Give the file its final name, at once and whole."""
+        """Give the complete file its final name, atomically."""
         kept = self._on_disk
         if self._held or not kept:
             self._append()

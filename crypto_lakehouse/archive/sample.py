@@ -1,9 +1,8 @@
 """The sample archive: a small, deterministic folder in the exact format of the Binance public archive.
 
-Here belongs which files there are: which archive type is written by what, for which symbols and periods. The
-text of the files is made in ``sample_klines.py``, ``sample_trades.py``, ``sample_futures.py`` and
-``sample_options.py``; coins and their quirks are in ``sample_coins.py``. ``server.py`` serves the folder over
-HTTP.
+Decides which files exist: the writer of each archive type, its symbols and periods. ``sample_klines.py``,
+``sample_trades.py``, ``sample_futures.py`` and ``sample_options.py`` write the text of the files; coins and their
+quirks are in ``sample_coins.py``. ``server.py`` serves the folder over HTTP.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from crypto_lakehouse.catalog.near import unknown_name
 
 DEFAULT_TABLES = ("klines_1m", "klines_1h", "funding_rates")
 TRADES_PER_DAY = (LEAST_TRADES * MINUTES, 40_000_000)
-"""Least and most trades a day that can be asked for."""
+"""Minimum and maximum of ``trades_per_day``."""
 
 File = tuple[str, Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSummary:
-    """What a sample archive holds: all files (zips and checksums), their bytes, and the days [first, end)."""
+    """Contents of a sample archive: number of files (zips and checksums), their bytes, and the days [first, end)."""
 
     files: int
     bytes: int
@@ -54,20 +53,45 @@ def make_sample(
     specials: bool = False,
     trades_per_day: int | None = None,
 ) -> SampleSummary:
-    """Write the archive of ``symbols`` coins in each market for ``days`` UTC days from ``start``.
+    """Write a sample archive into ``directory``.
 
-    ``tables`` are tables of the catalogue or patterns (``mark_klines_*``, ``*``), each written in the cadence
-    that the lake reads and for the days that its feed covers; ``markets`` are all by default. ``specials``
-    adds the symbols of ``special_coins``. ``trades_per_day`` sets the trades of each symbol and day (the
-    count of its klines too); files of trades of any size are made in little memory.
+    The same arguments produce the same bytes (deflated files of trades and tickers: on the same processor). More
+    symbols, days or tables add files to those of fewer; equal files that already exist are not rewritten. Only monthly
+    klines (3d, 1w, 1mo) grow with the days. Funding files cover whole months. Trades, aggregates and klines of a day
+    agree, except for the quirks in ``sample_coins.py``.
 
-    The same arguments give the same bytes (deflated files of trades and tickers: on the same processor), and
-    more symbols, days or tables add to what fewer gave: files that are there and equal are left untouched.
-    Only monthly klines (3d, 1w, 1mo) grow with the days. Funding files cover whole months. Trades,
-    aggregates and klines of a day agree, but for the quirks of ``sample_coins.py``.
+    Parameters
+    ----------
+    directory
+        Folder to write to; other files in it stay.
+    symbols
+        Number of coins in each market.
+    days, start
+        Number of UTC days, from ``start`` on.
+    seed
+        Seed of the random numbers, from 0.
+    tables
+        Tables of the catalogue, or patterns (``mark_klines_*``, ``*``). Each is written in the cadence that the lake
+        reads, for the days that its feed covers.
+    markets
+        Names of markets; empty: all.
+    specials
+        Whether to add the symbols of ``special_coins``.
+    trades_per_day
+        Number of trades of each symbol and day, which is also the count in its klines; None: as many as the turnover
+        suggests. Files of any number of trades need little memory.
 
-    Raises ValueError for arguments below one (``seed`` below zero), for tables and markets that are none and
-    for ``trades_per_day`` outside TRADES_PER_DAY; OSError when the directory cannot be written.
+    Returns
+    -------
+    SampleSummary
+        The number of files, their bytes, and the days.
+
+    Raises
+    ------
+    ValueError
+        For numbers out of range (``trades_per_day``: TRADES_PER_DAY), and for unknown tables and markets.
+    OSError
+        If the directory cannot be written.
     """
     if symbols < 1 or days < 1 or seed < 0:
         raise ValueError(
@@ -142,7 +166,7 @@ def _perpetual(coin: Coin, market: Market) -> str | None:
 
 
 def _indexed(coin: Coin, market: Market) -> str | None:
-    """COIN-M names the index after the pair, which all contracts on it share."""
+    """COIN-M names the index after the pair, which its contracts share."""
     symbol = coin.symbol(market)
     if symbol is None or not market.inverse:
         return symbol
@@ -151,7 +175,7 @@ def _indexed(coin: Coin, market: Market) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How an archive type is written: the text of a day's file, and the symbol under which it lies."""
+    """How to write an archive type: the text of a day's file, and the symbol of its folder."""
 
     text: Callable[[CoinDay, Feed], Iterator[bytes]]
     symbol: Callable[[Coin, Market], str | None] = _traded
@@ -174,6 +198,6 @@ _KINDS = {
 
 
 def _symbol(feed: Feed, coin: Coin) -> str | None:
-    """Symbol of a monthly feed; only funding has no daily form."""
+    """Symbol of a monthly feed; only funding has no daily files."""
     kind = _KINDS.get(feed.archive_type)
     return kind.symbol(coin, feed.market) if kind else _perpetual(coin, feed.market)

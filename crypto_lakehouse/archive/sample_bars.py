@@ -1,8 +1,8 @@
 """Invented trading for the sample archive: price paths, and bars as scaled integers.
 
 Everything here is a pure function of the seed, the coin and the day, so a longer or wider sample agrees
-with a shorter one. The trades within a bar are in ``sample_tape.py``; how bars become text in
-``sample_klines.py``.
+with a shorter one. The trades within a bar are in ``sample_fills.py``; ``sample_klines.py``
+writes bars as text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from crypto_lakehouse.catalog import Market
 
 MINUTES = 1440
 BASE_DECIMALS = 8  # COIN-M states base coin with eight decimals
-LEAST_TRADES = 7  # in a minute with any: sample_tape.py needs as many
+LEAST_TRADES = 7  # in a minute with any: sample_fills.py needs as many
 
 BASIS = {"spot": 1.0, "um": 1.0002, "cm": 0.9998}
 _TURNOVER = {"spot": 1.0, "um": 4.0, "cm": 0.5}
@@ -65,7 +65,7 @@ class Bars:
         return self.grouped(self.minute // minutes * minutes)
 
     def grouped(self, opening: Ints) -> Bars:
-        """Longer bars: ``opening`` is, for each bar, the minute at which the one that takes it up opens."""
+        """Longer bars: ``opening`` is, for each bar, the minute at which the longer bar that contains it opens."""
         opened, first = np.unique(opening, return_index=True)
         last = np.append(first[1:], len(self.minute)) - 1
 
@@ -94,7 +94,7 @@ class Bars:
 
     @classmethod
     def of(cls, columns: Sequence[Ints], decimals: tuple[int, int, int]) -> Bars:
-        """Bars from what ``columns`` and ``decimals`` give."""
+        """Bars from the values of the properties ``columns`` and ``decimals``."""
         minute, opened, high, low, close, volume, quote, count, taker, taker_quote = columns
         return cls(minute, opened, high, low, close, volume, quote, count, taker, taker_quote, *decimals)
 
@@ -138,8 +138,8 @@ def minute_bars(
 ) -> Bars:
     """One-minute bars of a day that opens at log price ``level`` above the coin's first price.
 
-    ``trades`` is how many trades the day has, instead of as many as its turnover suggests. Raises
-    ValueError where that is too few for the day's minutes.
+    ``trades`` sets the day's number of trades, which otherwise follows from its turnover. Raises ValueError if it is
+    too small for the day's minutes.
     """
     random = generator(seed, coin, start + timedelta(days=day), 1 + list(BASIS).index(market.name))
     scale = 10**coin.price_decimals
@@ -192,8 +192,8 @@ def minute_bars(
 
 
 def base_coin(contracts: Ints, value: int, price: Ints) -> Ints:
-    """What ``contracts`` of ``value`` price ticks each are in base coin, in 10**-8, rounded down."""
-    # Whole and rest apart: their product with the contracts would not always fit 64 bits.
+    """``contracts`` of ``value`` price ticks each, in 10**-8 base coins, rounded down."""
+    # Multiply whole and rest separately: the product of the sum would not always fit into 64 bits.
     whole, rest = np.divmod(value * 10**BASE_DECIMALS, price)
     coins: Ints = contracts * whole + contracts * rest // price
     return coins
@@ -209,5 +209,5 @@ def _spread(trades: int, count: Ints) -> Ints:
 
 
 def generator(seed: int, coin: Coin, day: date, *purpose: int) -> np.random.Generator:
-    """Random numbers for one purpose, the same whatever else is made."""
+    """Random numbers for one purpose, independent of what else is generated."""
     return np.random.default_rng([seed, coin.index, day.toordinal(), *purpose])

@@ -1,7 +1,7 @@
 """The coins of the sample archive: their symbols in each market, when they trade, and which quirk each shows.
 
-Here belong plain facts about invented instruments. Their prices are in ``sample_bars.py``, files in the
-modules of each archive type.
+Contains facts about invented instruments. Their prices are in ``sample_bars.py``; the modules of each archive type
+write the files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ QUIET_DAY, QUIET_MINUTES = 1, slice(300, 660)
 LATE_DAY, LATE_MINUTE = 3, 600
 DELISTED_DAY = 6
 HALT_DAY, HALT_MINUTES = 2, slice(150, 240)
-# The files of trades and aggTrades of this coin lack all ids of these minutes, on this one day.
+# All ids of these minutes are missing in this coin's files of trades and aggTrades, on this one day.
 MISSING, MISSING_DAY, MISSING_MINUTES = 1, 1, slice(700, 705)
-# Those of this coin begin with rows of the day before, and hold some rows twice.
+# This coin's files of trades and aggTrades start with rows of the day before, and contain some rows twice.
 REPEATED, REPEATED_ROWS, DOUBLED_ROWS = 2, 3, slice(10, 13)
-# Mark, index and premium klines of this coin lack this minute of every day.
+# This minute of every day is missing in this coin's mark, index and premium klines.
 HOLED, HOLED_MINUTE = 1, 777
 
-# Days without a file of the relisted coin: between them the ticker becomes another instrument.
+# Days without a file of the relisted coin: in this pause the ticker becomes another instrument.
 RELISTED_GONE, RELISTED_BACK = 3, 10
 RENAMED_DAY = 2
 SETTLED_DAY = 2
@@ -50,10 +50,9 @@ _SPECIAL_INDEX = 2000  # beyond all counted coins
 class Coin:
     """One invented coin: ``price`` in USD on the first day; decimals of its price tick and its lot.
 
-    It trades on the days [``first``, ``end``) of the sample, which count from 0; without these it has always
-    traded, and does not end. ``symbols`` maps a market
-    to its symbol there, where that is not the usual one of a coin that trades in all. ``volatility`` is
-    relative to that of the other coins. Coins of one ``index`` have one price path.
+    It trades on the days [``first``, ``end``) of the sample, which count from 0; None means no first or last day.
+    ``symbols`` maps a market to its symbol there; None means the usual symbol in every market. ``volatility`` is
+    relative to that of the other coins. Coins with the same ``index`` have the same price path.
     """
 
     index: int
@@ -93,10 +92,10 @@ def coins(count: int) -> list[Coin]:
 
 
 def special_coins(start: date) -> list[Coin]:
-    """Symbols that test what is said of names, for a sample that begins at ``start``.
+    """Symbols that test the rules of names, for a sample that starts at ``start``.
 
     Spot: LUNAUSDT has no files on days 3 to 9 and is another instrument from day 10 on; NANOUSDT becomes
-    XNOUSDT on day 2; BTCUPUSDT is a leveraged token, JUPUSDT and SUPUSDT are none; USDCUSDT is a stable pair.
+    XNOUSDT on day 2; BTCUPUSDT is a leveraged token, JUPUSDT and SUPUSDT are not; USDCUSDT is a stable pair.
     Futures: ICPUSDT_SETTLED and BNXUSDTSETTLED have files of days 0 and 1; BTC's delivery contracts of the
     next quarter end with its last Friday (2025-03-28 for the default start); one symbol is not ASCII.
     """

@@ -1,6 +1,6 @@
-"""One coin's day in one market, as the modules of each archive type take it, and the walk over all days.
+"""One coin's day in one market, which is the input of the modules of each archive type, and the walk over all days.
 
-Here belongs what a day needs to know of the days before it: its price level and its trade ids.
+Contains the state that a day takes from the days before it: its price level and its trade ids.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from crypto_lakehouse.archive.sample_fills import order_count
 from crypto_lakehouse.catalog import Market
 
 FIRST_TRADE_ID, FIRST_ORDER_ID = 4_000_000_000, 3_000_000_000
-"""Ids of the first trade and aggregate of each symbol: of ten digits, as in the real files of today."""
+"""Ids of the first trade and aggregate of each symbol: ten digits, as in current real files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is the same for all coins of a sample: first UTC day, seed, and trades a day where those are set."""
+    """Properties common to all coins of a sample: first UTC day, seed, and trades per day, if set."""
 
     start: date
     seed: int
@@ -56,12 +56,12 @@ class CoinDay:
 
     @property
     def midnight(self) -> int:
-        """Seconds since the Unix epoch at which the day begins."""
+        """Start of the day in seconds since the Unix epoch."""
         return int(datetime(self.date.year, self.date.month, self.date.day, tzinfo=UTC).timestamp())
 
     @property
     def prices(self) -> npt.NDArray[np.float64]:
-        """The market's price in USD at the begin of each minute, and at the end of the last."""
+        """The market's price in USD at the start of each minute, and at the end of the last."""
         levels = np.concatenate(([self.level], self.level + self.path))
         prices: npt.NDArray[np.float64] = self.coin.price * BASIS.get(self.market.name, 1.0) * np.exp(levels)
         return prices
@@ -86,7 +86,7 @@ class CoinDay:
         return self.coin.symbol(self.market) or ""
 
     def random(self, purpose: int, part: int = 0) -> np.random.Generator:
-        """Random numbers for one purpose and part of the day, the same whatever else is made."""
+        """Random numbers for one purpose and part of the day, independent of what else is generated."""
         return generator(self.sample.seed, self.coin, self.date, purpose, _market_number(self.market), part)
 
 
@@ -116,5 +116,5 @@ def _after(yesterday: CoinDay, day: CoinDay) -> CoinDay:
     if day.market.name in BASIS:
         trade_id += int(yesterday.bars.count.sum())
         order_id += order_count(yesterday.bars, day.market.inverse)
-    # Not its yesterday too: a chain would hold all days in memory.
+    # Drop the reference to the day before yesterday: a chain would keep all days in memory.
     return replace(day, trade_id=trade_id, order_id=order_id, yesterday=replace(yesterday, yesterday=None))

@@ -1,6 +1,6 @@
-"""Writing the sample archive: zips, checksums, and files that appear whole or not at all.
+"""Writing the sample archive: zips, checksums, and atomic creation of files.
 
-Here belongs what is around a CSV. Its text comes from the modules of each archive type.
+The modules of each archive type supply the text of the CSVs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from isal import isal_zlib
 
 _ZIP_TIME = (2025, 1, 1, 0, 0, 0)
-_LIMIT = 2**32  # bytes; beyond them zips have another form
+_LIMIT = 2**32  # bytes; larger zips need the ZIP64 form
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -28,7 +28,7 @@ _DOS_DATE = (_ZIP_TIME[0] - 1980) << 9 | _ZIP_TIME[1] << 5 | _ZIP_TIME[2]
 class ArchiveFolder:
     """The folder of an archive; counts the files that belong to it and their bytes.
 
-    A file that is there and equal is left untouched.
+    An equal file that already exists is not rewritten.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -39,11 +39,11 @@ class ArchiveFolder:
     def add(self, key: str, pieces: Iterable[bytes], large: bool = False) -> None:
         """The zip of a CSV and its checksum; ``large`` ones are written piece by piece.
 
-        Raises OSError where the folder cannot be written, ValueError where a large CSV has 4 GiB or more.
+        Raises OSError if the folder cannot be written, ValueError if a large CSV has 4 GiB or more.
         """
         path = self._directory / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A server may be reading: a file appears whole, and its draft is hidden from listings by the dot.
+        # A server may be reading: files appear atomically, and the dot hides drafts from listings.
         draft = path.with_name(f".{path.name}.tmp")
         try:
             if large:

@@ -1,20 +1,20 @@
 """The trades within minute bars of the sample archive: orders and their fills that add up to each bar exactly.
 
-Here belongs the arithmetic alone. A bar states prices, volume V, taker volume and quote volume = V * mean,
-with mean = (open + close) // 2 in ticks, apart for each side (takers that bought, and that sold). So on either
-side the deviations of the orders' prices from the mean, weighted by quantity, must add up to nothing:
+Contains only the arithmetic. A bar states prices, volume V, taker volume and quote volume = V * mean, with
+mean = (open + close) // 2 in ticks, separately for each side (takers that bought, and takers that sold). So on
+either side the deviations of the orders' prices from the mean, weighted by quantity, must add up to zero:
 
 - *Five special orders*, all on the side with more volume: one each at open (the first of its minute), high, low
-  and close (the last), of equal quantity, and one that makes up for the sum D of their deviations: D times the
+  and close (the last), of equal quantity, and one that compensates the sum D of their deviations: D times the
   quantity at a tick from the mean, on the other side of it.
 - *Pairs*: two orders of equal quantity, as far above the mean as below.
 - *The rest* of a side's volume, one order at the mean itself.
 
-An order has one or more fills, the trades, at one price and time. On linear markets quantities are in a
-fraction of the lot, so that any bar can be made so. COIN-M volume is in whole contracts and its base volume not
-linear in the price: there pairs stay near to the mean and special orders are one contract each, so that base
-volume computed from contracts and prices is right to about 1e-8 of a bar's (1e-5 at worst, in bars of very few
-contracts); the trades' own base quantities, rounded as ``base_quantities`` does, add up exactly.
+An order has one or more fills, the trades, at one price and time. On linear markets quantities are in a fraction of
+the lot, so that this works for any bar. COIN-M volume is in whole contracts, and its base volume is not linear in the
+price: there pairs stay near the mean and special orders are one contract each, so that base volume computed from
+contracts and prices is correct to about 1e-8 of a bar's (1e-5 at worst, in bars of very few contracts); the trades'
+own base quantities, rounded by ``base_quantities``, add up exactly.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _NEAR = 40_000  # COIN-M: pairs deviate by at most this part of the price
 class Orders:
     """Taker orders in time order: prices in ticks, quantities in 10**-``decimals`` coins or whole contracts.
 
-    ``time`` is in microseconds of the UTC day, ``sold`` says that the seller was the taker, ``fills`` is
-    the number of trades in the order.
+    ``time`` is in microseconds of the UTC day, ``sold`` is true if the seller was the taker, ``fills`` is the number
+    of trades in the order.
     """
 
     time: Ints
@@ -55,7 +55,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """How many trades a side has in each minute, and how many orders in pairs."""
+    """Number of trades of a side in each minute, and number of orders in pairs."""
 
     volume: Ints
     trades: Ints
@@ -75,14 +75,14 @@ def fine_decimals(bars: Bars, inverse: bool) -> int:
 
 
 def order_count(bars: Bars, inverse: bool) -> int:
-    """How many orders the trades of ``bars`` belong to, whatever the random numbers."""
+    """Number of orders of the trades of ``bars``, which does not depend on the random numbers."""
     main, other, _ = _sides(bars, inverse)
     there = (bars.count > 0).sum()
     return int((SPECIAL + 1) * there + 2 * (main.pairs + other.pairs).sum() + (other.trades > 0).sum())
 
 
 def orders_of(bars: Bars, inverse: bool, random: np.random.Generator) -> Orders:
-    """Orders that add up to ``bars``, which all must have trades."""
+    """Orders that add up to ``bars``; every bar must have trades."""
     main, other, main_sold = _sides(bars, inverse)
     mean = (bars.open + bars.close) // 2
     minutes = np.arange(len(mean))
@@ -117,7 +117,7 @@ def orders_of(bars: Bars, inverse: bool, random: np.random.Generator) -> Orders:
 
 
 def fills_of(orders: Orders) -> tuple[Ints, Ints]:
-    """For each trade: the place of its order, and its quantity; the first of an order takes what is over."""
+    """For each trade: the index of its order, and its quantity; the first trade of an order takes the remainder."""
     of = np.repeat(np.arange(len(orders)), orders.fills)
     first = np.cumsum(orders.fills) - orders.fills
     each = orders.quantity // orders.fills
@@ -127,7 +127,7 @@ def fills_of(orders: Orders) -> tuple[Ints, Ints]:
 
 
 def base_quantities(bars: Bars, minute: Ints, price: Ints, contracts: Ints, sold: Flags, value: int) -> Ints:
-    """Base coin of COIN-M trades in 10**-8: rounded up or down, so that each bar's sums are right on both sides.
+    """Base coin of COIN-M trades in 10**-8: rounded up or down, so that each bar's sums are exact on both sides.
 
     ``minute`` is the minute of the day of each trade, in order; ``value`` is that of a contract in price ticks.
     """
@@ -138,7 +138,7 @@ def base_quantities(bars: Bars, minute: Ints, price: Ints, contracts: Ints, sold
     wanted = np.stack([bars.taker_quote, bars.quote - bars.taker_quote], axis=1).ravel()[found]
     missing = np.repeat(wanted - np.add.reduceat(base[order], first), size)
     place, count = np.arange(len(base)) - np.repeat(first, size), np.repeat(size, size)
-    # What is missing is spread evenly: mostly nothing or a unit a trade.
+    # Spread the difference evenly: mostly zero or one unit per trade.
     base[order] += missing * (place + 1) // count - missing * place // count
     return base
 
@@ -163,7 +163,7 @@ def _special(bars: Bars, mean: Ints, main: _Side, inverse: bool) -> tuple[Ints, 
     if inverse:
         each, room = np.ones_like(mean), room - 4
         nearest = np.minimum(bars.high - mean, mean - bars.low)
-        # Too few contracts for a tick each: as many ticks as the bar has.
+        # With too few contracts for one tick each, use as many ticks as the bar has contracts.
         many = np.where(size <= room, np.maximum(size, 1), np.minimum(-(-size // nearest), room))
         step = np.where(size <= room, sign, sign * np.minimum(size // np.maximum(many, 1), nearest))
         balance = np.maximum(many, 1)
@@ -175,7 +175,7 @@ def _special(bars: Bars, mean: Ints, main: _Side, inverse: bool) -> tuple[Ints, 
 
 
 def _pairs(side: _Side, volume: Ints, reach: Ints, random: np.random.Generator) -> tuple[Ints, Ints, Ints, Ints]:
-    """Orders in pairs from ``volume``: the place of their minute, deviation, quantity and fills."""
+    """Orders in pairs from ``volume``: the index of their minute, deviation, quantity and fills."""
     of = np.repeat(np.arange(len(volume)), side.pairs)
     weight = random.standard_exponential(len(of))
     total = np.bincount(of, weight, len(volume))

@@ -1,6 +1,6 @@
-"""What files of the sample archive have in common: keys, header lines and time units, by the epoch registry.
+"""Common properties of files of the sample archive: keys, header lines and time units, by the epoch registry.
 
-Rows belong to the modules of each archive type, zips and checksums to ``sample_files.py``.
+The modules of each archive type write the rows, ``sample_files.py`` the zips and checksums.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ def file_key(feed: Feed, symbol: str, period: str) -> str:
 
 
 def header(feed: Feed, day: date) -> bytes:
-    """The header line of the file that begins on ``day``, or nothing."""
+    """The header line of the file that starts on ``day``, or an empty text."""
     rule = epoch_value(feed, Topic.HEADER, day)
     if rule == "never" or (rule == "sniff" and _made_without(feed, day)):
         return b""
-    # The format calls a column of the file ``file_symbol`` where the file calls it ``symbol``.
+    # The column ``file_symbol`` of the format is called ``symbol`` in the file.
     names = (name.removeprefix("file_") for name in feed.file_format.column_names)
     return ",".join(names).encode() + b"\n"
 
 
 def _made_without(feed: Feed, day: date) -> bool:
-    # Real files of futures have the line or not, after the day they were made: a reader must look.
+    # Whether real futures files have the line depends on when they were written: readers must detect it.
     return day.toordinal() % 4 == 0 and (feed.market is UM or feed.archive_type != "klines")
 
 
 def microseconds(feed: Feed, day: date) -> int:
-    """Microseconds in a unit of time of the file that begins on ``day``."""
+    """Microseconds per time unit of the file that starts on ``day``."""
     return _MICROSECONDS[epoch_value(feed, Topic.TIME_UNIT, day) or "ms"]
 
 
 def time(feed: Feed, day: date, since_epoch: Ints) -> Column:
-    """Times, given in microseconds since the epoch, in the unit of the file that begins on ``day``."""
+    """Times, given in microseconds since the epoch, in the unit of the file that starts on ``day``."""
     return integer(since_epoch // microseconds(feed, day))
 
 
 def places(feed: Feed) -> int:
-    """Decimals up to which numbers are filled with zeros."""
+    """Number of decimals to which numbers are padded with zeros."""
     return 8 if feed.market is SPOT else 0

@@ -1,6 +1,6 @@
-"""What only futures have in the sample archive: funding, open interest, the order book and liquidations.
+"""Futures data of the sample archive: rows and quirks of funding, open interest, the order book and liquidations.
 
-Here belong their rows and quirks. Klines of mark, index and premium prices are in ``sample_klines.py``.
+Klines of mark, index and premium prices are in ``sample_klines.py``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from crypto_lakehouse.archive.sample_text import Ints, clock, constant, decimal,
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.epochs import Topic, epoch_value
 
-# Purposes of random numbers; funding is older than the others and has its own form.
+# Purposes of random numbers; funding has a form of its own, from before the others existed.
 _FUNDING, _METRICS, _DEPTH, _TICKER, _LIQUIDATIONS = 10, 40, 41, 42, 43
 
-# Rows of each metrics file that show a quirk: their places in the file, by period.
+# Rows of each metrics file that show a quirk, by their index in the file.
 BLANK, QUOTED_BLANK, ZERO = 10, 20, 30
 DUPLICATED, SWAPPED, OFF_GRID = 40, 50, 60
 OFF_GRID_SECONDS = 7
@@ -35,7 +35,7 @@ _TICKER_ROWS, _LIQUIDATION_ROWS = 5_000, 24
 
 
 def funding(feed: Feed, coin: Coin, month: date, sample: Sample) -> bytes:
-    """The CSV of the funding events of a whole UTC month, as far as the coin was listed; empty where there are none."""
+    """The CSV of the funding events of a whole UTC month while the coin was listed; empty without events."""
     random = generator(sample.seed, coin, month, _FUNDING + list(BASIS).index(feed.market.name))
     following = (month + timedelta(days=31)).replace(day=1)
     hours = range(0, (following - month).days * 24, coin.funding_hours)
@@ -53,10 +53,10 @@ def funding(feed: Feed, coin: Coin, month: date, sample: Sample) -> bytes:
 
 
 def metrics(day: CoinDay, feed: Feed) -> Iterator[bytes]:
-    """The CSV of open interest and ratios: 288 periods of five minutes, and rows that are not quite right.
+    """The CSV of open interest and ratios: 288 periods of five minutes, and some faulty rows.
 
-    Where the registry says that labels are ends, files of every other coin run from 00:05 to 00:00 of the next day, and
-    those between from 00:00 to 23:55, as a real one of such a day does.
+    Where the registry states that labels are period ends, files of every other coin run from 00:05 to 00:00 of the next
+    day. The others run from 00:00 to 23:55, like a real file of such a day.
     """
     random, periods = day.random(_METRICS), range(MINUTES // 5)
     ends = epoch_value(feed, Topic.LABEL, day.date) == "period_end"
@@ -90,7 +90,7 @@ def metrics(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 
 
 def book_depth(day: CoinDay, feed: Feed) -> Iterator[bytes]:
-    """The CSV of the depth within bands; on the first day of new bands the old ones hold until noon."""
+    """The CSV of the depth within bands; on the first day of new bands the old ones apply until noon."""
     random = day.random(_DEPTH)
     seconds = np.arange(0, _DAY, _DEPTH_SECONDS) + random.integers(0, 4, _DAY // _DEPTH_SECONDS)
     seconds = seconds[seconds >= day.first_minute * 60]
@@ -105,14 +105,14 @@ def book_depth(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 def _depth_rows(day: CoinDay, bands: str, seconds: Ints, random: np.random.Generator) -> bytes:
     edges = sorted(sign * float(edge) for sign in (-1, 1) for edge in bands.split(","))
     half = len(edges) // 2
-    # Before there were parts of a percent, bands were written as whole numbers.
+    # Before the archive had fractions of a percent, it wrote bands as whole numbers.
     words = [f"{edge:.2f}" if "." in bands else f"{edge:.0f}" for edge in edges]
     price = np.rint(day.prices[seconds // 60] * 10**day.coin.price_decimals).astype(np.int64)
     usd = 2e6 / (3 + day.coin.index)
     typical = usd / day.market.contract_size(day.symbol) if day.market.inverse else usd / day.coin.price
     decimals = 0 if day.market.inverse else day.coin.lot_decimals
     between = random.integers(1, max(int(typical * 10**decimals), 2), (len(seconds), 2 * half))
-    # Depth is cumulative from the middle: bids to the left of it, asks to the right.
+    # Depth is cumulative from the mid price: bids left of it, asks right of it.
     depth = np.concatenate(
         [np.cumsum(between[:, half - 1 :: -1], axis=1)[:, ::-1], np.cumsum(between[:, half:], axis=1)], axis=1
     )
@@ -152,7 +152,7 @@ def book_ticker(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 
 
 def liquidations(day: CoinDay, feed: Feed) -> Iterator[bytes]:
-    """The CSV of liquidation orders, in which each row stands twice."""
+    """The CSV of liquidation orders, in which each row occurs twice."""
     random = day.random(_LIQUIDATIONS)
     milliseconds = np.sort(random.integers(day.first_minute * 60_000, _DAY * 1000, _LIQUIDATION_ROWS))
     buys = random.integers(0, 2, _LIQUIDATION_ROWS)

@@ -1,7 +1,7 @@
 """Klines of the sample archive: of trades, and of the mark, index and premium prices; of every interval.
 
-Here belong bars of prices that nobody trades at, the grids of intervals, and klines as text. Bars of trades
-are made in ``sample_bars.py``, those of one second in ``sample_trades.py``.
+Contains bars of computed prices, the grids of intervals, and klines as text. ``sample_bars.py`` generates bars of
+trades, ``sample_trades.py`` those of one second.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 
 _PURPOSES = {"markPriceKlines": 30, "indexPriceKlines": 31, "premiumIndexKlines": 32}
 _PRICE_DECIMALS = 8
-_SAMPLES = 60  # prices a minute, of which such a bar is made
+_SAMPLES = 60  # prices per minute, the input of such a bar
 _EPOCH = date(1970, 1, 1)
 _DAY, _SECOND = 86_400, 1_000_000
 
 
 def minutes_of(day: CoinDay, archive_type: str) -> Bars:
-    """The one-minute bars that all klines of the type are made of."""
+    """The one-minute bars from which all klines of the type are computed."""
     return day.bars if archive_type == "klines" else _price_bars(day, archive_type)
 
 
@@ -47,10 +47,10 @@ def daily(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 
 
 def monthly(feed: Feed, days: Sequence[tuple[date, Bars]]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """Month and CSV of the klines of an interval above one day, made of the minutes of ``days``.
+    """Month and CSV of the klines of an interval above one day, computed from the minutes of ``days``.
 
-    A bar is in the file of the month in which it opens, also where that is before the sample, and is made of
-    the sample's days in it.
+    A bar is in the file of the month in which it opens, even if that is before the sample, and covers only days of
+    the sample.
     """
     assert feed.interval is not None
     spans: dict[tuple[date, date], list[Bars]] = defaultdict(list)
@@ -78,7 +78,7 @@ def _span(interval: str, day: date) -> tuple[date, date]:
 
 
 def _text(feed: Feed, day: date, opening: Ints, seconds: Ints, bars: Bars) -> bytes:
-    """Rows of a file that begins on ``day``: ``opening`` in seconds since the epoch, and how long bars are."""
+    """Rows of a file that starts on ``day``, with ``opening`` in seconds since the epoch, and the length of bars."""
     price, volume, quote = bars.price_decimals, bars.volume_decimals, bars.quote_decimals
     fill = places(feed)
     unit = microseconds(feed, day)

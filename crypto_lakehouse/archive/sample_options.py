@@ -1,6 +1,6 @@
-"""The options market of the sample archive: the volatility index, and hourly summaries of contracts.
+"""The options market of the sample archive: rows and quirks of the volatility index and hourly summaries of contracts.
 
-Here belong their rows and quirks. Prices of the underlying coins are those of the other markets.
+Prices of the underlying coins are those of the other markets.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def volatility_index(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 
 
 def summaries(day: CoinDay, feed: Feed) -> Iterator[bytes]:
-    """The CSV of every contract at each hour; what was not traded or quoted is blank."""
+    """The CSV of every contract at each hour; fields are blank where nothing was traded or quoted."""
     random = day.random(_SUMMARIES)
     contracts = [
         (expiry, _strike(float(day.prices[0]), distance), kind)
@@ -70,7 +70,7 @@ def _expiries(day: date) -> list[date]:
 
 
 def _strike(price: float, distance: float) -> float:
-    """Round to two digits, as strikes are."""
+    """Round to two significant digits, as strikes are."""
     return float(f"{price * (1 + distance):.2g}")
 
 
@@ -81,7 +81,7 @@ def _summary(
     volatility = 0.55 + abs(strike / spot - 1)
     years = max((expiry - day.date).days - hour / 24, 1 / 24) / 365
     width = spot * volatility * years**0.5
-    # A logistic curve is near enough to the normal one for made-up prices.
+    # A logistic curve approximates the normal one well enough for invented prices.
     chance = 1 / (1 + exp(-1.7 * (spot - strike) / width))
     delta = chance if kind == "C" else chance - 1
     inner = max(spot - strike, 0.0) if kind == "C" else max(strike - spot, 0.0)

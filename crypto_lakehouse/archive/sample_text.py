@@ -1,7 +1,7 @@
 """CSV text from columns of integers, fast enough for files of tens of millions of rows.
 
-Here belongs how numbers become text: a line is a row of fixed-width pieces in which NUL stands for "nothing
-here", and all NULs are deleted at the end. What the columns are is known to the modules of each archive type.
+Converts numbers to text: a line is a row of fixed-width pieces padded with NUL, and all NULs are deleted at the end.
+The modules of each archive type define the columns.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Part = npt.NDArray[Any]
 Column = tuple[Part, ...]
-"""Pieces of text that stand side by side, each an array with one element a row, or with one for all rows."""
+"""Adjacent pieces of text, each an array with one element per row, or one for all rows."""
 
 _FOUR = 10_000
 
 
 def _table(texts: Sequence[str]) -> Part:
-    """Texts of up to four characters as integers of the same bytes, filled up with NULs on the left."""
+    """Texts of up to four characters as integers of the same bytes, padded with NULs on the left."""
     return np.frombuffer(b"".join(text.encode().rjust(4, b"\0") for text in texts), dtype=np.uint32)
 
 
 _FULL = [f"{i:04d}" for i in range(_FOUR)]
 _LEADING = [str(i) for i in range(_FOUR)]
-# Four digits: the first half of a table where no digit stands to their left, the second half where one does.
+# Four digits: the first half of the table is for no digit to their left, the second half for at least one.
 _LAST = _table([*_LEADING, *_FULL])
 _INNER = _table(["", *_LEADING[1:], *_FULL])
-# The point and the first digits of a fraction, of which whole groups of four may follow.
+# The point and the first digits of a fraction; groups of four digits may follow.
 _POINTED = [_table([f".{i:0{digits}d}" if digits else "." for i in range(10**digits)]) for digits in range(4)]
 
 

@@ -1,6 +1,6 @@
 """Files of trades and aggTrades of the sample archive, and the one-second bars of its trades.
 
-Here belong rows and their quirks; how bars are taken apart into orders and fills is in ``sample_fills.py``.
+Contains rows and their quirks; ``sample_fills.py`` splits bars into orders and fills.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.binance import SPOT
 
 _ORDERS = 20  # purpose of random numbers
-_BLOCK = 150_000  # trades, so that a day of any size takes little memory
+_BLOCK = 150_000  # trades, so that a day of any size needs little memory
 _SECOND, _MINUTE = 1_000_000, 60_000_000  # in microseconds
-_WORST_MATCH = 97  # one spot trade in so many is not the best match
+_WORST_MATCH = 97  # one in this many spot trades is not the best match
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Rows:
     more: tuple[Ints, ...]
 
     def take(self, places: Ints) -> Rows:
-        """The rows at these places."""
+        """The rows at these indices."""
         more = tuple(values[places] for values in self.more)
         return Rows(
             self.id[places], self.time[places], self.price[places], self.quantity[places], self.sold[places], more
@@ -64,7 +64,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some minutes of a day: the trades that add up to its bars, and the same as aggregates."""
+    """Some minutes of a day: the trades that add up to its bars, and their aggregates."""
 
     trades: Rows
     aggregates: Rows
@@ -99,7 +99,7 @@ def aggregates(day: CoinDay, feed: Feed) -> Iterator[bytes]:
             yield lines(
                 integer(rows.id),
                 decimal(rows.price, day.bars.price_decimals, places(feed)),
-                # Contracts are written like 542.0 in these files.
+                # These files write contracts as 542.0.
                 decimal(rows.quantity, decimals, 1 if inverse else places(feed)),
                 *(integer(ids) for ids in rows.more),
                 time(feed, day.date, rows.time),
@@ -109,7 +109,7 @@ def aggregates(day: CoinDay, feed: Feed) -> Iterator[bytes]:
 
 
 def second_bars(day: CoinDay) -> Bars:
-    """Bars of one second, whose ``minute`` is the second of the day; one without trades has the last price."""
+    """One-second bars, whose ``minute`` is the second of the day; a bar without trades repeats the last price."""
     decimals = (day.bars.price_decimals, fine_decimals(day.bars, inverse=False), 8)
     parts = []
     for block in blocks(day):
@@ -119,7 +119,7 @@ def second_bars(day: CoinDay) -> Bars:
         parts.append(Bars.of([second, price, price, price, price, *sums], decimals).grouped(second))
     made = joined(parts)
     seconds = (day.bars.minute[:, None] * 60 + np.arange(60)).ravel()
-    # Minutes with trades have one in their first second, so there is always a price before.
+    # Minutes with trades have one in their first second, so a previous price always exists.
     before = np.searchsorted(made.minute, seconds, side="right") - 1
     there, last = made.minute[before] == seconds, made.close[before]
     _, *values = made.columns
@@ -128,7 +128,7 @@ def second_bars(day: CoinDay) -> Bars:
 
 
 def blocks(day: CoinDay, last_only: bool = False) -> Iterator[Block]:
-    """The day's trades in blocks of whole minutes, or only the last block; quirks of files are not in them."""
+    """The day's trades in blocks of whole minutes, or only the last block, without the quirks of files."""
     traded = day.bars.where(day.bars.count > 0)
     trade_id, order_id = day.trade_id, day.order_id
     block = (np.cumsum(traded.count) - traded.count) // _BLOCK
@@ -160,7 +160,7 @@ def _block(day: CoinDay, bars: Bars, number: int, trade_id: int, order_id: int) 
 
 
 def _repeated(day: CoinDay) -> Iterator[Block]:
-    """The last rows of the day before, of the coin whose files begin with them."""
+    """The last rows of the day before, for the coin whose files start with them."""
     if day.coin.index != REPEATED or day.yesterday is None:
         return
     last = np.arange(-REPEATED_ROWS, 0)

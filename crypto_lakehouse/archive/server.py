@@ -1,7 +1,7 @@
-"""An HTTP server that gives a folder the face of the Binance public archive: files and S3 listings.
+"""An HTTP server that serves a folder like the Binance public archive: files and S3 listings.
 
-Here belongs HTTP: routes, ranges, conditions, and the thread for tests and demos. What is in a listing is
-decided in ``server_listing.py``; what is in the folder is nobody's business here.
+Contains HTTP (routes, ranges, conditions) and the thread for tests and demos. ``server_listing.py`` builds the
+listings; the contents of the folder do not matter here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 def create_app(directory: Path) -> web.Application:
     """The application: files at ``/<key>``, listings at ``/listing`` and ``/`` with S3's query parameters.
 
-    Raises NotADirectoryError when there is no such directory.
+    Raises NotADirectoryError if the directory does not exist.
     """
     folder = Folder(directory)
 
@@ -52,15 +52,15 @@ def create_app(directory: Path) -> web.Application:
 
 
 def serve(directory: Path, port: int, host: str = "127.0.0.1") -> None:
-    """Serve ``directory`` until interrupted. Raises OSError when the port is taken."""
+    """Serve ``directory`` until interrupted. Raises OSError if the port is in use."""
     web.run_app(create_app(directory), host=host, port=port)
 
 
 class ArchiveServer:
-    """Serves ``directory`` from a daemon thread within a ``with`` block; port 0 takes a free one.
+    """Serves ``directory`` from a daemon thread within a ``with`` block; port 0 selects a free one.
 
     ``url`` is the base of files (``{url}/data/...``), ``listing_url`` that of listings. Entering raises
-    NotADirectoryError without the directory and OSError when the port is taken.
+    NotADirectoryError if the directory does not exist, and OSError if the port is in use.
     """
 
     def __init__(self, directory: Path, port: int = 0, host: str = "127.0.0.1") -> None:

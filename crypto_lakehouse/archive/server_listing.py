@@ -1,7 +1,6 @@
-"""A folder seen as an S3 bucket: keys in byte order, pages of listings, ETags, and their XML.
+"""A folder as an S3 bucket: keys in byte order, pages of listings, ETags, and their XML.
 
-Symbolic links, hidden names and drafts (``.tmp``) do not exist in it, neither in listings nor as files.
-HTTP is in ``server.py``.
+Symbolic links, hidden names and drafts (``.tmp``) are neither listed nor served. HTTP is in ``server.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """An open file, with the state that belongs to exactly these bytes. The receiver closes ``handle``."""
+    """An open file, with the state of exactly these bytes. The caller closes ``handle``."""
 
     handle: io.BufferedReader
     size: int
@@ -42,7 +41,7 @@ class OpenFile:
 
 @dataclass(slots=True)
 class Page:
-    """One page of a listing: what was asked, and what is there."""
+    """One page of a listing: the request and its results."""
 
     prefix: str
     delimiter: str
@@ -55,22 +54,22 @@ class Page:
 
 
 class Folder:
-    """The files below ``directory`` by key. Raises NotADirectoryError when there is no such directory."""
+    """The files below ``directory`` by key. Raises NotADirectoryError if the directory does not exist."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory.resolve()
         if not self.root.is_dir():
-            raise NotADirectoryError(f"{directory} is no directory; make one or name the archive's folder")
+            raise NotADirectoryError(f"{directory} is not a directory; create it or name the archive's folder")
         self._etags: dict[str, tuple[int, int, str]] = {}
         self._lock = threading.Lock()
 
     def open(self, key: str) -> OpenFile | None:
-        """The file of a key, or None where there is none that may be served."""
+        """The file of a key; None if it does not exist or must not be served."""
         if not all(_visible(name) for name in key.split("/")):
             return None
         path = self.root.joinpath(*key.split("/"))
         try:
-            # A link anywhere on the way makes the real path differ.
+            # A link anywhere on the path makes the real path differ.
             if path.resolve() != path or not path.is_file():
                 return None
             handle = path.open("rb")
@@ -80,9 +79,9 @@ class Folder:
         return OpenFile(handle, state.st_size, state.st_mtime, self._etag(key, handle, state))
 
     def page(self, prefix: str, delimiter: str, marker: str, max_keys: int) -> Page:
-        """One page, as S3 ListObjects V1 cuts it; ``delimiter`` is ``/`` or empty."""
+        """One page, with the limits of S3 ListObjects V1; ``delimiter`` is ``/`` or empty."""
         page = Page(prefix, delimiter, marker, max_keys)
-        # All keys with the prefix lie there: its siblings, which may be thousands of symbols, are not looked at.
+        # All keys with the prefix are below it; its siblings, maybe thousands of symbols, are not read.
         base = prefix[: prefix.rfind("/") + 1]
         if not max_keys or not self._is_folder(base):
             return page
@@ -100,13 +99,13 @@ class Folder:
         return page
 
     def _is_folder(self, base: str) -> bool:
-        """Whether there is such a folder, ``""`` or with a slash at its end, behind no link."""
+        """Whether ``base`` (``""``, or ending with a slash) is a folder that is reached without a link."""
         names = base.split("/")[:-1]
         path = self.root.joinpath(*names)
         return all(_visible(name) for name in names) and path.is_dir() and path.resolve() == path
 
     def _entry(self, key: str) -> Entry | None:
-        """The entry of a key of ``_names``, which goes through no link; only a file that changed is opened."""
+        """The entry of a key of ``_names``, which contains no link; only changed files are opened."""
         try:
             state = (self.root / key).stat()
         except OSError:
@@ -139,7 +138,7 @@ class Folder:
             elif name < marker and not marker.startswith(name):
                 continue
             elif fold and name.startswith(prefix) and name != prefix:
-                # S3 has no empty folders: one is listed for the sake of a key in it.
+                # S3 has no empty folders: list one only if it contains a key.
                 if name != marker and next(self._names(name, prefix, marker, False), None) is not None:
                     yield name
             elif name.startswith(prefix) or prefix.startswith(name):
@@ -158,7 +157,7 @@ class Folder:
 
 
 def listing_xml(page: Page) -> bytes:
-    """The XML of a page; ``NextMarker`` is there only with a delimiter, as on S3."""
+    """The XML of a page; it has ``NextMarker`` only with a delimiter, as on S3."""
     parts = [_tag("Name", "archive"), _tag("Prefix", page.prefix), _tag("Marker", page.marker)]
     if page.truncated and page.delimiter:
         parts.append(_tag("NextMarker", page.last))
@@ -187,7 +186,7 @@ def _contents(entry: Entry) -> str:
 
 
 def _tag(name: str, text: str) -> str:
-    # Characters that XML cannot hold could only come from the request, never from a key.
+    # Characters that XML cannot contain can only come from the request, never from a key.
     return f"<{name}>{escape(''.join(c if c.isprintable() else '?' for c in text))}</{name}>"
 
 

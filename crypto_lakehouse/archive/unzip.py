@@ -1,7 +1,7 @@
-"""Reading the one CSV inside an archive zip, without trusting anything that the zip says of itself.
+"""Reading the one CSV inside an archive zip, without trusting what the zip states about itself.
 
-Here belong the checks of the container (one member, its name, its size, its CRC) and the inflating.
-What the bytes mean is the business of ``transforms``; nothing here writes to disk.
+Contains the checks of the container (one member, its name, its size, its CRC) and the inflating. ``transforms`` parses
+the bytes; nothing here writes to disk.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from isal.igzip_lib import IsalError
 from crypto_lakehouse.archive.hold import HeldFile
 
 MAX_BYTES = 256 * 1024**2
-"""Default limit of an inflated member, in bytes; a day of 1s klines has some 13 MB."""
+"""Default limit of an inflated member, in bytes; a day of 1s klines has about 13 MB."""
 
 LARGE_MAX_BYTES = 64 * 1024**3
-"""Limit of a member that is never held as a whole; a day of trades of one symbol can have some gigabytes."""
+"""Limit in bytes of a member that is never held as a whole; one symbol's day of trades can have several gigabytes."""
 
 MAX_RATIO = 100
-"""Highest inflated:deflated ratio past ``RATIO_FLOOR``; CSV stays under 20."""
+"""Highest inflated:deflated ratio above ``RATIO_FLOOR``; CSV stays below 20."""
 
 RATIO_FLOOR = 16 * 1024**2
-"""Inflated bytes from which on the ratio counts; small files of zeros are harmless."""
+"""Inflated bytes above which the ratio is checked; small files of zeros are harmless."""
 
 _CHUNK = 1024 * 1024
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -51,9 +51,9 @@ class BadZip(Exception):
 
 
 def read_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES) -> bytes:
-    """All bytes of the only member of the zip at ``path``, which must be called ``expected_name``.
+    """All bytes of the only member of the zip at ``path``, which must have the name ``expected_name``.
 
-    Raises BadZip, also when it would inflate to more than ``max_bytes``; OSError if ``path`` cannot be read.
+    Raises BadZip, also if it inflates to more than ``max_bytes``; OSError if ``path`` cannot be read.
     """
     return b"".join(iter_member(path, expected_name, max_bytes))
 
@@ -61,23 +61,23 @@ def read_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
 def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
     """The bytes of the only member in chunks of at most 1 MiB; raises as ``read_member`` does.
 
-    The CRC is known only at the end: use nothing of it before the iterator has ended without an error.
+    The CRC is checked at the end: do not use any bytes before the iterator has ended without an error.
     """
     with path.open("rb") as handle:
         try:
-            # Closing the ZipFile leaves a handle that it did not open itself open.
+            # Closing the ZipFile does not close a handle that it did not open.
             with zipfile.ZipFile(handle) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise BadZip("not_a_zip", f"{path.name} is no zip file or is truncated ({error})") from error
         info = _check(path, members, expected_name, max_bytes)
-        # zipfile moves this place by what the end record says of the directory's, so it can lie anywhere.
+        # zipfile shifts this offset by the directory position in the end record, so it can be anywhere.
         if not 0 <= info.header_offset <= handle.seek(0, os.SEEK_END) - _LOCAL_HEADER.size:
-            raise BadZip("corrupt", f"{path.name} states a place for its member that is outside of it")
+            raise BadZip("corrupt", f"{path.name} states an offset of its member that is outside the file")
         handle.seek(info.header_offset)
         magic, name_length, extra_length = _LOCAL_HEADER.unpack(handle.read(_LOCAL_HEADER.size))
         if magic != b"PK\x03\x04":
-            raise BadZip("corrupt", f"{path.name} has no local header where its directory says")
+            raise BadZip("corrupt", f"{path.name} has no local header at the offset in its directory")
         handle.seek(name_length + extra_length, 1)
 
         crc = total = consumed = 0
@@ -120,10 +120,10 @@ def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
 def verified_member(
     path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 16 * 1024**2
 ) -> Iterator[bytes]:
-    """The bytes of the only member in chunks, the first of them only after the whole was found to be good.
+    """The bytes of the only member in chunks, the first one only after the whole member is verified.
 
-    A member of up to ``held`` bytes is kept while it is looked at, a larger one is inflated twice, so that
-    memory stays bounded. Raises as ``read_member`` does.
+    A member of up to ``held`` bytes is kept in memory during verification; a larger one is inflated twice, to bound
+    memory. Raises as ``read_member`` does.
     """
     chunks: list[bytes] | None = []
     size = 0
@@ -137,21 +137,21 @@ def verified_member(
 
 
 def _shown(name: str) -> str:
-    """A name from a zip, which can have 65,535 characters of any kind, as it may be shown."""
+    """A name from a zip in a form that is safe to show; the original can have 65,535 characters of any kind."""
     return ascii(name[:60]) + ("..." if len(name) > 60 else "")
 
 
 def _check(
     path: Path | HeldFile, members: list[zipfile.ZipInfo], expected_name: str, max_bytes: int
 ) -> zipfile.ZipInfo:
-    """The only member, if everything that the directory states of it is acceptable."""
+    """The only member, after checking all that the directory states about it."""
     if len(members) != 1:
         raise BadZip("member_count", f"{path.name} holds {len(members)} members, not one")
     info = members[0]
     # orig_filename: zipfile cuts ``filename`` at a NUL byte.
     name = info.orig_filename
     if name.startswith("/") or "\\" in name or "\0" in name or ":" in name or ".." in name.split("/"):
-        raise BadZip("unsafe_member", f"{path.name} holds {_shown(name)}, which leads out of its folder")
+        raise BadZip("unsafe_member", f"{path.name} holds {_shown(name)}, which is outside of its folder")
     if name != expected_name:
         raise BadZip("member_name", f"{path.name} holds {_shown(name)}, not {expected_name!r}")
     if info.flag_bits & _ENCRYPTED:

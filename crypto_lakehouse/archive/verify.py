@@ -1,7 +1,7 @@
-"""Verifying zips that lie on disk: each against the CHECKSUM beside it, and as a container of one CSV.
+"""Verifying zips on disk: each against the CHECKSUM next to it, and as a container of one CSV.
 
-Here belong finding them in a folder and judging each. The checks of the container are ``unzip.py``'s, the form
-of a CHECKSUM is ``download.py``'s; what the CSV says is the business of ``transforms``. Nothing is written.
+Contains finding zips in a folder and checking each. ``unzip.py`` checks the container, ``download.py`` parses a
+CHECKSUM, ``transforms`` parses the CSV. Nothing is written.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from crypto_lakehouse.archive.unzip import BadZip, iter_member
 
 OK = "ok"
 
-# Nothing is kept of what is inflated, so the size alone is no danger; the ratio still ends a bomb early.
+# Inflated bytes are not kept, so the size alone is harmless; the limit of the ratio still stops a zip bomb early.
 _MAX_BYTES = 2**40
 _CHECKSUM_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a file; ``status`` is a code, ``detail`` is for people."""
+    """A fault of a file; ``status`` is a code, ``detail`` is for people."""
 
     status: str
     detail: str
@@ -35,11 +35,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file that was looked at, and all that is wrong with it.
+    """A checked file and all its faults.
 
     Codes are ``checksum_missing``, ``checksum_malformed``, ``checksum_mismatch``, those of ``BadZip``, and
-    ``unreadable`` and ``leads_out`` for what could not or must not be opened. A zip can have two: one of its
-    checksum and one of its content, so that a stale CHECKSUM can be told from a damaged zip.
+    ``unreadable`` and ``leads_out`` for files that could not or must not be opened. A zip can have two, one for its
+    checksum and one for its content, to distinguish a stale CHECKSUM from a damaged zip.
     """
 
     path: Path
@@ -47,13 +47,13 @@ class Checked:
 
 
 def find_zips(folder: Path) -> tuple[list[Path], list[Checked]]:
-    """The ``*.zip`` below ``folder`` at any depth, in order, and what could not be looked into.
+    """The ``*.zip`` files below ``folder`` at any depth, in order, and the paths that were not opened.
 
-    The latter are folders that cannot be read, and symbolic links to folders or zips outside of ``folder``. Links
-    to folders inside are not followed either, since those are found anyway. Raises NotADirectoryError.
+    The latter are unreadable folders, and symbolic links to folders or zips outside of ``folder``. Links to folders
+    inside are not followed, since the search visits those folders anyway. Raises NotADirectoryError.
     """
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; name the folder that holds the zips")
+        raise NotADirectoryError(f"{folder} is not a folder; name the folder that contains the zips")
     root = Path(os.path.realpath(folder))
     found: list[Path] = []
     refused: list[Checked] = []
@@ -71,7 +71,7 @@ def find_zips(folder: Path) -> tuple[list[Path], list[Checked]]:
 
 
 def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 0) -> Iterator[Checked]:
-    """``verify_zip`` of each, in the order of ``paths``, in ``threads`` threads (0: as many as there are cores)."""
+    """``verify_zip`` of each, in the order of ``paths``, in ``threads`` threads (0: one per core)."""
     threads = threads or os.cpu_count() or 1
     waiting: deque[Future[Checked]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
@@ -79,7 +79,7 @@ def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 
             for path in paths:
                 interrupts.ask()
                 waiting.append(pool.submit(verify_zip, path, root))
-                # A window, so that a million of paths is no million of waiting results.
+                # Bounded, so that a million paths do not queue a million results.
                 if len(waiting) > 4 * threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -92,8 +92,8 @@ def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 
 def verify_zip(path: Path, root: Path | None = None) -> Checked:
     """Check one zip: ``{path}.CHECKSUM``, then the only member, ``{stem}.csv``, read to its end in small pieces.
 
-    With ``root``, a CHECKSUM that is a symbolic link to outside of it is not opened. Raises nothing for a bad
-    file, whatever is wrong with it.
+    With ``root``, a CHECKSUM that is a symbolic link to a file outside of it is not opened. Never raises for a bad
+    file.
     """
     findings: tuple[Finding | None, ...]
     try:
@@ -107,21 +107,21 @@ def verify_zip(path: Path, root: Path | None = None) -> Checked:
 
 
 def _check_sum(path: Path, root: Path | None) -> Finding | None:
-    beside = path.with_name(f"{path.name}.CHECKSUM")
-    if root is not None and beside.is_symlink() and _leads_out(beside, Path(os.path.realpath(root))):
-        return _link(beside)
-    if not beside.is_file():
-        return Finding("checksum_missing", f"{beside.name} is not beside it")
-    with beside.open("rb") as handle:
+    checksum = path.with_name(f"{path.name}.CHECKSUM")
+    if root is not None and checksum.is_symlink() and _leads_out(checksum, Path(os.path.realpath(root))):
+        return _link(checksum)
+    if not checksum.is_file():
+        return Finding("checksum_missing", f"{checksum.name} is not next to it")
+    with checksum.open("rb") as handle:
         body = handle.read(_CHECKSUM_LIMIT)
     try:
         stated = parse_checksum(body.decode("utf-8", "replace"), path.name)
     except ValueError as error:
-        return Finding("checksum_malformed", f"{beside.name}: {error}")
+        return Finding("checksum_malformed", f"{checksum.name}: {error}")
     with path.open("rb") as handle:
         sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     if sha256 != stated:
-        return Finding("checksum_mismatch", f"{beside.name} states sha256 {stated}, the file has {sha256}")
+        return Finding("checksum_mismatch", f"{checksum.name} states sha256 {stated}, the file has {sha256}")
     return None
 
 

@@ -122,4 +122,6 @@ def test_findings_of_other_checks_say_what_is_known_of_the_day(empty: Platform) 
     job = empty.defs(tables="open_interest").resolve_job_def(RECONCILIATION_JOB)
     found = job.execute_in_process(instance=empty.instance).get_asset_check_evaluations()
     (completeness,) = (e for e in found if e.check_name == "completeness" and e.asset_key.path[2] == "um")
-    assert "two sums; known: Checksums of STXXUSDT and HBARUSDC did not match" in str(completeness.metadata["table"].value)
+    assert "two sums; known: Checksums of STXXUSDT and HBARUSDC did not match" in str(
+        completeness.metadata["table"].value
+    )

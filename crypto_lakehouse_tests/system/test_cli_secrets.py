@@ -52,7 +52,7 @@ def test_no_output_or_record_of_a_backfill_holds_a_password(tmp_path: Path) -> N
         assert len(symbols) > 2
         assert all("Authorization: Basic" in head for head in proxy.asked)
     assert result.returncode == 1
-    assert "try 1 of 2 failed" in result.stderr
+    assert "attempt 1 of 2 failed" in result.stderr
     left = {"stdout": result.stdout, "stderr": result.stderr}
     for table in ("ledger.files", "quarantine.rejected"):
         left[table] = str(read(Lakehouse(lake), table).to_dicts())

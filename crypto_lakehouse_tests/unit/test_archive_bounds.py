@@ -60,7 +60,7 @@ def test_a_body_ends_at_the_listed_size(server: Server, tmp_path: Path, length: 
     result = fetch_one(server, file, tmp_path)
     assert isinstance(result, RejectedFile)
     assert result.reason == "size_mismatch"
-    assert "lists 1,024,000 bytes and serves more" in result.detail
+    assert "lists 1,024,000 bytes but serves more" in result.detail
     # Beside what a client takes lie what the system's buffers hold.
     assert sum(sent) < 64 * 2**20
     assert not list(tmp_path.iterdir())
@@ -162,11 +162,11 @@ def test_a_listing_of_ever_new_markers_ends(server: Server) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (page("data/spot/daily/klines/ETHUSDT/1m/x.zip"), "another prefix"),
-        (page(f"{FOLDER}/b", f"{FOLDER}/a"), "do not rise"),
-        (page(f"{FOLDER}/b", f"{FOLDER}/b"), "do not rise"),
-        (page(f"{FOLDER}/A"), "do not rise"),
-        (page(f"{FOLDER}/b", f"{FOLDER}/c", marker=f"{FOLDER}/b"), "begins before this one ends"),
+        (page("data/spot/daily/klines/ETHUSDT/1m/x.zip"), "outside the requested prefix"),
+        (page(f"{FOLDER}/b", f"{FOLDER}/a"), "do not increase"),
+        (page(f"{FOLDER}/b", f"{FOLDER}/b"), "do not increase"),
+        (page(f"{FOLDER}/A"), "do not increase"),
+        (page(f"{FOLDER}/b", f"{FOLDER}/c", marker=f"{FOLDER}/b"), "starts before this one ends"),
     ],
 )
 def test_keys_of_a_listing_have_its_prefix_and_rise(server: Server, body: bytes, words: str) -> None:

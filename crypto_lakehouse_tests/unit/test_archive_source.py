@@ -253,7 +253,7 @@ def test_an_old_zip_with_its_old_checksum_is_not_the_file_that_is_listed(server:
     (result,) = source(server).fetch([file], tmp_path, Hold(2 * len(DATA)))
     assert isinstance(result, RejectedFile)
     assert (result.reason, result.sha256) == ("size_mismatch", hashlib.sha256(old).hexdigest())
-    assert "lists 1,024,000 bytes and serves 1,023,999" in result.detail
+    assert "lists 1,024,000 bytes but serves 1,023,999" in result.detail
 
 
 @pytest.mark.requirement("F2.2")

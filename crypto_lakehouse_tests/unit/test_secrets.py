@@ -81,7 +81,7 @@ def test_no_fault_of_the_network_shows_a_password(
     shown = capfd.readouterr()
     texts += [shown.out, shown.err, caplog.text, *(str(vars(record)) for record in caplog.records)]
     texts += [str(record.exc_info) for record in caplog.records]
-    assert "try 1 of 2 failed" in caplog.text
+    assert "attempt 1 of 2 failed" in caplog.text
     assert not [text for text in texts for form in FORMS if form in text]
     # What a server sent that is no message for people is not handed on either.
     assert not [text for text in texts for sent in ("xxxxx", "no chunk", "not http", "<html") if sent in text]
