@@ -198,7 +198,7 @@ def compact(
         states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
         for one in states:
             if one.missing:
-                say(console, f"skipped {of.name} {one.month}: missing {one.lacks}")
+                say(console, f"skipped {of.name} {one.month}: missing {one.missing_text}")
         wish = compaction_plan(of, [one.month for one in states if not one.missing and not one.current], settings)
         spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
         current = sum(one.current for one in states)

@@ -55,19 +55,19 @@ def find_zips(folder: Path) -> tuple[list[Path], list[Checked]]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; name the folder that contains the zips")
     root = Path(os.path.realpath(folder))
-    found: list[Path] = []
+    zips: list[Path] = []
     refused: list[Checked] = []
 
     def unreadable(error: OSError) -> None:
         refused.append(Checked(Path(error.filename), (Finding("unreadable", f"cannot be listed: {error.strerror}"),)))
 
-    for here, folders, names in os.walk(folder, onerror=unreadable):
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders.sort()
-        links = [Path(here, name) for name in folders if Path(here, name).is_symlink()]
-        for path in (Path(here, name) for name in sorted(names) if name.endswith(".zip")):
-            (links if path.is_symlink() and _leads_out(path, root) else found).append(path)
+        links = [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
+        for path in (Path(parent, name) for name in sorted(names) if name.endswith(".zip")):
+            (links if path.is_symlink() and _leads_out(path, root) else zips).append(path)
         refused += [Checked(path, (_link(path),)) for path in links if _leads_out(path, root)]
-    return found, refused
+    return zips, refused
 
 
 def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 0) -> Iterator[Checked]:

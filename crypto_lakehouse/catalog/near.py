@@ -54,13 +54,13 @@ def unknown_name(
     >>> unknown_name("table", "klins_1m", ["klines_1m", "trades"])
     "no table 'klins_1m'; did you mean klines_1m? There are klines_1m, trades"
     """
-    called = [one for one, others in (aliases or {}).items() if _plain(name) in map(_plain, others)]
-    close, there = called[:_SUGGESTED] or near(name, known), families(known)
+    aliased = [known_name for known_name, others in (aliases or {}).items() if _plain(name) in map(_plain, others)]
+    similar, existing = aliased[:_SUGGESTED] or near(name, known), families(known)
     beginning = f"no {kind} {name!r}" + (f" in {where}" if where else "")
-    if not close:
-        return f"{beginning}; there are {', '.join(there)}"
-    rest = f" There are {', '.join(there)}" if len(there) <= _FEW else ""
-    return f"{beginning}; {did_you_mean(close)}{rest}"
+    if not similar:
+        return f"{beginning}; there are {', '.join(existing)}"
+    rest = f" There are {', '.join(existing)}" if len(existing) <= _FEW else ""
+    return f"{beginning}; {did_you_mean(similar)}{rest}"
 
 
 def with_near(name: str, known: Iterable[str]) -> str:

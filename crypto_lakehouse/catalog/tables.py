@@ -18,9 +18,9 @@ def select_tables(text: str, available: Sequence[str]) -> list[str]:
     ['klines_1m', 'klines_1h']
     """
     entries = [entry for entry in (part.strip() for part in text.split(",")) if entry]
-    there = ", ".join(families(available))
+    existing = ", ".join(families(available))
     if not entries:
-        raise ValueError(f"names no table; there are {there}")
+        raise ValueError(f"names no table; there are {existing}")
     for entry in entries:
         if not any(_matches(name, entry.removeprefix("!")) for name in available):
             raise ValueError(unknown_name("table", entry.removeprefix("!"), available))
@@ -33,7 +33,7 @@ def select_tables(text: str, available: Sequence[str]) -> list[str]:
         and not any(_matches(name, pattern) for pattern in unwanted)
     ]
     if not chosen:
-        raise ValueError(f"leaves no table, since all are excluded; there are {there}")
+        raise ValueError(f"leaves no table, since all are excluded; there are {existing}")
     return chosen
 
 

@@ -31,7 +31,7 @@ class MonthState:
     current: bool
 
     @property
-    def lacks(self) -> str:
+    def missing_text(self) -> str:
         """The first missing days as text."""
         return ", ".join(self.missing[:_NAMED]) + (", ..." if len(self.missing) > _NAMED else "")
 
@@ -67,7 +67,7 @@ def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: d
         if state is None:
             incomplete.append(f"{month} is not over or has no days")
         elif state.missing:
-            incomplete.append(f"{month} is missing {state.lacks}")
+            incomplete.append(f"{month} is missing {state.missing_text}")
         else:
             yield compact_month(store, "silver", feed.table, feed.exchange, feed.market.name, month)
     if incomplete:

@@ -102,8 +102,8 @@ def silver_schema(feed: Feed) -> Schema:
 
 def schema_of(layer: str, table: str) -> Schema:
     """Schema of ``layer.table`` over all markets. Raises KeyError, which lists the layer's tables."""
-    if layer in ("bronze", "silver") and (found := feeds([table])):
-        return _bronze_of_all(found) if layer == "bronze" else silver_schema(found[0])
+    if layer in ("bronze", "silver") and (matching := feeds([table])):
+        return _bronze_of_all(matching) if layer == "bronze" else silver_schema(matching[0])
     if layer == "gold" and table in _GOLD:
         return _GOLD[table]
     if layer == "gold" and (bars := bars_of_table(table)):
