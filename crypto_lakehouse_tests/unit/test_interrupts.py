@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import queue
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -85,3 +87,28 @@ def test_who_waits_for_work_wakes_up_for_a_signal(kind: Callable[[], queue.Queue
         assert interrupts.wait(items) == "work"
         signal.raise_signal(signal.SIGTERM)
         interrupts.wait(items)
+
+
+# A signal comes in the middle of loading what takes long.
+START_UP = """
+import os, signal, sys
+
+class Signal:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.{signal})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Signal())
+from crypto_lakehouse.__main__ import main
+sys.argv = ["crypto-lakehouse", "config"]
+main()
+"""
+
+
+@pytest.mark.requirement("F7.3")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_during_start_up_ends_the_command_in_silence(name: str, code: int) -> None:
+    program = START_UP.replace("{signal}", name)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", "")

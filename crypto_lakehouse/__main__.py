@@ -1,0 +1,24 @@
+"""The process of the command line: signals count from its first moment. The commands are in ``cli.py``."""
+
+from __future__ import annotations
+
+import sys
+
+from crypto_lakehouse import interrupts
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process."""
+    # Libraries take seconds to load on a busy machine, and an error at any place in them is a wall of text.
+    interrupts.install()
+    interrupts.defer()
+    from crypto_lakehouse.cli import app
+
+    if interrupts.received():
+        interrupts.ignore()
+        sys.exit(interrupts.exit_code())
+    app()
+
+
+if __name__ == "__main__":
+    main()
