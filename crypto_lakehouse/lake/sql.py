@@ -28,7 +28,7 @@ from crypto_lakehouse.lake.describe import (
     split_table,
 )
 from crypto_lakehouse.lake.ends import KEY, find_ends, untraded
-from crypto_lakehouse.lake.sql_limits import Limits, limited_connection, run_limited
+from crypto_lakehouse.lake.sql_limits import LimitedQuery, Limits
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
 
@@ -61,14 +61,14 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
     MissingLakeError if there is no lake, DamagedFile that names a file that cannot be read, QueryLimit at a limit of
     memory or time, duckdb.Error if DuckDB refuses the query for another reason.
     """
-    limits = Limits.from_environment()
+    limited = LimitedQuery(Limits.from_environment())
 
     def listed() -> list[Part]:
         return [part for layer, table in _asked_tables(store, query) for part in list_parts(store, layer, table)]
 
     def read() -> pa.Table:
         try:
-            return _run(store, query, limits)
+            return _run(store, query, limited)
         except (duckdb.Error, OSError) as error:
             # On a damaged file DuckDB raises one of these types exactly, not a subclass.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
@@ -76,14 +76,14 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
             raise blame(store, [part.path for part in listed()], first_line(error), by_arrow=True) from error
 
     try:
-        return unchanged(read, listed)
+        return limited.run(lambda: unchanged(read, listed))
     except FilesChanged as error:
         # No file is damaged, so the query may be at fault: raise the original error.
         raise error.__cause__ or error from None
 
 
-def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
-    with limited_connection(limits) as connection:
+def _run(store: LakeStore, query: str, limited: LimitedQuery) -> pa.Table:
+    with limited.connection() as connection:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables of the caller.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
@@ -97,7 +97,7 @@ def _run(store: LakeStore, query: str, limits: Limits) -> pa.Table:
             _register(connection, store, layer, table, by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
-            table = run_limited(connection, statement, limits)
+            table = limited.rows(connection, statement)
         except duckdb.PermissionException as error:
             raise ValueError(f"{_ALLOWED}, of no other files or settings") from error
         except duckdb.CatalogException as error:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +21,8 @@ import pyarrow as pa
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.lake.store import LakeError
+
+T = TypeVar("T")
 
 # The same variables, defaults and bounds as in environment.py, which imports more and validates every setting.
 _MEMORY, _TIMEOUT = "LAKEHOUSE_SQL_MEMORY", "LAKEHOUSE_SQL_TIMEOUT"
@@ -63,43 +66,63 @@ class Limits:
         return cls(memory, seconds, time.monotonic() + seconds)
 
 
-@contextmanager
-def limited_connection(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a database in memory; data beyond its memory spills to a temporary folder, which is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
-        connection.execute("SET temp_directory = $1", [folder])
-        # The progress bar would be printed into the output of the calling program.
-        connection.execute("SET enable_progress_bar = false")
-        if limits.memory:
-            connection.execute("SET memory_limit = $1", [f"{parse_size(limits.memory)} bytes"])
-        yield connection
+class LimitedQuery:
+    """One call of ``lake.sql``: everything that DuckDB does for it, in a thread of its own.
 
-
-def run_limited(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, limits: Limits) -> pa.Table:
-    """Run a statement in a thread, wait for its end, a signal or the time limit, and return its rows.
-
-    Raises QueryLimit, KeyboardInterrupt, and duckdb.Error.
+    DuckDB swallows a signal that arrives while the main thread is inside one of its functions, and those that prepare a
+    query are no exception. So the main thread never enters DuckDB: it waits, and interrupts the connection.
     """
-    ((own,),) = connection.sql("SELECT current_setting('memory_limit')").fetchall()
-    memory = limits.memory or str(own)
-    with ThreadPoolExecutor(1, "lakehouse-sql") as pool:
-        rows = pool.submit(_rows, connection, statement, memory)
-        try:
-            while not rows.done():
-                interrupts.ask()
-                left = limits.end - time.monotonic()
-                if left <= 0:
-                    raise QueryLimit(
-                        f"the query took longer than {limits.timeout:g} s, the limit of {_TIMEOUT}: read less, or set "
-                        "the variable to more seconds"
-                    )
-                futures.wait([rows], timeout=min(left, _LOOK_UP))
-        finally:
-            # Repeatedly: a query that has not started yet ignores an interrupt.
-            while not rows.done():
-                connection.interrupt()
-                futures.wait([rows], timeout=_LOOK_UP)
-        return rows.result()
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in a thread, wait for its end, a signal or the time limit, and return its result.
+
+        Raises QueryLimit, KeyboardInterrupt, and what ``work`` raises.
+        """
+        with ThreadPoolExecutor(1, "lakehouse-sql") as pool:
+            result = pool.submit(work)
+            try:
+                while not result.done():
+                    interrupts.ask()
+                    left = self.limits.end - time.monotonic()
+                    if left <= 0:
+                        raise QueryLimit(
+                            f"the query took longer than {self.limits.timeout:g} s, the limit of {_TIMEOUT}: read less,"
+                            " or set the variable to more seconds"
+                        )
+                    futures.wait([result], timeout=min(left, _LOOK_UP))
+            finally:
+                # Repeatedly: a query that has not started yet ignores an interrupt.
+                while not result.done():
+                    self._interrupt()
+                    futures.wait([result], timeout=_LOOK_UP)
+            return result.result()
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a database in memory; data beyond its memory spills to a temporary folder, removed at the end."""
+        with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
+            self._connection = connection
+            connection.execute("SET temp_directory = $1", [folder])
+            # The progress bar would be printed into the output of the calling program.
+            connection.execute("SET enable_progress_bar = false")
+            if self.limits.memory:
+                connection.execute("SET memory_limit = $1", [f"{parse_size(self.limits.memory)} bytes"])
+            yield connection
+
+    def rows(self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> pa.Table:
+        """Return the rows of a statement. Raises QueryLimit at the limit of memory, and duckdb.Error."""
+        ((own,),) = connection.sql("SELECT current_setting('memory_limit')").fetchall()
+        return _rows(connection, statement, self.limits.memory or str(own))
+
+    def _interrupt(self) -> None:
+        # The other thread may close the connection at the same moment.
+        with suppress(duckdb.Error):
+            if self._connection is not None:
+                self._connection.interrupt()
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, memory: str) -> pa.Table:
