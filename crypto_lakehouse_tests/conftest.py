@@ -1,12 +1,29 @@
-"""What every test shares: the traceability plugin, pytest's own plugin-testing kit, and hypothesis' settings.
+"""What every test shares: the traceability plugin, pytest's own plugin-testing kit, hypothesis' settings, signals.
 
 Fixtures that one layer alone needs belong in that layer's folder, not here.
 """
 
+import signal
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from crypto_lakehouse import interrupts
 
 pytest_plugins = ["pytester", "crypto_lakehouse_tests.traceability"]
 
 # Machines differ, and speed is the benchmarks' business.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Restore signal handlers: a command that runs inside a test ignores signals at its end, as does every process that
+    a later test starts then.
+    """
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
