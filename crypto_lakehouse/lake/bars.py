@@ -86,11 +86,11 @@ def find_bars(
     """
     asked = _Asked(store, (exchange, market), bars, offset, symbols, start, end)
     minutes = asked.modified(CONTINUOUS)
-    for held in _stored_with(store, bars, offset):
-        stored = asked.modified(held.table)
+    for kind in _stored_with(store, bars, offset):
+        stored = asked.modified(kind.table)
         days = asked.closing_days([*minutes, *stored])
-        if days and _covers(stored, days, minutes, closing_lag(held)):
-            return BarsFound(asked.read(held.table, days), [])
+        if days and _covers(stored, days, minutes, closing_lag(kind)):
+            return BarsFound(asked.read(kind.table, days), [])
     if not minutes:
         return BarsFound(asked.no_rows(), [], no_minutes=True)
     return asked.make(minutes)
@@ -141,17 +141,17 @@ class _Asked:
         first, stop = self.span(list(minutes))
         if stop <= first:
             return BarsFound(self.no_rows(), [])
-        begin = month_begin(first) if isinstance(self.bars, ActivityBars) else first
+        start = month_begin(first) if isinstance(self.bars, ActivityBars) else first
         # Days before the market's first partition are not holes.
-        days = _days(max(begin, _midnight(min(minutes))), stop)
-        there = [day for day in days if day in minutes]
-        within = (pl.col("open_time") >= begin, pl.col("open_time") < stop)
-        rows = self._collected(CONTINUOUS, there, lambda rows: rows.filter(*within))
+        days = _days(max(start, _midnight(min(minutes))), stop)
+        present = [day for day in days if day in minutes]
+        within = (pl.col("open_time") >= start, pl.col("open_time") < stop)
+        rows = self._collected(CONTINUOUS, present, lambda rows: rows.filter(*within))
         if isinstance(self.bars, ActivityBars):
-            made = activity_bars(rows, self.bars, first, stop)
+            bars = activity_bars(rows, self.bars, first, stop)
         else:
-            made = time_bars(rows, self.bars.interval, [self.offset], first, stop)
-        return BarsFound(self._asked_rows(made), [day for day in days if day not in minutes])
+            bars = time_bars(rows, self.bars.interval, [self.offset], first, stop)
+        return BarsFound(self._asked_rows(bars), [day for day in days if day not in minutes])
 
     def no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(self.schema.arrow.empty_table())
@@ -184,9 +184,9 @@ def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
     """Return the kinds with a table in the lake that hold these bars at this offset."""
     stored = filter(None, map(bars_of_table, existing_tables(store, "gold")))
     if isinstance(bars, ActivityBars):
-        return [held for held in stored if held == bars]
-    times = (held for held in stored if isinstance(held, TimeBars))
-    return [held for held in times if held.interval == bars.interval and offset in held.offsets]
+        return [kind for kind in stored if kind == bars]
+    times = (kind for kind in stored if isinstance(kind, TimeBars))
+    return [kind for kind in times if kind.interval == bars.interval and offset in kind.offsets]
 
 
 def _covers(

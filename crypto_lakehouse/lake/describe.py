@@ -95,12 +95,12 @@ def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
     Raises KeyError that lists the known tables.
     """
     wanted, _, name = table.rpartition(".")
-    found = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
-    if not found:
+    tables = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
+    if not tables:
         if wanted and (others := _in_layers(name, layers)):
             raise KeyError(f"no table {table!r}; {did_you_mean(others)}")
         raise KeyError(f"{unknown_name('table', name, _names(layers))} (alone or as layer.table)")
-    return found
+    return tables
 
 
 def existing_tables(store: LakeStore, layer: str) -> list[str]:

@@ -40,8 +40,8 @@ def untraded(layer: str, table: str) -> str | None:
 
 def find_ends(store: LakeStore, exchange: str, markets: Iterable[str]) -> pl.DataFrame:
     """Return the ended series (KEY and ``last_time``), from each market's newest partition of gold.symbol_states."""
-    found = [_ends(store, exchange, market) for market in markets]
-    return pl.concat([_no_ends(), *found])
+    ends = [_ends(store, exchange, market) for market in markets]
+    return pl.concat([_no_ends(), *ends])
 
 
 def without_filled_ends(rows: pl.LazyFrame, ends: pl.DataFrame, untraded: str) -> pl.LazyFrame:
@@ -90,8 +90,8 @@ def with_after_end(
 
 
 def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
-    place = (pl.lit(value).alias(name) for name, value in (("exchange", exchange), ("market", market)))
-    return _newest_states(store, exchange, market).filter("has_ended").select(*place, *_COLUMNS)
+    location = (pl.lit(value).alias(name) for name, value in (("exchange", exchange), ("market", market)))
+    return _newest_states(store, exchange, market).filter("has_ended").select(*location, *_COLUMNS)
 
 
 def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:

@@ -65,10 +65,10 @@ class PolarsCredentials:
 
     def __call__(self) -> tuple[dict[str, str], int]:
         """Return the keys, and until when Polars may use them (Unix time)."""
-        found = find_credentials()
-        keys = {"aws_access_key_id": found.access_key, "aws_secret_access_key": found.secret_key}
-        if found.token:
-            keys["aws_session_token"] = found.token
+        credentials = find_credentials()
+        keys = {"aws_access_key_id": credentials.access_key, "aws_secret_access_key": credentials.secret_key}
+        if credentials.token:
+            keys["aws_session_token"] = credentials.token
         return keys, int(time.time()) + _POLARS_KEEPS
 
 

@@ -121,16 +121,16 @@ def _place(path: str) -> tuple[str, str, str, str] | None:
 def _check(store: LakeStore, path: str) -> CheckedFile:
     while True:
         before = store.find(path)
-        found = _read_whole(store, path)
+        checked = _read_whole(store, path)
         # If a run replaces the file during the read, one half may come from the old file.
-        if found.damage is None or store.find(path) == before:
-            return found
+        if checked.damage is None or store.find(path) == before:
+            return checked
 
 
 def _read_whole(store: LakeStore, path: str) -> CheckedFile:
-    place = _place(path)
-    assert place is not None
-    schema = slice_schema(*place)
+    table_slice = _place(path)
+    assert table_slice is not None
+    schema = slice_schema(*table_slice)
     try:
         with store.open_file(path) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
@@ -179,8 +179,8 @@ def _fault(parquet: pq.ParquetFile, schema: Schema) -> tuple[str | None, dict[st
             return f"row group {number} has {rows.num_rows} rows and not {footer.num_rows}", least
         if not rows.num_rows:
             continue
-        for place, name in enumerate(rows.column_names):
-            known = footer.column(place).statistics
+        for column, name in enumerate(rows.column_names):
+            known = footer.column(column).statistics
             if known is None and name not in schema.primary_key:
                 continue
             # Readers skip row groups by these statistics, and if only one bound is stored, all of them.

@@ -70,11 +70,11 @@ def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None)
     files = _files(store, folders)
     with reading(store, files):
         rows = scan_hive(store, schema, files, {column: pl.String()}).sort(schema.time_column, maintain_order=True)
-        found = rows.collect()
-    wrong = found.filter(pl.any_horizontal(*(pl.col(name).is_null() for name in _REQUIRED), _is_of_other(column)))
+        stored = rows.collect()
+    wrong = stored.filter(pl.any_horizontal(*(pl.col(name).is_null() for name in _REQUIRED), _is_of_other(column)))
     if not wrong.is_empty():
         raise _foreign(store, [path for path in files if f"/{column}={wrong[column][0]}/" in path], wrong[column][0])
-    return found.drop(column)
+    return stored.drop(column)
 
 
 def _is_of_other(column: str) -> pl.Expr:

@@ -74,8 +74,8 @@ def with_months(
             parts += days
         else:
             column = Cadence.MONTHLY.partition_column
-            place = replace(days[0], column=column, key=month)
-            parts.append(replace(place, path=file.path, size=file.size, modified=file.modified))
+            part = replace(days[0], column=column, key=month)
+            parts.append(replace(part, path=file.path, size=file.size, modified=file.modified))
     return parts
 
 

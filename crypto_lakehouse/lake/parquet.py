@@ -270,10 +270,10 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
         plain = pa.schema([f.with_type(pa.string()) if f.type == _TEXT_CODES else f for f in tables[0].schema])
         tables = [table.cast(plain) for table in tables]
     rows = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    for place, field in enumerate(rows.schema):
+    for position, field in enumerate(rows.schema):
         if field.type == _TEXT_CODES and rows.num_rows:
-            (coded,) = rows.column(place).chunks
-            rows = rows.set_column(place, field, _pruned(coded))
+            (coded,) = rows.column(position).chunks
+            rows = rows.set_column(position, field, _pruned(coded))
     return rows
 
 
@@ -307,11 +307,11 @@ def _in_order(keys: Sequence[pa.Array]) -> bool:
         return False
     # Whether an earlier column of the key differs from the previous row.
     differs: npt.NDArray[np.bool_] = np.zeros(max(len(keys[0]) - 1, 0), bool)
-    for place, key in enumerate(keys):
+    for position, key in enumerate(keys):
         values = key.to_numpy()
         if np.greater(values[1:] < values[:-1], differs).any():
             return False
-        if place < len(keys) - 1:
+        if position < len(keys) - 1:
             differs |= values[1:] != values[:-1]
     return True
 

@@ -192,11 +192,11 @@ def find_keys(
         return {key: stored[key][1] for key in keys if key in stored}
     paths = [_path(layer, table, exchange, market, key) for key in keys]
     if len(paths) == 1:
-        found = [store.find(paths[0])]
+        files = [store.find(paths[0])]
     else:
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-            found = list(pool.map(store.find, paths))
-    return {key: file.modified for key, file in zip(keys, found, strict=True) if file is not None}
+            files = list(pool.map(store.find, paths))
+    return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
 
 
 def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:

@@ -101,12 +101,12 @@ def column_spans(
 
 
 def _span(parquet: pq.ParquetFile, number: int, column: str) -> tuple[Any, Any] | None:
-    place = parquet.schema_arrow.names.index(column)
-    statistics = parquet.metadata.row_group(number).column(place).statistics
+    position = parquet.schema_arrow.names.index(column)
+    statistics = parquet.metadata.row_group(number).column(position).statistics
     if statistics is not None and statistics.has_min_max:
         return statistics.min, statistics.max
-    found = pc.min_max(parquet.read_row_group(number, columns=[column])[column]).as_py()
-    return None if found["min"] is None else (found["min"], found["max"])
+    values = pc.min_max(parquet.read_row_group(number, columns=[column])[column]).as_py()
+    return None if values["min"] is None else (values["min"], values["max"])
 
 
 def _groups(parquet: pq.ParquetFile, order: str | None) -> list[_Group]:

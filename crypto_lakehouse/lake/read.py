@@ -402,18 +402,18 @@ class Lakehouse:
         check_one_market("lake.bars", exchange, market)
         wanted = check_symbols(symbols)
         first, last = time_range(start, end)
-        found = find_bars(self._store, exchange, market, kind, shift, wanted, first, last)
+        result = find_bars(self._store, exchange, market, kind, shift, wanted, first, last)
         source = f"gold.{CONTINUOUS} of {exchange}/{market} in {self.uri}"
-        absent = sorted(set(wanted or ()) - set(found.rows["symbol"].unique()))
-        if found.no_minutes:
+        absent = sorted(set(wanted or ()) - set(result.rows["symbol"].unique()))
+        if result.no_minutes:
             require_lake(self._store)
             warnings.warn(f"{source} has no partitions: build it first with crypto-lakehouse backfill", stacklevel=2)
         elif absent:
             warnings.warn(f"{source} has no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
-        if found.holes:
-            days = ", ".join(found.holes)
+        if result.holes:
+            days = ", ".join(result.holes)
             warnings.warn(f"{source} has no partition for {days}: bars over these days are partial", stacklevel=2)
-        return as_format(found.rows, format)
+        return as_format(result.rows, format)
 
     def universe(
         self,
@@ -559,10 +559,10 @@ class Lakehouse:
         --------
         >>> lake.tables()
         """
-        found = tables_frame(self._store)
-        if found.is_empty():
+        listed = tables_frame(self._store)
+        if listed.is_empty():
             require_lake(self._store)
-        return found
+        return listed
 
     def describe(self, table: str) -> pl.DataFrame:
         """List the columns of ``layer.table``.

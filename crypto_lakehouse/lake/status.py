@@ -60,7 +60,7 @@ def lake_status(
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
     since = "" if start is None else start.isoformat()
     wanted = named if named is not None else _present(store, {feed for feed, _, _ in seen if feed})
-    found = []
+    statuses = []
     for layer, name in wanted:
         slices: dict[tuple[str, str], list[Part]] = defaultdict(list)
         for part in list_parts(store, layer, name):
@@ -72,18 +72,18 @@ def lake_status(
                 if feed == name:
                     slices[exchange, market] += []
         shown = {place: parts for place, parts in slices.items() if markets is None or place[1] in markets}
-        found += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
+        statuses += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
     if since:
-        found = [one for one in found if one.partitions or one.failed or one.quarantined]
-    if not found:
+        statuses = [status for status in statuses if status.partitions or status.failed or status.quarantined]
+    if not statuses:
         require_lake(store)
-    return found
+    return statuses
 
 
 def _present(store: LakeStore, feeds: set[str]) -> list[tuple[str, str]]:
-    there = {(layer, name) for layer in LAYERS for name in existing_tables(store, layer)}
-    there |= {("bronze", name) for name in feeds if is_table("bronze", name)}
-    return sorted(there, key=lambda one: (LAYERS.index(one[0]), one[1]))
+    present = {(layer, name) for layer in LAYERS for name in existing_tables(store, layer)}
+    present |= {("bronze", name) for name in feeds if is_table("bronze", name)}
+    return sorted(present, key=lambda one: (LAYERS.index(one[0]), one[1]))
 
 
 def _is_shown(key: str, since: str) -> bool:

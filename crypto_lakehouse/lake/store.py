@@ -339,19 +339,19 @@ class LakeStore:
                 raise
             for secret in self._secrets():
                 text = text.replace(secret, "***")
-            where = "/".join(part for part in (self.uri, path) if part)
-            place = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
+            target = "/".join(part for part in (self.uri, path) if part)
+            endpoint = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
             hint = _hint(error, text, self.is_local)
             # ``from None``: the text of the cause may contain secrets.
-            raise LakeError(f"cannot {action} {where}{place}: {text}. {hint}") from None
+            raise LakeError(f"cannot {action} {target}{endpoint}: {text}. {hint}") from None
 
     def _secrets(self) -> Iterator[str]:
         """Yield the texts that no message may contain."""
         secrets = {os.environ.get(name) for name in _SECRETS}
         if not self.is_local:
             with suppress(IdentityError):
-                found = find_credentials()
-                secrets |= {found.secret_key, found.token}
+                credentials = find_credentials()
+                secrets |= {credentials.secret_key, credentials.token}
         yield from filter(None, secrets)
 
     def _check_bucket(self) -> None:

@@ -49,7 +49,7 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
             f" {_command(market, newest)}"
         )
     rows = known_on(instruments, on)
-    found = _passing(rows, wanted)
+    listed = _passing(rows, wanted)
     if not wanted.settled:
         others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
         alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
@@ -59,7 +59,7 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
                 f" contracts: {', '.join(alone)}; pass settled=True to include these names",
                 stacklevel=3,
             )
-    return found
+    return listed
 
 
 def _command(market: str, key: str) -> str:
