@@ -205,7 +205,7 @@ def test_bars_at_exact_multiples_close_in_the_minute_that_reaches_them(volume: f
 @pytest.mark.requirement("F4.4", "D9")
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 10**9), st.integers(1, 12), st.data())
-def test_equal_minutes_give_equal_bars_whatever_is_before(unit: int, per_bar: int, data: st.DataObject) -> None:
+def test_equal_minutes_give_equal_bars_after_any_history(unit: int, per_bar: int, data: st.DataObject) -> None:
     """Amounts of whole 1e-8 whose ``per_bar`` make a threshold: every bar has as many minutes."""
     threshold = -(-unit * per_bar // 10**8)
     amounts = [unit] * (per_bar - 1) + [threshold * 10**8 - unit * (per_bar - 1)]
@@ -250,7 +250,7 @@ def test_each_activity_counts_its_own_column() -> None:
 
 
 @pytest.mark.requirement("F4.4")
-def test_months_begin_anew_and_the_rest_of_one_that_goes_on_is_not_given() -> None:
+def test_bars_restart_each_month_and_an_unfinished_bar_is_not_returned() -> None:
     rows = [minute(FEBRUARY + n * MINUTE, 10.0, 6.0) for n in range(-3, 3)]
     bars = ActivityBars("volume", 10)
     # January: 6, 12 | 18 and the end; February: 6, 12 | 18.
@@ -264,7 +264,7 @@ def test_months_begin_anew_and_the_rest_of_one_that_goes_on_is_not_given() -> No
 
 
 @pytest.mark.requirement("F4.4")
-def test_no_bar_spans_a_gap_and_the_rest_before_it_is_given_on_the_day_that_ends_the_gap() -> None:
+def test_no_bar_spans_a_gap_and_the_bar_before_it_closes_on_the_day_the_gap_ends() -> None:
     resumed = JANUARY + 5 * DAY
     rows = [minute(JANUARY + n * MINUTE, 10.0, 6.0) for n in range(3)]
     rows += [minute(resumed + n * MINUTE, 20.0, 6.0, segment=1) for n in range(2)]
@@ -302,7 +302,7 @@ def test_minutes_after_the_end_change_nothing() -> None:
 
 
 @pytest.mark.requirement("F4.4", "D9")
-def test_float_totals_are_the_same_whichever_day_is_asked() -> None:
+def test_float_totals_do_not_depend_on_the_requested_day() -> None:
     # 0.1 has no exact float: any other order of additions would move some closes.
     rows = frame(
         [minute(JANUARY + n * 7 * MINUTE, 0.1 + n % 7, 0.1 * (1 + n % 13), trade_count=1) for n in range(4000)]

@@ -71,7 +71,7 @@ def test_a_body_ends_at_the_listed_size(server: Server, tmp_path: Path, length: 
 
 @pytest.mark.requirement("F2.11")
 @pytest.mark.parametrize("change", [1, -1])
-def test_a_file_that_was_replaced_after_the_listing_is_healthy(server: Server, tmp_path: Path, change: int) -> None:
+def test_a_file_replaced_after_the_listing_is_accepted(server: Server, tmp_path: Path, change: int) -> None:
     file = server.put(KEY)
     result = fetch_one(server, replace(file, size=file.size - change, etag="older"), tmp_path)
     check_fetched(result, tmp_path)
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_listed_again_is_refused_for_its_size(
 
 
 @pytest.mark.requirement("F2.11")
-def test_a_part_that_is_longer_than_the_file_is_not_gone_on_with(server: Server, tmp_path: Path) -> None:
+def test_a_partial_download_longer_than_the_file_is_discarded(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY)
     (tmp_path / "BTCUSDT-1m-2024-01-01.zip.part").write_bytes(DATA * 2)
     (tmp_path / "BTCUSDT-1m-2024-01-01.zip.part.etag").write_text('"x"')
@@ -102,7 +102,7 @@ def test_a_part_that_is_longer_than_the_file_is_not_gone_on_with(server: Server,
 
 
 @pytest.mark.requirement("F2.11")
-def test_a_transfer_has_a_least_rate(server: Server, tmp_path: Path) -> None:
+def test_a_transfer_below_the_minimum_rate_fails(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY)
     sent: list[int] = []
     drip = endless(b"x", 0.05, {"ETag": '"x"', "Content-Length": str(len(DATA))}, sent)
@@ -169,7 +169,7 @@ def test_a_listing_of_ever_new_markers_ends(server: Server) -> None:
         (page(f"{FOLDER}/b", f"{FOLDER}/c", marker=f"{FOLDER}/b"), "starts before this one ends"),
     ],
 )
-def test_keys_of_a_listing_have_its_prefix_and_rise(server: Server, body: bytes, words: str) -> None:
+def test_keys_of_a_listing_must_have_its_prefix_and_ascend(server: Server, body: bytes, words: str) -> None:
     server.faults[BUCKET] = [serve(body)] * 2
     with pytest.raises(ArchiveError, match=words):
         source(server, attempts=2).files(SPOT_1M, ["BTCUSDT"], date(2024, 1, 1), date(2024, 1, 2))
@@ -180,7 +180,7 @@ def test_keys_of_a_listing_have_its_prefix_and_rise(server: Server, body: bytes,
 
 
 @pytest.mark.requirement("F2.11")
-def test_words_on_a_refusal_are_short_and_printable(tmp_path: Path) -> None:
+def test_the_recorded_text_of_a_refusal_is_short_and_printable(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("\U0001f4a9\x01" * 10_000, "1")
@@ -234,7 +234,7 @@ def test_a_ban_that_passes_costs_few_files(server: Server, tmp_path: Path, caplo
 
 
 @pytest.mark.requirement("F2.4")
-def test_a_ban_ends_the_run_in_words(server: Server, tmp_path: Path) -> None:
+def test_a_ban_ends_the_run_with_a_clear_error(server: Server, tmp_path: Path) -> None:
     files = [server.put(key, key.encode()) for key in files_of(server, 200)]
     refuse(server, 10**6)
     archive = BinanceArchive(server.url, f"{server.url}/{BUCKET}", concurrency=8, attempts=5, timeout=1)
@@ -245,7 +245,7 @@ def test_a_ban_ends_the_run_in_words(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("F2.4")
-def test_forbidden_files_among_others_are_their_own(server: Server, tmp_path: Path) -> None:
+def test_a_few_forbidden_files_do_not_count_as_a_ban(server: Server, tmp_path: Path) -> None:
     files = [server.put(key, key.encode()) for key in files_of(server, 40)]
     for file in files[::2]:
         server.faults[file.key] = [status(403)]
@@ -255,7 +255,7 @@ def test_forbidden_files_among_others_are_their_own(server: Server, tmp_path: Pa
 
 @pytest.mark.requirement("F2.4")
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_symbol_that_is_forbidden_ends_no_run(
+def test_a_forbidden_symbol_does_not_end_the_run(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, concurrency: int
 ) -> None:
     forbidden = [server.put(key) for key in files_of(server, 4 * REFUSALS)]
@@ -273,7 +273,7 @@ def test_a_symbol_that_is_forbidden_ends_no_run(
 
 
 @pytest.mark.requirement("F2.4")
-def test_a_ban_shows_where_each_fetch_is_for_few_files(server: Server, tmp_path: Path) -> None:
+def test_a_ban_is_detected_even_if_each_fetch_has_few_files(server: Server, tmp_path: Path) -> None:
     files = [server.put(key, key.encode()) for key in files_of(server, 40)]
     refuse(server, 10**6)
     archive = BinanceArchive(server.url, f"{server.url}/{BUCKET}", concurrency=8, attempts=5, timeout=0.1)

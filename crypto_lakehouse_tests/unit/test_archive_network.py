@@ -40,7 +40,7 @@ def test_passing_errors_are_retried(server: Server, tmp_path: Path, code: int) -
 
 
 @pytest.mark.requirement("F2.4")
-def test_tries_are_bounded(server: Server, tmp_path: Path) -> None:
+def test_the_number_of_attempts_is_bounded(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY)
     server.faults[KEY] = [status(500)] * 9
     assert rejected(server, file, tmp_path) == "http_error"
@@ -87,7 +87,7 @@ def test_a_stall_times_out_and_is_resumed(server: Server, tmp_path: Path) -> Non
 
 @pytest.mark.requirement("F2.4")
 @pytest.mark.parametrize("fault", [None, 416, 206])
-def test_a_part_of_an_older_file_is_not_used(server: Server, tmp_path: Path, fault: int | None) -> None:
+def test_a_partial_download_of_an_older_file_is_not_used(server: Server, tmp_path: Path, fault: int | None) -> None:
     file = server.put(KEY)
     server.faults[KEY] = [stop_after(1000, data=b"older" * 1000)]
     assert rejected(server, file, tmp_path, attempts=1) == "connection_error"
@@ -97,7 +97,7 @@ def test_a_part_of_an_older_file_is_not_used(server: Server, tmp_path: Path, fau
 
 
 @pytest.mark.requirement("F2.4")
-def test_nothing_listens(tmp_path: Path, server: Server) -> None:
+def test_a_refused_connection_is_reported(tmp_path: Path, server: Server) -> None:
     file = server.put(KEY)
     gone = BinanceArchive("http://127.0.0.1:9", "http://127.0.0.1:9/bucket", attempts=2)
     (result,) = gone.fetch([file], tmp_path)
@@ -166,7 +166,7 @@ def test_redirects_within_the_server_are_followed(server: Server, tmp_path: Path
 
 
 @pytest.mark.requirement("F2.4", "F1.2")
-def test_redirects_to_elsewhere_are_told_and_not_followed(server: Server, tmp_path: Path) -> None:
+def test_redirects_to_another_server_are_reported_and_not_followed(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY)
     other = Server()
     try:

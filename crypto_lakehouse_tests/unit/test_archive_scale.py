@@ -77,7 +77,7 @@ def test_a_reconciliation_holds_a_bounded_number_of_files(
     breaks=st.sets(st.integers(0, 5)),
     forgets=st.sets(st.integers(0, 5)),
 )
-def test_a_draft_that_is_continued_is_the_whole(chunks: list[bytes], breaks: set[int], forgets: set[int]) -> None:
+def test_a_resumed_download_equals_the_whole_file(chunks: list[bytes], breaks: set[int], forgets: set[int]) -> None:
     data = b"".join(chunks)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.zip"

@@ -333,7 +333,7 @@ def test_small_files_are_held_in_memory_while_there_is_room(server: Server, tmp_
 
 
 @pytest.mark.requirement("F2.2")
-def test_what_does_not_fit_its_checksum_is_not_held(server: Server, tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_checksum_is_not_kept_in_memory(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY, DATA[:1000], checksum=f"{'0' * 64}  {{name}}\n")
     hold = Hold(1000)
     (result,) = source(server).fetch([file], tmp_path, hold)
@@ -363,7 +363,7 @@ def listed_and_fetched(
 
 
 @pytest.mark.requirement("F2.1", "P4")
-def test_listing_and_fetching_at_once_is_one_after_the_other(server: Server, tmp_path: Path) -> None:
+def test_listing_and_fetching_at_once_equals_listing_then_fetching(server: Server, tmp_path: Path) -> None:
     keys = [
         f"data/spot/daily/klines/{symbol}/1m/{symbol}-1m-2024-01-0{day}.zip"
         for symbol in ("BTCUSDT", "ETHUSDT")
@@ -399,7 +399,7 @@ def test_files_are_fetched_while_others_are_listed(server: Server, tmp_path: Pat
 
 
 @pytest.mark.requirement("F2.1")
-def test_a_listing_that_fails_ends_the_downloads_beside_it(server: Server, tmp_path: Path) -> None:
+def test_a_failed_listing_stops_the_parallel_downloads(server: Server, tmp_path: Path) -> None:
     file = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-02.zip")
     server.faults[file.key] = [stop_after(10, stall=True)]
     server.faults[BUCKET] = [as_usual, status(404)]

@@ -22,7 +22,7 @@ def address(array: Array) -> int:
 
 @pytest.mark.requirement("P3")
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 64 * KIB)), max_size=40))
-def test_memory_in_use_is_given_to_nobody_else(steps: list[tuple[int, int]]) -> None:
+def test_memory_in_use_is_not_handed_out_again(steps: list[tuple[int, int]]) -> None:
     memory, held = Memory(kept=100 * KIB, least=KIB), dict[int, Array]()
     for slot, count in steps:
         held.pop(slot, None)
@@ -34,7 +34,7 @@ def test_memory_in_use_is_given_to_nobody_else(steps: list[tuple[int, int]]) -> 
 
 
 @pytest.mark.requirement("P3")
-def test_memory_is_used_again_once_nothing_lies_in_it() -> None:
+def test_memory_is_reused_after_its_last_array_is_gone() -> None:
     memory = Memory(least=KIB)
     taken = memory.take(64 * KIB)
     where = address(taken)
@@ -53,7 +53,7 @@ def test_memory_is_used_again_once_nothing_lies_in_it() -> None:
 
 
 @pytest.mark.requirement("P3")
-def test_no_more_memory_waits_than_is_said() -> None:
+def test_at_most_the_configured_memory_waits_for_reuse() -> None:
     memory = Memory(kept=150 * KIB, least=KIB)
     pieces = [memory.take(64 * KIB) for _ in range(4)]
     where = [address(piece) for piece in pieces]
@@ -65,7 +65,7 @@ def test_no_more_memory_waits_than_is_said() -> None:
 
 
 @pytest.mark.requirement("P3")
-def test_threads_take_memory_and_let_go_of_it() -> None:
+def test_threads_take_and_release_memory() -> None:
     memory = Memory(least=KIB)
 
     def work(number: int) -> bool:

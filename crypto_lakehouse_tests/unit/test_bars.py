@@ -377,7 +377,7 @@ def continuous(silver: pl.DataFrame, of: Feed) -> pl.DataFrame:
 
 @pytest.mark.requirement("F4.1", "D4")
 @pytest.mark.parametrize("market", ["spot", "um", "cm"])
-def test_our_hours_are_those_of_the_exchange(archive: Path, market: str) -> None:
+def test_our_hours_equal_the_hours_of_the_exchange(archive: Path, market: str) -> None:
     of = feed("binance", market, "klines_1m")
     minutes = continuous(silver_of(archive, of), of)
     theirs = silver_of(archive, feed("binance", market, "klines_1h"))

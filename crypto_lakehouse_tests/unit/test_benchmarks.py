@@ -15,7 +15,7 @@ from benchmarks.report import keep, kept_ratios, line, regressions
 pytestmark = pytest.mark.requirement("P8")
 
 
-def test_a_goal_is_a_least_or_a_most() -> None:
+def test_a_goal_is_a_minimum_or_a_maximum() -> None:
     assert Result("a", 2.0, 2.0).holds
     assert not Result("a", 1.9, 2.0).holds
     assert Result("a", 1.9, 2.0, at_most=True).holds
@@ -27,21 +27,21 @@ def test_a_goal_is_a_least_or_a_most() -> None:
     ("value", "at_most", "is_worse"),
     [(1.7, False, False), (1.5, False, True), (2.4, True, False), (2.6, True, True), (9.0, False, False)],
 )
-def test_what_became_worse_than_the_kept_figure_is_named(value: float, at_most: bool, is_worse: bool) -> None:
+def test_a_figure_worse_than_the_stored_one_is_named(value: float, at_most: bool, is_worse: bool) -> None:
     result = Result("a", value, 1.0, at_most=at_most)
     assert bool(regressions([result], {"a": 2.0})) is is_worse
     assert regressions([result], {}) == []
     assert regressions([Result("a", value, 1.0, at_most=at_most, guarded=False)], {"a": 2.0}) == []
 
 
-def test_ways_are_run_in_turn_and_in_both_orders() -> None:
+def test_variants_run_alternately_and_in_both_orders() -> None:
     order: list[str] = []
     medians = interleaved({"one": lambda: order.append("1"), "two": lambda: order.append("2")}, rounds=2)
     assert order == ["1", "2", "2", "1", "1", "2"]
     assert set(medians) == {"one", "two"}
 
 
-def test_what_another_process_does_meanwhile_counts_as_busy() -> None:
+def test_cpu_time_of_other_processes_counts_as_busy() -> None:
     spin = "import time; input(); any(time.process_time() > 0.5 for _ in iter(int, 1)); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -59,11 +59,11 @@ def test_what_another_process_does_meanwhile_counts_as_busy() -> None:
         print(file=asked, flush=True)
 
 
-def test_kept_figures_can_be_read() -> None:
+def test_stored_figures_can_be_read() -> None:
     assert all(isinstance(value, float | int) for value in kept_ratios().values())
 
 
-def test_what_was_not_measured_stays_and_what_is_no_longer_measured_goes(
+def test_unmeasured_figures_stay_and_removed_benchmarks_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "RATIOS", tmp_path / "ratios.json")

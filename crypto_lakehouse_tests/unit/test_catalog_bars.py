@@ -115,7 +115,7 @@ def test_offsets(text: str, offsets: list[int]) -> None:
         ("tick:1e6", "need a threshold"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, message: str) -> None:
+def test_errors_name_the_fault(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_bars(text)
 
@@ -149,7 +149,7 @@ def test_lists_keep_their_order_and_each_kind_once() -> None:
         "../bars_1h",
     ],
 )
-def test_what_is_no_table_of_bars(table: str) -> None:
+def test_names_that_are_not_tables_of_bars(table: str) -> None:
     assert bars_of_table(table) is None
 
 
@@ -167,6 +167,6 @@ def test_no_offset_has_either_unit(text: str) -> None:
 
 @pytest.mark.requirement("F4.1")
 @pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "5s", "1d", "1.5h", "05m", "00h", "5m\n", "99999m"])
-def test_what_is_no_offset(text: str) -> None:
+def test_texts_that_are_not_offsets(text: str) -> None:
     with pytest.raises(ValueError, match="is not an offset such as 5m or 1h"):
         parse_offset(text)

@@ -44,7 +44,7 @@ def test_every_table_has_a_cleaner() -> None:
 @pytest.mark.parametrize("unit", SCALES)
 @pytest.mark.parametrize("header", [True, False], ids=["header", "none"])
 @each
-def test_header_and_unit_change_nothing(feed: Feed, header: bool, unit: str) -> None:
+def test_header_and_time_unit_do_not_change_the_rows(feed: Feed, header: bool, unit: str) -> None:
     rows = [row(feed, n) for n in range(3)]
     result = clean(feed, bronze(feed, csv(feed, rows, header, SCALES[unit])))
     assert result.rejected.is_empty()
@@ -150,7 +150,7 @@ def messy(feed: Feed, rows: list[tuple[int, str, float]], symbols: list[str]) ->
 @each
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
-def test_neither_the_order_of_rows_nor_the_cut_between_keys_shows(feed: Feed, data: st.DataObject) -> None:
+def test_the_result_does_not_depend_on_row_order_or_cuts_between_keys(feed: Feed, data: st.DataObject) -> None:
     symbols = ["BTCUSD_PERP", "ETHUSD_PERP"]
     number = st.sampled_from([9.5, 10.0, 11.0, float("nan")])
     rows = data.draw(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(symbols), number), min_size=1, max_size=20))

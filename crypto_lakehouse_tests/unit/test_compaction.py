@@ -243,7 +243,7 @@ def touch(store: LakeStore) -> None:
 
 
 @pytest.mark.parametrize("change", [rewrite, remove, touch])
-def test_once_a_day_is_not_what_it_was_days_are_read_until_it_is_compacted_again(store: LakeStore, change: Any) -> None:
+def test_after_a_day_changes_days_are_read_until_the_next_compaction(store: LakeStore, change: Any) -> None:
     first = february(store)
     change(store)
     lake = Lakehouse(store.uri)
@@ -258,7 +258,7 @@ def test_once_a_day_is_not_what_it_was_days_are_read_until_it_is_compacted_again
     assert lake.scan(**READ, symbols="BTCUSDT").collect().drop("exchange", "market").equals(truth)
 
 
-def test_a_day_that_is_added_ends_its_use(store: LakeStore) -> None:
+def test_a_month_file_is_not_used_after_a_day_is_added(store: LakeStore) -> None:
     late = FEBRUARY[-1]
     path = partition_path(*UM, Cadence.DAILY, late)
     rows = read_partition(store, *UM, late)
@@ -326,9 +326,7 @@ def test_days_that_are_replaced_while_a_month_is_compacted_are_read_again(
     assert found.drop("exchange", "market").equals(from_days(store, SYMBOLS))
 
 
-def test_a_month_file_that_goes_after_it_was_listed_is_not_missed(
-    store: LakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_month_file_deleted_after_the_listing_is_no_error(store: LakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     february(store)
     with_months, calls = scan.with_months, []
 

@@ -172,7 +172,7 @@ EACH_VALUE = [
 
 
 @pytest.mark.requirement("F4.6")
-def test_the_data_have_what_the_comparisons_must_bear() -> None:
+def test_the_generated_data_have_the_cases_to_compare() -> None:
     made = bars("1h", ZERO, FIVE)
     assert set(made["symbol"]) == set(QUIET)
     assert dict(made.group_by("symbol").agg(pl.col("segment").max()).iter_rows()) == {"AAA": 0, "BBB": 0, "CCC": 1}
@@ -280,7 +280,7 @@ def test_vwap_is_held_within_the_prices_as_that_of_bars_is() -> None:
 
 
 @pytest.mark.requirement("F4.6")
-def test_a_difference_is_told_with_both_values_per_symbol_in_order() -> None:
+def test_a_difference_is_reported_with_both_values_per_symbol_in_order() -> None:
     bad = spoilt(spoilt(bars("1h", ZERO, FIVE), C & at(30), close=7.25), A & at(3), high=1e6, trade_count=1)
     right = {(s, h): bar_at(bars(), s, h) for s, h in (("AAA", 3), ("CCC", 30))}
     counts = {symbol: bad.filter(symbol=symbol).height for symbol in QUIET}
@@ -311,14 +311,14 @@ def test_a_difference_is_told_with_both_values_per_symbol_in_order() -> None:
         (A & (pl.col("open_time").dt.truncate("1h") == START + 3 * HOUR), 0),
     ],
 )
-def test_a_bar_whose_minutes_are_not_all_there_is_one_finding(missing: pl.Expr, found: int) -> None:
+def test_a_bar_with_missing_minutes_is_one_finding(missing: pl.Expr, found: int) -> None:
     assert bars_against_minutes(bars(), minutes().filter(~missing)) == [
         ("AAA", f"n_minutes differs in 1 of 48 bars, first 2024-01-31 03:00: bar 60, minutes {found}")
     ]
 
 
 @pytest.mark.requirement("F4.6")
-def test_minutes_that_were_made_anew_after_the_bar_are_found() -> None:
+def test_minutes_rebuilt_after_the_bar_are_reported() -> None:
     extra = minutes().filter(B).sort("open_time").head(1).with_columns(pl.col("open_time") - MINUTE)
     assert bars_against_minutes(bars(), pl.concat([minutes(), extra])) == [
         ("BBB", "n_minutes differs in 1 of 41 bars, first 2024-01-31 07:00: bar 35, minutes 36")
@@ -326,7 +326,7 @@ def test_minutes_that_were_made_anew_after_the_bar_are_found() -> None:
 
 
 @pytest.mark.requirement("F4.6", "F4.3")
-def test_a_bar_of_the_wrong_segment_or_window_has_not_its_minutes() -> None:
+def test_a_bar_of_the_wrong_segment_or_window_differs_from_its_minutes() -> None:
     wrong_segment = bars_against_minutes(spoilt(bars(), A & at(3), segment=1), minutes())
     assert wrong_segment == [("AAA", "n_minutes differs in 1 of 48 bars, first 2024-01-31 03:00: bar 60, minutes 0")]
     late_close = spoilt(bars(), A & at(47), close_time=pl.col("close_time") - MINUTE)
@@ -513,7 +513,7 @@ def test_funding_that_came_after_the_bar_is_a_finding() -> None:
 
 
 @pytest.mark.requirement("F4.6")
-def test_a_bar_into_a_month_whose_funding_is_not_there_is_rightly_null() -> None:
+def test_a_bar_in_a_month_without_stored_funding_may_be_null() -> None:
     january = events().filter(pl.col("funding_hour") < START + DAY)
     known_half = minutes().with_columns(
         funding_rate=pl.when(pl.col("open_time") < START + DAY).then("funding_rate"),

@@ -85,7 +85,7 @@ def test_each_column_that_differs_is_named_once_per_symbol(column: str, change: 
 
 
 @pytest.mark.requirement("F4.9")
-def test_a_difference_is_told_with_both_values() -> None:
+def test_a_difference_is_reported_with_both_values() -> None:
     archive = spoilt(rebuilt(), A & at(2), close=7.25, trade_count=5)
     assert klines_against_trades(archive, rebuilt()) == [
         # Trades 8 to 11: prices 101, 102, 103, 104.
@@ -119,7 +119,7 @@ def test_volumes_may_differ_by_the_rounding_of_each_trade_where_each_is_rounded(
 
 
 @pytest.mark.requirement("F4.9")
-def test_minutes_that_one_side_lacks() -> None:
+def test_minutes_missing_on_one_side_are_findings() -> None:
     archive = rebuilt().filter(~(A & (at(4) | at(6))))
     assert klines_against_trades(archive, rebuilt()) == [
         ("A", "2 windows have trades and no volume in the archive's klines, first 2024-12-31 00:04")
@@ -130,7 +130,7 @@ def test_minutes_that_one_side_lacks() -> None:
 
 
 @pytest.mark.requirement("F4.9")
-def test_a_kline_without_volume_is_as_none() -> None:
+def test_a_kline_without_volume_counts_as_absent() -> None:
     quiet = rebuilt().filter(B & at(4)).with_columns(open_time=pl.lit(START + 5 * MINUTE), trade_count=pl.lit(0))
     quiet = quiet.with_columns(pl.lit(0.0).alias(name) for name in VOLUMES).select(rebuilt().columns)
     with_quiet = pl.concat([rebuilt(), quiet.cast(rebuilt().schema)])

@@ -233,7 +233,7 @@ def not_filled_by_parts(market: Market, cuts: Sequence[int]) -> set[tuple[str, d
 @pytest.mark.requirement("D9", "F4.2", "F4.3")
 @settings(max_examples=100, deadline=None)
 @given(cut_markets())
-def test_parts_make_the_series_that_was_not_cut(cut: tuple[Market, list[int]]) -> None:
+def test_parts_join_to_the_uncut_series(cut: tuple[Market, list[int]]) -> None:
     market, cuts = cut
     made = parts(market, cuts)
     whole = make(market.candles, market.funding, None, market.rule, inverse=market.inverse)
@@ -253,7 +253,7 @@ def test_parts_make_the_series_that_was_not_cut(cut: tuple[Market, list[int]]) -
 @pytest.mark.requirement("D9", "F4.2")
 @settings(max_examples=100, deadline=None)
 @given(cut_markets())
-def test_parts_make_the_span_that_was_not_cut(cut: tuple[Market, list[int]]) -> None:
+def test_parts_join_to_the_uncut_span(cut: tuple[Market, list[int]]) -> None:
     market, cuts = cut
     made = parts(market, cuts)
     [whole] = parts(market, [cuts[0], cuts[-1]])
@@ -337,7 +337,7 @@ def test_vwap_of_coin_margined_contracts() -> None:
 
 
 @pytest.mark.requirement("F4.2")
-def test_contracts_of_quiet_minutes_are_zero_on_inverse_markets_alone() -> None:
+def test_contracts_of_quiet_minutes_are_zero_only_on_inverse_markets() -> None:
     rows = [candle(0, 10.0, contracts=7), candle(2, 10.0, contracts=8)]
     assert make(rows, inverse=True).rows["contracts"].to_list() == [7, 0, 8]
     linear = [candle(0, 10.0), candle(2, 10.0)]
@@ -365,7 +365,7 @@ def test_a_day_without_any_row_is_filled_from_the_state(inverse: bool) -> None:
 
 
 @pytest.mark.requirement("F4.2")
-def test_a_symbol_begins_with_its_first_trade() -> None:
+def test_a_symbol_starts_with_its_first_trade() -> None:
     quiet = [candle(m, 10.0, 0.0) for m in (100, 101, 699)]
     made = make([*quiet, candle(700, 10.0), candle(0, 5.0, symbol="B")], span=(0, 1440))
     assert made.rows.filter(symbol="A")["open_time"].to_list() == [at(m) for m in range(700, 1440)]
@@ -464,7 +464,7 @@ def test_a_gap_over_missing_days_says_so_and_cuts_nothing() -> None:
 
 
 @pytest.mark.requirement("F4.2")
-def test_a_series_is_over_when_another_follows_or_after_two_silent_days_that_are_there() -> None:
+def test_a_series_ends_when_another_follows_or_after_two_stored_silent_days() -> None:
     state = make([candle(0, 10.0), candle(5000, 20.0), candle(0, 1.0, symbol="B")]).state
     assert state.select("symbol", "segment").rows() == [("A", 0), ("A", 1), ("B", 0)]
 

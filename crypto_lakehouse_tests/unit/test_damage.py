@@ -132,7 +132,7 @@ def test_a_remedy_is_a_command_for_the_partition() -> None:
 
 
 @pytest.mark.requirement("F6.8")
-def test_a_file_is_no_lake(tmp_path: Path) -> None:
+def test_a_file_is_not_a_lake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hello")
     for place in (tmp_path / "file", tmp_path / "file" / "lake"):
         with pytest.raises(LakeError, match="file is a file; give a folder"):

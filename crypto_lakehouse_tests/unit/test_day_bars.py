@@ -73,7 +73,7 @@ def test_a_range_reads_each_day_of_minutes_once(lake: CountingStore, minutes: pl
 
 
 @pytest.mark.requirement("F4.1", "D9")
-def test_days_in_any_order_and_alone_are_the_same(lake: CountingStore) -> None:
+def test_days_do_not_depend_on_order_or_on_other_days(lake: CountingStore) -> None:
     kinds = [parse_bars(name) for name in ("1h:5m", "1d", "dollar:100000")]
     with closing(DayBars(lake, MARKET, kinds, KEYS)) as maker:
         in_order = {key: maker.make(key) for key in KEYS}
@@ -87,7 +87,7 @@ def test_days_in_any_order_and_alone_are_the_same(lake: CountingStore) -> None:
 
 
 @pytest.mark.requirement("F4.1")
-def test_a_day_that_was_never_made_is_named(lake: CountingStore) -> None:
+def test_a_day_that_was_never_built_is_named(lake: CountingStore) -> None:
     with (
         closing(DayBars(lake, MARKET, [parse_bars("1h")], ["2024-04-01"])) as maker,
         pytest.raises(MissingPartition, match=r"continuous_1m .* has no partition 2024-04-01"),
@@ -115,7 +115,7 @@ def test_side_by_side_keeps_the_order_and_stops_at_an_error() -> None:
     assert list(side_by_side(halve, iter([4, 9, 2]), 3)) == [2, 4, 1]
 
 
-def test_side_by_side_gives_what_was_begun_before_an_item_that_cannot_be_made() -> None:
+def test_side_by_side_yields_started_results_before_an_error_of_the_items() -> None:
     def items() -> Iterator[int]:
         yield from (2, 4)
         raise ValueError("no third one")

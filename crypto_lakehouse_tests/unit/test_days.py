@@ -56,7 +56,7 @@ def kind(step: Step) -> str:
 
 @pytest.mark.requirement("D6", "P3")
 @given(data=st.data())
-def test_files_symbol_by_symbol_say_what_the_whole_says(data: st.DataObject) -> None:
+def test_steps_by_symbol_equal_the_steps_of_the_whole_listing(data: st.DataObject) -> None:
     files = [file(symbol, number) for symbol in SYMBOLS for number in range(2)]
     statuses = st.sampled_from([None, "ingested", "quarantined", "failed"])
     known = {one.key: row(one, status) for one in files if (status := data.draw(statuses, one.key))}
@@ -81,7 +81,7 @@ def test_files_symbol_by_symbol_say_what_the_whole_says(data: st.DataObject) -> 
 
 
 @pytest.mark.requirement("P3")
-def test_a_new_file_is_known_before_the_symbols_behind_it_are_listed() -> None:
+def test_a_new_file_is_known_before_later_symbols_are_listed() -> None:
     asked: list[str] = []
 
     def listed() -> Iterator[tuple[str, list[ArchiveFile]]]:

@@ -58,7 +58,9 @@ def test_monthly_files_of_a_daily_feed() -> None:
         ("cash", {"table": "klines_1m"}, "no market 'cash'; there are spot, um, cm, option"),
     ],
 )
-def test_what_names_no_feed_is_told_what_there_is(market: str, names: dict[str, str], message: str) -> None:
+def test_an_unknown_feed_is_an_error_that_lists_the_known_ones(
+    market: str, names: dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         find_feed("binance", market, **names)  # type: ignore[arg-type]
 
@@ -83,7 +85,7 @@ def test_the_range_that_is_asked_for(
 
 
 @pytest.mark.requirement("F2.8")
-def test_a_range_that_ends_before_it_begins_is_an_error() -> None:
+def test_a_range_that_ends_before_it_starts_is_an_error() -> None:
     with pytest.raises(ValueError, match="ends on 2024-05-14, before it starts on 2024-05-15"):
         span(DAILY, date(2024, 5, 15), date(2024, 5, 14), TODAY)
 
@@ -118,7 +120,7 @@ def test_coverage_counts_each_period_once(cadence: Cadence, days: set[date]) -> 
 
 @pytest.mark.requirement("F2.8")
 @given(st.permutations(range(8)))
-def test_what_arrives_in_any_order_comes_out_in_order(arrivals: list[int]) -> None:
+def test_items_that_arrive_in_any_order_are_yielded_in_order(arrivals: list[int]) -> None:
     names = [f"S{number}" for number in range(8)]
     taken: list[int] = []
 

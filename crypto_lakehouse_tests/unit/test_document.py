@@ -92,7 +92,7 @@ def test_the_catalogue_has_what_the_archive_has() -> None:
     assert {(f.market.name, f.archive_type, str(c)) for f in FEEDS.values() for c in f.archived} == expected()
 
 
-def test_what_exists_is_on_the_page() -> None:
+def test_everything_in_the_catalogue_is_on_the_page() -> None:
     table = {
         (market, name, str(cadence))
         for market, *lists in rows(section("## What exists"))
@@ -112,7 +112,7 @@ def test_what_exists_is_on_the_page() -> None:
 
 @pytest.mark.requirement("T1")
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the description of the archive is not here")
-def test_what_exists_equals_the_description_of_the_archive() -> None:
+def test_the_catalogue_equals_the_description_of_the_archive() -> None:
     found: Triples = set()
     daily: dict[str, set[str]] = {}
     monthly: dict[str, set[str]] = {}

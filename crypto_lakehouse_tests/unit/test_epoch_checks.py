@@ -85,7 +85,7 @@ def test_a_band_that_stands_still_while_others_move_is_frozen() -> None:
     assert check_epochs("silver", book((2.0,), WHOLE, looks=9), UM_BOOK, "2025-05-01") == []
 
 
-def test_frozen_bands_that_are_known_say_so() -> None:
+def test_known_frozen_bands_are_marked_as_known() -> None:
     found = check_epochs("silver", book((0.2, 3.0), DECIMALS), UM_BOOK, "2026-09-05")
     assert [symbol for symbol, _ in found] == ["SOLUSDT", "SOLUSDT"]
     inner, outer = (text for _, text in found)
@@ -97,7 +97,7 @@ def test_frozen_bands_that_are_known_say_so() -> None:
     assert before == [("SOLUSDT", "frozen: band +0.2 % never changes in 20 rows, while others do")]
 
 
-def test_a_moving_notional_is_a_moving_band_and_symbols_are_apart() -> None:
+def test_a_band_with_changing_notional_is_not_frozen_and_symbols_are_separate() -> None:
     rows = book((2.0,), WHOLE).with_columns(
         notional=pl.when(pl.col("percentage") == 2).then(pl.int_range(pl.len())).otherwise("notional")
     )

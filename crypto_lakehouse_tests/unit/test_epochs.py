@@ -135,7 +135,7 @@ def test_known_seams(
     assert epoch_value(entry, topic, seam) == from_then_on
 
 
-def test_what_holds_on_every_day() -> None:
+def test_facts_that_hold_on_every_day() -> None:
     day = date(2024, 5, 1)
     um, cm = (feed("binance", market, "funding_rates") for market in ("um", "cm"))
     assert [epoch_value(one, Topic.JITTER, day) for one in (um, cm)] == ["13", "13"]
@@ -155,7 +155,7 @@ def test_what_holds_on_every_day() -> None:
                 assert epoch_value(feed("binance", market, f"klines_{name}"), Topic.CADENCE, day) == expected
 
 
-def test_monthly_only_is_what_the_catalogue_says() -> None:
+def test_monthly_only_types_agree_with_the_catalogue() -> None:
     for entry in feeds():
         alone = len(entry.archived) == 1 and entry.archived[0].value == "monthly"
         assert (epoch_value(entry, Topic.CADENCE, entry.first_date) == "monthly") is alone, entry.name
@@ -184,7 +184,7 @@ def test_known_bad_days_by_type_cadence_interval_and_symbol() -> None:
     assert _known("spot", "klines_1w", "2018-06-01", days=30) == ["halt", "halt"]
 
 
-def test_bad_days_have_dates_and_26_days_of_the_volatility_index_lack() -> None:
+def test_bad_days_have_dates_and_26_days_of_the_volatility_index_are_missing() -> None:
     bad = [epoch for epoch in EPOCHS if epoch.topic is Topic.BAD_DAYS]
     missing = 0
     for epoch in bad:

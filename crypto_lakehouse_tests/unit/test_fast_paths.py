@@ -81,7 +81,7 @@ def same(left: pl.DataFrame, right: pl.DataFrame) -> bool:
 
 @settings(max_examples=200)
 @given(files())
-def test_files_read_together_are_what_each_is_line_by_line(drawn: tuple[FileFormat, list[bytes]]) -> None:
+def test_files_read_together_equal_each_file_read_line_by_line(drawn: tuple[FileFormat, list[bytes]]) -> None:
     file_format, texts = drawn
     joined = parse_joined(texts, file_format)
     if joined is None:
@@ -171,7 +171,7 @@ KINDS = {
 
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from([*KINDS, "two members", "did not come"]), min_size=1, max_size=6))
-def test_a_batch_gives_what_its_files_give_one_by_one(kinds: list[str]) -> None:
+def test_a_batch_equals_its_files_read_one_by_one(kinds: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         batch: list[FetchedFile | RejectedFile] = []
         for number, kind in enumerate(kinds):
@@ -261,7 +261,7 @@ def test_coded_rows_in_disorder_are_sorted_by_their_text() -> None:
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 4))
-def test_items_made_ahead_keep_their_order(items: list[int], depth: int) -> None:
+def test_items_produced_ahead_keep_their_order(items: list[int], depth: int) -> None:
     assert list(ahead(iter(items), depth)) == items
 
 
@@ -276,7 +276,7 @@ def test_an_error_ahead_comes_where_its_item_would_have_been() -> None:
         next(taken)
 
 
-def test_who_stops_taking_ends_the_thread_and_what_it_held_open() -> None:
+def test_closing_the_consumer_ends_the_thread_and_closes_its_items() -> None:
     closed = threading.Event()
 
     def endless() -> Iterator[int]:

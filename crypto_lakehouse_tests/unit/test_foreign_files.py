@@ -82,7 +82,7 @@ def without_a_column(file: Path) -> None:
     ("tamper", "said"),
     [(of_another_period, f"holds rows of {DAYS[0]}, which do not belong in it"), (without_a_column, "status")],
 )
-def test_a_file_of_the_ledger_that_is_not_of_its_place_is_named(
+def test_a_ledger_file_in_the_wrong_place_is_named(
     store: LakeStore, tamper: Callable[[Path], None], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = account(store, DAYS[1])
@@ -118,7 +118,7 @@ def test_a_file_of_other_types_is_named(store: LakeStore, monkeypatch: pytest.Mo
 
 
 @pytest.mark.requirement("T4")
-def test_what_killed_runs_left_in_the_temporary_folder_is_swept(
+def test_temporary_files_of_killed_runs_are_deleted(
     store: LakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "tmp"

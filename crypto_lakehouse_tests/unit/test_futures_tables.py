@@ -65,7 +65,7 @@ def test_a_row_lies_in_the_day_of_its_label_and_period_start_follows_the_registr
         assert result.rejected["reason"].to_list() == ["outside_partition"] * (288 - len(expected))
 
 
-def test_a_label_is_proven_by_its_own_file_alone() -> None:
+def test_a_label_is_proven_only_by_its_own_file() -> None:
     # Both files of a day on which labels are said to be ends: the first shows it, the second, of another symbol, not.
     shows = bronze(UM, csv(UM, day_of_labels(UM, datetime(2026, 6, 24, 0, 5, tzinfo=UTC))))
     not_so = bronze(UM, csv(UM, day_of_labels(UM, datetime(2026, 6, 24, tzinfo=UTC))))
@@ -169,7 +169,7 @@ def test_a_liquidation() -> None:
 
 
 @pytest.mark.parametrize("column", [n for n in LIQUIDATIONS.file_format.column_names if n != "time"])
-def test_liquidations_that_differ_in_anything_are_two(column: str) -> None:
+def test_liquidations_that_differ_in_any_value_are_separate_rows(column: str) -> None:
     other = {"side": "BUY", "order_type": "MARKET", "time_in_force": "GTC", "order_status": "NEW"}.get(column, 5)
     result = cleaned(LIQUIDATIONS, [row(LIQUIDATIONS, 0), {**row(LIQUIDATIONS, 0), column: other}])
     assert result.rows.height == 2

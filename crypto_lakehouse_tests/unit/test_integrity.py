@@ -91,7 +91,7 @@ def what_is_read(lake: Path) -> list[object]:
 @pytest.mark.requirement("F6.9")
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32 - 1))
-def test_any_flipped_bit_is_told_or_changes_no_row(
+def test_any_flipped_bit_is_reported_or_changes_no_row(
     flipped: tuple[LakeStore, list[Path]], tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     # Many at once, since each check begins processes.
@@ -121,7 +121,7 @@ def test_any_flipped_bit_is_told_or_changes_no_row(
 
 
 @pytest.mark.requirement("F6.9")
-def test_a_file_that_ends_its_reader_is_told_and_others_are_checked(tmp_path: Path) -> None:
+def test_a_file_that_crashes_its_reader_is_reported_and_others_are_checked(tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path))
     put_minutes(store, "gold.continuous_1m", [f"2024-01-{day:02}" for day in range(1, 13)])
     file = tmp_path / MINUTES / "date=2024-01-05" / "part-0.parquet"

@@ -41,7 +41,7 @@ def interrupted(name: str = "") -> Iterator[None]:
 
 @pytest.mark.requirement("F7.3")
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
-def test_a_signal_is_asked_for_and_then_forgotten(number: signal.Signals, other_program: None) -> None:
+def test_a_signal_is_reported_once(number: signal.Signals, other_program: None) -> None:
     with interrupted(number.name):
         signal.raise_signal(number)
         interrupts.ask()
@@ -80,7 +80,7 @@ def test_a_signal_in_a_callback_of_the_garbage_collection_is_noted(other_program
 
 @pytest.mark.requirement("F7.3")
 @pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
-def test_who_waits_for_work_wakes_up_for_a_signal(kind: Callable[[], queue.Queue[str]], other_program: None) -> None:
+def test_a_wait_for_work_ends_at_a_signal(kind: Callable[[], queue.Queue[str]], other_program: None) -> None:
     items = kind()
     items.put("work")
     with interrupted():

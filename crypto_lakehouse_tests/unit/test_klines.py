@@ -76,7 +76,7 @@ def minute(number: int, scale: int = 1) -> dict[str, Any]:
         (-1577836800000, None),
     ],
 )
-def test_the_unit_of_a_time_is_told_by_its_size(value: int, expected: datetime | None) -> None:
+def test_the_size_of_a_time_decides_its_unit(value: int, expected: datetime | None) -> None:
     frame = pl.DataFrame({"t": [value]}).select(epoch_to_time("t"))
     assert frame.schema == {"t": pl.Datetime("us", "UTC")}
     assert frame.item() == expected

@@ -134,7 +134,7 @@ RANGES = [
 
 @pytest.mark.requirement("F6.6", "D9")
 @pytest.mark.parametrize(("kept", "name", "offset"), KINDS)
-def test_stored_and_made_are_the_same(
+def test_stored_bars_equal_computed_bars(
     store: LakeStore, lake: Lakehouse, minutes: dict[datetime, pl.DataFrame], kept: str, name: str, offset: str
 ) -> None:
     def ask(**asked: object) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def test_a_range_holds_the_bars_that_open_in_it(lake: Lakehouse, kept: str, name
 
 
 @pytest.mark.requirement("F6.6")
-def test_a_table_that_lacks_a_day_or_is_older_than_its_minutes_is_not_used(
+def test_a_table_with_a_missing_day_or_older_than_its_minutes_is_not_used(
     store: LakeStore, lake: Lakehouse, minutes: dict[datetime, pl.DataFrame]
 ) -> None:
     bars = parse_bars("1h:5m")
@@ -212,7 +212,7 @@ def test_tables_of_other_kinds_and_grids_are_not_used(
 
 
 @pytest.mark.requirement("F6.6")
-def test_bars_that_have_not_closed_are_not_given(lake: Lakehouse) -> None:
+def test_bars_that_have_not_closed_are_not_returned(lake: Lakehouse) -> None:
     opened = lake.bars("AAAUSDT", "1h", market="um", offset="30m", format="polars")["open_time"]
     # From the bar that the first day cuts to the last one that closes before the end of the last day.
     assert (opened.min(), opened.max()) == (FIRST - 30 * MINUTE, END - 90 * MINUTE)

@@ -284,7 +284,7 @@ def test_the_ledger_is_append_only_and_a_second_run_writes_nothing(store: LakeSt
 
 
 @pytest.mark.requirement("F3.4")
-def test_what_is_told_last_is_the_state_whatever_the_clocks_say(store: LakeStore) -> None:
+def test_the_last_ledger_row_is_the_state_whatever_the_clocks_say(store: LakeStore) -> None:
     failed = ledger_row("BTCUSDT", status="failed", sha256=None)
     record_files(store, UM_1M, KEY, [failed], NOW + timedelta(seconds=5))
     for number in range(3):
@@ -305,7 +305,7 @@ def test_the_ledger_takes_periods_without_files_and_refuses_unknown_fields(store
 
 
 @pytest.mark.requirement("F3.4")
-def test_of_a_file_that_is_not_there_nothing_is_invented(store: LakeStore) -> None:
+def test_no_value_is_invented_for_a_missing_file(store: LakeStore) -> None:
     account = Account(UM_1M, store, KEY, Counts(), NOW)
     account.close()
     account.record()
@@ -320,7 +320,7 @@ def test_of_a_file_that_is_not_there_nothing_is_invented(store: LakeStore) -> No
 
 
 @pytest.mark.requirement("F3.4")
-def test_what_older_versions_invented_is_read_as_it_is_and_not_changed(store: LakeStore) -> None:
+def test_values_invented_by_older_versions_are_read_unchanged(store: LakeStore) -> None:
     invented = {"size": 0, "etag": "", "last_modified": datetime(1970, 1, 1, tzinfo=UTC), "sha256": None}
     told = {"status": "no_file", "rows": 0, "reason": "not_listed", **invented}
     old = ledger_row("", key=f"{UM_1M.name}/{KEY}", **told)
@@ -442,7 +442,7 @@ def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None
 
 
 @pytest.mark.requirement("T4")
-def test_an_object_that_goes_while_it_is_deleted_is_no_error(store: LakeStore) -> None:
+def test_an_object_that_vanishes_during_its_deletion_is_no_error(store: LakeStore) -> None:
     class Overtaken(LakeStore):
         def exists(self, path: str) -> bool:
             found = LakeStore.exists(self, path)

@@ -343,7 +343,7 @@ def test_a_name_with_two_underscores_is_read(tmp_path: Path, profile: Profile) -
 
 
 @pytest.mark.requirement("F4.5")
-def test_a_second_funding_in_a_bar_is_lost_by_the_legacy_profile_alone(tmp_path: Path) -> None:
+def test_only_the_legacy_profile_loses_a_second_funding_in_a_bar(tmp_path: Path) -> None:
     rows = [flat(START + i * MINUTE, 100) for i in range(8 * 60)]
     store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", rows))
     rates = [(START, 0.0001), (START + timedelta(hours=4), 0.0002), (START + timedelta(hours=7), 1e-7)]
@@ -378,7 +378,7 @@ def test_funding_of_a_month_that_is_not_in_the_lake(tmp_path: Path, profile: Pro
 
 @pytest.mark.requirement("F4.5")
 @pytest.mark.parametrize(("profile", "first"), [(LEGACY, START - 4 * DAY), (DEFAULT, START)])
-def test_weeks_begin_on_thursday_or_monday(profile: Profile, first: datetime) -> None:
+def test_weeks_start_on_thursday_or_monday(profile: Profile, first: datetime) -> None:
     rows = minutes("spot", "AUSDT", [flat(START - 4 * DAY, 100), flat(START + 7 * DAY - MINUTE, 100)])
     made = continuous_minutes(rows, None, no_state(), None, GapRule())
     ((_, series),) = legacy_series(made.rows, "AUSDT", MARKETS["binance", "spot"], with_funding=False)
@@ -455,7 +455,7 @@ def test_bars_equal_a_slow_reference(
 
 
 @pytest.mark.requirement("F4.5")
-def test_an_export_that_begins_later_begins_the_series_there(tmp_path: Path) -> None:
+def test_a_later_export_start_starts_the_series_later(tmp_path: Path) -> None:
     rows = [flat(START, 100), flat(START + DAY + 5 * MINUTE, 101)]
     store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", rows))
     export(tmp_path, first=(START + DAY).date())
@@ -544,7 +544,7 @@ def test_a_write_that_fails_leaves_the_earlier_file(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.requirement("F4.5")
-def test_days_that_lack_in_the_lake_are_named(tmp_path: Path) -> None:
+def test_days_missing_from_the_lake_are_named(tmp_path: Path) -> None:
     rows = minutes("um", "AUSDT", [flat(START, 1), flat(START + 2 * DAY, 1)])
     store(tmp_path / "lake", "um", "klines_1m", rows, [START.date(), (START + 2 * DAY).date()])
     result = run(tmp_path, "--market", "um", "--market", "cm", "--bars", "")

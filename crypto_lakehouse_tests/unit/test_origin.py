@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> LakeStore:
 
 
 @pytest.mark.requirement("P2")
-def test_what_was_told_is_read_back(store: LakeStore) -> None:
+def test_written_provenance_is_read_back(store: LakeStore) -> None:
     assert found(store) is None
     path = write(store)
     stored = found(store)
@@ -63,7 +63,7 @@ def test_a_long_footer_is_read_too(store: LakeStore) -> None:
 
 
 @pytest.mark.requirement("P2")
-def test_any_damage_of_a_footer_is_as_good_as_none_or_does_no_harm(store: LakeStore) -> None:
+def test_a_damaged_footer_counts_as_missing_or_does_no_harm(store: LakeStore) -> None:
     path = write(store)
     whole = path.read_bytes()
     lost = 0
@@ -96,7 +96,7 @@ def test_any_damage_of_a_footer_is_as_good_as_none_or_does_no_harm(store: LakeSt
         b"\xff",
     ],
 )
-def test_what_another_writer_put_under_our_key_is_none_of_ours(store: LakeStore, value: str | bytes) -> None:
+def test_metadata_of_another_writer_under_our_key_is_ignored(store: LakeStore, value: str | bytes) -> None:
     path = write(store)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"crypto_lakehouse": value}), path)
     assert found(store) is None
@@ -130,6 +130,6 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[LakeStore]:
 
 
 @pytest.mark.requirement("P2", "F3.3")
-def test_a_footer_that_may_not_be_read_is_an_error_and_not_none(refusing: LakeStore) -> None:
+def test_a_footer_without_read_permission_is_an_error_and_not_none(refusing: LakeStore) -> None:
     with pytest.raises(LakeError, match=r"cannot read s3://bucket/lake/silver/funding_rates.*AWS_ACCESS_KEY_ID"):
         found(refusing)

@@ -212,7 +212,7 @@ def test_bytes_that_are_no_utf8_do_not_stop_the_file() -> None:
         (HEADER.replace("high", "low", 1).encode() + b"\n" + GOOD.encode(), "unexpected_header"),
     ],
 )
-def test_a_file_of_no_use_says_why(data: bytes, reason: str) -> None:
+def test_an_unusable_file_reports_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(UnusableFile, match=f"^{reason}: ") as caught:
         parse_csv(data, KLINES)
     assert caught.value.reason == reason
@@ -220,7 +220,7 @@ def test_a_file_of_no_use_says_why(data: bytes, reason: str) -> None:
 
 
 @given(st.data())
-def test_blocks_are_what_the_whole_is(data: st.DataObject) -> None:
+def test_blocks_equal_the_whole_file(data: st.DataObject) -> None:
     good = "1577836800000,7195.24,7196.25,7183.14,7186.68,51.64,1577836859999,371233.5,493,19.5,140000.5,0"
     kinds = {"good": good, "short": "1,2,3", "text": good.replace("493", "many"), "blank": "", "crlf": good + "\r"}
     lines = data.draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=30))

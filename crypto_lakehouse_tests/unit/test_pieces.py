@@ -87,7 +87,7 @@ def test_frames_out_of_order_are_refused_and_the_old_partition_stays(tmp_path: P
 @pytest.mark.requirement("D14")
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_pieces_hold_every_row_once_and_never_part_an_id(data: st.DataObject) -> None:
+def test_pieces_hold_every_row_once_and_never_split_an_id(data: st.DataObject) -> None:
     """Row groups of ten rows stand for the real ones, so that few rows show what millions do."""
     ids = st.lists(st.one_of(st.integers(0, 60), st.just(2**62)), min_size=0, max_size=80)
     kinds = {"ascending": sorted, "as drawn": list}
@@ -126,6 +126,6 @@ def test_without_an_order_symbols_stay_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("D14")
-def test_a_partition_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_partition_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingPartition, match=KEY):
         list(read_pieces(LakeStore.open(str(tmp_path)), *MINUTES, KEY))

@@ -164,7 +164,7 @@ def test_mistakes_are_explained(
         (lambda lake: lake.read(5), TypeError, "table must be text .* 'gold.bars_1h', not 5"),
     ],
 )
-def test_what_is_of_a_wrong_kind_is_refused_in_words(
+def test_arguments_of_a_wrong_type_are_rejected_with_a_clear_error(
     lake: Lakehouse, ask: Callable[[Lakehouse], object], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
@@ -230,7 +230,7 @@ def test_states_of_a_day_are_all_of_its_partition(lake: Lakehouse, root: Path) -
 
 
 @pytest.mark.requirement("F6.2")
-def test_a_table_that_is_not_there_is_named(lake: Lakehouse) -> None:
+def test_a_missing_table_is_named(lake: Lakehouse) -> None:
     with pytest.warns(UserWarning, match=r"gold\.bars_4h of binance/spot, um, .* no partition") as caught:
         assert lake.read("gold.bars_4h").empty
     assert len(caught) == 1
@@ -244,7 +244,7 @@ def test_a_table_that_is_not_there_is_named(lake: Lakehouse) -> None:
 
 
 @pytest.mark.requirement("F6.2")
-def test_days_that_are_not_there_are_named(lake: Lakehouse, root: Path) -> None:
+def test_missing_days_are_named(lake: Lakehouse, root: Path) -> None:
     for day in range(4, 31):
         put(day_of_bars(date(2024, 1, day), ["BTCUSDT"]), part_path(root, "um", f"2024-01-{day:02}"))
     for day in (2, 12):
@@ -270,7 +270,7 @@ def test_days_that_are_not_there_are_named(lake: Lakehouse, root: Path) -> None:
 
 
 @pytest.mark.requirement("F6.2", "F5.7")
-def test_days_that_a_feed_does_not_cover_are_not_missed(tmp_path: Path) -> None:
+def test_days_that_a_feed_does_not_cover_do_not_count_as_missing(tmp_path: Path) -> None:
     empty = pl.DataFrame(schema_of("silver", "book_ticker").arrow.empty_table())
     for day in ("2024-03-29", "2024-04-02"):
         put(empty, part_path(tmp_path, "um", day, "silver/book_ticker"))
@@ -341,7 +341,7 @@ def test_tables_and_describe(lake: Lakehouse) -> None:
 
 
 @pytest.mark.requirement("F7.4")
-def test_status_lists_tables_that_are_there_and_bronze_that_the_ledger_alone_knows(root: Path) -> None:
+def test_status_lists_stored_tables_and_bronze_known_only_to_the_ledger(root: Path) -> None:
     put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1h_by_5m"))
     put(day_of_bars(DAYS[2], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[2]}", "gold/bars_1h_by_5m"))
     empty = pl.DataFrame(schema_of("ledger", "files").arrow.empty_table())
@@ -366,7 +366,7 @@ def test_status_lists_tables_that_are_there_and_bronze_that_the_ledger_alone_kno
 
 
 @pytest.mark.requirement("F7.4", "F5.7")
-def test_dates_that_a_feed_does_not_cover_are_no_holes(tmp_path: Path) -> None:
+def test_dates_that_a_feed_does_not_cover_are_not_holes(tmp_path: Path) -> None:
     empty = pl.DataFrame(schema_of("silver", "book_ticker").arrow.empty_table())
     for market in ("um", "cm"):
         for day in ("2024-03-29", "2024-04-02"):

@@ -55,6 +55,6 @@ def test_all_symbols_are_read_of_all_markets_and_say_which(lake: Lakehouse) -> N
     assert lake.read(TABLE, columns=["market", "close"], format="polars").columns == ["market", "close"]
 
 
-def test_scan_stays_lazy_where_a_market_is_named(lake: Lakehouse, root: Path) -> None:
+def test_scan_stays_lazy_if_a_market_is_given(lake: Lakehouse, root: Path) -> None:
     part_path(root, "um", f"{DAYS[0]}").write_bytes(b"not parquet")
     assert isinstance(lake.scan(TABLE, symbols="BTCUSDT", market=["spot", "um"]), pl.LazyFrame)

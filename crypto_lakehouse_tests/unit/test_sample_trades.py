@@ -166,7 +166,7 @@ def test_ids_go_on_over_days_and_aggregates_cover_all_trades(sample: Path, marke
     assert len(orders) < len(ids)
 
 
-def test_one_coin_lacks_a_range_of_ids_on_one_day(sample: Path) -> None:
+def test_a_range_of_ids_of_one_coin_is_missing_on_one_day(sample: Path) -> None:
     for market in FOLDERS:
         whole, holed = ([int(r[0]) for r in rows(file_of(sample, market, "trades", "ETH", day))] for day in DAYS)
         assert whole == list(range(whole[0], whole[0] + TRADES))
@@ -195,7 +195,7 @@ def test_files_of_one_coin_repeat_rows_of_the_day_before_and_hold_some_twice(sam
 
 
 @pytest.mark.requirement("F2.10")
-def test_a_file_of_any_size_is_made_in_little_memory(tmp_path: Path) -> None:
+def test_a_file_of_any_size_is_written_in_little_memory(tmp_path: Path) -> None:
     count = 2_000_000
     code = (
         "import sys; from pathlib import Path; from crypto_lakehouse.archive.sample import make_sample;"

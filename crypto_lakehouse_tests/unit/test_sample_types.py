@@ -308,7 +308,7 @@ def test_delivery_contracts_end_on_their_last_friday(tmp_path: Path) -> None:
         assert (len(found), found[-1].stem[-10:]) == (28, "2025-03-28")
 
 
-def test_more_tables_and_specials_change_nothing_of_the_default(tmp_path: Path) -> None:
+def test_more_tables_and_special_symbols_do_not_change_the_default(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     make_sample(small, 1, 1)
     make_sample(large, 1, 1, tables=("klines_1?", "funding_rates", "open_interest"), specials=True)
@@ -318,7 +318,7 @@ def test_more_tables_and_specials_change_nothing_of_the_default(tmp_path: Path) 
 
 
 @pytest.mark.requirement("F2.7")
-def test_trades_do_not_depend_on_what_else_is_made(tmp_path: Path) -> None:
+def test_trades_do_not_depend_on_the_other_tables(tmp_path: Path) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     make_sample(alone, 1, 1, tables=("trades",), markets=("um",), trades_per_day=TRADES)
     make_sample(together, 2, 2, tables=("*trades", "klines_1m"), trades_per_day=TRADES)

@@ -74,7 +74,7 @@ def prefixes(root: ElementTree.Element) -> list[str]:
 @pytest.mark.parametrize(
     "prefix", ["data/link/", "data/link/s", "../", "data/../data/", "data//", "data/.hidden/", "none/"]
 )
-def test_listing_of_what_is_no_folder_of_the_archive_is_empty(server: ArchiveServer, root: Path, prefix: str) -> None:
+def test_the_listing_of_an_unknown_folder_is_empty(server: ArchiveServer, root: Path, prefix: str) -> None:
     (root / "data/.hidden").mkdir()
     (root / "data/.hidden/z.txt").write_text("hidden")
     for delimiter in ("", "/"):
@@ -93,7 +93,7 @@ def test_listing_gives_all_keys_in_byte_order_and_nothing_else(server: ArchiveSe
     assert keys(page(server, base, prefix="data/", marker="data/a/")) == KEYS[3:]
 
 
-def test_an_entry_tells_size_time_and_md5(server: ArchiveServer, root: Path) -> None:
+def test_an_entry_has_size_time_and_md5(server: ArchiveServer, root: Path) -> None:
     os.utime(root / KEYS[0], ns=(1_700_000_000_900_000_000, 1_700_000_000_900_000_000))
     entry = page(server, prefix=KEYS[0]).find(f"{NS}Contents")
     assert entry is not None
@@ -107,7 +107,7 @@ def test_an_entry_tells_size_time_and_md5(server: ArchiveServer, root: Path) -> 
     ]
 
 
-def test_delimiter_folds_folders_beside_files(server: ArchiveServer) -> None:
+def test_the_delimiter_groups_folders_next_to_files(server: ArchiveServer) -> None:
     found = page(server, prefix="data/", delimiter="/")
     assert keys(found) == [k for k in KEYS if k.count("/") == 1]
     assert prefixes(found) == ["data/a/", "data/b/", "data/ä/"]
@@ -233,6 +233,6 @@ def test_changed_new_and_removed_files_are_seen(server: ArchiveServer, root: Pat
     assert page(server, prefix="data/a.zip").findtext(f"{NS}Contents/{NS}ETag") == headers["ETag"]
 
 
-def test_a_missing_folder_is_said_at_once(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError, match="absent"), ArchiveServer(tmp_path / "absent"):
         pass

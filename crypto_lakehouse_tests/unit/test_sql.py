@@ -134,7 +134,7 @@ def test_sql_says_what_is_allowed(lake: Lakehouse, root: Path, query: str, says:
         "SELECT schema_name || '.' || view_name AS name FROM duckdb_views() WHERE schema_name = 'gold'",
     ],
 )
-def test_sql_tells_which_tables_there_are(lake: Lakehouse, root: Path, query: str) -> None:
+def test_sql_lists_the_known_tables(lake: Lakehouse, root: Path, query: str) -> None:
     put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", "gold/bars_1h_by_5m"))
     assert sorted(lake.sql(query)["name"]) == ["gold.bars_1h", "gold.bars_1h_by_5m"]
     columns = (
@@ -226,6 +226,6 @@ def test_sql_renames_repeated_columns(lake: Lakehouse) -> None:
 
 
 @pytest.mark.requirement("F6.3")
-def test_sql_names_the_tables_there_are(lake: Lakehouse) -> None:
+def test_sql_errors_list_the_stored_tables(lake: Lakehouse) -> None:
     with pytest.raises(KeyError, match="no table 'bars_7h' in layer gold; did you mean bars_"):
         lake.sql("SELECT * FROM gold.bars_7h")

@@ -59,7 +59,7 @@ def test_a_query_ends_at_its_limit_of_memory(lake: Lakehouse, query: str, monkey
     assert lake.sql("SELECT count(*) AS n FROM gold.bars_1h", format="polars")["n"].item() == 3 * 48 + 24
 
 
-def test_what_does_not_fit_in_memory_is_sorted_on_disk_and_leaves_nothing(
+def test_a_large_sort_uses_disk_and_leaves_no_files(
     lake: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spilled = tmp_path / "spilled"

@@ -140,9 +140,7 @@ def test_later_ids_are_the_greater_ones() -> None:
 @pytest.mark.requirement("F4.8", "D6")
 @settings(max_examples=80, deadline=None)
 @given(trades(), st.dictionaries(st.sampled_from("ABZ"), st.integers(0, 40)), st.sets(st.integers(0, 60), max_size=8))
-def test_however_cut_the_ids_are_those_of_a_plain_reading(
-    rows: list[Row], last: dict[str, int], cuts: set[int]
-) -> None:
+def test_ids_equal_a_plain_reading_for_any_cut(rows: list[Row], last: dict[str, int], cuts: set[int]) -> None:
     whole, known = frame("silver", "trades", rows), before(**last)
     ids: Ids = {symbol: (number, EVENING) for symbol, number in last.items()}
     found = missing_ranges(whole, known)

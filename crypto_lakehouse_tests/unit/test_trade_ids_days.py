@@ -99,7 +99,7 @@ def test_any_order_and_cut_of_days_gives_the_same_stored_tables(made: Days, data
 
 
 @pytest.mark.requirement("D13", "F4.8")
-def test_a_range_lost_between_two_days_is_in_the_later_one_and_repeated_ids_too(store: LakeStore) -> None:
+def test_ids_missing_or_repeated_between_two_days_are_reported_on_the_later_day(store: LakeStore) -> None:
     rows = {KEYS[0]: day(0, 1, 2, 4), KEYS[1]: day(1, 7, 8), KEYS[2]: day(2, 8, 9)}
     written = []
     for key in reversed(rows):
@@ -118,7 +118,7 @@ def test_a_range_lost_between_two_days_is_in_the_later_one_and_repeated_ids_too(
 
 
 @pytest.mark.requirement("D13")
-def test_a_day_made_again_from_other_rows_mends_the_day_behind_it_and_no_other(store: LakeStore) -> None:
+def test_a_day_rebuilt_from_other_rows_rebuilds_only_the_next_day(store: LakeStore) -> None:
     made = {key: day(n, 10 * n + 1, 10 * n + 2) for n, key in enumerate(KEYS)}
     store_silver(store, made)
     assert run(store, KEYS) == KEYS
@@ -140,7 +140,7 @@ def _stored(store: LakeStore, key: str) -> pl.DataFrame:
 
 
 @pytest.mark.requirement("D13", "F4.8")
-def test_removed_rows_are_those_of_bronze_that_silver_has_not(store: LakeStore) -> None:
+def test_removed_rows_are_bronze_rows_that_silver_does_not_have(store: LakeStore) -> None:
     spot = feed("binance", "spot", "trades")
     silver = frame("silver", "trades", [*day(0, 1, 2, 3), *day(0, 7, symbol="B")])
     write_partition(store, "silver", "trades", "binance", "spot", KEYS[0], silver)
@@ -159,7 +159,7 @@ def test_removed_rows_are_those_of_bronze_that_silver_has_not(store: LakeStore) 
 
 
 @pytest.mark.requirement("F4.8")
-def test_a_day_that_silver_lacks_is_an_error_that_says_how_to_make_it(store: LakeStore) -> None:
+def test_a_day_missing_from_silver_is_an_error_that_names_the_command(store: LakeStore) -> None:
     expected = f"has no partition {KEYS[1]}. Build it first: .*--table trades --from {KEYS[1]}"
     with pytest.raises(MissingPartition, match=expected):
         run(store, [KEYS[1]])

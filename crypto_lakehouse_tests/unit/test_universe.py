@@ -90,7 +90,7 @@ def test_a_name_used_again_after_a_rename_is_not_the_renamed_one() -> None:
 
 
 @pytest.mark.parametrize(("hole", "listings"), [(1, 1), (RELIST_HOLE_DAYS - 1, 1), (RELIST_HOLE_DAYS, 2)])
-def test_a_week_without_a_file_begins_another_listing(hole: int, listings: int) -> None:
+def test_a_week_without_a_file_starts_another_listing(hole: int, listings: int) -> None:
     end = day("2024-03-01")
     begin = end + timedelta(days=hole + 1)
     rows = rows_on(SPOT, {"ABCUSDT": [(day("2024-02-01"), end), (begin, begin)]}, "2024-04-01")
@@ -217,7 +217,7 @@ def test_the_universe_of_a_day_has_what_is_delisted_and_not_what_comes_later(lak
 
 
 @pytest.mark.requirement("F6.7")
-def test_the_universe_tells_nothing_of_later_days(lake: Lakehouse) -> None:
+def test_the_universe_has_no_facts_of_later_days(lake: Lakehouse) -> None:
     rows = lake.universe("spot", on="2022-01-24", format="polars")
     assert isinstance(rows, pl.DataFrame)
     assert rows.columns == INSTRUMENTS.column_names
@@ -238,7 +238,7 @@ def test_the_universe_is_narrowed(lake: Lakehouse) -> None:
 
 
 @pytest.mark.requirement("F6.7")
-def test_no_name_that_a_contract_got_when_it_was_settled_unless_asked_for(tmp_path: Path) -> None:
+def test_names_given_at_settlement_are_only_returned_on_request(tmp_path: Path) -> None:
     listed = {
         "BTCUSDT": runs(("2021-01-01", "2024-12-31")),
         "BNXUSDTSETTLED": runs(("2022-01-01", "2022-03-31")),
@@ -259,7 +259,7 @@ def test_no_name_that_a_contract_got_when_it_was_settled_unless_asked_for(tmp_pa
 
 
 @pytest.mark.requirement("F6.7", "D10")
-def test_instruments_that_were_made_before_the_day_was_listed_do_not_answer(tmp_path: Path) -> None:
+def test_instruments_built_before_the_day_was_listed_are_not_used(tmp_path: Path) -> None:
     store, where = LakeStore.open(str(tmp_path)), ("gold", "instruments", "binance", "um")
     early = {"BTCUSDT": runs(("2024-03-01", "2024-03-04")), "GONEUSDT": runs(("2024-03-01", "2024-03-02"))}
     write_partition(store, *where, "2024-03-05", rows_on(UM, early, "2024-03-05"))
@@ -290,7 +290,7 @@ def test_a_day_may_be_text_a_date_or_a_time_and_formats_are_those_of_read(lake: 
 
 
 @pytest.mark.requirement("F6.7")
-def test_what_cannot_be_answered_says_what_to_do(lake: Lakehouse) -> None:
+def test_requests_without_an_answer_say_what_to_do(lake: Lakehouse) -> None:
     with pytest.raises(MissingPartition, match=r"newest is 2022-06-01.*--table instruments --from 2022-06-02"):
         lake.universe("um", on="2022-06-02")
     with pytest.raises(MissingPartition, match=r"binance/cm has no partition for 2022-06-01 or later \(it has none\)"):

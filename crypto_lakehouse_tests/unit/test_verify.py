@@ -118,7 +118,7 @@ def test_each_fault_has_its_code(tmp_path: Path, fault: str) -> None:
 
 
 @pytest.mark.requirement("F2.9")
-def test_a_lying_size_is_found(tmp_path: Path) -> None:
+def test_a_false_size_is_reported(tmp_path: Path) -> None:
     path = make(tmp_path)
     body = bytearray(path.read_bytes())
     struct.pack_into("<I", body, body.rindex(b"PK\x01\x02") + 24, 10)
@@ -152,7 +152,7 @@ def test_zips_are_found_at_any_depth_and_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("F2.9")
-def test_what_is_no_folder_is_an_error(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_an_error(tmp_path: Path) -> None:
     for path in (make(tmp_path), tmp_path / "nowhere"):
         with pytest.raises(NotADirectoryError, match=path.name):
             find_zips(path)
@@ -190,7 +190,7 @@ def test_links_that_lead_out_are_not_followed_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("F2.9")
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_what_cannot_be_read_counts_as_bad(tmp_path: Path) -> None:
+def test_unreadable_files_count_as_bad(tmp_path: Path) -> None:
     locked = make(tmp_path / "locked").parent
     path = make(tmp_path)
     try:
@@ -215,7 +215,7 @@ def test_results_come_in_order_from_several_threads(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("F2.9")
-def test_paths_are_taken_as_needed_and_an_end_stops_the_threads(tmp_path: Path) -> None:
+def test_paths_are_read_lazily_and_closing_stops_the_threads(tmp_path: Path) -> None:
     path = make(tmp_path)
     taken = 0
 
