@@ -150,7 +150,7 @@ def test_checks_name_what_goes_on_after_the_end(made: tuple[Platform, dg.Execute
     assert f"2025-01-31 {GONE} 1 funding events from 2025-01-31 16:00 to 2025-01-31 16:00 UTC do not count" in findings(
         run, "funding", "continuous_1m"
     )
-    gone = "its last trade before was at 2025-01-31 08:59"
+    gone = "the last trade before was at 2025-01-31 08:59"
     for table in ("mark_klines_1m", "index_klines_1m", "open_interest"):
         text = findings(run, "after_end", table)
         assert text.startswith(f"4 findings: 2025-01-31 {GONE} "), text

@@ -40,7 +40,7 @@ def test_rows_between_two_series_and_after_the_last_are_named_with_their_range()
     first, second = rows_after_end(rows, "time", untraded_times(TWICE))
     assert first[0] == second[0] == "A"
     assert first[1].startswith("14 rows from 2025-01-01 06:00 to 2025-01-01 19:00 UTC")
-    assert "its last trade before was at 2025-01-01 05:00" in first[1]
+    assert "the last trade before was at 2025-01-01 05:00" in first[1]
     assert second[1].startswith("9 rows from 2025-01-02 07:00 to 2025-01-02 15:00 UTC")
     assert rows_after_end(hours(("A", 5), ("A", 20), ("B", 39), ("C", 39)), "time", untraded_times(TWICE)) == []
 
