@@ -1,4 +1,4 @@
-"""A server that answers as a test says, and an archive that asks it."""
+"""A server whose answers a test defines, and an archive client for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BUCKET = "bucket"
 
 
 class Server:
-    """Files in memory; ``faults[path]`` are asked first, one per request, until the list is empty."""
+    """Files in memory. ``faults[path]`` answers first, one entry per request, until the list is empty."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

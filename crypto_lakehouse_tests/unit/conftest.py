@@ -14,7 +14,7 @@ from crypto_lakehouse_tests.unit.small_lake import DAYS, day_of_bars, part_path,
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of an archive in memory, which answers as a test says."""
+    """A server of an in-memory archive, whose answers a test defines."""
     running = Server()
     yield running
     running.stop()

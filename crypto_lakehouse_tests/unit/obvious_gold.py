@@ -1,7 +1,7 @@
-"""The gold transforms as plain Polars expressions: the obvious path that the fast one must equal, value by value.
+"""The gold transforms as plain Polars expressions: a simple path that the fast one must equal, value by value.
 
-Here belongs what continuous minutes, gaps, states and time bars are, told declaratively and without a thought of
-speed. The slow reference, which uses no frames, is in ``reference_gold.py``.
+It defines continuous minutes, gaps, states and time bars declaratively, without regard to speed. ``reference_gold.py``
+has the slow reference, which uses no frames.
 """
 
 from __future__ import annotations
@@ -168,10 +168,10 @@ def _with_funding(rows: pl.DataFrame, funding: pl.DataFrame | None, state: pl.Da
     )
     if legacy:
         return paid
-    months = events.select("symbol", pl.col("open_time").dt.truncate("1mo").alias("month"), told=True).unique()
+    months = events.select("symbol", pl.col("open_time").dt.truncate("1mo").alias("month"), is_known=True).unique()
     paid = paid.with_columns(month=pl.col("open_time").dt.truncate("1mo"))
     paid = paid.join(months, on=["symbol", "month"], how="left", maintain_order="left")
-    return paid.with_columns(pl.when("told").then(name).alias(name) for name in ("funding_rate", "has_funding"))
+    return paid.with_columns(pl.when("is_known").then(name).alias(name) for name in ("funding_rate", "has_funding"))
 
 
 def _gaps(traded: pl.DataFrame) -> pl.DataFrame:

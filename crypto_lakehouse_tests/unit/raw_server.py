@@ -1,4 +1,4 @@
-"""A server of bytes as a test gives them, HTTP or not, and what secrets look like where they must not be."""
+"""A server that sends the bytes of a test, HTTP or not, and the forms of secrets that no output may contain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 class RawServer(socketserver.ThreadingTCPServer):
     """Answers every request with ``answer``, then closes; a function is called with the request's first line.
 
-    ``asked`` are the heads of the requests.
+    ``asked`` lists the heads of the requests.
     """
 
     daemon_threads = True
@@ -77,11 +77,11 @@ FAULTS: dict[str, bytes] = {
     "html": b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n<html/>",
     "tunnel without TLS": b"HTTP/1.1 200 OK\r\n\r\nno TLS is spoken here\r\n",
 }
-"""Answers that no archive gives, by what is wrong with them; an empty one is silence."""
+"""Invalid answers, by their fault; an empty answer is silence."""
 
 
 def forms_of(user: str, password: str) -> set[str]:
-    """What a text or file must not hold: user and password raw, in base64 and URL-encoded."""
+    """The forms of user and password that no text or file may contain: raw, base64 and URL-encoded."""
     raw = [password, user, f"{user}:{password}"]
     forms = {*raw, *(encode(text) for encode, text in product((quote, quote_plus, _all_quoted), raw))}
     for text, encode in product(raw, (base64.b64encode, base64.urlsafe_b64encode)):

@@ -1,8 +1,7 @@
 """From-scratch reference of the gold transforms: dicts, loops, datetime arithmetic and math.fsum.
 
-Here belongs the definition of continuous minutes, gaps and time bars written as plainly as possible, what
-makes frames of such rows, and the comparison. No code of ``crypto_lakehouse.transforms`` is used; cases
-and expectations of tests are in the tests.
+This module defines continuous minutes, gaps and time bars as plainly as possible, converts such rows to frames, and
+compares them. It uses no code of ``crypto_lakehouse.transforms``; the tests have the cases and expectations.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ State = tuple[datetime, float, int, datetime, int]
 
 @dataclass
 class Series:
-    """What ``continuous`` makes; ``state`` maps a symbol to what is known of its newest segment."""
+    """The result of ``continuous``; ``state`` maps a symbol to the facts about its newest segment."""
 
     rows: list[Row]
     gaps: list[Row]
@@ -59,7 +58,7 @@ def continuous(
     """Continuous minutes by walking the clock, one symbol after the other."""
     candle = {(c["symbol"], c["open_time"]): c for c in candles}
     rates = {(f["symbol"], f["funding_hour"]): f["funding_rate"] for f in funding or ()}
-    told = {(symbol, hour.year, hour.month) for symbol, hour in rates}
+    known_months = {(symbol, hour.year, hour.month) for symbol, hour in rates}
     series = Series([], [], dict(state), [])
     for symbol in sorted({name for name, _ in candle} | set(state)):
         seen = sorted(time for name, time in candle if name == symbol)
@@ -95,7 +94,7 @@ def continuous(
         key = (row["symbol"], row["open_time"])
         row["in_archive"] = key in candle
         paid = key in rates and not (legacy and row["is_filled"]) and key[1] <= series.state[key[0]][0]
-        known = (legacy and funding is not None) or (key[0], key[1].year, key[1].month) in told
+        known = (legacy and funding is not None) or (key[0], key[1].year, key[1].month) in known_months
         row["has_funding"] = paid if known else None
         row["funding_rate"] = None if not known else rates[key] if paid else 0.0
     return series

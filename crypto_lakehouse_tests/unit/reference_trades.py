@@ -1,7 +1,7 @@
 """Silver trades for tests, and plain-Python readings of them: klines by loops, missing ids by sets.
 
-Here belongs what several tests of trades share. No code of ``crypto_lakehouse.transforms`` is used; cases and
-expectations are in the tests.
+Several tests of trades share this module. It uses no code of ``crypto_lakehouse.transforms``; the tests have the cases
+and expectations.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def klines(rows: Iterable[Row], length: timedelta, unit: timedelta, source: str)
 
 
 def gaps(rows: Sequence[Row], before: Ids) -> list[tuple[str, int, int]]:
-    """(symbol, first, last) of every range of ids that is missing behind ``before``, by counting up."""
+    """(symbol, first, last) of every missing range of ids after ``before``, by counting up."""
     found: list[tuple[str, int, int]] = []
     for symbol in sorted({row["symbol"] for row in rows}):
         there = {row["trade_id"] for row in rows if row["symbol"] == symbol}

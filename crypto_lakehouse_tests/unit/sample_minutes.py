@@ -15,7 +15,7 @@ _VALUES = {"int64": 7, "double": 1.5, "string": "archive", "bool": True}
 
 
 def put_minutes(store: LakeStore, table: str, days: list[str] = DAYS, market: str = "um", count: int = 120) -> None:
-    """Days of AUSDT and BUSDT in a table whose rows are of a minute."""
+    """Write days of AUSDT and BUSDT to a table with one row per minute."""
     layer, name = table.split(".")
     schema = slice_schema(layer, name, "binance", market)
     for day in days:

@@ -22,7 +22,7 @@ def rows(path: Path) -> list[list[str]]:
 
 
 def zips(root: Path, pattern: str) -> list[Path]:
-    """The zips below ``data/`` that match, of which there must be some."""
+    """The matching zips below ``data/``; at least one must exist."""
     found = sorted(root.glob(f"data/{pattern}.zip"))
     assert found, pattern
     return found

@@ -1,4 +1,4 @@
-"""Good rows of every file format, and what they mean, for tests of the cleaners.
+"""Valid rows of every file format, and their silver rows, for tests of the cleaners.
 
 ``row`` is in the words of the file, ``meaning`` in those of the silver table, computed in plain Python, so that
 nothing of the platform checks itself.
@@ -152,7 +152,7 @@ def csv(feed: Feed, rows: Iterable[Mapping[str, Any]], header: bool = False, sca
 
 
 def bronze(feed: Feed, data: bytes, symbol: str = "", rejected: int = 0) -> pl.DataFrame:
-    """The file as bronze rows of one symbol; so many lines are expected to be no rows."""
+    """The file as bronze rows of one symbol; ``rejected`` lines are expected to be invalid."""
     parsed = parse_csv(data, feed.file_format)
     assert len(parsed.rejected) == rejected
     return parsed.rows.with_columns(

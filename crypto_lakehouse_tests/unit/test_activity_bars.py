@@ -115,7 +115,7 @@ def assert_same(ours: pl.DataFrame, expected: list[dict[str, Any]]) -> None:
 
 
 def by_day(rows: pl.DataFrame, bars: ActivityBars, first: datetime, end: datetime) -> pl.DataFrame:
-    """Each day by itself, from what is known at its end."""
+    """Each day separately, from the minutes up to its end."""
     days = [first + n * DAY for n in range((end - first) // DAY)]
     made = [
         activity_bars(
@@ -277,7 +277,7 @@ def test_no_bar_spans_a_gap_and_the_bar_before_it_closes_on_the_day_the_gap_ends
         JANUARY + 2 * MINUTE,
         JANUARY + 3 * MINUTE - MICROSECOND,
     )
-    # Until trading resumes nobody knows that the segment has ended.
+    # The end of the segment is unknown until trading resumes.
     before = frame(rows[:3])
     assert activity_bars(before, bars, JANUARY, resumed)["complete"].to_list() == [True]
     assert activity_bars(frame(rows), bars, resumed, resumed + DAY)["complete"].to_list() == [False, True]
@@ -293,7 +293,7 @@ def test_quiet_rest_has_no_vwap_and_contracts_are_summed() -> None:
 @pytest.mark.requirement("F4.4", "D9")
 def test_minutes_after_the_end_change_nothing() -> None:
     rows = [minute(JANUARY + n * MINUTE, 10.0, 6.0, segment=n // 3) for n in range(9)]
-    # 6, 12 | 18, and the next segment begins just at the end: too late to tell that this one is over.
+    # 6, 12 | 18, and the next segment starts at the end of the range, too late to show that this one is over.
     end = JANUARY + 3 * MINUTE
     bars = ActivityBars("volume", 10)
     got = activity_bars(frame(rows), bars, JANUARY, end)

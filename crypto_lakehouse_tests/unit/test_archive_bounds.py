@@ -1,4 +1,4 @@
-"""Bounds of what an archive may send: bodies, their speed, listings, words in the ledger, and refusals in a row."""
+"""Limits for an archive's answers: bodies, their speed, listings, recorded texts, and repeated refusals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_body_ends_at_the_listed_size(server: Server, tmp_path: Path, length: 
     assert isinstance(result, RejectedFile)
     assert result.reason == "size_mismatch"
     assert "lists 1,024,000 bytes but serves more" in result.detail
-    # Beside what a client takes lie what the system's buffers hold.
+    # The server also sent the bytes that wait in the system's buffers.
     assert sum(sent) < 64 * 2**20
     assert not list(tmp_path.iterdir())
     # It is listed again once, and is as it was.
@@ -75,7 +75,7 @@ def test_a_file_replaced_after_the_listing_is_accepted(server: Server, tmp_path:
     file = server.put(KEY)
     result = fetch_one(server, replace(file, size=file.size - change, etag="older"), tmp_path)
     check_fetched(result, tmp_path)
-    # It comes as what it is now, so that the ledger knows its present version.
+    # The result describes the present version, so the ledger records that version.
     assert result.file == file
     assert server.hits[BUCKET] == 1
 
@@ -211,7 +211,7 @@ def files_of(server: Server, count: int) -> list[str]:
 
 
 def refuse(server: Server, count: int) -> None:
-    """The next so many requests for files are answered 403, whichever they are for."""
+    """Answer the next requests for files, of any path, with 403."""
     left = itertools.count(count, -1)
 
     async def fault(request: web.Request) -> web.Response | None:
@@ -262,7 +262,7 @@ def test_a_forbidden_symbol_does_not_end_the_run(
     server.faults = {file.key + ".CHECKSUM": [status(403)] * 9 for file in forbidden}
     other = server.put(KEY.replace("BTCUSDT", "ETHUSDT"))
     archive = source(server, concurrency=concurrency)
-    # A later run asks for what failed alone: nothing was served to it, and the listing names another folder.
+    # A later run fetches only the failed files: it gets none of them, and the listing names another folder.
     for files, served in (([other, *forbidden], 1), (forbidden, 0)):
         results = list(archive.fetch(files, tmp_path))
         assert [isinstance(result, FetchedFile) for result in results].count(True) == served

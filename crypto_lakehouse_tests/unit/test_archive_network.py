@@ -1,4 +1,4 @@
-"""What the network does to an archive: errors that pass, broken downloads, credentials of URLs, and redirects."""
+"""Network faults of an archive: temporary errors, broken downloads, credentials in URLs, and redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proxies between us and an archive: which one the environment names, and its credentials."""
+"""Proxies between the client and an archive: the choice by the environment, and credentials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crypto_lakehouse_tests.unit.raw_server import RawServer
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxies of the machine that the tests run on are not those of the tests."""
+    """Hide the proxies of the machine that runs the tests."""
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name.upper()}_PROXY", raising=False)
@@ -57,7 +57,7 @@ def test_every_spelling_of_a_proxy_is_obeyed(
     first, *others = variables
     monkeypatch.setenv(first, server.url)
     for other in others:
-        # What is set for the scheme goes before what is set for all.
+        # A proxy for the scheme takes precedence over one for all schemes.
         monkeypatch.setenv(other, "http://127.0.0.1:9")
     away = BinanceArchive("http://archive.invalid", "http://archive.invalid/bucket", attempts=1)
     (result,) = away.fetch([file], tmp_path)

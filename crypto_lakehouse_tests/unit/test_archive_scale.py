@@ -1,4 +1,4 @@
-"""What listings of a whole market ask for, how much a reconciliation holds, and the draft of a download."""
+"""Scale of archive access: requests for the listing of a market, memory of a reconciliation, resumed downloads."""
 
 from __future__ import annotations
 

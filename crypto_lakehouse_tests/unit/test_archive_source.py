@@ -1,4 +1,4 @@
-"""The Binance archive source against a real HTTP server that misbehaves as told."""
+"""The Binance archive source against a real HTTP server with programmed faults."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ async def as_usual(_: web.Request) -> None:
 def listed_and_fetched(
     of: Callable[..., Iterator[ListedSymbol | FetchedFile | RejectedFile]], directory: Path, symbols: Sequence[str]
 ) -> tuple[dict[str, list[str]], set[str]]:
-    """Keys by symbol, and those of files that came; wanted are those of 2024-01-02."""
+    """Listed keys by symbol, and keys of the fetched files; files of 2024-01-02 are wanted."""
     directory.mkdir()
     span = date(2024, 1, 1), date(2024, 1, 4)
     come = list(of(SPOT_1M, symbols, *span, lambda file: file.period == "2024-01-02", directory, None))

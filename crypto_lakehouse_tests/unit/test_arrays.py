@@ -1,4 +1,4 @@
-"""Memory that is used again: never while something lies in it, and at most so much of it waits."""
+"""Reused memory: never handed out while an array uses it, and bounded in size."""
 
 from __future__ import annotations
 

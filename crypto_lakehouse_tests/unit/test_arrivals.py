@@ -1,4 +1,4 @@
-"""Files on their way to bronze: a raw copy is taken only where it is the file that the archive lists."""
+"""Files for bronze: a raw copy is used only if it is the version that the archive lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gold time bars: against the slow reference, by hand, and the exchange's own hours of the sample archive."""
+"""Gold time bars: against the slow reference, by hand, and against the exchange's hours in the sample archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frame of the benchmarks: what holds, what became worse, and what the kept figures say."""
+"""The benchmark framework: goals, regressions, and stored figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue: which feeds exist, and that a new one is an entry and nothing more."""
+"""The catalogue: the existing feeds, and a new feed with one entry."""
 
 from __future__ import annotations
 

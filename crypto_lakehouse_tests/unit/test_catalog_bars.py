@@ -1,4 +1,4 @@
-"""Names of bars: what settings accept, the table of each kind, and the way back from a table."""
+"""Names of bars: accepted settings, the table of each kind, and the kind of each table."""
 
 from __future__ import annotations
 

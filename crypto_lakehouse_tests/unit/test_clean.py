@@ -1,4 +1,4 @@
-"""Every table's cleaner: any header and time unit, rows written and read back, in any order and cut."""
+"""The cleaner of every table: any header and time unit, rows written and read back, any order and any cut."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def file_rows(draw: st.DrawFn, feed: Feed) -> list[dict[str, Any]]:
 
 
 def values(feed: Feed) -> dict[str, st.SearchStrategy[Any]]:
-    """Strategies for columns that are not of the key."""
+    """Strategies for the columns outside the key."""
     inverse = feed.market.inverse
     amount = whole if inverse else positive
     found: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -136,7 +136,7 @@ def test_rows_written_to_a_file_are_the_rows_of_silver(feed: Feed, data: st.Data
 
 
 def messy(feed: Feed, rows: list[tuple[int, str, float]], symbols: list[str]) -> pl.DataFrame:
-    """Rows of few keys; the first amount is the number that is given, of which some are refused."""
+    """Rows with few distinct keys; the given numbers are the first amount, and some of them are rejected."""
     amount = next(c.name for c in feed.file_format.columns if c.type is FieldType.FLOAT64)
     parts = []
     for symbol in symbols:

@@ -1,4 +1,4 @@
-"""Month files: the same rows as the day files, read in their place while they are up to date and never else."""
+"""Month files: the same rows as the day files, used instead of them only while they are up to date."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ READ = {"table": "silver.klines_1m", "market": "um", "start": "2023-02-01", "end
 
 
 def put(store: LakeStore, key: str, rows: pl.DataFrame, where: tuple[str, str, str, str] = UM) -> None:
-    """A day file that was written an hour before now, so that nobody waits for it to settle."""
+    """Write a day file dated an hour ago, so that no test waits for it to settle."""
     write_partition(store, *where, key, rows)
     age(store, key, where)
 
@@ -203,7 +203,7 @@ def test_a_row_group_holds_one_symbol_of_a_full_month(tmp_path: Path) -> None:
 
 
 def spoil(store: LakeStore, path: str) -> None:
-    """Other bytes with the size and time of before: a reader that opens the file fails, a listing tells nothing."""
+    """Replace the bytes but keep size and time: opening the file fails, while a listing shows no change."""
     file = Path(store.path(path))
     before = file.stat()
     file.write_bytes(b"x" * before.st_size)
@@ -370,7 +370,7 @@ def test_only_months_that_are_over_and_whole_are_compacted(store: LakeStore) -> 
     put(store, FEBRUARY[3], day_rows(FEBRUARY[3]))
     with pytest.raises(IncompleteMonth, match=r"2023-01 is missing 2023-01-01, .*, \.\.\."):
         list(compact_months(um, ["2023-01", "2023-02"], store, date(2023, 3, 31)))
-    # One that cannot be made does not keep others from it.
+    # An incomplete month does not stop the others.
     assert [one.month for one in month_states(um, store, date(2023, 3, 31)) if one.current] == ["2023-02"]
 
 

@@ -1,4 +1,4 @@
-"""The comparisons behind the gold checks: silent on what agrees, and each fault is named, counted and placed."""
+"""The comparisons of the gold checks: no finding for equal data; each fault is named, counted and located."""
 
 from __future__ import annotations
 
@@ -530,7 +530,7 @@ def test_a_bar_in_a_month_without_stored_funding_may_be_null() -> None:
 
 @pytest.mark.requirement("F4.6", "F4.3")
 def test_an_event_in_a_minute_that_is_not_in_the_series_is_no_difference() -> None:
-    """BBB begins at 07:25, so its day lacks the event of 00:00; CCC has one more event within its gap."""
+    """BBB starts at 07:25, so its day does not have the event of 00:00; CCC has one more event within its gap."""
     gone = events().filter(C).head(1).with_columns(funding_hour=pl.lit(START + 11 * HOUR))
     more = pl.concat([events(), gone])
     assert bars_against_funding(bars("1d"), more) == []

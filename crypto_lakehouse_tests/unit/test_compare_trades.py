@@ -1,4 +1,4 @@
-"""Klines of the archive against those rebuilt from trades: silent on rounding, and each fault is named."""
+"""Klines of the archive against klines rebuilt from trades: no finding for rounding; each fault is named."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_difference_is_reported_with_both_values() -> None:
 def test_volumes_may_differ_by_the_rounding_of_each_trade_where_each_is_rounded(
     inverse: bool, rounded: str, exact: str
 ) -> None:
-    """Four trades a minute, 1e-8 each: 4e-8, beside 1e-9 of the volume itself. The other side is rounded once."""
+    """Four trades a minute, 1e-8 each: 4e-8, plus 1e-9 of the volume itself. The other side is rounded once."""
     small = rebuilt(inverse).with_columns(pl.col(VOLUMES) / 1e6)
 
     def found(column: str, by: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Compiled loops do what the same Python does, wherever they come from."""
+"""Compiled loops give the results of plain Python, freshly compiled or cached."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sums_run_in_the_written_order() -> None:
 
 def test_code_is_compiled_even_without_a_writable_cache() -> None:
     names: dict[str, object] = {}
-    # Numba finds no file to keep it beside.
+    # The function has no file, so Numba has no folder for its cache.
     exec("def twice(number):\n    return 2 * number", names)
     assert compiled(names["twice"])(21) == 42  # type: ignore[arg-type]
 

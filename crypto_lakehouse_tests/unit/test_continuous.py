@@ -1,4 +1,4 @@
-"""Continuous minutes and gaps: against the slow reference, by hand, and however the time is cut."""
+"""Continuous minutes and gaps: against the slow reference, by hand, and for any cut of the time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def make(
 
 
 def parts(market: Market, cuts: Sequence[int]) -> list[Continuous]:
-    """Each part between two cuts, made from its own candles and the state of the part before."""
+    """Each part between two cuts, computed from its own candles and the state of the part before."""
     made: list[Continuous] = []
     for first, end in pairwise(cuts):
         candles = [c for c in market.candles if at(first) <= c["open_time"] < at(end)]
@@ -214,8 +214,8 @@ def without_unpaid(
 def not_filled_by_parts(market: Market, cuts: Sequence[int]) -> set[tuple[str, datetime]]:
     """The one exception: minutes further than patience from the last trade, in a part that has no later candle.
 
-    There nothing tells the part that the symbol lives on. Where a later part has a candle and there is no
-    gap (the price is the same), what is made without cuts fills these minutes and the parts do not.
+    The part has no sign there that the symbol is still listed. If a later part has a candle and there is no
+    gap (the price is the same), the uncut series fills these minutes and the parts do not.
     """
     missing = set()
     for symbol in {c["symbol"] for c in market.candles}:

@@ -1,4 +1,4 @@
-"""Damaged files of the lake: every reader names the file and what makes it whole."""
+"""Damaged files of the lake: every reader names the file and the command that repairs it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ KLINES = feed("binance", "um", "klines_1m")
 
 
 def cut(file: Path) -> None:
-    """As a disk that was full leaves it."""
+    """Truncate the file, as a full disk does."""
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 def garble(file: Path) -> None:
-    """As another program leaves it."""
+    """Overwrite the file, as another program might."""
     file.write_bytes(b"garbage" * 100)
 
 
 def spoil_pages(file: Path) -> None:
-    """The footer is whole, the rows are not."""
+    """Damage the rows but not the footer."""
     metadata = pq.read_metadata(file)
     close = metadata.row_group(0).column(metadata.schema.names.index("close"))
     data = bytearray(file.read_bytes())

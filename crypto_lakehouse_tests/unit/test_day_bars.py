@@ -1,4 +1,4 @@
-"""Days of bars from the lake: each day of minutes read once, and the same bars whatever is made together."""
+"""Days of bars from the lake: each day of minutes is read once, and bars do not depend on what else is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be done for a day, found while its symbols are listed, is what the whole listing would tell."""
+"""The plan of a day during the listing equals the plan from the whole listing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def row(of: ArchiveFile, status: str) -> dict[str, Any]:
 def whole(
     state: Mapping[str, Any], stored: StoredPartition | None, is_made: bool, listed: list[ArchiveFile]
 ) -> tuple[bool, list[tuple[str, str]]]:
-    """Whether nothing is new, and each file with what it is, from everything at once."""
+    """Whether nothing is new, and the state of each file, from the whole listing."""
     kinds = {}
     for one in listed:
         known = state.get(one.key)
@@ -41,8 +41,8 @@ def whole(
         kinds[one.key] = "settled" if is_made and same and lasting else "new"
     gone = {key for key, known in state.items() if known["status"] == "ingested" and key not in kinds}
     kinds |= dict.fromkeys(gone, "gone")
-    told = bool(kinds) or any(known["status"] == "no_file" for known in state.values())
-    unchanged = stored is not None and is_made and told and set(kinds.values()) <= {"settled"}
+    is_recorded = bool(kinds) or any(known["status"] == "no_file" for known in state.values())
+    unchanged = stored is not None and is_made and is_recorded and set(kinds.values()) <= {"settled"}
     return unchanged, sorted(kinds.items())
 
 

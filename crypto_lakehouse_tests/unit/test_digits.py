@@ -1,4 +1,4 @@
-"""Digits of other scripts, which Python reads as numbers: refused in files, names, settings and at the command line."""
+"""Digits of other scripts, which Python reads as numbers: rejected in files, names, settings and command lines."""
 
 from __future__ import annotations
 

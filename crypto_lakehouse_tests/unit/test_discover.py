@@ -1,4 +1,4 @@
-"""Choosing a feed, a range and symbols, and counting what is there: by hand and at random."""
+"""Selecting a feed, a range and symbols, and counting their files: by hand and at random."""
 
 from __future__ import annotations
 

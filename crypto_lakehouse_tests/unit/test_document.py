@@ -1,4 +1,4 @@
-"""The page of data formats: not stale, complete, and in agreement with the published description of the archive."""
+"""The page of data formats: up to date, complete, and equal to the published description of the archive."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def expected() -> Triples:
 
 
 def section(heading: str, text: str = TEXT) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """The text under a heading, up to the next heading of its level or above."""
     level = len(heading) - len(heading.lstrip("#"))
     _, found, rest = text.partition(f"{heading}\n")
     assert found, heading

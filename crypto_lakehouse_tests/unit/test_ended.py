@@ -1,4 +1,4 @@
-"""Rows of a time in which a symbol was not traded, from the states of its minutes."""
+"""Rows from a time in which a symbol was not traded, by the states of its minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows against the epoch registry: each kind of deviation is found, counted and named, and sound rows are not."""
+"""Rows against the epoch registry: each kind of deviation is counted and named; correct rows give no finding."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_band_that_stands_still_while_others_move_is_frozen() -> None:
     assert check_epochs("silver", book((), WHOLE), UM_BOOK, "2025-05-01") == []
     found = check_epochs("silver", book((2.0,), WHOLE), UM_BOOK, "2025-05-01")
     assert found == [("SOLUSDT", "frozen: band +2 % never changes in 20 rows, while others do")]
-    # Where nothing moves the book is dead, and a few looks tell nothing.
+    # If no band changes, the book is inactive; and a few rows prove nothing.
     assert check_epochs("silver", book(WHOLE, WHOLE), UM_BOOK, "2025-05-01") == []
     assert check_epochs("silver", book((2.0,), WHOLE, looks=9), UM_BOOK, "2025-05-01") == []
 
@@ -175,7 +175,7 @@ def test_files_whose_labels_contradict_the_registry_are_named_with_its_fact() ->
 
 
 def funding(events: list[tuple[str, int, int]]) -> pl.LazyFrame:
-    """Silver funding_rates of BTCUSDT: hour, milliseconds behind it, interval."""
+    """Silver funding_rates of BTCUSDT: hour, milliseconds after it, interval."""
     hours = [datetime.fromisoformat(hour).replace(tzinfo=UTC) for hour, _, _ in events]
     times = [hour + timedelta(milliseconds=late) for hour, (_, late, _) in zip(hours, events, strict=True)]
     return pl.LazyFrame(

@@ -1,4 +1,4 @@
-"""The epoch registry: well-formed, whole for every feed, without contradictions, and right at its known seams."""
+"""The epoch registry: well-formed, complete for every feed, without contradictions, and correct at known changes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_day_has_one_value_of_each_exclusive_topic() -> None:
 def test_every_day_of_every_feed_has_a_header_rule_and_a_time_unit(entry: Feed) -> None:
     last = entry.last_date or date(2027, 1, 1)
     for topic in (Topic.HEADER, Topic.TIME_UNIT):
-        # Values change at the begin and behind the end of an entry, and nowhere else.
+        # Values change only at the start and after the end of an entry.
         seams = {entry.first_date, last}
         for epoch in epochs_of(entry, topic):
             seams |= {epoch.first or entry.first_date, (epoch.last or last) + timedelta(days=1)}
@@ -177,7 +177,7 @@ def test_known_bad_days_by_type_cadence_interval_and_symbol() -> None:
     assert _known("spot", "klines_1m", "2025-07-30") == []
     assert _known("um", "open_interest", "2024-02-16", "BTCUSDT") == ["truncated"]
     assert _known("um", "open_interest", "2024-02-16", "ETHUSDT") == []
-    # The monthly files of 2024-07 are bad; the daily ones are what is read.
+    # The monthly files of 2024-07 are bad; the lake reads the daily ones.
     assert _known("spot", "klines_1m", "2024-07-20") == []
     assert _known("spot", "klines_1mo", "2024-07-01", days=31) == ["truncated"]
     # A month knows of its days: the halts of 2018-06-26 and 27.

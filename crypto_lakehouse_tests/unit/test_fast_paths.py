@@ -1,4 +1,4 @@
-"""What is done in one go, in threads or on coded text is row for row, and byte for byte, what the plain way gives."""
+"""Fast paths (batches, threads, dictionary text) give the same rows and bytes as the plain path."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_every_way_of_reading_types_the_same_lines(drawn: tuple[FileFormat, list
     slow = _parse_line_by_line(text, file_format, False, 1)
     for read in (_read, _read_by_arrow):
         rows = read(text, file_format, False)
-        # What is no line of its own is told by the count of lines alone.
+        # Only the count of lines reveals a text that is not a line of its own.
         if rows is not None and text.endswith(b"\n") and rows.height == text.count(b"\n"):
             assert not slow.rejected
             assert same(rows, slow.rows.drop("source_line"))
@@ -180,11 +180,13 @@ def test_a_batch_equals_its_files_read_one_by_one(kinds: list[str]) -> None:
             members = {csv: KINDS.get(kind, "").encode()} | ({"more.csv": b""} if kind == "two members" else {})
             file = fetched(Path(name), symbol, members)
             batch.append(RejectedFile(file.file, "not_found", "gone") if kind == "did not come" else file)
-        assert told(read_together(FUNDING, batch)) == told(one for file in batch for one in read_blocks(FUNDING, file))
+        assert outcomes(read_together(FUNDING, batch)) == outcomes(
+            one for file in batch for one in read_blocks(FUNDING, file)
+        )
 
 
-def told(results: Any) -> list[Any]:
-    """Per file what came of it, whichever reading it came in."""
+def outcomes(results: Any) -> list[Any]:
+    """The result of each file, from any Reading that includes it."""
     facts: list[Any] = []
     for result in results:
         if isinstance(result, RejectedFile):

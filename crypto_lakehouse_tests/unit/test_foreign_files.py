@@ -1,4 +1,4 @@
-"""Files of the lake that are whole and not what belongs in their place: readers and ``verify`` name them."""
+"""Intact files in the wrong place of the lake: readers and ``verify`` name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook pays for: importing the package, in a process of its own."""
+"""The cost of importing the package, in a separate process."""
 
 from __future__ import annotations
 

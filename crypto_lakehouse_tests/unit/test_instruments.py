@@ -1,4 +1,4 @@
-"""What symbol names say, on names that the archive lists, and the filters by it; any valid name is read."""
+"""Facts parsed from the archive's symbol names, and filters by these facts; any valid name parses."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_stable_pairs(symbol: str) -> None:
 
 
 def test_pairs_of_two_stable_assets_are_stable_whether_both_are_quotes_or_not() -> None:
-    """One table says what an asset is: no quote is missing where stable pairs are told, nor the other way round."""
+    """One table defines assets: every stable quote is known as stable, and the other way round."""
     for base in STABLE_ASSETS:
         for quote in STABLE_ASSETS & QUOTE_ASSETS - {base}:
             facts = parse_symbol(SPOT, base + quote)

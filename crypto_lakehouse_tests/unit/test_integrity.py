@@ -1,4 +1,4 @@
-"""Stored files that are no longer what was written are told, whatever bit it is, and whole ones are not."""
+"""Stored files with any changed bit are reported, and intact files are not."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_whole_files_of_every_table_are_well(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[LakeStore, list[Path]]:
-    """A lake of equal days, each of which is to be damaged in its own way."""
+    """A lake of equal days; a test damages each day in another way."""
     store = LakeStore.open(str(tmp_path_factory.mktemp("flipped")))
     put_minutes(store, "gold.continuous_1m", [DAYS[0]], count=30)
     first = Path(store.root) / MINUTES / f"date={DAYS[0]}" / "part-0.parquet"
@@ -94,7 +94,7 @@ def what_is_read(lake: Path) -> list[object]:
 def test_any_flipped_bit_is_reported_or_changes_no_row(
     flipped: tuple[LakeStore, list[Path]], tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
-    # Many at once, since each check begins processes.
+    # Many files at once, because each check starts processes.
     store, files = flipped
     whole = files[0].read_bytes()
     alone = tmp_path_factory.mktemp("alone")
@@ -107,12 +107,12 @@ def test_any_flipped_bit_is_reported_or_changes_no_row(
         for file, bit in zip(files, bits, strict=True):
             file.write_bytes(whole)
             flip(file, bit)
-        told = damages(store)
-        assert told
+        damaged = damages(store)
+        assert damaged
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for file, bit in zip(files, bits, strict=True):
-                if str(file.relative_to(store.root)) not in told:
+                if str(file.relative_to(store.root)) not in damaged:
                     shutil.copy(file, one)
                     read = zip(what_is_read(alone), expected, strict=True)
                     assert all(now.equals(then) for now, then in read), f"bit {bit} of {len(whole)} bytes"
@@ -155,9 +155,9 @@ def test_verify_prints_damaged_files_and_what_to_run(tmp_path: Path, monkeypatch
     assert damage
     assert f"--table continuous_1m --from {DAYS[1]} --to {DAYS[1]} --force" in remedy
     as_json = [*command, "--json", "--table", "gold.continuous_1m"]
-    told = subprocess.run(as_json, capture_output=True, text=True, check=False)
-    assert json.loads(told.stdout) == {"path": path, "damage": damage, "remedy": remedy}
-    assert "3 files checked" in told.stderr
+    process = subprocess.run(as_json, capture_output=True, text=True, check=False)
+    assert json.loads(process.stdout) == {"path": path, "damage": damage, "remedy": remedy}
+    assert "3 files checked" in process.stderr
 
 
 @pytest.mark.requirement("F6.9")

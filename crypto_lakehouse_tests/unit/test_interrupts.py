@@ -1,4 +1,4 @@
-"""Signals that are noted and asked for, in a program that has handlers of its own."""
+"""Signals are recorded and polled, in a program with its own handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small tables joined to larger ones: the same rows in fewer tables, by work in proportion to the tables."""
+"""Small tables joined to larger ones: the same rows in fewer tables, in time proportional to the tables."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_a_table_with_a_missing_day_or_older_than_its_minutes_is_not_used(
         return bool((lake.bars("AAAUSDT", "1h", **asked)["open"] == -1).all())
 
     assert is_read()
-    # Bars that open on DAYS[2] close on it or on DAYS[3]; those of DAYS[2] are made from DAYS[1] on.
+    # Bars that open on DAYS[2] close on it or on DAYS[3]; those of DAYS[2] need minutes from DAYS[1] on.
     assert path(store, "bars_1h_by_5m", DAYS[0]).exists()
     later = path(store, "bars_1h_by_5m", DAYS[-1]).stat().st_mtime + 60
     for day, needed in ((DAYS[0], False), (DAYS[4], False), (DAYS[1], True), (DAYS[2], True), (DAYS[3], True)):
@@ -265,7 +265,7 @@ def test_days_without_minutes_are_named(store: LakeStore, lake: Lakehouse) -> No
     assert set(bars["open_time"].dt.date()) == {day.date() for day in DAYS} - {date(2024, 2, 27), date(2024, 3, 1)}
     with pytest.warns(UserWarning, match="no partition for 2024-02-27: "):
         lake.bars("AAAUSDT", "1h", market="um", offset="5m", start=DAYS[1], end=DAYS[2])
-    # Activity bars count from the begin of the month, or from the first day there is.
+    # Activity bars count from the start of the month, or from the first stored day.
     with pytest.warns(UserWarning, match="no partition for 2024-02-27: "):
         lake.bars("AAAUSDT", "tick:100", market="um", start=DAYS[3], end=DAYS[4])
     with warnings.catch_warnings():

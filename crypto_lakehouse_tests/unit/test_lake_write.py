@@ -322,19 +322,19 @@ def test_no_value_is_invented_for_a_missing_file(store: LakeStore) -> None:
 @pytest.mark.requirement("F3.4")
 def test_values_invented_by_older_versions_are_read_unchanged(store: LakeStore) -> None:
     invented = {"size": 0, "etag": "", "last_modified": datetime(1970, 1, 1, tzinfo=UTC), "sha256": None}
-    told = {"status": "no_file", "rows": 0, "reason": "not_listed", **invented}
-    old = ledger_row("", key=f"{UM_1M.name}/{KEY}", **told)
+    recorded = {"status": "no_file", "rows": 0, "reason": "not_listed", **invented}
+    old = ledger_row("", key=f"{UM_1M.name}/{KEY}", **recorded)
     record_files(store, UM_1M, KEY, [old], NOW)
     before = store.list()
     later = NOW + timedelta(days=1)
     for _ in range(2):
         (state,) = read_state(store, UM_1M, KEY).values()
-        assert told.items() <= state.items()
+        assert recorded.items() <= state.items()
         assert latest(read_ledger(store, UM_1M)).height == 1
         account = Account(UM_1M, store, KEY, Counts(), later)
         account.close()
         account.record()
-        told.update(dict.fromkeys(invented))
+        recorded.update(dict.fromkeys(invented))
     assert set(before) < set(store.list())
     assert len(store.list()) == 2
     assert read_state(store, UM_1M, KEY)[old["key"]]["first_seen"] == NOW

@@ -1,4 +1,4 @@
-"""The arrows of the architecture, checked on the imports that the source really contains."""
+"""The layers of the architecture, checked on the real imports of the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Funding in the legacy export: on which markets, and of what type where a symbol has none."""
+"""Funding in the legacy export: the markets that have it, and its type for symbols without funding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place without a lake is an error of whatever reads it, with words and exit code 1; never an empty lake."""
+"""A path without a lake is an error for every reader, with a message and exit code 1; never an empty lake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names from outside: what is let through can never be a trick with paths, and periods are real days."""
+"""Names from outside: an accepted name is never a path trick, and periods are real days."""
 
 from __future__ import annotations
 

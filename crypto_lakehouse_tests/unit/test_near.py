@@ -1,4 +1,4 @@
-"""What errors suggest for a misspelt name: the near ones, and never dozens of names in a line."""
+"""Suggestions for a misspelt name: similar names, never dozens of names in a line."""
 
 from __future__ import annotations
 

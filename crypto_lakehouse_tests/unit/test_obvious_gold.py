@@ -1,4 +1,4 @@
-"""The fast path of continuous minutes and time bars equals the obvious one, value by value, on dense random days."""
+"""The fast path of continuous minutes and time bars equals the simple one, value by value, on dense random days."""
 
 from __future__ import annotations
 

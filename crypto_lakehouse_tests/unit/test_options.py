@@ -59,7 +59,7 @@ def test_of_one_instant_the_last_index_value_survives() -> None:
 
 
 def test_an_hour_of_a_contract_with_blanks() -> None:
-    # Nothing was traded in the hour, and nobody bid: prices, volumes and the bid's volatility are blank.
+    # No trade and no bid in the hour: prices, volumes and the bid's volatility are blank.
     line = (
         '2023-07-01,9,BTC-230728-25000-P,BTCUSDT,P,25000,,,,,,"",,105.5,0,2.5,,0.61,101.25,0.58,'
         "-0.02,1e-05,4.5,-8.25,12.5,382000"

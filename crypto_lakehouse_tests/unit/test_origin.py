@@ -1,4 +1,4 @@
-"""What a partition says of its making, where it is well, damaged, another's, or cannot be asked."""
+"""The provenance of a partition: intact, damaged, of another writer, or unreadable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from crypto_lakehouse.schemas import schema_of
 
 SLICE = ("silver", "funding_rates", "binance", "um", "2024-01")
 ORIGIN = Origin("f" * 64, {"rows": [1, 2]})
-TOLD = {"made_from": "x", "facts": {}, "symbols": 1, "min_time": None, "max_time": None}
+PROVENANCE = {"made_from": "x", "facts": {}, "symbols": 1, "min_time": None, "max_time": None}
 
 
 def write(store: LakeStore) -> Path:
@@ -55,8 +55,8 @@ def test_a_long_footer_is_read_too(store: LakeStore) -> None:
     path = write(store)
     table = pq.read_table(path)
     facts = {"names": [f"name {number}" for number in range(20_000)]}
-    told = {**TOLD, "facts": facts}
-    pq.write_table(table.replace_schema_metadata({"crypto_lakehouse": json.dumps(told)}), path)
+    content = {**PROVENANCE, "facts": facts}
+    pq.write_table(table.replace_schema_metadata({"crypto_lakehouse": json.dumps(content)}), path)
     stored = found(store)
     assert stored is not None
     assert stored.origin == Origin("x", facts)
@@ -88,11 +88,11 @@ def test_a_damaged_footer_counts_as_missing_or_does_no_harm(store: LakeStore) ->
         "[1]",
         "null",
         "{}",
-        json.dumps({**TOLD, "made_from": 1}),
-        json.dumps({**TOLD, "facts": []}),
-        json.dumps({**TOLD, "symbols": "many"}),
-        json.dumps({**TOLD, "min_time": "noon"}),
-        json.dumps({**TOLD, "max_time": 5}),
+        json.dumps({**PROVENANCE, "made_from": 1}),
+        json.dumps({**PROVENANCE, "facts": []}),
+        json.dumps({**PROVENANCE, "symbols": "many"}),
+        json.dumps({**PROVENANCE, "min_time": "noon"}),
+        json.dumps({**PROVENANCE, "max_time": 5}),
         b"\xff",
     ],
 )
@@ -104,7 +104,7 @@ def test_metadata_of_another_writer_under_our_key_is_ignored(store: LakeStore, v
 
 
 class _Refusing(BaseHTTPRequestHandler):
-    """S3 that tells of every object, and gives none."""
+    """An S3 that lists every object but refuses to read any."""
 
     def do_HEAD(self) -> None:
         self.send_response(200)

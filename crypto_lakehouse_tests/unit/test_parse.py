@@ -1,4 +1,4 @@
-"""CSV to typed rows: what was written is read back, and what is no row is refused with its line."""
+"""CSV to typed rows: written rows are read back, and invalid lines are rejected with their line number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partitions written from frames and read in pieces: the same bytes and rows however they are cut."""
+"""Partitions written from frames and read in pieces: the same bytes and rows for any cut."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_frames_out_of_order_are_refused_and_the_old_partition_stays(tmp_path: P
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_pieces_hold_every_row_once_and_never_split_an_id(data: st.DataObject) -> None:
-    """Row groups of ten rows stand for the real ones, so that few rows show what millions do."""
+    """Row groups of ten rows replace the real size, so that few rows behave like millions."""
     ids = st.lists(st.one_of(st.integers(0, 60), st.just(2**62)), min_size=0, max_size=80)
     kinds = {"ascending": sorted, "as drawn": list}
     frames = []

@@ -255,7 +255,7 @@ def test_missing_days_are_named(lake: Lakehouse, root: Path) -> None:
         lake.read("gold.bars_1h", start="2023-01-01")
     assert len(caught) == 1
     assert Path(caught[0].filename) == Path(__file__)
-    # A day at the edge of the range, between others that nobody asks for.
+    # A day at the edge of the range, between days outside of it.
     with pytest.warns(UserWarning, match="no partition for 2024-01-12: "):
         lake.read("gold.bars_1h", market="um", start="2024-01-11", end="2024-01-12T01:00")
     for day in range(4, 30):

@@ -1,4 +1,4 @@
-"""Reads that do not name a market: never rows of spot and futures that cannot be told apart."""
+"""Reads without a market: never indistinguishable rows of spot and futures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample archive: what a reader of the real archive would check in it."""
+"""The sample archive: the properties that a reader of the real archive relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV text from integers: the same as Python writes, for any numbers."""
+"""CSV text from integers: equal to Python's text for any numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every archive type in the sample archive: which files there are, and the quirks that they show."""
+"""Every archive type in the sample archive: its files and their quirks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schemas: every table has one, complete with units and words, and empty frames keep its types."""
+"""Schemas: every table has one, complete with units and descriptions, and empty frames keep its types."""
 
 from __future__ import annotations
 

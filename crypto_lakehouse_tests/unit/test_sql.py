@@ -1,4 +1,4 @@
-"""``Lakehouse.sql``: what a query sees, and that it only reads, and only the lake."""
+"""``Lakehouse.sql``: the tables of a query; it only reads, and only from the lake."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
     def lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
         seen.append(1)
         if len(seen) <= failures:
-            # What DuckDB says, which opens a file anew with the footer of the one before.
+            # The error of DuckDB, which reopens a file with the footer of the earlier version.
             raise duckdb.Error("TProtocolException: Invalid data")
 
     monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)

@@ -26,7 +26,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-# Days of work, with and without a table; what mentions COPY is read through Arrow.
+# Queries that would run for days, with and without a table; a query with COPY is read through Arrow.
 ENDLESS = {
     "alone": "SELECT count(*) FROM range(1000000000000) r WHERE hash(r.range) % 7 = 3",
     "of files": "SELECT count(*) FROM gold.bars_1h b, range(1000000000000) r WHERE hash(b.close, r.range) = 3",

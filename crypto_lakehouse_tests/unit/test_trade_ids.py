@@ -1,4 +1,4 @@
-"""Ids of trades: missing ranges, repetitions and summaries, by hand and however a day is cut."""
+"""Ids of trades: missing ranges, repetitions and summaries, by hand and for any cut of a day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Days of ids over a real lake on disk: whatever the order of days and the size of batches, the same tables."""
+"""Days of ids in a real lake on disk: the same tables for any order of days and any batch size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store_silver(store: LakeStore, days: Mapping[str, Iterable[Row]], table: str
 
 
 def run(store: LakeStore, keys: list[str], batch_rows: int = 3) -> list[str]:
-    """What a run for ``keys`` stores, as the asset does; gives the keys in order of writing."""
+    """Store the results of a run for ``keys``, as the asset does. Returns the keys in order of writing."""
     maker = TradeIds(store, TRADES, batch_rows)
     made: list[IdsPartition] = []
     written = []
@@ -91,7 +91,7 @@ def test_any_order_and_cut_of_days_gives_the_same_stored_tables(made: Days, data
         at_once, one_by_one = (LakeStore.open(f"{folder}/{name}") for name in ("a", "b"))
         store_silver(at_once, made)
         run(at_once, list(made))
-        # Silver comes day by day too, and days may be made again.
+        # Silver also arrives day by day, and days may be rebuilt.
         for key in [*data.draw(st.permutations(list(made))), *data.draw(st.lists(st.sampled_from(list(made))))]:
             store_silver(one_by_one, {key: made[key]})
             run(one_by_one, [key], size)
@@ -105,7 +105,7 @@ def test_ids_missing_or_repeated_between_two_days_are_reported_on_the_later_day(
     for key in reversed(rows):
         store_silver(store, {key: rows[key]})
         written.append(run(store, [key]))
-    # Each run finds that the day behind it had begun with nothing, and makes it again.
+    # Each run finds that the next day started without last ids, and rebuilds it.
     assert written == [[KEYS[2]], KEYS[1:3], KEYS[:2]]
     missing = [read_partition(store, "gold", "trades_missing_ids", "binance", "um", key) for key in KEYS[:3]]
     assert [rows.select("first_missing_id", "last_missing_id").rows() for rows in missing] == [[(3, 3)], [(5, 6)], []]

@@ -1,4 +1,4 @@
-"""Klines rebuilt from trades: by hand, against a plain reading, and however the trades are cut or ordered."""
+"""Klines rebuilt from trades: by hand, against a plain loop, and for any cut or order of the trades."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_a_later_listing_changes_no_earlier_day(listed: dict[str, list[date]], a
     whole = numbered_runs(SPOT, {symbol: runs_of(days) for symbol, days in listed.items()})
     then = instruments(SPOT, numbered_runs(SPOT, cut), on)
     assert instruments(SPOT, whole, on).equals(then)
-    # Each listed day lies in just one listing; and what was listed on the day, a later partition tells too.
+    # Each listed day is in exactly one listing, and a later partition also shows the listings of the day.
     for symbol, days in listed.items():
         mine = then.filter(symbol=symbol)
         for listed_day in (d for d in days if d <= on):
@@ -175,7 +175,7 @@ def test_a_later_listing_changes_no_earlier_day(listed: dict[str, list[date]], a
     afterwards = known_on(instruments(SPOT, whole, later), on)
     there = then.filter(pl.col("last_day") == on)
     assert afterwards.filter(pl.col("instrument_id").is_in(there["instrument_id"].to_list())).equals(there)
-    # More it tells only where a hole of some days was bridged afterwards.
+    # It shows more only if a later file closed a hole of some days.
     holes = afterwards.filter(~pl.col("instrument_id").is_in(there["instrument_id"].to_list()))
     assert all(on not in listed[symbol] for symbol in holes["symbol"])
 
@@ -253,7 +253,7 @@ def test_names_given_at_settlement_are_only_returned_on_request(tmp_path: Path) 
         assert symbols(lake, "um", "2022-03-31", quote="BTC") == []
         everything = ["BNXUSDTSETTLED", "BTCUSDT", "ICPUSDT", "ICPUSDTSETTLED"]
         assert symbols(lake, "um", "2022-03-31", settled=True) == everything
-    # What was traded but is filed under the later name alone must not lack silently: that were survivors' bias.
+    # A contract that is only filed under its later name must not be missing silently: that is survivorship bias.
     with pytest.warns(UserWarning, match=r"on 2022-03-31.*: BNXUSDTSETTLED;.*settled=True"):
         assert symbols(lake, "um", "2022-03-31") == ["BTCUSDT", "ICPUSDT"]
 

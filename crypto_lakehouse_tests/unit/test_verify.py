@@ -1,4 +1,4 @@
-"""Zips on disk, good ones and ones with each fault, in folders with links and holes."""
+"""Zips on disk, good ones and one for each fault, in folders with links and missing files."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def make(folder: Path, name: str = NAME, data: bytes = DATA, member: str | None 
 
 def stamp(path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    beside(path).write_text(f"{digest}  {path.name}\n", encoding="ascii")
+    checksum(path).write_text(f"{digest}  {path.name}\n", encoding="ascii")
 
 
-def beside(path: Path) -> Path:
+def checksum(path: Path) -> Path:
     return path.with_name(f"{path.name}.CHECKSUM")
 
 
@@ -47,7 +47,7 @@ def codes(checked: Checked) -> list[str]:
 def test_a_good_zip_has_no_findings(tmp_path: Path, form: str) -> None:
     path = make(tmp_path)
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
-    beside(path).write_bytes(form.format(sha=sha, name=path.name).encode())
+    checksum(path).write_bytes(form.format(sha=sha, name=path.name).encode())
     assert verify_zip(path, tmp_path) == Checked(path, ())
 
 
@@ -81,14 +81,17 @@ def encrypted(path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "no checksum": (lambda path: beside(path).unlink(), ["checksum_missing"]),
-    "empty checksum": (lambda path: beside(path).write_bytes(b""), ["checksum_malformed"]),
-    "html": (lambda path: beside(path).write_bytes(b"<html>"), ["checksum_malformed"]),
-    "no text": (lambda path: beside(path).write_bytes(b"\xff\xfe"), ["checksum_malformed"]),
-    "of another file": (lambda path: beside(path).write_text(f"{'0' * 64}  other.zip\n"), ["checksum_malformed"]),
-    "endless": (lambda path: beside(path).write_bytes(b" " * 10_000_000), ["checksum_malformed"]),
-    # A sound zip beside a stale CHECKSUM, and a zip damaged on the way, are two cases.
-    "stale": (lambda path: beside(path).write_text(f"{'0' * 64}  {path.name}\n"), ["checksum_mismatch"]),
+    "no checksum": (lambda path: checksum(path).unlink(), ["checksum_missing"]),
+    "empty checksum": (lambda path: checksum(path).write_bytes(b""), ["checksum_malformed"]),
+    "html": (lambda path: checksum(path).write_bytes(b"<html>"), ["checksum_malformed"]),
+    "no text": (lambda path: checksum(path).write_bytes(b"\xff\xfe"), ["checksum_malformed"]),
+    "of another file": (
+        lambda path: checksum(path).write_text(f"{'0' * 64}  other.zip\n"),
+        ["checksum_malformed"],
+    ),
+    "endless": (lambda path: checksum(path).write_bytes(b" " * 10_000_000), ["checksum_malformed"]),
+    # A good zip with a stale CHECKSUM and a zip damaged in transfer are two cases.
+    "stale": (lambda path: checksum(path).write_text(f"{'0' * 64}  {path.name}\n"), ["checksum_mismatch"]),
     "damaged": (flip, ["checksum_mismatch", "corrupt"]),
     "truncated": (cut, ["checksum_mismatch", "not_a_zip"]),
     "republished damaged": (stamped(flip), ["corrupt"]),
@@ -172,8 +175,8 @@ def test_links_that_lead_out_are_not_followed_and_named(tmp_path: Path) -> None:
     within.symlink_to(good)
     # Its CHECKSUM would be quoted, so it must not be opened either.
     sums = make(inside / "z", "SUMS-1m")
-    beside(sums).unlink()
-    beside(sums).symlink_to(outside / "SECRET-1m.zip.CHECKSUM")
+    checksum(sums).unlink()
+    checksum(sums).symlink_to(outside / "SECRET-1m.zip.CHECKSUM")
 
     zips, refused = find_zips(inside)
     assert zips == [inside / "gone.zip", inside / "loop.zip", good, within, sums]
