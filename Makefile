@@ -25,12 +25,13 @@ test: $(READY)  ## All tests; those that need an absent program are skipped with
 bench: $(READY)  ## All benchmarks against their goals and the kept figures; KEEP=--keep writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(KEEP)
 
-lint: $(READY)  ## Lint, format and type checks
+lint: $(READY)  ## Lint, format, vocabulary and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m crypto_lakehouse_tests.vocabulary
 	$(BIN)/mypy
 
-format: $(READY)  ## Mend what lint can mend
+format: $(READY)  ## Fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -43,7 +44,7 @@ specs: $(READY)  ## The traceability table: requirement, tests, last result
 ui: $(READY)  ## The Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dg dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
-lock: $(READY)  ## Resolve the newest versions anew
+lock: $(READY)  ## Update requirements.lock to the newest versions
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --no-strip-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock

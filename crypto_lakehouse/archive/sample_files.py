@@ -53,7 +53,7 @@ class ArchiveFolder:
             with draft.open("rb") as handle:
                 digest = hashlib.file_digest(handle, "sha256").hexdigest()
             self._publish(draft, path)
-            # A few real checksum files lack the newline.
+            # A few real checksum files have no newline.
             newline = "" if digest.startswith("0") else "\n"
             draft.write_bytes(f"{digest}  {path.name}{newline}".encode())
             self._publish(draft, path.with_name(f"{path.name}.CHECKSUM"))
