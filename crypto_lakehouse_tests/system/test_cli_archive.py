@@ -266,12 +266,12 @@ def test_empty_stdin_lists_nothing(call: Run) -> None:
         ("symbols --market um --table klines_1m --symbols ../x", "not a symbol"),
         ("dates --market um --table klines_1m ../x", "not a symbol"),
         ("dates --market um --table klines_1m --from 2024-02-30", "2024-02-30"),
-        ("dates --market um --table klines_1m --from 2024-12-31 --to 2024-12-30", "before it begins"),
+        ("dates --market um --table klines_1m --from 2024-12-31 --to 2024-12-30", "before it starts"),
         ("files --market um --table open_interest --monthly", "no monthly files"),
         ("files --market um --table klines_1m BTCUSDT --quote USDT", "filters and by names"),
         ("files --market um --table klines_1m - --symbols BTC*", "filters and by names"),
-        ("verify nowhere", "no folder"),
-        ("verify pyproject.toml", "no folder"),
+        ("verify nowhere", "not a folder"),
+        ("verify pyproject.toml", "not a folder"),
     ],
 )
 def test_wrong_usage_exits_with_2(call: Run, arguments: str, message: str) -> None:
