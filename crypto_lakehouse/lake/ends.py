@@ -83,10 +83,12 @@ def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> p
 def with_after_end(
     store: LakeStore, exchange: str, markets: Iterable[str], table: str, rows: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Add the column AFTER_END to the rows of a silver table."""
+    """Add the column AFTER_END to the rows of a silver table; null where the market has no states that say it."""
     untraded = pl.concat(find_untraded(store, exchange, market, table) for market in markets)
+    known = [market for market in markets if _newest_states(store, exchange, market).height]
     time = schema_of("silver", table).time_column
-    return marked_after_end(rows, time, untraded, ("market", "symbol")).drop("last_time")
+    marked = marked_after_end(rows, time, untraded, ("market", "symbol")).drop("last_time")
+    return marked.with_columns(pl.when(pl.col("market").is_in(known)).then(AFTER_END).alias(AFTER_END))
 
 
 def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:

@@ -55,6 +55,7 @@ from crypto_lakehouse.lake.scan import (
     lacking,
     newest_symbols,
     scan_parts,
+    warn_of_older,
 )
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.lake.universe import universe_on
@@ -164,7 +165,7 @@ class Lakehouse:
 
         In silver these rows stay. The archive continues to publish funding, open interest and mark, index and premium
         prices of settled contracts; the column ``is_after_end`` of these tables is true where, by the newest partition
-        of gold.symbol_states, the symbol was not traded at that time.
+        of gold.symbol_states, the symbol was not traded at that time, and null where the market has no such partition.
 
         If ``symbols`` are given, a month of which many days are read comes from its month file, if that exists and is
         up to date; the rows are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name
@@ -265,7 +266,8 @@ class Lakehouse:
         -----
         UserWarning
             Symbols have no rows in the range; markets have no partitions (if they were named, or if none has any);
-            partitions of the range are missing between the oldest and the newest one of a market.
+            partitions of the range are missing between the oldest and the newest one of a market; partitions that an
+            older version built have no values in columns of this one.
 
         Examples
         --------
@@ -301,6 +303,8 @@ class Lakehouse:
             check_one_market_each(table, frame)
         for warning in self._missing(table, exchange, found, named=market is not None):
             warnings.warn(warning, stacklevel=2)
+        if older := warn_of_older(layer, name, schema, frame.select(output), found):
+            warnings.warn(f"{table} in {self.uri} {older}", stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
         if absent and any(one.stored for one in found):
             known = newest_symbols(self._store, schema, found)

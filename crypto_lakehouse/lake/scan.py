@@ -119,6 +119,25 @@ def newest_symbols(store: LakeStore, schema: Schema, found: Sequence[Found]) -> 
     return sorted(symbols)
 
 
+def warn_of_older(layer: str, table: str, schema: Schema, rows: pl.DataFrame, found: Sequence[Found]) -> str | None:
+    """Return words on columns that an older version of this table did not have, with the command that rebuilds it."""
+    always = {column.name for column in schema.columns if not column.nullable}
+    without = [column for column in rows.columns if column in always and rows[column].null_count()]
+    if layer in ("bronze", "ledger", "quarantine") or not without:
+        return None
+    days = [part.days for one in found for part in one.parts]
+    first, last = min(day for day, _ in days), max(end for _, end in days) - timedelta(days=1)
+    commands = [
+        f"crypto-lakehouse backfill --market {one.market} --table {table} --from {first} --to {last}"
+        for one in found
+        if one.parts
+    ]
+    return (
+        f"has rows without {', '.join(without)}: an older version built their partitions. Rebuild them with:"
+        f" {'; '.join(commands)}"
+    )
+
+
 def by_day(frame: pl.LazyFrame, parts: Sequence[Part], symbols: Sequence[str]) -> pl.LazyFrame:
     """Sort the rows of ``scan_parts`` by day (and market) if some come from month files, which are sorted by symbol."""
     several = len({part.market for part in parts}) > 1

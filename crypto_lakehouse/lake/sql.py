@@ -41,6 +41,8 @@ _MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
 # Queries that list the tables.
 _DISCOVERS = re.compile(r"\bshow\b|information_schema|\bduckdb_\w+\s*\(|\bdescribe\s*(?:[;)]|$)", re.IGNORECASE)
 _NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
+# What DuckDB says where files of an older version miss columns of their table.
+_OTHER_LAYOUT = re.compile("union_by_name|not found in FROM clause")
 _NAME = re.compile(rf'"?\b({"|".join(LAYERS)})"?\s*\.\s*"?(\w+)"?', re.IGNORECASE)
 
 
@@ -68,7 +70,13 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
 
     def read() -> pa.Table:
         try:
-            return _run(store, query, limited)
+            try:
+                return _run(store, query, limited)
+            except (duckdb.BinderException, duckdb.InvalidInputException) as error:
+                if not _OTHER_LAYOUT.search(str(error)):
+                    raise
+                # Arrow gives nulls there.
+                return _run(store, query, limited, may_read_files=False)
         except (duckdb.Error, OSError) as error:
             # On a damaged file DuckDB raises one of these types exactly, not a subclass.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
@@ -82,7 +90,8 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
         raise error.__cause__ or error from None
 
 
-def _run(store: LakeStore, query: str, limited: LimitedQuery) -> pa.Table:
+def _run(store: LakeStore, query: str, limited: LimitedQuery, may_read_files: bool = True) -> pa.Table:
+    """Run the query once; unless DuckDB ``may_read_files`` by itself, through Arrow."""
     with limited.connection() as connection:
         statement = _reading(connection, query)
         # Names in a query mean tables of the lake, never Python variables of the caller.
@@ -90,7 +99,7 @@ def _run(store: LakeStore, query: str, limited: LimitedQuery) -> pa.Table:
         # DuckDB reads local files faster by itself than through Arrow. But where it may read it may also write, and it
         # takes columns from folder names above the lake.
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
-        by_itself = is_safe and store.is_local and not store.is_below_hive_names
+        by_itself = may_read_files and is_safe and store.is_local and not store.is_below_hive_names
         for layer in LAYERS:
             connection.execute(f"CREATE SCHEMA {layer}")
         for layer, table in _asked_tables(store, query):

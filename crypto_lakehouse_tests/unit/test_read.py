@@ -28,6 +28,7 @@ from crypto_lakehouse_tests.unit.small_lake import (
     day_of_bars,
     part_path,
     put,
+    store_a_row,
 )
 
 
@@ -431,3 +432,11 @@ def test_import_is_light(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.requirement("F4.2", "F6.1")
+def test_it_is_unknown_whether_a_row_is_after_the_end_where_no_states_say_it(tmp_path: Path) -> None:
+    store = LakeStore.open(str(tmp_path))
+    store_a_row(store, "silver", "funding_rates", "um")
+    rows = Lakehouse(tmp_path).scan("silver.funding_rates", market="um", columns=["symbol", "is_after_end"]).collect()
+    assert rows.rows() == [("um", None)]

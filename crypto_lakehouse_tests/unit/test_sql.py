@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
@@ -229,3 +230,25 @@ def test_sql_renames_repeated_columns(lake: Lakehouse) -> None:
 def test_sql_errors_list_the_stored_tables(lake: Lakehouse) -> None:
     with pytest.raises(KeyError, match="no table 'bars_7h' in layer gold; did you mean bars_"):
         lake.sql("SELECT * FROM gold.bars_7h")
+
+
+@pytest.mark.requirement("F6.1", "F6.3")
+@pytest.mark.parametrize("older", [0, 1])
+def test_files_of_an_older_layout_are_read_with_nulls_and_a_warning_names_the_command(
+    tmp_path: Path, older: int
+) -> None:
+    store = LakeStore.open(str(tmp_path))
+    kept = [name for name in schema_of("gold", "symbol_states").column_names if name not in ("first_time", "has_ended")]
+    store_a_row(store, "gold", "symbol_states", "um")
+    path = part_path(tmp_path, "um", f"{DAYS[0]}", "gold/symbol_states")
+    whole = pl.read_parquet(path, hive_partitioning=False)
+    for number, day in enumerate(DAYS[:2]):
+        rows = whole.select(kept) if number == older else whole
+        put(rows, part_path(tmp_path, "um", f"{day}", "gold/symbol_states"))
+    lake = Lakehouse(tmp_path)
+    for comment in ("", " -- copy"):
+        query = f"SELECT has_ended FROM gold.symbol_states ORDER BY date{comment}"
+        assert lake.sql(query, format="polars")["has_ended"].to_list() == [True, None][:: 1 if older else -1]
+    command = "crypto-lakehouse backfill --market um --table symbol_states --from 2024-01-01 --to 2024-01-02"
+    with pytest.warns(UserWarning, match=f"without first_time, has_ended: an older version .*{command}"):
+        lake.read("gold.symbol_states", market="um")
