@@ -80,7 +80,7 @@ def build_defs(
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)
             feed_assets.append(continuous_asset(feed.market, with_funding, environment, policy))
-            feed_assets += [bars_asset(feed.market, bars, policy) for bars in environment.bars_kinds]
+            feed_assets += [bars_asset(feed.market, bars, environment, policy) for bars in environment.bars_kinds]
             for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
                 checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
             checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]

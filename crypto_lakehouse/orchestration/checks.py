@@ -155,14 +155,20 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name="carry",
         asset=asset_key("gold", market, STATES),
-        description="Each day starts from the state that the silver days before it leave.",
+        description="Each day starts from the state that the silver days before it leave, and counts funding by the"
+        " trades after it.",
     )
     def carry(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, "gold", market, STATES, Cadence.DAILY)
         stale = ContinuousMinutes(store, market, rule).out_of_line(keys)
         found = [
-            (key, "", f"built from another state than the day before leaves: rebuild {CONTINUOUS} of this day")
+            (
+                key,
+                "",
+                f"built from another state than the day before leaves, or without later trades that make funding"
+                f" count: rebuild {CONTINUOUS} of this day",
+            )
             for key in stale
         ]
         return result(found, keys, dg.AssetCheckSeverity.ERROR)

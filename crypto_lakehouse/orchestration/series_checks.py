@@ -27,7 +27,7 @@ def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinit
     )
     if not with_funding:
         return [missing_days]
-    text = "Every funding event in a filled minute counts: a trade follows it on that day."
+    text = "Every funding event counts: its minute was traded, or a trade follows."
     return [missing_days, _day_check("funding", market, CONTINUOUS, text, check_funding)]
 
 

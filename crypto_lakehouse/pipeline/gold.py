@@ -37,6 +37,7 @@ from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.continuous import (
     MISSING_DAYS,
     STATE_COLUMNS,
+    Continuous,
     GapRule,
     continuous_minutes,
     has_ended,
@@ -49,6 +50,8 @@ MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
 # The columns that continuous minutes need.
 _COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
+# The provenance facts that name the symbols with funding events after their last trade, and those that trade later.
+_WAITING, _TRADED_LATER = "funding_waits_for", "funding_counts_by_later_trades_of"
 # The provenance fact that names the gap rule of a day's states and the columns that the next day starts with.
 _RULE = "gap_rule"
 _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
@@ -81,7 +84,8 @@ class ContinuousMinutes:
     """Compute days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
 
     A day starts from the state after all silver days before it, whether their gold exists or not; stored states only
-    avoid reading those days again. A stored day whose inputs have not changed is skipped, unless ``remake``.
+    avoid reading those days again. Of the days after it a day uses one fact: which symbols with funding events after
+    their last trade are traded again. A stored day whose inputs have not changed is skipped, unless ``remake``.
     """
 
     def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
@@ -128,14 +132,27 @@ class ContinuousMinutes:
                     yield partition
                 before = key
 
+    def resumed(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
+        """Rebuild the stored days before ``keys`` whose last funding events count, or no longer count, by the trades of
+        ``keys``.
+        """
+        near = {day for key in keys for day in days_near(key, -days_of_patience(self._rule))}
+        with closing(self._minutes()) as minutes:
+            for key in sorted(near.difference(keys)):
+                if self._counts_other_funding(key):
+                    yield self._make(key, self._state_before(key), minutes)
+
     def out_of_line(self, keys: Sequence[str]) -> list[str]:
-        """Those of the stored days ``keys`` whose starting state has changed since they were built."""
+        """Those of the stored days ``keys`` whose starting state has changed since they were built, or for which later
+        trades make other funding events count.
+        """
         silver, state, before, outdated = self._silver(), no_state(), "", []
         for key in sorted(keys):
             if key not in silver:
                 continue
             state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
-            if _prior(read_partition(self._store, "gold", STATES, *self._place, key)) != fingerprint(state):
+            prior = _prior(read_partition(self._store, "gold", STATES, *self._place, key))
+            if prior != fingerprint(state) or self._counts_other_funding(key):
                 outdated.append(key)
             before = key
         return outdated
@@ -145,7 +162,8 @@ class ContinuousMinutes:
         if self._remake:
             return None
         inputs = self._inputs(key)
-        expected = self._made_from(fingerprint(state), *map(made_from, inputs))
+        waiting, _ = self._waiting(key)
+        expected = self._made_from(fingerprint(state), *map(made_from, inputs), *self._traded_after(key, waiting))
         stored = {}
         for table, origin in expected.items():
             partition = stored_partition(self._store, "gold", table, *self._place, key)
@@ -177,14 +195,22 @@ class ContinuousMinutes:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
         (rows, source), funding = minutes.take(key), self._funding(key)
-        made = continuous_minutes(
-            rows,
-            None if funding is None else funding[1],
-            state.select(STATE_COLUMNS),
-            day_span(key),
-            self._rule,
-            inverse=self._market.inverse,
-        )
+
+        def with_trades_of(traded_later: Sequence[str]) -> Continuous:
+            return continuous_minutes(
+                rows,
+                None if funding is None else funding[1],
+                state.select(STATE_COLUMNS),
+                day_span(key),
+                self._rule,
+                traded_later=traded_later,
+                inverse=self._market.inverse,
+            )
+
+        made = with_trades_of([])
+        traded_later = self._traded_after(key, made.waiting)
+        if traded_later:
+            made = with_trades_of(traded_later)
         prior = fingerprint(state)
         ended = has_ended(made.state, day_span(key)[1], self._rule)
         states = made.state.with_columns(ended, prior=pl.lit(prior))
@@ -193,11 +219,37 @@ class ContinuousMinutes:
             "gaps": made.gaps.height,
             "gaps_of_missing_days": int((made.gaps["reason"] == MISSING_DAYS).sum()),
             "untraded_symbols": made.untraded,
+            _WAITING: made.waiting,
+            _TRADED_LATER: traded_later,
         }
         facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
-        sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]))
+        sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]), *traded_later)
         origins = {table: Origin(source, facts_of.get(table, {})) for table, source in sources.items()}
         return MinutesPartition(key, made.table, made.gaps, states, origins)
+
+    def _waiting(self, key: str) -> tuple[list[str], list[str]]:
+        """Symbols with funding events after their last trade of a stored day, and those of them that were known to be
+        traded later.
+        """
+        stored = stored_partition(self._store, "gold", CONTINUOUS, *self._place, key)
+        facts = stored.origin.facts if stored else {}
+        return facts.get(_WAITING, []), facts.get(_TRADED_LATER, [])
+
+    def _counts_other_funding(self, key: str) -> bool:
+        waiting, traded_later = self._waiting(key)
+        return self._traded_after(key, waiting) != traded_later
+
+    def _traded_after(self, key: str, symbols: Sequence[str]) -> list[str]:
+        """Those of the symbols that are traded within the patience of the gap rule after a day, in whole days."""
+        if not symbols:
+            return []
+        days = days_near(key, days_of_patience(self._rule))
+        there = sorted(find_keys(self._store, "silver", MINUTES, *self._place, days))
+        is_traded = pl.col("symbol").is_in(symbols) & (pl.col("base_volume") > 0)
+        rows = collect_partitions(
+            self._store, "silver", MINUTES, *self._place, there, lambda rows: rows.filter(is_traded).select("symbol")
+        )
+        return sorted(rows["symbol"].unique())
 
     def _state_before(self, key: str) -> pl.DataFrame:
         silver = {k: at for k, at in self._silver().items() if k < key}
@@ -285,15 +337,19 @@ def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str])
         yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
 
 
-def overtaken_bars(store: LakeStore, market: Market, bars: Bars, after: str) -> list[str]:
-    """Stored partitions after the day ``after`` that are older than a day of continuous minutes in their bars."""
+def overtaken_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str], rule: GapRule) -> list[str]:
+    """Stored partitions other than ``keys`` that are older than a day of continuous minutes in their bars.
+
+    They start as many days before the first of ``keys`` as a run of these may have rebuilt minutes.
+    """
     place = (market.exchange, market.name)
     minutes = {k: at for k, (_, at) in list_keys(store, "gold", CONTINUOUS, *place).items()}
-    back = closing_lag(bars)
+    back, start = closing_lag(bars), min([*keys, *days_near(min(keys), -days_of_patience(rule))])
     outdated = []
     for key, (_, stored_at) in list_keys(store, "gold", bars.table, *place).items():
-        inputs = _minutes_of(key, back)
-        if key > after and key in minutes and any(minutes[k] > stored_at for k in inputs if k in minutes):
+        if key < start or key in keys or key not in minutes:
+            continue
+        if any(minutes[k] > stored_at for k in _minutes_of(key, back) if k in minutes):
             outdated.append(key)
     return sorted(outdated)
 
@@ -303,6 +359,18 @@ def _minutes_of(key: str, back: timedelta) -> list[str]:
     first, end = day_span(key)
     # ``date - timedelta(hours=5)`` drops the hours, so subtract from the datetime.
     return partition_keys((first - back).date(), end.date(), Cadence.DAILY)
+
+
+def days_of_patience(rule: GapRule) -> int:
+    """The patience of the rule in days, rounded up."""
+    return -(-rule.patience // timedelta(days=1))
+
+
+def days_near(key: str, count: int) -> list[str]:
+    """The ``count`` days after a day, or before it where that is negative."""
+    day, one = _date(key), timedelta(days=1)
+    first, end = (day + one, day + (count + 1) * one) if count > 0 else (day + count * one, day)
+    return partition_keys(first, end, Cadence.DAILY)
 
 
 def day_span(key: str) -> tuple[datetime, datetime]:

@@ -35,8 +35,9 @@ CONTINUOUS = Schema(
             FLOAT,
             "1",
             "Funding rate of the event in this minute, 0 without one; null on spot, and where the month has no funding"
-            " rate of the symbol: its file is missing or was rejected, or the contract has none. Events after the"
-            " day's last trade do not count: funding files continue after a contract is settled.",
+            " rate of the symbol: its file is missing or was rejected, or the contract has none. An event"
+            " counts once a trade follows it, on its day or within two gap thresholds after it: funding files continue"
+            " after a contract is settled.",
             nullable=True,
         ),
         Column(

@@ -154,24 +154,23 @@ def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Findi
 
 
 def counting_events(events: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
-    """The silver.funding_rates rows that a trade of the symbol follows on the same day, by gold.continuous_1m
-    ``minutes``. No bar counts the others.
+    """The silver.funding_rates rows that gold.continuous_1m ``minutes`` have. No bar counts the others, which
+    ``events_not_counted`` names.
     """
-    traded = minutes.filter(~pl.col("is_filled")).group_by("symbol", day=pl.col("open_time").dt.date())
-    last = traded.agg(last_traded=pl.col("open_time").max())
-    dated = events.with_columns(day=pl.col("funding_hour").dt.date()).join(last, on=["symbol", "day"])
-    return dated.filter(pl.col("funding_hour") <= pl.col("last_traded")).select(events.columns)
+    counting = minutes.filter("has_funding")
+    return events.join(counting, left_on=["symbol", "funding_hour"], right_on=["symbol", "open_time"], how="semi")
 
 
 def events_not_counted(events: pl.DataFrame, minutes: pl.DataFrame) -> list[Finding]:
-    """silver.funding_rates rows in filled gold.continuous_1m ``minutes`` that do not count them."""
+    """silver.funding_rates rows in gold.continuous_1m ``minutes`` that do not count them."""
     paired = events.join(minutes, left_on=["symbol", "funding_hour"], right_on=["symbol", "open_time"])
     lost = paired.filter(~pl.col("has_funding")).group_by("symbol")
     ranges = lost.agg(n=pl.len(), first=pl.col("funding_hour").min(), last=pl.col("funding_hour").max()).sort("symbol")
     return [
         (
             symbol,
-            f"{n} funding events from {_text(first)} to {_text(last)} UTC do not count: no trade follows on that day",
+            f"{n} funding events from {_text(first)} to {_text(last)} UTC do not count: the lake has no trade that"
+            " follows within two gap thresholds",
         )
         for symbol, n, first, last in ranges.iter_rows()
     ]

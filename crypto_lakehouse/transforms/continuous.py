@@ -6,6 +6,7 @@ the loops, the pipeline stores the state, and ``bars.py`` computes longer bars.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -69,13 +70,15 @@ class Continuous:
     """The result of ``continuous_minutes``; all tables are sorted by primary key.
 
     ``table`` has the rows (CONTINUOUS, symbols as a dictionary), ``gaps`` the gaps (GAPS), ``state`` the state at the
-    end (STATE_COLUMNS). ``untraded`` lists the symbols that have candles but never traded.
+    end (STATE_COLUMNS). ``untraded`` lists the symbols that have candles but never traded, ``waiting`` those with
+    funding events after their last trade, which count only if a trade follows later.
     """
 
     table: pa.Table
     gaps: pl.DataFrame
     state: pl.DataFrame
     untraded: list[str]
+    waiting: list[str]
 
     @property
     def rows(self) -> pl.DataFrame:
@@ -97,14 +100,16 @@ def continuous_minutes(
     span: tuple[datetime, datetime] | None,
     rule: GapRule,
     *,
+    traded_later: Collection[str] = (),
     inverse: bool = False,
     legacy: bool = False,
 ) -> Continuous:
     """Continuous minutes of one market from its silver.klines_1m rows.
 
     A minute without volume counts as absent: it is filled with the last close, from the symbol's first traded minute
-    on. Minutes within a gap have no row. A funding event counts if its minute was traded or a trade follows it within
-    the result, because the archive's funding files go on for months after a contract is settled.
+    on. Minutes within a gap have no row. A funding event counts if its minute was traded or a trade follows it:
+    within the result or, for the symbols ``traded_later``, after it. The archive's funding files go on for months
+    after a contract is settled.
 
     A part (``span``) does not know what follows it. If a gap later turns out to cover filled rows, they stay in the
     parts before the end of the gap (readers drop them, see ``has_ended``). If a silence longer than ``rule.patience``
@@ -125,6 +130,8 @@ def continuous_minutes(
         None returns the whole series: it ends with each symbol's last traded minute, and no filled row is in a gap.
     rule
         The rule for gaps.
+    traded_later
+        Symbols that are traded after ``span``, soon enough for their last funding events to count.
     inverse
         Whether the market counts in contracts (0 in filled minutes; null on other markets).
     legacy
@@ -140,12 +147,13 @@ def continuous_minutes(
     begins = lay_out(series.candles, breaks, before, trailing, first, places)
     rows = _spread(series.ordered, places, inverse, legacy)
     codes, known = numbered(begins[:-1], begins[-1]), None
+    waiting: list[str] = []
     if funding is not None:
-        _fill_funding(rows, places, begins, series, funding, only_traded=legacy)
+        waiting = _fill_funding(rows, places, begins, series, funding, traded_later, only_traded=legacy)
         known = np.full(len(places.time), True) if legacy else _known(places.time, codes, series.names, funding)
     untraded = series.names.gather(np.flatnonzero(series.last.time < 0)).to_list()
     table = _table(rows, places, codes, series.names, inverse, known)
-    return Continuous(table, _gaps(series, breaks), series.state(breaks), untraded)
+    return Continuous(table, _gaps(series, breaks), series.state(breaks), untraded, waiting)
 
 
 def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFrame:
@@ -322,21 +330,31 @@ def _spread(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> _R
 
 
 def _fill_funding(
-    rows: _Rows, places: Places, begins: Ints, series: _Series, funding: pl.DataFrame, only_traded: bool
-) -> None:
+    rows: _Rows,
+    places: Places,
+    begins: Ints,
+    series: _Series,
+    funding: pl.DataFrame,
+    traded_later: Collection[str],
+    only_traded: bool,
+) -> list[str]:
+    """Put the events that count into their minutes; the symbols with events after their last trade."""
     rows.funding_rate[:], rows.has_funding[:] = 0.0, False
     if not len(places.time):
-        return
+        return []
     hours = funding["funding_hour"].to_physical().to_numpy()
     near = np.flatnonzero((hours >= places.time.min()) & (hours <= places.time.max()))
     names = funding["symbol"].to_arrow().take(pa.array(near))
     symbols = pc.index_in(names, series.names.to_arrow()).fill_null(-1).to_numpy()
     row = rows_at(places.time, begins, symbols, hours[near])
-    counts = (row >= 0) & (hours[near] <= series.last.time[symbols] * MINUTE_MICROSECONDS)
+    counts = row >= 0
+    late = counts & (hours[near] > series.last.time[symbols] * MINUTE_MICROSECONDS)
+    counts &= ~late | series.names.is_in(list(traded_later)).to_numpy()[symbols]
     if only_traded:
         counts &= ~places.is_filled[row]
     rates = funding["funding_rate"].to_numpy()[near[counts]]
     rows.funding_rate[row[counts]], rows.has_funding[row[counts]] = rates, True
+    return series.names.gather(np.unique(symbols[late])).to_list()
 
 
 def _known(times: Ints, codes: Array, names: pl.Series, funding: pl.DataFrame) -> Flags:

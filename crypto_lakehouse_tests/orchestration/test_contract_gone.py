@@ -251,3 +251,44 @@ def test_the_end_of_a_delisted_symbol_shows_once_it_is_known(tmp_path: Path) -> 
             (ALIVE, end + timedelta(days=2) - hour),
             (delisted, end - hour),
         ]
+
+
+@pytest.mark.requirement("F4.2", "F4.1", "D9")
+def test_funding_of_a_quiet_contract_counts_once_it_is_traded_again_in_any_order_of_days(tmp_path: Path) -> None:
+    """No trade from 15:30 of the first day on, none on the second, and trades from 00:10 of the third day on."""
+    days, archive = DAYS[:3], tmp_path / "archive"
+    begin = datetime(2025, 1, 30, tzinfo=UTC)
+    make_sample(archive, symbols=2, days=3, start=begin.date(), tables=TABLES[:2], markets=("um",))
+    for day, first, end in ((0, 0, 15.5), (1, 0, 0), (2, 1 / 6, 24)):
+        midnight = begin + timedelta(days=day)
+        hours = (midnight + timedelta(hours=hour) for hour in (first, end))
+        _between(archive, f"{UM}/daily/klines/{GONE}/1m/{GONE}-1m-{days[day]}.zip", *hours)
+    for month, events in (("2025-01", 6), ("2025-02", 3)):
+        first = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+        _funding(
+            archive, month, _eight_hourly(max(first, begin), max(first, begin) + events * timedelta(hours=8), 0.01)
+        )
+    lakes = []
+    with ArchiveServer(archive) as server:
+        for name, runs in (
+            ("range", [(days[0], days[-1])]),
+            ("days", [(day, day) for day in days]),
+            ("reverse", [(day, day) for day in reversed(days)]),
+        ):
+            settings = {**SETTINGS, "tables": "klines_1m,funding_rates", "bars": "1h,1d,1w"}
+            platform = Platform(tmp_path / name, archive, server.url, server.listing_url, settings=settings)
+            assert platform.run(MONTHLY, "2025-01", "2025-02").success
+            for first, last in runs:
+                run = platform.run(DAILY, first, last)
+                assert run.success
+            lakes.append(platform)
+    rows = read(Lakehouse(lakes[0].lake), "gold.bars_1d", market="um", symbols=GONE, start=days[0])
+    assert rows.select("funding_count", "first_minute").rows() == [
+        (3, begin),
+        (3, None),
+        (3, begin + timedelta(days=2, minutes=10)),
+    ]
+    assert rows["funding_sum"].to_list() == pytest.approx([0.03] * 3)
+    assert findings(run, "funding", "continuous_1m") == findings(run, "sources", "bars_1d") == ""
+    assert digests(lakes[1].lake) == digests(lakes[0].lake)
+    assert digests(lakes[2].lake) == digests(lakes[0].lake)

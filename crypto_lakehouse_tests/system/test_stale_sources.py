@@ -96,13 +96,13 @@ def test_bars_on_offsets_of_less_than_a_day_follow_the_day_before(store: LakeSto
     bars(store, [SECOND])
     assert bar_of(store) == (100.0, 5.0, 5, False)
     gold(store, [FIRST])
-    assert overtaken_bars(store, UM, BARS, FIRST) == [SECOND]
+    assert overtaken_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
     bars(store, [FIRST, SECOND])
     assert bar_of(store) == (100.0, 60.0, 60, True)
     # The first day is replaced; it ends as before, so that the minutes of the second one stay as they are.
     silver(store, FIRST, whole, 100.0, "3", volume=7.0)
     gold(store, [FIRST, SECOND])
-    assert overtaken_bars(store, UM, BARS, FIRST) == [SECOND]
+    assert overtaken_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
     bars(store, [SECOND])
     assert bar_of(store) == (100.0, 55 * 7.0 + 5, 60, True)
 

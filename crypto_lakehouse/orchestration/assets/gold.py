@@ -1,7 +1,8 @@
 """Gold assets: continuous minutes with their gaps and states, and bars, per market.
 
-A run builds its own partitions, then rebuilds later stored days that its result invalidates. So the stored rows never
-depend on the order in which days were built.
+A run builds its own partitions, then rebuilds other stored days that its result invalidates: later days, and the days
+just before whose last funding events wait for a trade. So the stored rows never depend on the order in which days were
+built.
 """
 
 from collections.abc import Iterable, Iterator
@@ -79,6 +80,10 @@ def continuous_asset(
         maker = ContinuousMinutes(store, market, gap_rule(environment), is_remade(context))
         made: list[MinutesPartition] = []
 
+        def rebuilt(part: MinutesPartition) -> Iterator[Any]:
+            for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
+                yield rewritten(store, market, table, made_table(part, table, frame))
+
         def rows() -> Iterator[Made | Unchanged]:
             try:
                 for part in maker.days(list(context.partition_keys)):
@@ -93,13 +98,15 @@ def continuous_asset(
         yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
         for part in maker.overtaken(made[-1]):
             context.log.info(f"{part.key}: rebuilt, because the state of the day before has changed")
-            for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield rewritten(store, market, table, made_table(part, table, frame))
+            yield from rebuilt(part)
+        for part in maker.resumed([part.key for part in made]):
+            context.log.info(f"{part.key}: rebuilt, because later trades decide whether its last funding events count")
+            yield from rebuilt(part)
 
     return continuous
 
 
-def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def bars_asset(market: Market, bars: Bars, environment: Environment, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
     """One table of bars of a market."""
     arguments = asset_arguments(
         "gold",
@@ -117,7 +124,7 @@ def bars_asset(market: Market, bars: Bars, policy: dg.BackfillPolicy) -> dg.Asse
         store = lake.store()
         keys = list(context.partition_keys)
         yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_remade(context)), WRITERS))
-        overtaken = overtaken_bars(store, market, bars, max(keys))
+        overtaken = overtaken_bars(store, market, bars, keys, gap_rule(environment))
         for made in _bars(store, market, bars, overtaken, remake=True):
             assert isinstance(made, Made)
             context.log.info(f"{made.key}: rebuilt, because its minutes are newer")
