@@ -1,10 +1,12 @@
-"""Selection of symbols by names, patterns and exclusions, as settings and the command line accept them."""
+"""Selection of symbols by names, patterns and exclusions, as settings, the command line and footers hold them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from crypto_lakehouse.catalog.names import check_digits, check_symbol
 
@@ -50,3 +52,60 @@ class SymbolFilter:
         """Names and patterns that match nothing in ``available``; report them, do not drop them silently."""
         known = list(available)
         return [p for p in self.wanted if not any(fnmatchcase(symbol, p) for symbol in known)]
+
+
+_CHOSEN = "chosen_symbols"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSymbols:
+    """The symbols that all runs of a partition have chosen: the union of their filters, the same for any order of runs.
+
+    ``entries`` are names (``BTCUSDT``) and patterns with their exclusions (``*USDT,!BTC*``), sorted. If one entry
+    includes another, only the wider one is kept, so ``*`` stands alone.
+    """
+
+    entries: tuple[str, ...] = ("*",)
+
+    @classmethod
+    def of(cls, symbols: SymbolFilter) -> ChosenSymbols:
+        """Return the symbols that one run chooses.
+
+        >>> ChosenSymbols.of(SymbolFilter.parse("ETHUSDT,BTC*,BTCUSDT,!BTCDOMUSDT")).entries
+        ('BTC*,!BTCDOMUSDT', 'ETHUSDT')
+        """
+        wanted, unwanted = ({re.sub(r"\*+", "*", p) for p in some} for some in (symbols.wanted, symbols.unwanted))
+        without = sorted(p for p in unwanted if not any(p != q and fnmatchcase(p, q) for q in unwanted))
+        left = (p for p in wanted or {"*"} if not any(fnmatchcase(p, q) for q in without))
+        return cls(()) | cls(tuple(",".join([p, *(f"!{q}" for q in without)]) if "*" in p else p for p in left))
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> ChosenSymbols:
+        """Read the facts of a partition. No fact means all symbols, also in a partition older than this fact."""
+        return cls(tuple(facts[_CHOSEN])) if _CHOSEN in facts else cls()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts for a partition; none if all symbols were chosen."""
+        return {} if self == ChosenSymbols() else {_CHOSEN: list(self.entries)}
+
+    def __or__(self, other: ChosenSymbols) -> ChosenSymbols:
+        both = {*self.entries, *other.entries}
+        patterns = [entry for entry in both if "*" in entry]
+        return ChosenSymbols(tuple(sorted(e for e in both if not any(e != p and _includes(p, e) for p in patterns))))
+
+    def select(self, symbols: Iterable[str]) -> set[str]:
+        """Return those of ``symbols`` that were chosen."""
+        available = set(symbols)
+        patterns = (SymbolFilter.parse(entry) for entry in self.entries if "*" in entry)
+        return available.intersection(self.entries).union(*(one.select(available) for one in patterns))
+
+
+def _includes(pattern: str, entry: str) -> bool:
+    """Return whether the texts prove that a pattern selects all that an entry selects."""
+    wide, *unwanted = pattern.split(",!")
+    narrow, *left_out = entry.split(",!")
+    if not fnmatchcase(narrow, wide):
+        return False
+    if "*" not in narrow:
+        return not any(fnmatchcase(narrow, one) for one in unwanted)
+    return all(any(fnmatchcase(one, other) for other in left_out) for one in unwanted)

@@ -74,10 +74,10 @@ def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: da
     return {_KEY: json.dumps(values, sort_keys=True).encode()}
 
 
-def source_of(metadata: pq.FileMetaData) -> str:
-    """Return the input fingerprint in the footer of a file; empty if the footer has none."""
+def origin_of(metadata: pq.FileMetaData) -> Origin:
+    """Return the provenance in the footer of a file; an empty fingerprint and no facts if the footer has none."""
     record = _record(metadata)
-    return record.made_from if record else ""
+    return Origin(record.made_from, record.facts) if record else Origin("")
 
 
 def stored_partition(

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
-from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
 from crypto_lakehouse.lake.ledger import read_states
 from crypto_lakehouse.lake.leftovers import TEMPORARY
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
@@ -37,7 +37,7 @@ from crypto_lakehouse.pipeline.reading import Read
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
-from crypto_lakehouse.pipeline.unchanged import bronze_made_from, is_made_of, made_from
+from crypto_lakehouse.pipeline.unchanged import bronze_made_from, chosen_symbols, is_made_of, made_from
 from crypto_lakehouse.transforms.frames import Frame
 
 # Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
@@ -64,6 +64,7 @@ class _Begun(NamedTuple):
     """The start of a day: it is rebuilt, or the stored partition is ``unchanged``."""
 
     account: Account
+    chosen: ChosenSymbols
     unchanged: StoredPartition | None
 
 
@@ -143,7 +144,7 @@ class BronzeIngest:
             for key in keys:
                 # Skip rows of the day before that the caller did not take.
                 start = next(item for item in made if isinstance(item, _Begun))
-                origin = partial(_origin, start.account)
+                origin = partial(_origin, start.account, start.chosen)
                 if start.unchanged:
                     stored = read_pieces(self.store, *self._place, key)
                     yield BronzePartition(key, stored, start.account.counts, origin, start.unchanged)
@@ -166,10 +167,13 @@ class BronzeIngest:
             self.unknown = check_symbols_exist(
                 self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
             )
+        now_chosen = ChosenSymbols.of(self.symbols)
         for key in keys:
             listed = self._listed(available, later, states, arrivals) if key in covered[:1] else later.get(key, [])
-            stored = None if self.remake else stored_partition(self.store, *self._place, key)
-            yield from steps(key, states[key], stored, is_made_of(self.feed, states[key], stored), listed)
+            stored = stored_partition(self.store, *self._place, key)
+            chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
+            kept = None if self.remake else stored
+            yield from steps(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
 
     @property
     def _place(self) -> tuple[str, str, str, str]:
@@ -209,9 +213,9 @@ class BronzeIngest:
                         for file in batch.files:
                             account.leave(day.state[file.key])
                     account.count()
-                    yield _Begun(account, day.unchanged)
+                    yield _Begun(account, day.chosen, day.unchanged)
                 else:
-                    yield _Begun(account, None)
+                    yield _Begun(account, day.chosen, None)
                     yield from _joined(self._rows(day, results, account))
                 yield None
 
@@ -322,8 +326,8 @@ def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
         yield item
 
 
-def _origin(account: Account) -> Origin:
-    return Origin(bronze_made_from(account.feed, account.entries))
+def _origin(account: Account, chosen: ChosenSymbols) -> Origin:
+    return Origin(bronze_made_from(account.feed, account.entries), chosen.facts())
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

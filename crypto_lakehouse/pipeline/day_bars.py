@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, Market, partition_keys
 from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars
+from crypto_lakehouse.lake.origin import Origin
 from crypto_lakehouse.lake.parquet import frame_of
 from crypto_lakehouse.lake.partitions import list_keys
 from crypto_lakehouse.lake.store import LakeStore
@@ -106,7 +107,7 @@ class DayBars:
                 made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
         return made
 
-    def _day(self, rows: pa.Table, _source: str) -> _Day:
+    def _day(self, rows: pa.Table, _origin: Origin) -> _Day:
         blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
         return _Day(blocks, rows if self._needs_rows else None)
 

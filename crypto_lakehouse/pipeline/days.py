@@ -13,16 +13,21 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.origin import StoredPartition
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
+from crypto_lakehouse.pipeline.unchanged import chosen_symbols
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Day:
-    """A partition: the ledger rows of its files, by key, and the stored partition if its inputs are unchanged."""
+    """A partition: the ledger rows of its files, by key, the symbols that runs have chosen for it, and the stored
+    partition if its inputs are unchanged.
+    """
 
     key: str
     state: Mapping[str, Any]
+    chosen: ChosenSymbols
     unchanged: StoredPartition | None
 
 
@@ -55,6 +60,7 @@ def steps(
     state: Mapping[str, Any],
     stored: StoredPartition | None,
     is_made: bool,
+    chosen: ChosenSymbols,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
 ) -> Iterator[Step]:
     """The steps of a day in the order of the table. They start when the first new file is known, or that none is new.
@@ -69,6 +75,9 @@ def steps(
         The stored partition, if any.
     is_made
         Whether ``stored`` holds exactly the files that ``state`` lists as ingested.
+    chosen
+        The symbols that this run or an earlier one has chosen. If the footer of ``stored`` says less, the partition is
+        written again, with the same rows.
     listed
         The files that the archive lists: (symbol, files), in order of symbols.
     """
@@ -84,11 +93,11 @@ def steps(
             break
     else:
         is_recorded = bool(seen) or any(row["status"] == "no_file" for row in state.values())
-        if not (is_made and is_recorded):
+        if not (is_made and is_recorded and chosen == chosen_symbols(stored)):
             stored = None
-        yield from _of_day(Day(key, state, stored), seen)
+        yield from _of_day(Day(key, state, chosen, stored), seen)
         return
-    yield from _of_day(Day(key, state, None), chain(seen, files))
+    yield from _of_day(Day(key, state, chosen, None), chain(seen, files))
 
 
 def _of_day(day: Day, files: Iterable[_Found]) -> Iterator[Step]:

@@ -7,7 +7,7 @@ This module decides which partitions a gold partition needs, and which later one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.bars import closing_lag
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import (
@@ -31,7 +32,7 @@ from crypto_lakehouse.lake.partitions import (
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.minutes import Minutes
 from crypto_lakehouse.pipeline.side_by_side import THREADS
-from crypto_lakehouse.pipeline.unchanged import is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.unchanged import chosen_symbols, is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.transforms.continuous import (
@@ -43,8 +44,11 @@ from crypto_lakehouse.transforms.continuous import (
     has_ended,
     next_state,
     no_state,
+    put_back,
+    set_aside,
     without_days,
 )
+from crypto_lakehouse.transforms.frames import Frame, symbols_in
 
 MINUTES, FUNDING = "klines_1m", "funding_rates"
 CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
@@ -191,16 +195,18 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, str]]) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Origin]]) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
-        (rows, source), funding = minutes.take(key), self._funding(key)
+        (rows, origin), funding = minutes.take(key), self._funding(key)
+        chosen = ChosenSymbols.of_facts(origin.facts)
+        here, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
 
         def with_trades_of(traded_later: Sequence[str]) -> Continuous:
             return continuous_minutes(
                 rows,
                 None if funding is None else funding[1],
-                state.select(STATE_COLUMNS),
+                here,
                 day_span(key),
                 self._rule,
                 traded_later=traded_later,
@@ -212,8 +218,9 @@ class ContinuousMinutes:
         if traded_later:
             made = with_trades_of(traded_later)
         prior = fingerprint(state)
-        ended = has_ended(made.state, day_span(key)[1], self._rule)
-        states = made.state.with_columns(ended, prior=pl.lit(prior))
+        after = put_back(made.state, aside)
+        ended = has_ended(after, day_span(key)[1], self._rule)
+        states = after.with_columns(ended, prior=pl.lit(prior))
         facts = {
             "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
             "gaps": made.gaps.height,
@@ -223,7 +230,7 @@ class ContinuousMinutes:
             _TRADED_LATER: traded_later,
         }
         facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
-        sources = self._made_from(prior, source, *([] if funding is None else [funding[0]]), *traded_later)
+        sources = self._made_from(prior, origin.made_from, *([] if funding is None else [funding[0]]), *traded_later)
         origins = {table: Origin(source, facts_of.get(table, {})) for table, source in sources.items()}
         return MinutesPartition(key, made.table, made.gaps, states, origins)
 
@@ -286,11 +293,13 @@ class ContinuousMinutes:
 
     def _after(self, state: pl.DataFrame, day: str) -> pl.DataFrame:
         place = ("silver", MINUTES, *self._place)
+        chosen = chosen_symbols(stored_partition(self._store, *place, day))
         rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
-        return next_state(rows, state, self._rule)
+        here, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
+        return put_back(next_state(rows, here, self._rule), aside)
 
-    def _minutes(self) -> Minutes[tuple[pa.Table, str]]:
-        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, source: (rows, source))
+    def _minutes(self) -> Minutes[tuple[pa.Table, Origin]]:
+        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, origin: (rows, origin))
 
     def _silver(self) -> dict[str, datetime]:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
@@ -371,6 +380,24 @@ def days_near(key: str, count: int) -> list[str]:
     day, one = _date(key), timedelta(days=1)
     first, end = (day + one, day + (count + 1) * one) if count > 0 else (day + count * one, day)
     return partition_keys(first, end, Cadence.DAILY)
+
+
+def symbols_missing(store: LakeStore, market: Market, key: str, symbols: Collection[str]) -> set[str]:
+    """Return those of ``symbols`` for which a stored day of minutes counts as missing."""
+    place = ("silver", MINUTES, market.exchange, market.name)
+    chosen = chosen_symbols(stored_partition(store, *place, key))
+    if not set(symbols) - chosen.select(symbols):
+        return set()
+    rows = collect_partitions(store, *place, [key], lambda minutes: minutes.select("symbol").unique())
+    return set(not_chosen(symbols, rows, chosen))
+
+
+def not_chosen(symbols: Iterable[str], rows: Frame, chosen: ChosenSymbols) -> list[str]:
+    """Return those of ``symbols`` without rows on a stored day that no run chose: the day is missing for them."""
+    if chosen == ChosenSymbols():
+        return []
+    absent = set(symbols) - symbols_in(rows)
+    return sorted(absent - chosen.select(absent))
 
 
 def day_span(key: str) -> tuple[datetime, datetime]:

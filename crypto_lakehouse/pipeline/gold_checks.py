@@ -6,7 +6,9 @@ No Dagster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 
 import polars as pl
 
@@ -15,7 +17,7 @@ from crypto_lakehouse.catalog.bars import Bars, TimeBars
 from crypto_lakehouse.lake.ends import find_untraded
 from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES
+from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, symbols_missing
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.transforms.compare import (
     bars_against_funding,
@@ -81,21 +83,35 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
     gaps = read_partition(store, "gold", GAPS, market.exchange, market.name, key)
     if "reason" not in gaps.columns:
         return []
+    gaps = gaps.filter(pl.col("reason") == MISSING_DAYS)
+    if gaps.is_empty():
+        return []
     there = list_keys(store, "silver", MINUTES, market.exchange, market.name)
+    symbols = set(gaps["symbol"])
+    missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in there else symbols)
     found: dict[tuple[str, ...], list[str]] = {}
-    for gap in gaps.filter(pl.col("reason") == MISSING_DAYS).iter_rows(named=True):
+    for gap in gaps.iter_rows(named=True):
         days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)
-        found.setdefault(tuple(day for day in days if day not in there), []).append(gap["symbol"])
+        found.setdefault(tuple(day for day in days if gap["symbol"] in missing_on(day)), []).append(gap["symbol"])
     return [
-        (
-            ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else ""),
-            f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this may not be a real gap; it"
-            f" starts no segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
-            f" --from {days[0]} --to {days[-1]}",
-        )
+        (_in_words(symbols), _missing(market, days, [] if there.keys().isdisjoint(days) else symbols))
         for days, symbols in found.items()
         if days
     ]
+
+
+def _missing(market: Market, days: Sequence[str], symbols: Sequence[str]) -> str:
+    """Say which days are missing, with the command that builds them: for ``symbols``, or for all if there are none."""
+    chosen = ",".join(symbols) if len(symbols) <= _NAMED else "'*'"
+    return (
+        f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this may not be a real gap; it"
+        f" starts no segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
+        f" --from {days[0]} --to {days[-1]}{f' --symbols {chosen}' if symbols else ''}"
+    )
+
+
+def _in_words(symbols: Sequence[str]) -> str:
+    return ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
 
 
 def _stored(

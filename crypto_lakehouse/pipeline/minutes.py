@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crypto_lakehouse.lake.origin import source_of
+from crypto_lakehouse.lake.origin import Origin, origin_of
 from crypto_lakehouse.lake.partitions import open_partition
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.side_by_side import THREADS
@@ -23,8 +23,8 @@ Made = TypeVar("Made")
 class Minutes(Generic[Made]):
     """Days of one table of a market, converted by ``make``. Close it after use.
 
-    ``make`` gets the rows of a day, whose symbols are a dictionary, and the input fingerprint of the file that was
-    read. The fingerprint comes from the same file, because another run may replace the partition meanwhile.
+    ``make`` gets the rows of a day, whose symbols are a dictionary, and the provenance of the file that was read. It
+    comes from the same file, because another run may replace the partition meanwhile.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Minutes(Generic[Made]):
         table: str,
         place: tuple[str, str],
         columns: Sequence[str],
-        make: Callable[[pa.Table, str], Made],
+        make: Callable[[pa.Table, Origin], Made],
     ) -> None:
         self._store, self._layer, self._table, self._place = store, layer, table, place
         self._columns, self._make = list(columns), make
@@ -60,5 +60,5 @@ class Minutes(Generic[Made]):
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread per day takes less time in total than many threads per day.
             rows = parquet.read(columns=self._columns, use_threads=False)
-            source = source_of(parquet.metadata)
-        return self._make(rows, source)
+            origin = origin_of(parquet.metadata)
+        return self._make(rows, origin)

@@ -9,6 +9,7 @@ from datetime import date, datetime
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
 from crypto_lakehouse.lake.partitions import find_keys
 from crypto_lakehouse.lake.pieces import read_pieces
@@ -16,7 +17,7 @@ from crypto_lakehouse.lake.quarantine import record_rejected
 from crypto_lakehouse.lake.store import LakeStore
 from crypto_lakehouse.pipeline.ahead import ahead
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
-from crypto_lakehouse.pipeline.unchanged import UNKNOWN, is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.unchanged import UNKNOWN, chosen_symbols, is_current, made_from, sources_fingerprint
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.clean import Cleaned
@@ -56,13 +57,14 @@ class SilverPartition:
     key: str
     made_from: str
     neighbourhood: Neighbourhood
+    chosen: ChosenSymbols
     rows: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
     reasons: dict[str, int] = field(default_factory=dict)
     unchanged: StoredPartition | None = None
 
     def origin(self) -> Origin:
-        """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, and, if rows lie
-        outside of their file's day, ``rows_from_neighbours`` and ``rows_to_neighbours``.
+        """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, if rows lie outside
+        of their file's day, ``rows_from_neighbours`` and ``rows_to_neighbours``, and the symbols that were chosen.
         """
         if self.unchanged is not None:
             return self.unchanged.origin
@@ -74,6 +76,7 @@ class SilverPartition:
             "quarantined_rows": sum(self.reasons.values()),
             "quarantine_reasons": self.reasons,
             **{name: count for name, count in moved.items() if count},
+            **self.chosen.facts(),
         }
         return Origin(self.made_from, facts)
 
@@ -88,7 +91,7 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, rema
     """
     where = (feed.table, feed.exchange, feed.market.name, key)
     around, inputs, source = _sources(feed, key, store)
-    part = SilverPartition(key, source, around)
+    part = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
     stored = None if remake else stored_partition(store, "silver", *where)
     if is_current(stored, source, inputs):
         part.unchanged = stored
@@ -143,7 +146,9 @@ def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, lis
     around = Neighbourhood.of(feed, key, store)
     bronze = stored_partition(store, "bronze", feed.table, feed.exchange, feed.market.name, key)
     inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
-    return around, inputs, sources_fingerprint("silver", silver_schema(feed), [made_from(stored) for stored in inputs])
+    # Rows do not depend on which symbols were chosen, but gold does.
+    chosen = [f"{name} {entries}" for name, entries in chosen_symbols(bronze).facts().items()]
+    return around, inputs, sources_fingerprint("silver", silver_schema(feed), [*map(made_from, inputs), *chosen])
 
 
 def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:

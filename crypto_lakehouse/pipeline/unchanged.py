@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.origin import StoredPartition
 from crypto_lakehouse.schemas import Schema, bronze_schema
 
@@ -36,6 +37,11 @@ def sources_fingerprint(layer: str, schema: Schema, inputs: Sequence[str]) -> st
 def made_from(stored: StoredPartition | None) -> str:
     """The input fingerprint of a stored partition, to use as an input of another partition."""
     return stored.origin.made_from if stored else UNKNOWN
+
+
+def chosen_symbols(stored: StoredPartition | None) -> ChosenSymbols:
+    """Return the symbols that were chosen for a stored partition; all if its footer does not say it."""
+    return ChosenSymbols.of_facts(stored.origin.facts if stored else {})
 
 
 def is_current(stored: StoredPartition | None, expected: str, inputs: Iterable[StoredPartition | None]) -> bool:

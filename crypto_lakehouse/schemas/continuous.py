@@ -74,7 +74,12 @@ GAPS = Schema(
             "silence: nothing was traded. missing_days: days of the gap are missing from the lake, and without them it"
             " would not be a gap.",
         ),
-        Column("missing_days", INT, "days", "Days within the gap that are not in silver.klines_1m."),
+        Column(
+            "missing_days",
+            INT,
+            "days",
+            "Days of the gap that silver.klines_1m does not have for this symbol.",
+        ),
     ),
     primary_key=("symbol", "gap_end"),
     time_column="gap_end",
@@ -90,7 +95,12 @@ SYMBOL_STATES = Schema(
         Column("first_time", TIME, "UTC", "open_time of its first traded minute."),
         Column("last_time", TIME, "UTC", "open_time of its last traded minute."),
         Column("last_close", FLOAT, "quote asset per base asset", "close of that minute."),
-        Column("missing_days", INT, "days", "Days after last_time that are not in silver.klines_1m."),
+        Column(
+            "missing_days",
+            INT,
+            "days",
+            "Days after last_time that silver.klines_1m does not have for this symbol.",
+        ),
         Column(
             "has_ended",
             FLAG,

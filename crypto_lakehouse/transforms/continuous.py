@@ -173,6 +173,17 @@ def without_days(state: pl.DataFrame, days: int) -> pl.DataFrame:
     return state.with_columns(pl.col("missing_days") + pl.when(_is_newest()).then(days).otherwise(0))
 
 
+def set_aside(state: pl.DataFrame, symbols: Collection[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a state: that without ``symbols``, and that of ``symbols`` after a day which is missing for them."""
+    aside = pl.col("symbol").is_in(symbols)
+    return state.filter(~aside), without_days(state.filter(aside), 1)
+
+
+def put_back(state: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
+    """Join both parts of a state after that day."""
+    return pl.concat([state, aside]).sort("symbol", "segment") if len(aside) else state
+
+
 def has_ended(state: pl.DataFrame, end: datetime, rule: GapRule) -> pl.Series:
     """Whether the series of each row of a state is over at ``end``: another segment follows, or the symbol did not
     trade for longer than ``rule.patience``, not counting days that are missing from the lake.

@@ -16,6 +16,11 @@ Frame: TypeAlias = pl.DataFrame | pa.Table
 """A table of rows; text may be categorical, or an Arrow dictionary, which saves work for repeated values."""
 
 
+def symbols_in(rows: Frame) -> set[str]:
+    """Return the distinct symbols of rows."""
+    return set(pl.DataFrame(rows.select(["symbol"]))["symbol"].cast(pl.String).unique())
+
+
 def coded(places: npt.NDArray[Any], names: pl.Series) -> pa.DictionaryArray:
     """The names at these positions, as a dictionary array."""
     return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), names.to_arrow().cast(pa.string()))

@@ -97,7 +97,7 @@ def test_two_runs_at_the_same_time_never_lose_rows_silently(
         except LakeError as error:
             refused.append(str(error))
     assert refused
-    assert all("two runs at the same time" in text for text in refused)
+    assert all("two runs stored this partition at the same time" in text for text in refused)
     found = compare(UM, source, store, SymbolFilter(), *WINDOW)
     assert (DAYS[0], "AUSDT") in [(one.period, one.symbol) for one in found]
     ingest(source, store)

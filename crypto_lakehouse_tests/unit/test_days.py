@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_lakehouse.archive.model import ArchiveFile
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
 from crypto_lakehouse.pipeline.days import Step, steps, table_order
 
@@ -18,6 +19,7 @@ KEY = "2024-03-05"
 WHEN = datetime(2024, 3, 6, tzinfo=UTC)
 STORED = StoredPartition(PartitionInfo(1, 1, 1, None, None, "here"), Origin("made"), WHEN)
 SYMBOLS = ("A", "B", "C", "D")
+ALL, SOME = ChosenSymbols(), ChosenSymbols(("A", "B"))
 
 
 def file(symbol: str, number: int, etag: str = "e") -> ArchiveFile:
@@ -69,13 +71,14 @@ def test_steps_by_symbol_equal_the_steps_of_the_whole_listing(data: st.DataObjec
     asked = sorted({one.symbol for one in listed} | set(data.draw(st.sets(st.sampled_from(SYMBOLS)), "asked")))
     is_made = data.draw(st.booleans(), "is made")
     stored = STORED if is_made else data.draw(st.sampled_from([None, STORED]), "stored")
+    chosen = data.draw(st.sampled_from([ALL, ALL, SOME]), "chosen")
     by_symbol = [(symbol, [one for one in listed if one.symbol == symbol]) for symbol in asked]
 
-    begin, *found = steps(KEY, known, stored, is_made, iter(by_symbol))
+    begin, *found = steps(KEY, known, stored, is_made, chosen, iter(by_symbol))
     unchanged, kinds = whole(known, stored, is_made, listed)
     assert begin.file is None
     assert all(step.day is begin.day for step in found)
-    assert (begin.day.key, begin.day.unchanged) == (KEY, STORED if unchanged else None)
+    assert (begin.day.key, begin.day.unchanged) == (KEY, STORED if unchanged and chosen == ALL else None)
     assert [(step.file.key, kind(step)) for step in found if step.file] == kinds
     assert kinds == sorted(kinds, key=lambda one: table_order(next(f for f in files if f.key == one[0])))
 
@@ -90,7 +93,7 @@ def test_a_new_file_is_known_before_later_symbols_are_listed() -> None:
             yield symbol, [file(symbol, 0)]
 
     settled = row(file("A", 0), "ingested")
-    coming = steps(KEY, {settled["key"]: settled}, STORED, True, listed())
+    coming = steps(KEY, {settled["key"]: settled}, STORED, True, ALL, listed())
     assert next(coming).day.unchanged is None
     assert [kind(next(coming)) for _ in range(2)] == ["settled", "new"]
     assert asked == ["A", "B"]

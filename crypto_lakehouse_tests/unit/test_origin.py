@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from crypto_lakehouse.lake.origin import Origin, StoredPartition, source_of, stored_partition
+from crypto_lakehouse.lake.origin import Origin, StoredPartition, origin_of, stored_partition
 from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
@@ -46,7 +46,7 @@ def test_written_provenance_is_read_back(store: LakeStore) -> None:
     stored = found(store)
     assert stored is not None
     assert stored.origin == ORIGIN
-    assert source_of(pq.read_metadata(path)) == ORIGIN.made_from
+    assert origin_of(pq.read_metadata(path)) == ORIGIN
     assert (stored.info.rows, stored.info.symbols, stored.info.min_time) == (0, 0, None)
 
 
@@ -100,7 +100,7 @@ def test_metadata_of_another_writer_under_our_key_is_ignored(store: LakeStore, v
     path = write(store)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"crypto_lakehouse": value}), path)
     assert found(store) is None
-    assert source_of(pq.read_metadata(path)) == ""
+    assert origin_of(pq.read_metadata(path)) == Origin("")
 
 
 class _Refusing(BaseHTTPRequestHandler):
