@@ -107,8 +107,10 @@ class LimitedQuery:
         with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
             self._connection = connection
             connection.execute("SET temp_directory = $1", [folder])
-            # The progress bar would be printed into the output of the calling program.
-            connection.execute("SET enable_progress_bar = false")
+            # The progress bar would be printed into the output of the calling program. In a notebook without ipywidgets
+            # it is off, and DuckDB refuses to set it at all.
+            if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+                connection.execute("SET enable_progress_bar = false")
             if self.limits.memory:
                 connection.execute("SET memory_limit = $1", [f"{parse_size(self.limits.memory)} bytes"])
             yield connection
