@@ -25,10 +25,11 @@ from crypto_lakehouse.cli_archive import archive_app
 from crypto_lakehouse.cli_backfill import backfill_plans, refuse_unknown_symbols
 from crypto_lakehouse.cli_common import (
     Program,
-    day,
     decimal_number,
     explained,
     fail,
+    first_day,
+    last_day,
     load_settings,
     month,
     open_lake,
@@ -117,8 +118,10 @@ def status(
 def backfill(
     market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
     table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
-    first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
-    last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
+    last: Annotated[
+        date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ],
     symbols: Annotated[
         str,
         typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default LAKEHOUSE_SYMBOLS."),
@@ -228,8 +231,10 @@ def demo(
 @export_app.command("legacy")
 def export_legacy(
     out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write to; created if it is missing.")],
-    first: Annotated[date, typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day.")],
-    last: Annotated[date, typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive.")],
+    first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
+    last: Annotated[
+        date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ],
     market: Annotated[
         list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default LAKEHOUSE_MARKETS.")
     ] = None,

@@ -28,7 +28,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli_common import day, explained, fail, load_settings, whole
+from crypto_lakehouse.cli_common import explained, fail, first_day, last_day, load_settings, whole
 from crypto_lakehouse.cli_pipe import STDIN, advance, bar, behind_bar, emit, field, input_lines, note, read_names
 from crypto_lakehouse.pipeline.discover import (
     coverage,
@@ -67,11 +67,13 @@ Names = Annotated[
 ]
 First = Annotated[
     date | None,
-    typer.Option("--from", parser=day, metavar="YYYY-MM-DD", help="First UTC day; by default the oldest."),
+    typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day; by default the oldest."),
 ]
 Last = Annotated[
     date | None,
-    typer.Option("--to", parser=day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive; by default the newest."),
+    typer.Option(
+        "--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, included; by default the newest."
+    ),
 ]
 Monthly = Annotated[bool, typer.Option("--monthly", help="List the monthly files of a type that has daily files too.")]
 Exchange = Annotated[str, typer.Option(help="Exchange.")]
@@ -250,7 +252,9 @@ def archive_sample(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; created if it is missing.")],
     symbols: Annotated[int, typer.Option(parser=whole(1, 1000), metavar="NUMBER", help="Coins per market.")] = 10,
     days: Annotated[int, typer.Option(parser=whole(1, 3660), metavar="NUMBER", help="Number of UTC days.")] = 10,
-    start: Annotated[date, typer.Option(parser=day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(2024, 12, 27),
+    start: Annotated[date, typer.Option(parser=first_day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(
+        2024, 12, 27
+    ),
     seed: Annotated[
         int, typer.Option(parser=whole(0), metavar="NUMBER", help="The same seed gives the same bytes.")
     ] = 7,

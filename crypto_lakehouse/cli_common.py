@@ -8,14 +8,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.catalog import Cadence, parse_date, parse_partition
+from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.console import say
@@ -45,10 +45,20 @@ class Program(typer.Typer):
             raise SystemExit(interrupts.exit_code()) from None
 
 
-def day(text: str | date) -> date:
-    """Parse a ``YYYY-MM-DD`` argument. Raises BadParameter (wrong usage) for anything else."""
+def first_day(text: str | date) -> date:
+    """Parse a ``YYYY-MM-DD`` argument; of a month (``YYYY-MM``) the first day. Raises BadParameter (wrong usage)."""
+    return text if isinstance(text, date) else _days(text)[0]
+
+
+def last_day(text: str | date) -> date:
+    """Parse a ``YYYY-MM-DD`` argument; of a month (``YYYY-MM``) the last day. Raises BadParameter (wrong usage)."""
+    return text if isinstance(text, date) else _days(text)[1] - timedelta(days=1)
+
+
+def _days(text: str) -> tuple[date, date]:
+    cadence = Cadence.MONTHLY if text.count("-") == 1 else Cadence.DAILY
     try:
-        return text if isinstance(text, date) else parse_date(text)
+        return parse_partition(text, cadence)
     except ValueError as error:
         raise typer.BadParameter(f"{text}: {error}") from None
 

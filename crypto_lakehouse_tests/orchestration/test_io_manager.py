@@ -1,16 +1,25 @@
 """The IO manager with small assets on a real lake: what it stores, refuses and loads."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
 import pytest
+import typer
 
+from crypto_lakehouse.cli import app
 from crypto_lakehouse.lake.partitions import list_keys, read_partition
 from crypto_lakehouse.orchestration import io_manager
-from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager, Made, PartitionStream, _watched
+from crypto_lakehouse.orchestration.io_manager import (
+    LakeParquetIOManager,
+    Made,
+    PartitionStream,
+    _watched,
+    require_partitions,
+)
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
@@ -201,3 +210,23 @@ def test_a_preview_counts_the_rows_of_each_frame_once(monkeypatch: pytest.Monkey
     assert list(_watched(frames, shown)) == frames
     assert len(shown) == len(frames)
     assert len(counted) <= len(frames)
+
+
+@pytest.mark.requirement("F5.2", "F7.3")
+@pytest.mark.parametrize(
+    ("table", "missing", "days"),
+    [
+        ("klines_1m", ["2024-01-30", "2024-01-31"], (date(2024, 1, 30), date(2024, 1, 31))),
+        ("funding_rates", ["2024-01", "2024-02"], (date(2024, 1, 1), date(2024, 2, 29))),
+    ],
+)
+def test_the_command_that_builds_missing_partitions_is_one_of_the_command_line(
+    filled: Platform, table: str, missing: list[str], days: tuple[date, date]
+) -> None:
+    key = dg.AssetKey(["silver", "binance", "um", table])
+    with pytest.raises(dg.Failure) as failure:
+        require_partitions(filled.store, key, missing)
+    _, _, words = str(failure.value.description).partition("crypto-lakehouse backfill ")
+    backfill = cast("typer.core.TyperGroup", typer.main.get_command(app)).commands["backfill"]
+    arguments = backfill.make_context("backfill", words.split()).params
+    assert (arguments["table"], arguments["first"], arguments["last"]) == (table, *days)
