@@ -13,6 +13,10 @@ from crypto_lakehouse import interrupts
 
 pytest_plugins = ["pytester", "crypto_lakehouse_tests.traceability"]
 
+# A shell starts background jobs with Ctrl-C ignored, and processes that the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Machines differ, and speed is the benchmarks' business.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
