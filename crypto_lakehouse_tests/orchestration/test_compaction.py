@@ -128,7 +128,7 @@ def test_the_command_makes_what_is_due_and_says_what_is_left_out(
     os.utime(draft, (0, 0))
     again = CliRunner().invoke(app, [*command, "--from", "2023-02", "--to", "2023-02"])
     assert again.exit_code == 0
-    assert "removed 1 drafts" in again.output
+    assert "removed 1 temporary files" in again.output
     assert not draft.exists()
     assert "0 months of binance/um/klines_1m to build, 1 are up to date" in again.output
     for wrong in (["--table", "trades"], ["--table", "nothing"], ["--from", "2023-02-01"], ["--table", "klines_1h"]):

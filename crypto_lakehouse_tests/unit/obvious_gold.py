@@ -51,7 +51,7 @@ def obvious_minutes(
     if not inverse:
         rows = rows.with_columns(contracts=pl.lit(None, pl.Int64))
     rows = _with_funding(rows, funding, after, legacy)
-    return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), segments, untraded)
+    return Continuous(rows.select(CONTINUOUS.column_names).to_arrow(), _gaps(traded), segments, untraded, [])
 
 
 def obvious_bars(

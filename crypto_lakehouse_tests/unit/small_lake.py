@@ -22,6 +22,7 @@ def day_of_bars(day: date, symbols: list[str]) -> pl.DataFrame:
     schema = schema_of("gold", "bars_1h")
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
     values = {"open": 1.0, "high": 2.0, "low": 0.5, "close": 1.5, "base_volume": 10.0, "quote_volume": 15.0}
+    values |= {"taker_buy_base_volume": 5.0, "taker_buy_quote_volume": 7.5}
     counts = {"segment": 0, "offset": 0, "trade_count": 3, "n_minutes": 60, "n_filled": 2, "complete": True}
     rows = [
         {**values, **counts, "symbol": symbol, "open_time": at, "close_time": at + timedelta(hours=1, microseconds=-1)}

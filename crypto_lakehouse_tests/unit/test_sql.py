@@ -176,7 +176,8 @@ def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
     failures = 0
     with pytest.raises(duckdb.BinderException):
         lake.sql("SELECT no_such_column FROM gold.bars_1h")
-    assert len(seen) == 1
+    # The second time through Arrow: files of an older version may be without the column.
+    assert len(seen) == 2
 
 
 @pytest.mark.requirement("F6.3")
