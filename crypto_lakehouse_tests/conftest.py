@@ -21,13 +21,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
+_HANDLERS = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
 
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
-    """Restore signal handlers: a command that runs inside a test ignores signals at its end, as does every process that
-    a later test starts then.
+    """Restore signal handlers: a command that runs inside a test or a fixture ignores signals at its end, as does every
+    process that is started later.
     """
-    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    _restore()
     yield
-    for number, handler in before.items():
+    _restore()
+
+
+def _restore() -> None:
+    for number, handler in _HANDLERS.items():
         signal.signal(number, handler)
