@@ -176,7 +176,7 @@ def test_backfill_continues_after_a_failed_run_and_names_it(tmp_path: Path) -> N
     assert "0 partitions done in 0 runs; 2 runs failed" in done.stdout
     for day in ("2024-12-27", "2024-12-28"):
         assert re.search(rf"FAILED binance/um/klines_1m {day}: .*127\.0\.0\.1:9", done.stdout)
-    assert re.search(rf"in Dagster's UI \(DAGSTER_HOME={tmp_path / '.dagster'}\), run [\da-f-]{{36}}", done.stdout)
+    assert re.search(rf"open Dagster's UI \(DAGSTER_HOME={tmp_path / '.dagster'}\), run [\da-f-]{{36}}", done.stdout)
     # The stacks of both runs are there, and not before the two lines that say it all.
     assert done.stderr == ""
 

@@ -9,6 +9,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.bars import parse_bars
+from crypto_lakehouse.lake.describe import MissingLakeError
 from crypto_lakehouse.lake.partitions import write_partition
 from crypto_lakehouse.lake.status import lake_status
 from crypto_lakehouse.lake.store import LakeError, LakeStore
@@ -25,7 +26,8 @@ def test_bars_are_computed_stored_listed_and_read_on_s3(
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     store = LakeStore.open(f"{uri}/bars", endpoint)
     lake = Lakehouse(store.uri, s3_endpoint_url=endpoint)
-    assert lake.tables().is_empty()
+    with pytest.raises(MissingLakeError, match="there is no lake at s3://"):
+        lake.tables()
     minutes = minutes_by_day(klines())
     for day, rows in minutes.items():
         write_partition(store, "gold", "continuous_1m", *UM, f"{day.date()}", rows)

@@ -202,12 +202,13 @@ def test_a_run_of_the_command_line_belongs_to_the_code_location_in_the_ui(
 
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with dg.DagsterInstance.get() as instance:
-        [run] = instance.get_runs()
+        # The funding rates of the month came first, by a job of their own.
+        [run] = [run for run in instance.get_runs() if run.job_name == JOB]
         page.goto(f"{url}/runs/{run.run_id}")
         page.get_by_role("button", name="Re-execute").first.click()
         page.wait_for_url(lambda now: "/runs/" in now and run.run_id not in now)
         expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=0)
-        again, _ = instance.get_runs()
+        again = instance.get_runs(limit=1)[0]
         assert (again.parent_run_id, again.status) == (run.run_id, dg.DagsterRunStatus.SUCCESS)
 
     expect(page.get_by_text("Join the Dagster community")).to_have_count(0)
