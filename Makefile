@@ -36,7 +36,7 @@ format: $(READY)  ## Fix what ruff can fix
 	$(BIN)/ruff format .
 
 docs: $(READY)  ## docs/api/data-formats.md, from the catalogue, the epoch registry and the schemas
-	$(BIN)/python -m crypto_lakehouse.document
+	$(BIN)/python -m crypto_lakehouse.cli.document
 
 specs: $(READY)  ## The traceability table: requirement, tests, last result
 	$(BIN)/python -m crypto_lakehouse_tests.traceability

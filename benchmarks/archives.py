@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from crypto_lakehouse.archive.hold import Hold
+from crypto_lakehouse.archive.memory_budget import Hold
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import FEEDS, Feed, partition_keys
 

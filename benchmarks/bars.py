@@ -21,15 +21,15 @@ from benchmarks.bars_lake import MARKET, make_legacy, make_silver
 from benchmarks.legacy_bars import bars_all, continuous_all, spawned_pool
 from benchmarks.measure import Result, interleaved, peak_mib
 from crypto_lakehouse.catalog.bars import TimeBars, parse_bars_list
-from crypto_lakehouse.lake.parquet import conform, encode
-from crypto_lakehouse.lake.partitions import list_keys, open_partition, read_partition, write_partition
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.day_bars import DayBars
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.side_by_side import WRITERS, side_by_side
+from crypto_lakehouse.lake.storage.parquet import conform, encode
+from crypto_lakehouse.lake.storage.partitions import list_keys, open_partition, read_partition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
+from crypto_lakehouse.pipeline.map_ordered import WRITERS, side_by_side
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.continuous import GapRule
 from crypto_lakehouse.transforms.frames import Frame
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 SYMBOLS, DAYS, ROUNDS = 200, 30, 10
 BARS = {"1h": 2.0, "5m,1h,1d": 3.5, "1h:5m": 4.0}

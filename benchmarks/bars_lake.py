@@ -15,8 +15,8 @@ import polars as pl
 
 from benchmarks.legacy_bars import KLINE_COLUMNS
 from crypto_lakehouse.catalog import FEEDS, Cadence, partition_keys
-from crypto_lakehouse.lake.partitions import scan_partitions, write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import scan_partitions, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 
 MARKET = FEEDS["binance", "um", "klines_1m"].market
 FIRST = date(2024, 11, 1)

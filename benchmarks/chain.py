@@ -18,13 +18,13 @@ from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.origin import Origin
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
-from crypto_lakehouse.pipeline.day_bars import DayBars
-from crypto_lakehouse.pipeline.gold import (
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.continuous import (
     CONTINUOUS,
     GAPS,
     STATES,
@@ -33,9 +33,9 @@ from crypto_lakehouse.pipeline.gold import (
     MinutesPartition,
     bars_days,
 )
-from crypto_lakehouse.pipeline.side_by_side import THREADS, WRITERS, side_by_side
+from crypto_lakehouse.pipeline.map_ordered import THREADS, WRITERS, side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
-from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 T = TypeVar("T")
 

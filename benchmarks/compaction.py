@@ -25,12 +25,12 @@ import polars as pl
 from benchmarks.latency import LatencyProxy
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.compaction import MONTH_ROWS, compact_month
-from crypto_lakehouse.lake.describe import list_parts
-from crypto_lakehouse.lake.months import month_of, month_path
-from crypto_lakehouse.lake.parquet import encode
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.compaction import MONTH_ROWS, compact_month
+from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.months import month_of, month_path
+from crypto_lakehouse.lake.storage.parquet import encode
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse_tests.system.s3_server import s3_server
 

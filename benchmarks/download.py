@@ -22,9 +22,9 @@ from benchmarks.listing_server import Bucket, serve_listing
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.environment import Environment
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.settings import Environment
 
 _SYMBOLS, _DAYS = 20, 60
 _ARIA2C = ("aria2c", "--quiet", "-j32", "-x4", "--file-allocation=none")

@@ -1,7 +1,7 @@
 """A server for measuring clients: serves small files of a folder from memory, over HTTP/1.1 with keep-alive.
 
 It does little work per request, so that it never limits the client. The server with listings and ranges is
-``crypto_lakehouse.archive.server``; ``latency.py`` adds delays.
+``crypto_lakehouse.sample.server``; ``latency.py`` adds delays.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.archives import FolderArchive, klines_archive
 from benchmarks.chain import make_chain
 from benchmarks.measure import Result
-from crypto_lakehouse.archive.hold import Hold
+from crypto_lakehouse.archive.memory_budget import Hold
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFile
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 
 _SYMBOLS, _DAYS = 400, 2
 _ROUNDS = 5

@@ -30,15 +30,15 @@ from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, busy_seconds, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.hold import Hold
+from crypto_lakehouse.archive.memory_budget import Hold
 from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
-from crypto_lakehouse.pipeline.reading import Reading, read_together
-from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_together
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.map_ordered import side_by_side
 from crypto_lakehouse.pipeline.silver import silver_partition
 
 # About the number of symbols in a day of um.

@@ -27,10 +27,10 @@ from benchmarks.measure import Result, interleaved
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import Feed, feeds, partition_keys
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunks
+from crypto_lakehouse.settings import Environment
 
 _FIRST, _LAST = date(2024, 12, 1), date(2024, 12, 31)
 _DAYS = 31

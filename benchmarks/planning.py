@@ -23,17 +23,17 @@ from pathlib import Path
 from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.hold import Hold
+from crypto_lakehouse.archive.memory_budget import Hold
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, ListedSymbol, RejectedFile
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import record_files
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.arrivals import Arrivals
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.lake.storage.ledger import record_files
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.reconcile import compare
+from crypto_lakehouse.settings import Environment
 
 SYMBOLS = {"spot": 3_600, "um": 830, "cm": 270}
 _FEW, _MANY = 400_000, 800_000

@@ -18,7 +18,7 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from benchmarks.archives import KLINES
-from crypto_lakehouse.lake.parquet import GroupWriter
+from crypto_lakehouse.lake.storage.parquet import GroupWriter
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 
 _BRONZE, _SILVER = bronze_schema(KLINES), silver_schema(KLINES)

@@ -19,10 +19,10 @@ from benchmarks.measure import Result, interleaved, peak_mib
 from crypto_lakehouse.archive.unzip import iter_member
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.transforms.parse import parse_blocks
 
 TRADES = FEEDS["binance", "um", "trades"]

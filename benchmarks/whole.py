@@ -21,8 +21,8 @@ from benchmarks.legacy_bars import bars_all, continuous_all, spawned_pool
 from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse.catalog.bars import TimeBars, parse_bars_list
-from crypto_lakehouse.lake.partitions import scan_partitions
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import scan_partitions
+from crypto_lakehouse.lake.storage.store import LakeStore
 
 SYMBOLS, DAYS, ROUNDS = 100, 3, 3
 BARS = "5m,1h,1d,1h:5m"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
 
 if TYPE_CHECKING:
-    from crypto_lakehouse.lake.read import Lakehouse
+    from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
 
 __all__ = ["Lakehouse"]
 
@@ -21,6 +21,6 @@ __all__ = ["Lakehouse"]
 def __getattr__(name: str) -> Any:
     if name != "Lakehouse":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from crypto_lakehouse.lake.read import Lakehouse
+    from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
 
     return Lakehouse

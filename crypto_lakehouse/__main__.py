@@ -1,4 +1,4 @@
-"""The process of the command line: signals count from its first moment. The commands are in ``cli.py``."""
+"""The process of the command line: signals count from its first moment. The commands are in ``cli/main.py``."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence
-from crypto_lakehouse.environment import Env, Environment
-from crypto_lakehouse.lake.ends import goes_on_after_end
+from crypto_lakehouse.lake.reader.ends import goes_on_after_end
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
@@ -37,9 +36,10 @@ from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResour
 from crypto_lakehouse.orchestration.sensors import feed_sensor
 from crypto_lakehouse.orchestration.series_checks import ends_check, gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
-from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
-from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
+from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.settings import Env, Environment
 
 # Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

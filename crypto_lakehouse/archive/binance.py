@@ -23,8 +23,8 @@ from crypto_lakehouse.archive import listing
 from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.download import Downloader, file_url
-from crypto_lakehouse.archive.hold import Hold
 from crypto_lakehouse.archive.http_client import HttpClient, RequestError
+from crypto_lakehouse.archive.memory_budget import Hold
 from crypto_lakehouse.archive.model import (
     ArchiveError,
     ArchiveFile,

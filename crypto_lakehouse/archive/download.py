@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.http_client import (
     AnswerTimeoutError,
     HttpClient,
@@ -25,8 +24,9 @@ from crypto_lakehouse.archive.http_client import (
     MalformedAnswerError,
     RequestError,
 )
+from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
-from crypto_lakehouse.archive.part import Part
+from crypto_lakehouse.archive.partial_file import Part
 
 # A file system allows 255, and drafts have longer names.
 _NAME_BYTES = 200

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from crypto_lakehouse.archive.hold import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
 from crypto_lakehouse.catalog import Feed
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from crypto_lakehouse.archive.hold import HeldFile
+from crypto_lakehouse.archive.memory_budget import HeldFile
 
 MAX_BYTES = 256 * 1024**2
 """Default limit of an inflated member, in bytes; a day of 1s klines has about 13 MB."""

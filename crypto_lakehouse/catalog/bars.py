@@ -15,6 +15,7 @@ from crypto_lakehouse.catalog.model import Interval
 
 BAR_INTERVALS = tuple(name for name in INTERVALS if name not in ("1s", "1m"))
 ACTIVITIES = ("dollar", "volume", "tick")
+LONGEST_MONTH = timedelta(days=31)
 _OFFSET = re.compile(r"([1-9][0-9]{0,3})(m|h)")
 _THRESHOLD = re.compile(r"[1-9][0-9]{0,14}")
 _TABLE = re.compile(rf"bars_({'|'.join(BAR_INTERVALS)})(?:_by_([0-9]+[mh]))?")
@@ -130,3 +131,16 @@ def parse_offset(text: str) -> timedelta:
 def offset_name(offset: timedelta) -> str:
     """An offset in minutes, as settings and exports write it: ``5m``."""
     return f"{offset // timedelta(minutes=1)}m"
+
+
+def closing_lag(bars: Bars) -> timedelta:
+    """Return how much later than its open_time a bar may close, beyond the day on which it opens.
+
+    A bar is stored in the partition of the day on which it closes. So bars that open before ``t`` are in partitions
+    that start before ``t + closing_lag``, and a partition needs the minutes of that many days before it.
+    """
+    if isinstance(bars, ActivityBars) or bars.interval.length is None:
+        return LONGEST_MONTH
+    # On the grid of offset zero, bars that divide a day close on the day on which they open.
+    within_a_day = bars.step is None and timedelta(days=1) % bars.interval.length == timedelta(0)
+    return timedelta(0) if within_a_day else bars.interval.length

@@ -1,7 +1,7 @@
 """Facts in the name of a symbol (assets, kind of contract, delivery, leverage), and filters by these facts.
 
 Contains the tables of assets and the naming rules, as data with their sources. What the archive lists, and when, is in
-``transforms/universe.py``; renames and relistings, which names do not show, are in ``listings.py``.
+``transforms/gold/universe.py``; renames and relistings, which names do not show, are in ``listings.py``.
 """
 
 from __future__ import annotations

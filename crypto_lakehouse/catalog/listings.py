@@ -1,7 +1,7 @@
 """Facts that symbol names do not show: names reused for another instrument, and coins that were renamed.
 
 Contains known facts, each with its source, and the rule that detects relistings for which no source exists.
-``transforms/universe.py`` derives instruments from them.
+``transforms/gold/universe.py`` derives instruments from them.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Feed:
     ``crypto_lakehouse.schemas``. ``first_date`` is the first UTC day with data, ``last_date`` the last one of a feed
     that has ended (None: it continues). ``archived`` are all cadences in which the archive has this type; ``cadence``
     is the one that the lake reads. The silver rows of ``compacted`` feeds are also stored by month and symbol
-    (``lake/compaction.py``).
+    (``lake/storage/compaction.py``).
     """
 
     market: Market

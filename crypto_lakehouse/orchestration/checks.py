@@ -16,21 +16,21 @@ from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import list_keys, read_partition, scan_partitions
-from crypto_lakehouse.lake.pieces import read_pieces
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, scan_partitions
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.gold_checks import check_sources
+from crypto_lakehouse.pipeline.gold.checks import check_sources
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import Schema, schema_of
-from crypto_lakehouse.transforms.continuous import GapRule
-from crypto_lakehouse.transforms.epoch_checks import check_epochs, checks_of, with_known
+from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.transforms.checks.epochs import check_epochs, checks_of, with_known
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 _NEWEST = 31
 # Findings in the table of a check, and in its description, which the command line prints.

@@ -1,7 +1,7 @@
 """Funding rates around a backfill: which months to build first, which gold days to rebuild after, what to report.
 
-``transforms/funding.py`` joins rates to minutes; ``sensors.py`` finds days that were built before a sensor brought
-their rates.
+``transforms/silver/funding.py`` joins rates to minutes; ``sensors.py`` finds days that were built before a sensor
+brought their rates.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, parse_partition, partition_key, partition_keys
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import list_keys
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import list_keys
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import Plan, gold_tables, since_start
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
+from crypto_lakehouse.settings import Environment
 
 
 def funding_before(wish: Plan, environment: Environment, today: date) -> Plan | None:

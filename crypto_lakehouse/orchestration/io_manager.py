@@ -14,12 +14,12 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
-from crypto_lakehouse.lake.partitions import Rows, list_keys, scan_partitions, write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, StoredPartition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.pipeline.map_ordered import side_by_side
 from crypto_lakehouse.transforms.frames import Frame
 
 _PREVIEW_ROWS = 200_000

@@ -34,19 +34,19 @@ from crypto_lakehouse.catalog import (
     tables_of,
 )
 from crypto_lakehouse.catalog.bars import bars_of_table
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import list_keys
-from crypto_lakehouse.lake.paths import COMPACTED
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import list_keys
+from crypto_lakehouse.lake.storage.paths import COMPACTED
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, asset_key
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, MINUTES, STATES
-from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, markets_with_instruments
-from crypto_lakehouse.pipeline.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES
+from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
+from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.settings import Environment
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import dagster as dg
 from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.settings import Environment
 
 
 class LakeResource(dg.ConfigurableResource):

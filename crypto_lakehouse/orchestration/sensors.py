@@ -15,21 +15,21 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import read_ledger, read_state, read_states
-from crypto_lakehouse.lake.partitions import find_keys
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state, read_states
+from crypto_lakehouse.lake.storage.partitions import find_keys
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.processes import UNFINISHED, report_dead_runs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, FUNDING, MINUTES
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.pipeline.neighbours import neighbour_keys
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
+from crypto_lakehouse.settings import Environment
 
 # The partitions of each asset of a feed that Dagster has recorded as materialized.
 Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]

@@ -1,6 +1,6 @@
 """Asset checks of pauses and ends of series: missing days, funding that does not count, rows after the last trade.
 
-They work like those of ``checks.py``; ``pipeline/gold_checks.py`` does the comparisons.
+They work like those of ``checks.py``; ``pipeline/gold/checks.py`` does the comparisons.
 """
 
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from collections.abc import Callable
 import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence, Feed, Market
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.checks import keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.gold import CONTINUOUS, GAPS, STATES
-from crypto_lakehouse.pipeline.gold_checks import check_ends, check_funding, check_missing_days
+from crypto_lakehouse.pipeline.gold.checks import check_ends, check_funding, check_missing_days
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, STATES
 
 
 def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:

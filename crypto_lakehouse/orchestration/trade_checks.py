@@ -3,13 +3,13 @@
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.checks import Finding, keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.gold import MINUTES
-from crypto_lakehouse.pipeline.trade_ids import TradeIds, check_klines, id_tables
-from crypto_lakehouse.transforms.trade_ids import id_findings
+from crypto_lakehouse.pipeline.gold.continuous import MINUTES
+from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds, check_klines, id_tables
+from crypto_lakehouse.transforms.gold.trade_ids import id_findings
 
 
 def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:

@@ -1,6 +1,6 @@
 """Choose the months of a feed that are complete and have no up-to-date month file.
 
-``lake/compaction.py`` defines and writes month files.
+``lake/storage/compaction.py`` defines and writes month files.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from crypto_lakehouse.catalog import Cadence, Feed, parse_partition, partition_keys
-from crypto_lakehouse.lake.compaction import MonthInfo, compact_month
-from crypto_lakehouse.lake.describe import list_parts
-from crypto_lakehouse.lake.months import current_months, month_of
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.compaction import MonthInfo, compact_month
+from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.months import current_months, month_of
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 
 _NAMED = 5
 

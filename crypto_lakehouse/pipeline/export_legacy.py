@@ -1,6 +1,6 @@
 """Export silver minutes to the folders of the legacy tool (BHDS), symbol by symbol.
 
-This module decides which files an export writes, replaces and removes. ``transforms/legacy.py`` computes their
+This module decides which files an export writes, replaces and removes. ``transforms/gold/legacy.py`` computes their
 content; the command line owns messages to the user.
 """
 
@@ -18,12 +18,12 @@ from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import MARKETS, Cadence, check_symbol, no_market, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.damage import reading
-from crypto_lakehouse.lake.partitions import collect_partitions, list_keys, scan_partitions
-from crypto_lakehouse.lake.paths import partition_path
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.legacy import EVENT, Profile, legacy_bars, legacy_series
+from crypto_lakehouse.lake.storage.damage import reading
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, scan_partitions
+from crypto_lakehouse.lake.storage.paths import partition_path
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.legacy import EVENT, Profile, legacy_bars, legacy_series
 
 _EXCHANGE = "binance"
 _MINUTES, _FUNDING = "klines_1m", "funding_rates"

@@ -2,8 +2,8 @@
 
 A bronze partition holds exactly the rows of its files, so a row one step outside of its file's day is stored with that
 file; silver puts it into the day that it belongs to. This module finds such rows, at little cost if none exist, and
-joins them to a partition's pieces. ``transforms/edges.py`` defines them; ``silver.py`` cleans them and decides when to
-rebuild a partition.
+joins them to a partition's pieces. ``transforms/silver/edges.py`` defines them; ``silver.py`` cleans them and decides
+when to rebuild a partition.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from datetime import date, timedelta
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_key
-from crypto_lakehouse.lake.origin import StoredPartition, stored_partition
-from crypto_lakehouse.lake.partitions import partition_exists
-from crypto_lakehouse.lake.pieces import column_spans, read_pieces
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import partition_exists
+from crypto_lakehouse.lake.storage.pieces import column_spans, read_pieces
+from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import bronze_schema
-from crypto_lakehouse.transforms.edges import EDGE_RULES, EdgeRule, own_rows, visiting_rows
+from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, EdgeRule, own_rows, visiting_rows
 
 SIDES = (-1, 1)
 """Offsets of the neighbours, in the order of their keys."""

@@ -15,8 +15,8 @@ from typing import Any
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_states
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.ledger import read_states
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 
 # Listed files in memory at once: about 60 MB.

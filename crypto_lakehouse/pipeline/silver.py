@@ -10,22 +10,22 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
-from crypto_lakehouse.lake.origin import Origin, StoredPartition, stored_partition
-from crypto_lakehouse.lake.partitions import find_keys
-from crypto_lakehouse.lake.pieces import read_pieces
-from crypto_lakehouse.lake.quarantine import record_rejected
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.ahead import ahead
+from crypto_lakehouse.lake.storage.partitions import find_keys
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.quarantine import record_rejected
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, chosen_symbols, is_current, made_from, sources_fingerprint
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
-from crypto_lakehouse.pipeline.unchanged import UNKNOWN, chosen_symbols, is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.prefetch import ahead
 from crypto_lakehouse.schemas import silver_schema
-from crypto_lakehouse.transforms.book import clean_book_depth, clean_book_ticker
-from crypto_lakehouse.transforms.clean import Cleaned
-from crypto_lakehouse.transforms.funding import clean_funding_rates
-from crypto_lakehouse.transforms.futures import clean_liquidations, clean_open_interest
-from crypto_lakehouse.transforms.klines import clean_klines, clean_price_klines
-from crypto_lakehouse.transforms.options import clean_option_summaries, clean_volatility_index
-from crypto_lakehouse.transforms.trades import clean_agg_trades, clean_trades
+from crypto_lakehouse.transforms.silver.book import clean_book_depth, clean_book_ticker
+from crypto_lakehouse.transforms.silver.clean import Cleaned
+from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
+from crypto_lakehouse.transforms.silver.futures import clean_liquidations, clean_open_interest
+from crypto_lakehouse.transforms.silver.klines import clean_klines, clean_price_klines
+from crypto_lakehouse.transforms.silver.options import clean_option_summaries, clean_volatility_index
+from crypto_lakehouse.transforms.silver.trades import clean_agg_trades, clean_trades
 
 CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
     "klines": clean_klines,

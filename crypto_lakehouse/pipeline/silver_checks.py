@@ -1,7 +1,7 @@
 """Find files and rows that the ledger or bronze has and stored silver does not.
 
-Only missing data belongs here. ``transforms/epoch_checks.py`` checks rows against the epoch registry, and
-``gold_checks.py`` checks gold against its sources. No Dagster.
+Only missing data belongs here. ``transforms/checks/epochs.py`` checks rows against the epoch registry, and
+``gold/checks.py`` checks gold against its sources. No Dagster.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
-from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import partition_exists, scan_partitions
-from crypto_lakehouse.lake.pieces import read_pieces
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.ledger import read_state
+from crypto_lakehouse.lake.storage.partitions import partition_exists, scan_partitions
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.neighbours import SIDES, neighbour_keys
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
-from crypto_lakehouse.transforms.edges import EDGE_RULES, own_rows, visiting_rows
+from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, own_rows, visiting_rows
 
 _STALE = "outdated: bronze now holds other files of this day or its neighbours; rebuild the day"
 

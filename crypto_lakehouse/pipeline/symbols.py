@@ -11,8 +11,8 @@ from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS, Feed
 from crypto_lakehouse.catalog.near import did_you_mean, near, with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_ledger
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.ledger import read_ledger
+from crypto_lakehouse.lake.storage.store import LakeStore
 
 _NAMED = 10
 # Where a market has this table, its files list all symbols of the market.

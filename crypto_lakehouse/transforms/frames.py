@@ -1,6 +1,6 @@
 """Tables of rows, as Polars or Arrow holds them, and symbol names, which repeat in them.
 
-Transforms take and return these types. ``lake/parquet.py`` reads and writes them as Parquet.
+Transforms take and return these types. ``lake/storage/parquet.py`` reads and writes them as Parquet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CSV bytes of one archive file to typed rows, and the rows that could not be typed.
 
-This module detects the header line and types fields by position. The tables' own modules (``klines.py``,
-``funding.py``, ...) define the meaning of values: units, rules, duplicates.
+This module detects the header line and types fields by position. The tables' own modules (``silver/klines.py``,
+``silver/funding.py``, ...) define the meaning of values: units, rules, duplicates.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.settings import Environment
 
 START = date(2024, 12, 30)
 DAYS = ("2024-12-30", "2024-12-31", "2025-01-01")

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse.catalog import FEEDS, Cadence
+from crypto_lakehouse.cli.document import PAGE
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.document import PAGE
-from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.settings import Environment
 
 pytestmark = pytest.mark.requirement("F1.3")
 

@@ -10,12 +10,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.lake.ledger import read_state, record_files
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.ledger import read_state, record_files
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.orchestration.checks import check_prices
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 

@@ -15,10 +15,10 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.cli import app
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.paths import partition_path
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.paths import partition_path
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.orchestration.conftest import failure_text
 from crypto_lakehouse_tests.unit.test_compaction import FEBRUARY, UM, day_rows, put
 

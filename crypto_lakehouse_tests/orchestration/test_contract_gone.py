@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.sample_files import ArchiveFolder
-from crypto_lakehouse.archive.server import ArchiveServer
-from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.files import ArchiveFolder
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import digests, read
 

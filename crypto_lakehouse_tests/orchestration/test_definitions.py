@@ -17,9 +17,9 @@ from dagster._serdes import serialize_value
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment, SettingsError
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.schemas import bronze_schema, schema_of
+from crypto_lakehouse.settings import Environment, SettingsError
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 MINUTES = [f"{layer}/binance/{m}/klines_1m" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")]

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.ledger import record_files
-from crypto_lakehouse.lake.partitions import write_partition
+from crypto_lakehouse.lake.storage.ledger import record_files
+from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import WatchedServer
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import Feed, feed
-from crypto_lakehouse.lake.ledger import record_files
-from crypto_lakehouse.lake.partitions import write_partition
+from crypto_lakehouse.lake.storage.ledger import record_files
+from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse_tests.orchestration.conftest import Platform

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 JOB = "update_binance_um_daily"

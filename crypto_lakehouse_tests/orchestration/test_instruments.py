@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.launch import chunks, plan, run_chunks
+from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 
 pytestmark = pytest.mark.requirement("F4.7")

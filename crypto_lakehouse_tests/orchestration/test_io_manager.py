@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.partitions import list_keys, read_partition
+from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.orchestration import io_manager
 from crypto_lakehouse.orchestration.io_manager import (
     LakeParquetIOManager,

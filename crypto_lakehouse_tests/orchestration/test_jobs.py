@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")

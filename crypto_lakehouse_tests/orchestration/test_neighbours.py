@@ -7,11 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import Feed, feed
-from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform, failure_text
 from crypto_lakehouse_tests.system.test_midnight import labels, metrics, midnight, put
 

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from crypto_lakehouse.cli import app
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.funding import days_after_funding
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.test_compaction import day_rows, put
 

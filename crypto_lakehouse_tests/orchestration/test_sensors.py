@@ -12,12 +12,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.lake.store import LakeError
+from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.processes import PROCESS_TAG
 from crypto_lakehouse.orchestration.sensors import FEED_TAG, month_ranges
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 from crypto_lakehouse_tests.orchestration.test_processes import of_a_dead_process
 

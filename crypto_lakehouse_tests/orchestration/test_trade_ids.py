@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.orchestration.launch import Outcome, plan, run_chunks
-from crypto_lakehouse.transforms.trade_klines import klines_from_trades
+from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.reference_gold import frame
 from crypto_lakehouse_tests.unit.reference_trades import trade

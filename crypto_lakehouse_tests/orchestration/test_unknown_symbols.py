@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.lake.partitions import read_partition
+from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
 from crypto_lakehouse_tests.orchestration.test_checks import _check

@@ -16,8 +16,8 @@ from itertools import cycle
 
 import polars as pl
 
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse_tests.unit.test_lake_write import klines
 
 UM = ("silver", "klines_1m", "binance", "um")

@@ -18,10 +18,10 @@ import polars as pl
 from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.settings import Environment
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]

@@ -22,8 +22,8 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, failures, read, run, settings, variables
 
 DAY, NEXT = "2024-03-05", "2024-03-06"

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.test_cli import run
 
 pytestmark = pytest.mark.requirement("F7.3", "F4.2")

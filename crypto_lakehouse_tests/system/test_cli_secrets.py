@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import read
 from crypto_lakehouse_tests.system.test_cli import UM, run
 from crypto_lakehouse_tests.unit.raw_server import FAULTS, RawServer, forms_of

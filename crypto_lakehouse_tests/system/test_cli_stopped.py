@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.system.runs import WatchedServer
 from crypto_lakehouse_tests.system.test_cli import COMMAND, UM, environment, run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.test_cli import run
 
 DAY = ("--from", "2024-12-27", "--to", "2024-12-27")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, run, settings, variables
 
 FIRST, LAST = "2024-12-27", "2025-01-02"

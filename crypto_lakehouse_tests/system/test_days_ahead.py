@@ -12,15 +12,15 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.hold import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import list_keys, read_partition, write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline import arrivals
-from crypto_lakehouse.pipeline.bronze import BronzeIngest, BronzePartition
+from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
+from crypto_lakehouse.pipeline.bronze.partitions import download_queue as arrivals
 from crypto_lakehouse_tests.system.runs import WatchedServer, read
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import Cadence, feeds, partition_key
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import failures, run, settings
 
 # A day on which every type has files: the last that began did so in June 2023, the first to end in October.

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.lake.compaction import compact_month
-from crypto_lakehouse.lake.integrity import check_files, parquet_files
-from crypto_lakehouse.lake.ledger import read_ledger
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.integrity import check_files, parquet_files
+from crypto_lakehouse.lake.storage.ledger import read_ledger
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import digests, failures, run, settings
 
 DAYS = ("2024-12-27", "2024-12-30")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.system.postgres_server import PostgresServer
 from crypto_lakehouse_tests.system.runs import WatchedServer
 from crypto_lakehouse_tests.system.test_cli import COMMAND, REPOSITORY, UM, environment, run

@@ -27,8 +27,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.test_cli import COMMAND, REPOSITORY, UM, environment, run
 
 ROUNDS = int(os.environ.get("LAKEHOUSE_TEST_ROUNDS", "2"))

@@ -9,10 +9,10 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.bars import parse_bars
-from crypto_lakehouse.lake.describe import MissingLakeError
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage.describe import MissingLakeError
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse_tests.unit.test_lake_bars import DAYS, UM, klines, minutes_by_day, store_bars
 
 

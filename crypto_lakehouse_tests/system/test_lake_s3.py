@@ -17,17 +17,17 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.lake.ledger import read_ledger, record_files
-from crypto_lakehouse.lake.partitions import (
+from crypto_lakehouse.lake.storage.ledger import read_ledger, record_files
+from crypto_lakehouse.lake.storage.partitions import (
     list_keys,
     partition_exists,
     read_partition,
     scan_partitions,
     write_partition,
 )
-from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse_tests.unit.small_lake import has_one_row_per_market, store_a_row
 from crypto_lakehouse_tests.unit.test_lake_write import klines, ledger_row, reject
 
@@ -98,7 +98,7 @@ def test_a_large_object_arrives_whole_and_can_be_replaced_and_deleted(store: Lak
 # Publishes a large draft in place of a small object, and says when it begins to.
 _PUBLISH = """
 import os, sys
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 store = LakeStore.open(sys.argv[1], sys.argv[2])
 with store.publishing("raw/x") as draft:
     os.truncate(draft, 512 * 1024**2)
@@ -124,7 +124,7 @@ def test_an_interrupted_upload_leaves_the_old_object_or_the_whole_new_one(store:
 # Says where the draft is, and waits to be killed.
 _DRAFT = """
 import sys, time
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 store = LakeStore.open(sys.argv[1], sys.argv[2])
 with store.publishing("raw/x") as draft:
     draft.write_bytes(b"half")

@@ -11,11 +11,11 @@ import pytest
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.ledger import read_state
-from crypto_lakehouse.lake.partitions import list_keys, read_partition, write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest, BronzePartition
+from crypto_lakehouse.lake.storage.ledger import read_state
+from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
 from crypto_lakehouse.pipeline.reconcile import Problem, compare
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put

@@ -21,14 +21,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.realdata import instant
 
 LEGACY = Path(__file__).parents[3] / "shared" / "realdata" / "legacy"

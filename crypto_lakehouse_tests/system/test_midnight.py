@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import Feed, feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import overtaken, silver_partition
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, needs_real_archive
 from crypto_lakehouse_tests.system.runs import digests, failures, read, run, settings
 

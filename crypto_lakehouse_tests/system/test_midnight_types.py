@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import Feed, feed, feeds
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas import bronze_schema
-from crypto_lakehouse.transforms.edges import EDGE_RULES
+from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
 from crypto_lakehouse_tests.system.runs import digests, read
 from crypto_lakehouse_tests.system.test_midnight import NOW, ingest, put
 from crypto_lakehouse_tests.unit.tables import SYMBOLS, csv, row

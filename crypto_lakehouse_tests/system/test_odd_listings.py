@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.system.runs import WatchedServer, read, run, settings
 
 DAY = "2024-12-27"

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, instant, klines_key, needs_real_archive
 from crypto_lakehouse_tests.system.runs import read, run, settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crypto_lakehouse.archive.server import ArchiveServer
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, needs_real_archive
 from crypto_lakehouse_tests.system.runs import digests, run, settings
 

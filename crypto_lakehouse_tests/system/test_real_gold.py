@@ -13,11 +13,11 @@ import pytest
 
 from crypto_lakehouse.catalog import INTERVALS, feed
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.continuous import Continuous, GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.klines import clean_klines
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import Continuous, GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.windows import earliest_open
 from crypto_lakehouse.transforms.parse import parse_csv
-from crypto_lakehouse.transforms.windows import earliest_open
+from crypto_lakehouse.transforms.silver.klines import clean_klines
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, instant, klines_key, needs_real_archive
 from crypto_lakehouse_tests.unit import reference_gold as reference
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
-from crypto_lakehouse.transforms.compare import klines_against_trades
-from crypto_lakehouse.transforms.trade_ids import id_summary, missing_ranges, no_ids
-from crypto_lakehouse.transforms.trade_klines import klines_from_trades, merge_klines
+from crypto_lakehouse.transforms.checks.compare import klines_against_trades
+from crypto_lakehouse.transforms.gold.trade_ids import id_summary, missing_ranges, no_ids
+from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades, merge_klines
 from crypto_lakehouse_tests.system.realdata import csv_rows, instant, needs_real_archive
 from crypto_lakehouse_tests.unit.reference_gold import frame
 

@@ -13,11 +13,11 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.system.runs import digests, read, settings
 
 DAYS = ("2024-12-27", "2024-12-28")

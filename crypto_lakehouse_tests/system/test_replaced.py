@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.partitions import read_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import read_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse_tests.system.replaced import DAYS, SYMBOLS, UM, is_whole, replaced, write_day
 
 READS = int(os.environ.get("READS", "5"))

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import digests, read, run, settings
 
 DAYS = ("2024-12-27", "2024-12-28")

@@ -17,12 +17,12 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.compaction import compact_month
-from crypto_lakehouse.lake.damage import scan_alone
-from crypto_lakehouse.lake.integrity import check_files, parquet_files
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.paths import partition_path
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.damage import scan_alone
+from crypto_lakehouse.lake.storage.integrity import check_files, parquet_files
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.paths import partition_path
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.schemas import cadence_of
 from crypto_lakehouse_tests.system.s3_server import ROLE

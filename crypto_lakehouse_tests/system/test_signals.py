@@ -17,8 +17,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.test_cli import COMMAND, UM, environment
 
 FIRST, LAST, DAYS = "2024-12-27", "2024-12-29", 3

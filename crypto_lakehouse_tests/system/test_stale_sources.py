@@ -19,13 +19,13 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.bars import parse_bars
-from crypto_lakehouse.lake.origin import Origin
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.day_bars import DayBars
-from crypto_lakehouse.pipeline.gold import ContinuousMinutes, bars_days, overtaken_bars
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_days, overtaken_bars
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, line, put
 from crypto_lakehouse_tests.system.test_ledger_order import DAYS, ingest, partitions, write

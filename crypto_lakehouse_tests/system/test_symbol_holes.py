@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
-from crypto_lakehouse.pipeline.gold import ContinuousMinutes, MinutesPartition
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, MinutesPartition
 from crypto_lakehouse.pipeline.silver import silver_partition
-from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse_tests.system.runs import digests, read
 from crypto_lakehouse_tests.system.test_cli import UM, run
 

@@ -22,10 +22,10 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 import crypto_lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
-from crypto_lakehouse.lake.partitions import list_keys, read_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.test_cli import COMMAND, environment
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent

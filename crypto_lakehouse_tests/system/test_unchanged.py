@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, REMAKE_TAG
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.pipeline import unchanged
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline import fingerprints as unchanged
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, settings
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.server import ArchiveServer
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.launch import plan, run_chunks
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import settings
 
 START, NEWEST = date(2024, 12, 1), date(2024, 12, 14)

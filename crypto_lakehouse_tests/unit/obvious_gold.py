@@ -14,7 +14,7 @@ import polars as pl
 from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS
-from crypto_lakehouse.transforms.continuous import Continuous, GapRule
+from crypto_lakehouse.transforms.gold.continuous import Continuous, GapRule
 
 _MINUTE, _FIVE = timedelta(minutes=1), timedelta(minutes=5)
 _MICROSECOND = timedelta(microseconds=1)

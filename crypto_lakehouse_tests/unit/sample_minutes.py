@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import slice_schema
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence
-from crypto_lakehouse.lake.describe import path_columns
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.describe import path_columns
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import cadence_of, schema_of, slice_schema
 
 DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]

@@ -14,8 +14,8 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed, feeds
 from crypto_lakehouse.pipeline.silver import CLEANERS
-from crypto_lakehouse.transforms.clean import Cleaned
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse.transforms.silver.clean import Cleaned
 
 DAY = date(2023, 7, 1)  # in the reach of every feed
 MIDNIGHT = datetime(2023, 7, 1, tzinfo=UTC)

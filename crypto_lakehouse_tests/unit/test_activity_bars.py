@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crypto_lakehouse.catalog.bars import ActivityBars, parse_bars
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS
-from crypto_lakehouse.transforms.activity_bars import activity_bars, month_begin
+from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 
 MINUTE, DAY, MICROSECOND = timedelta(minutes=1), timedelta(days=1), timedelta(microseconds=1)
 JANUARY, FEBRUARY, MARCH = (datetime(2024, month, 1, tzinfo=UTC) for month in (1, 2, 3))

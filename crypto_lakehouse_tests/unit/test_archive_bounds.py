@@ -16,9 +16,9 @@ from crypto_lakehouse.archive.bans import REFUSALS
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveError, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.unzip import BadZip, read_member
-from crypto_lakehouse.lake.ledger import read_ledger, record_files
-from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.ledger import read_ledger, record_files
+from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse_tests.unit.archive_http import (
     BUCKET,
     DATA,

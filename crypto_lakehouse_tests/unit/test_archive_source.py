@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.hold import HeldFile, Hold
 from crypto_lakehouse.archive.listing import MalformedAnswerError, parse_page
+from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
 from crypto_lakehouse.archive.model import (
     ArchiveError,
     ArchiveSource,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_lakehouse.transforms.arrays import Array, Flags, Floats, Ints, Memory, room, unfilled
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, Memory, room, unfilled
 
 KIB = 1024
 

@@ -10,11 +10,11 @@ from typing import cast
 
 import pytest
 
-from crypto_lakehouse.archive.hold import HeldFile
+from crypto_lakehouse.archive.memory_budget import HeldFile
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.arrivals import Arrivals
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
 
 NEW = b"the newer version"
 

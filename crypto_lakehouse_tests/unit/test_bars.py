@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_lakehouse.archive.sample import make_sample
 from crypto_lakehouse.catalog import INTERVALS, Feed, feed
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
+from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.klines import clean_klines
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.windows import earliest_open
 from crypto_lakehouse.transforms.parse import parse_csv
-from crypto_lakehouse.transforms.windows import earliest_open
+from crypto_lakehouse.transforms.silver.klines import clean_klines
 from crypto_lakehouse_tests.unit.reference_gold import MINUTE, Row, assert_same, bars, empty, frame
 
 # A leap day and the end of a month lie within the 150 days that the random minutes are drawn from.

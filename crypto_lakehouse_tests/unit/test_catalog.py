@@ -11,8 +11,8 @@ from crypto_lakehouse.catalog import FEEDS, INTERVALS, Cadence, Feed, Market, fe
 from crypto_lakehouse.catalog.binance import CM, SPOT, UM
 from crypto_lakehouse.catalog.binance_files import FUNDING_RATE, KLINES
 from crypto_lakehouse.catalog.model import Interval
-from crypto_lakehouse.transforms.klines import clean_klines
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse.transforms.silver.klines import clean_klines
 
 pytestmark = pytest.mark.requirement("T1")
 

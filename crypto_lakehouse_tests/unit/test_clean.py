@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from crypto_lakehouse.catalog import Feed, FieldType
 from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.schemas import silver_schema
-from crypto_lakehouse.transforms.clean import text_to_time
+from crypto_lakehouse.transforms.silver.clean import text_to_time
 from crypto_lakehouse_tests.unit.tables import (
     DAY,
     MIDNIGHT,

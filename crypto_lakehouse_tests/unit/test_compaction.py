@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, feed, partition_keys
-from crypto_lakehouse.lake import compaction, scan
-from crypto_lakehouse.lake.compaction import MonthChanged, MonthInfo, compact_month
-from crypto_lakehouse.lake.months import LEAST_DAYS
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.paths import partition_path
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.reader import scan
+from crypto_lakehouse.lake.storage import compaction
+from crypto_lakehouse.lake.storage.compaction import MonthChanged, MonthInfo, compact_month
+from crypto_lakehouse.lake.storage.months import LEAST_DAYS
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.paths import partition_path
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.compaction import IncompleteMonth, compact_months, month_states
 from crypto_lakehouse_tests.unit.test_lake_write import klines
 

@@ -12,10 +12,10 @@ import pytest
 
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.bars import parse_bars
-from crypto_lakehouse.transforms.activity_bars import activity_bars
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.compare import bars_against_funding, bars_against_klines, bars_against_minutes
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.checks.compare import bars_against_funding, bars_against_klines, bars_against_minutes
+from crypto_lakehouse.transforms.gold.activity_bars import activity_bars
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse_tests.unit.reference_gold import MINUTE, Row, frame
 
 # Two days across the end of a month, so that funding is of two months.

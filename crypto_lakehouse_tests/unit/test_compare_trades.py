@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
-from crypto_lakehouse.transforms.compare import klines_against_trades
-from crypto_lakehouse.transforms.trade_klines import klines_from_trades
+from crypto_lakehouse.transforms.checks.compare import klines_against_trades
+from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.unit.reference_gold import frame
 from crypto_lakehouse_tests.unit.reference_trades import START, trade
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crypto_lakehouse.transforms.compiled import compiled
+from crypto_lakehouse.transforms.gold.kernels.compiled import compiled
 
 
 def ratios(values: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class {name}(NamedTuple):
     {fields[1]}: np.ndarray
 """
 LOOPS = """
-from crypto_lakehouse.transforms.compiled import compiled
+from crypto_lakehouse.transforms.gold.kernels.compiled import compiled
 
 @compiled
 def difference(rows):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.continuous import (
+from crypto_lakehouse.transforms.gold.continuous import (
     Continuous,
     GapRule,
     continuous_minutes,

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.damage import DamagedFile, remedy
-from crypto_lakehouse.lake.ledger import read_ledger, record_files
-from crypto_lakehouse.lake.partitions import open_partition, read_partition
-from crypto_lakehouse.lake.pieces import read_pieces
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage.damage import DamagedFile, remedy
+from crypto_lakehouse.lake.storage.ledger import read_ledger, record_files
+from crypto_lakehouse.lake.storage.partitions import open_partition, read_partition
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 
 Damage = Callable[[Path], None]

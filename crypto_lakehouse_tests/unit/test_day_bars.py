@@ -15,14 +15,14 @@ from pyarrow import NativeFile
 
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import parse_bars
-from crypto_lakehouse.lake.parquet import frame_of
-from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.day_bars import DayBars
-from crypto_lakehouse.pipeline.side_by_side import side_by_side
+from crypto_lakehouse.lake.storage.parquet import frame_of
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.map_ordered import side_by_side
 from crypto_lakehouse.schemas.bars import BARS
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse_tests.unit.test_obvious_gold import silver
 
 MARKET = FEEDS["binance", "um", "klines_1m"].market

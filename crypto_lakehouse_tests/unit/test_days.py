@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.archive.model import ArchiveFile
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
-from crypto_lakehouse.lake.origin import Origin, PartitionInfo, StoredPartition
-from crypto_lakehouse.pipeline.days import Step, steps, table_order
+from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, StoredPartition
+from crypto_lakehouse.pipeline.bronze.days import Step, steps, table_order
 
 KEY = "2024-03-05"
 WHEN = datetime(2024, 3, 6, tzinfo=UTC)

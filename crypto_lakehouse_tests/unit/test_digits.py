@@ -11,8 +11,8 @@ from crypto_lakehouse.catalog import Cadence, feed, parse_date, parse_partition
 from crypto_lakehouse.catalog.bars import bars_of_table, parse_bars, parse_offset
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.environment import Environment, SettingsError
-from crypto_lakehouse.lake.read import Lakehouse
+from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
+from crypto_lakehouse.settings import Environment, SettingsError
 from crypto_lakehouse.transforms.parse import parse_csv
 
 KLINES = feed("binance", "um", "klines_1m").file_format

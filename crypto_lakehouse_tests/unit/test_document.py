@@ -9,7 +9,7 @@ import pytest
 
 from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence
 from crypto_lakehouse.catalog.epochs import EPOCHS
-from crypto_lakehouse.document import PAGE, data_formats, main
+from crypto_lakehouse.cli.document import PAGE, data_formats, main
 from crypto_lakehouse.schemas import silver_schema
 
 pytestmark = pytest.mark.requirement("T10")

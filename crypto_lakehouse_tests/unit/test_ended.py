@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.ended import AFTER_END, marked_after_end, of_pairs, rows_after_end, untraded_times
+from crypto_lakehouse.transforms.gold.ended import AFTER_END, marked_after_end, of_pairs, rows_after_end, untraded_times
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

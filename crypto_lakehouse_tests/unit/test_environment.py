@@ -9,8 +9,8 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import FEEDS
-from crypto_lakehouse.environment import Env, Environment, SettingsError
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.settings import Env, Environment, SettingsError
 
 SECRET = "hunter2secret"
 

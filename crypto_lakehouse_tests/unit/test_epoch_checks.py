@@ -9,7 +9,7 @@ import pytest
 
 from crypto_lakehouse.catalog import FEEDS, feed
 from crypto_lakehouse.catalog.epochs import Topic, epoch_value, epochs_of
-from crypto_lakehouse.transforms.epoch_checks import BRONZE_CHECKS, SILVER_CHECKS, check_epochs, checks_of
+from crypto_lakehouse.transforms.checks.epochs import BRONZE_CHECKS, SILVER_CHECKS, check_epochs, checks_of
 
 pytestmark = pytest.mark.requirement("D12")
 

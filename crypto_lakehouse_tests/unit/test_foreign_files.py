@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.damage import DamagedFile
-from crypto_lakehouse.lake.ledger import read_ledger, read_state, read_states, record_files
-from crypto_lakehouse.lake.partitions import read_partition
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage.damage import DamagedFile
+from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state, read_states, record_files
+from crypto_lakehouse.lake.storage.partitions import read_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 
 KLINES = feed("binance", "um", "klines_1m")

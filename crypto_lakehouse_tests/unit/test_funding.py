@@ -12,9 +12,9 @@ from polars.testing import assert_frame_equal
 
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.schemas import silver_schema
-from crypto_lakehouse.transforms.clean import Cleaned
-from crypto_lakehouse.transforms.funding import clean_funding_rates
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse.transforms.silver.clean import Cleaned
+from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
 
 UM = feed("binance", "um", "funding_rates")
 FIRST, END = date(2026, 4, 1), date(2026, 5, 1)

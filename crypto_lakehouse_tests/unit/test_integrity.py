@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.compaction import compact_month
-from crypto_lakehouse.lake.integrity import check_files, parquet_files
-from crypto_lakehouse.lake.quarantine import record_rejected
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.integrity import check_files, parquet_files
+from crypto_lakehouse.lake.storage.quarantine import record_rejected
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import table_names
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 from crypto_lakehouse_tests.unit.small_lake import store_a_row

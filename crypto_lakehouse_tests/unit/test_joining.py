@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crypto_lakehouse.lake import compaction
-from crypto_lakehouse.pipeline import bronze
+from crypto_lakehouse.lake.storage import compaction
+from crypto_lakehouse.pipeline.bronze import partitions as bronze
 
 Join = Callable[[Iterable[pa.Table]], Iterator[pa.Table]]
 

@@ -13,9 +13,9 @@ from polars.testing import assert_frame_equal
 
 from crypto_lakehouse.catalog import Feed, feed
 from crypto_lakehouse.schemas import silver_schema
-from crypto_lakehouse.transforms.clean import Cleaned, epoch_to_time
-from crypto_lakehouse.transforms.klines import clean_klines
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse.transforms.silver.clean import Cleaned, epoch_to_time
+from crypto_lakehouse.transforms.silver.klines import clean_klines
 
 SPOT, UM, CM = (feed("binance", market, "klines_1m") for market in ("spot", "um", "cm"))
 DAY = date(2020, 1, 1)

@@ -14,13 +14,13 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, parse_bars
-from crypto_lakehouse.lake.damage import DamagedFile
-from crypto_lakehouse.lake.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.damage import DamagedFile
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.activity_bars import activity_bars
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.activity_bars import activity_bars
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 # Over the turn of a month and of a week (2024-02-26 is a Monday), in a leap year.

@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.hold import HeldFile
+from crypto_lakehouse.archive.memory_budget import HeldFile
 from crypto_lakehouse.catalog import Cadence, feed
-from crypto_lakehouse.lake import paths
-from crypto_lakehouse.lake.compaction import compact_month
-from crypto_lakehouse.lake.describe import list_parts
-from crypto_lakehouse.lake.ledger import latest, read_ledger, read_state, record_files
-from crypto_lakehouse.lake.partitions import (
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage import paths
+from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.ledger import latest, read_ledger, read_state, record_files
+from crypto_lakehouse.lake.storage.partitions import (
     MissingPartition,
     list_keys,
     partition_exists,
@@ -32,11 +33,10 @@ from crypto_lakehouse.lake.partitions import (
     scan_partitions,
     write_partition,
 )
-from crypto_lakehouse.lake.quarantine import read_rejected, record_rejected
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.account import Account, Counts
+from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.model import BAR_ROWS
 
@@ -136,8 +136,8 @@ def test_a_write_that_cannot_finish_keeps_the_old_object_and_names_the_path(stor
     store.write_bytes_atomic("raw/a", b"old")
     code = f"""
 import resource
-from crypto_lakehouse.lake.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.account import Account, Counts
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     LakeStore.open({store.uri!r}).write_bytes_atomic("raw/a", bytes(100_000))

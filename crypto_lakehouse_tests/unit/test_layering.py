@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ ALLOWED = {
     "schemas": {"schemas", "catalog"},
     "transforms": {"transforms", "schemas", "catalog"},
     "archive": {"archive", "catalog"},
+    "sample": {"sample", "archive", "catalog"},
     # The reader computes bars of any kind by the same transforms that made the stored ones.
     "lake": {"lake", "transforms", "schemas", "catalog"},
     "pipeline": {"pipeline", "archive", "lake", "transforms", "schemas", "catalog"},
-    "environment": {"environment", "catalog"},
+    "settings": {"settings", "catalog"},
     "interrupts": set(),
 }
 # Whether a signal has come is asked wherever work takes long.
@@ -64,6 +66,46 @@ def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
 
 
 @pytest.mark.requirement("T2")
+@pytest.mark.parametrize(
+    ("folder", "above"),
+    [
+        ("lake.storage", "lake.reader"),
+        ("transforms.silver", "transforms.gold"),
+        ("transforms.gold.kernels", "transforms.checks"),
+        ("pipeline.bronze", "pipeline.gold"),
+        ("pipeline.bronze", "pipeline.silver"),
+    ],
+)
+def test_a_folder_does_not_import_what_lies_above_it(folder: str, above: str) -> None:
+    paths = sorted((PACKAGE / folder.replace(".", "/")).rglob("*.py"))
+    assert paths
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in paths
+        for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
+        if f"{name}.".startswith(f"{NAME}.{above}.")
+    ]
+    assert not wrong
+
+
+@pytest.mark.requirement("T2")
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    paths = {".".join([NAME, *path.relative_to(PACKAGE).with_suffix("").parts]): path for path in modules()}
+    graph = {
+        name: {
+            module
+            for imported in imported_modules(path, path.read_text(encoding="utf-8"))
+            for module in (imported, imported.rpartition(".")[0])
+            if module in paths
+        }
+        for name, path in paths.items()
+    }
+    assert sum(map(len, graph.values())) > len(graph)
+    # Raises CycleError, which names the modules of the circle.
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.requirement("T2")
 def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
@@ -79,9 +121,9 @@ def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("import crypto_lakehouse.lake.read", "crypto_lakehouse.lake.read"),
+        ("import crypto_lakehouse.lake.reader.lakehouse", "crypto_lakehouse.lake.reader.lakehouse"),
         ("from crypto_lakehouse import lake", "crypto_lakehouse.lake"),
-        ("from ..lake import read", "crypto_lakehouse.lake.read"),
+        ("from ..lake import reader", "crypto_lakehouse.lake.reader"),
         ("from . import binance", "crypto_lakehouse.catalog.binance"),
         ("def f():\n    import dagster", "dagster"),
     ],

@@ -23,15 +23,15 @@ from crypto_lakehouse.catalog import INTERVALS, MARKETS, feed, parse_partition, 
 from crypto_lakehouse.catalog.bars import parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport, Wish
-from crypto_lakehouse.transforms.bars import time_bars
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.funding import clean_funding_rates
-from crypto_lakehouse.transforms.klines import clean_klines
-from crypto_lakehouse.transforms.legacy import Profile, legacy_bars, legacy_series
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.legacy import Profile, legacy_bars, legacy_series
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
+from crypto_lakehouse.transforms.silver.klines import clean_klines
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 START = datetime(2024, 5, 6, tzinfo=UTC)  # a Monday

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from crypto_lakehouse.transforms.legacy import Profile
+from crypto_lakehouse.transforms.gold.legacy import Profile
 from crypto_lakehouse_tests.unit.test_legacy import (
     DEFAULT,
     LEGACY,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.describe import MissingLakeError
+from crypto_lakehouse.lake.storage.describe import MissingLakeError
 
 pytestmark = pytest.mark.requirement("F6.10")
 

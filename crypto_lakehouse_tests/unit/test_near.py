@@ -10,10 +10,10 @@ import pytest
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import find_market
 from crypto_lakehouse.catalog.near import near, unknown_name
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.describe import tables_called
+from crypto_lakehouse.lake.storage.describe import tables_called
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.schemas import LAYERS
+from crypto_lakehouse.settings import Environment
 
 SYMBOLS = ["1000SHIBUSDT", "BTCUSDC", "BTCUSDT", "BTCUSD_PERP", "ETHUSDT", "币安人生USDT"]
 

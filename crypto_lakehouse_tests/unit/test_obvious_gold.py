@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
-from crypto_lakehouse.lake.parquet import frame_of
+from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.bars import bars_of_blocks, block_lengths, time_bars
-from crypto_lakehouse.transforms.blocks import BlockTable
-from crypto_lakehouse.transforms.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.windows import earliest_open, minute_number
+from crypto_lakehouse.transforms.gold.bars import bars_of_blocks, block_lengths, time_bars
+from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
+from crypto_lakehouse.transforms.gold.kernels.blocks import BlockTable
+from crypto_lakehouse.transforms.gold.windows import earliest_open, minute_number
 from crypto_lakehouse_tests.unit.obvious_gold import obvious_bars, obvious_minutes
 from crypto_lakehouse_tests.unit.reference_gold import empty
 

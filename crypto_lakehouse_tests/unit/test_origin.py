@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from crypto_lakehouse.lake.origin import Origin, StoredPartition, origin_of, stored_partition
-from crypto_lakehouse.lake.partitions import write_partition
-from crypto_lakehouse.lake.store import LakeError, LakeStore
+from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, origin_of, stored_partition
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
 
 SLICE = ("silver", "funding_rates", "binance", "um", "2024-01")

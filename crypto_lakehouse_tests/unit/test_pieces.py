@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import feed
-from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
-from crypto_lakehouse.lake.pieces import read_pieces
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.schemas.model import EVENT_ROWS
 

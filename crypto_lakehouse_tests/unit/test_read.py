@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.partitions import scan
-from crypto_lakehouse.lake.status import lake_status
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.reader.status import lake_status
+from crypto_lakehouse.lake.storage.partitions import scan
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse_tests.unit.small_lake import (
     DAYS,

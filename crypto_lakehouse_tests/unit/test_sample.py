@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from crypto_lakehouse.archive.sample import SampleSummary, make_sample
 from crypto_lakehouse.catalog.binance import CM
+from crypto_lakehouse.sample.build import SampleSummary, make_sample
 
 pytestmark = pytest.mark.requirement("F2.5")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crypto_lakehouse.archive.sample_text import clock, constant, decimal, integer, lines, word
+from crypto_lakehouse.sample.text import clock, constant, decimal, integer, lines, word
 
 pytestmark = pytest.mark.requirement("F2.5")
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_lakehouse.archive.sample import make_sample
-from crypto_lakehouse.archive.sample_bars import Bars, base_coin
-from crypto_lakehouse.archive.sample_coins import MISSING_MINUTES
-from crypto_lakehouse.archive.sample_fills import base_quantities, fills_of, fine_decimals, order_count, orders_of
 from crypto_lakehouse.archive.unzip import iter_member
 from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.sample.bars import Bars, base_coin
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.coins import MISSING_MINUTES
+from crypto_lakehouse.sample.fills import base_quantities, fills_of, fine_decimals, order_count, orders_of
 from crypto_lakehouse.transforms.parse import parse_csv
 from crypto_lakehouse_tests.unit.sample_reading import lines, one, rows
 
@@ -198,7 +198,7 @@ def test_files_of_one_coin_repeat_rows_of_the_day_before_and_hold_some_twice(sam
 def test_a_file_of_any_size_is_written_in_little_memory(tmp_path: Path) -> None:
     count = 2_000_000
     code = (
-        "import sys; from pathlib import Path; from crypto_lakehouse.archive.sample import make_sample;"
+        "import sys; from pathlib import Path; from crypto_lakehouse.sample.build import make_sample;"
         "make_sample(Path(sys.argv[1]), 1, 1, tables=['trades'], markets=['spot'], trades_per_day=int(sys.argv[2]));"
         # Not getrusage: its figure begins with that of the process that started this one.
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"

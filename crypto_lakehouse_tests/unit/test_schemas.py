@@ -20,7 +20,7 @@ from crypto_lakehouse.schemas import (
     table_names,
 )
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
-from crypto_lakehouse.transforms.clean import REJECTED_COLUMNS, Cleaned
+from crypto_lakehouse.transforms.silver.clean import REJECTED_COLUMNS, Cleaned
 
 
 def empty(schema: Schema) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from crypto_lakehouse.archive.server import ArchiveServer
+from crypto_lakehouse.sample.server import ArchiveServer
 
 pytestmark = pytest.mark.requirement("F2.6")
 

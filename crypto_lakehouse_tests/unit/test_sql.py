@@ -12,8 +12,8 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import feeds
-from crypto_lakehouse.lake.damage import DamagedFile
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.damage import DamagedFile
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of, table_names
 from crypto_lakehouse_tests.unit.small_lake import (
     DAYS,
@@ -164,7 +164,7 @@ def test_sql_over_a_file_that_is_replaced_meanwhile_is_tried_again(
             # The error of DuckDB, which reopens a file with the footer of the earlier version.
             raise duckdb.Error("TProtocolException: Invalid data")
 
-    monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)
+    monkeypatch.setattr("crypto_lakehouse.lake.reader.sql._lock", lock)
     query = "SELECT count(*) AS n FROM gold.bars_1h"
     if failures < attempts:
         assert lake.sql(query)["n"][0] == 3 * 48 + 24
@@ -192,7 +192,7 @@ def test_sql_over_files_that_are_replaced_again_and_again_is_tried_again(
             put(day_of_bars(DAYS[0], ["BTCUSDT", "ETHUSDT"][: len(seen) % 2 + 1]), part_path(root, "um", f"{DAYS[0]}"))
             raise duckdb.Error("TProtocolException: Invalid data")
 
-    monkeypatch.setattr("crypto_lakehouse.lake.sql._lock", lock)
+    monkeypatch.setattr("crypto_lakehouse.lake.reader.sql._lock", lock)
     assert lake.sql("SELECT count(*) AS n FROM gold.bars_1h")["n"][0] == 2 * 48 + 2 * 24
     assert len(seen) == 5
 

@@ -13,8 +13,8 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.sizes import parse_size
-from crypto_lakehouse.environment import Environment, SettingsError
-from crypto_lakehouse.lake.sql_limits import QueryLimit
+from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
+from crypto_lakehouse.settings import Environment, SettingsError
 
 pytestmark = pytest.mark.requirement("F6.3")
 
@@ -91,7 +91,7 @@ except KeyboardInterrupt:
 
 # The query is short, but making the view of its table takes days.
 _PREPARE = f"""
-from crypto_lakehouse.lake import sql
+from crypto_lakehouse.lake.reader import sql
 sql._register = lambda connection, *_: connection.execute("{ENDLESS["alone"]}").fetchall()
 """
 

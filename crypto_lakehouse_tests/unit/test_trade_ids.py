@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
-from crypto_lakehouse.transforms.trade_ids import (
+from crypto_lakehouse.transforms.gold.trade_ids import (
     id_continuity,
     id_findings,
     id_summary,

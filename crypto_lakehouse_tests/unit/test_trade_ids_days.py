@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import INTERVALS, Feed, feed
-from crypto_lakehouse.lake.partitions import MissingPartition, list_keys, read_partition, write_partition
-from crypto_lakehouse.lake.store import LakeStore
-from crypto_lakehouse.pipeline.trade_ids import IdsPartition, TradeIds, check_klines, id_tables
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition, TradeIds, check_klines, id_tables
 from crypto_lakehouse.schemas import bronze_schema, schema_of
-from crypto_lakehouse.transforms.trade_klines import klines_from_trades
+from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.unit.reference_gold import Row, empty, frame
 from crypto_lakehouse_tests.unit.reference_trades import DAY, START, aggregate, trade
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
 from crypto_lakehouse.schemas.klines import KLINES
-from crypto_lakehouse.transforms.trade_klines import klines_from_trades, merge_klines
+from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades, merge_klines
 from crypto_lakehouse_tests.unit.reference_gold import Row, empty, frame
 from crypto_lakehouse_tests.unit.reference_trades import START, aggregate, klines, trade, trades
 

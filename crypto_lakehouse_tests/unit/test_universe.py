@@ -17,10 +17,10 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import MARKETS, Market
 from crypto_lakehouse.catalog.binance import CM, SPOT, UM
 from crypto_lakehouse.catalog.listings import RELIST_HOLE_DAYS, RELISTINGS, RENAMES
-from crypto_lakehouse.lake.partitions import MissingPartition, write_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.instruments import INSTRUMENTS
-from crypto_lakehouse.transforms.universe import Run, instruments, known_on, numbered_runs, runs_of
+from crypto_lakehouse.transforms.gold.universe import Run, instruments, known_on, numbered_runs, runs_of
 
 pytestmark = pytest.mark.requirement("F4.7")
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crypto_lakehouse.archive.hold import HeldFile
+from crypto_lakehouse.archive.memory_budget import HeldFile
 from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member, verified_member
 from crypto_lakehouse.archive.verify import verify_zip
 

@@ -10,16 +10,16 @@ import dagster as dg
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.environment import Environment, RawRetention
-from crypto_lakehouse.lake.raw import RawStore
-from crypto_lakehouse.lake.store import LakeError
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.pipeline.account import Counts
-from crypto_lakehouse.pipeline.bronze import BronzeIngest
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.bronze.recorder import Counts
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import bronze_schema
+from crypto_lakehouse.settings import Environment, RawRetention
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.orchestration.partitions import partitions_of
-from crypto_lakehouse.pipeline.unchanged import CODE_VERSIONS
+from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas import Schema
 
 OWNERS = ["team:market-data"]

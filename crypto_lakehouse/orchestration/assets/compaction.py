@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence, Feed
-from crypto_lakehouse.lake.paths import COMPACTED
-from crypto_lakehouse.lake.store import LakeError
+from crypto_lakehouse.lake.storage.paths import COMPACTED
+from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.resources import LakeResource

@@ -15,17 +15,16 @@ import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
-from crypto_lakehouse.environment import Environment
-from crypto_lakehouse.lake.origin import Origin
-from crypto_lakehouse.lake.partitions import MissingPartition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.partitions import MissingPartition
+from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_remade
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.day_bars import DayBars
-from crypto_lakehouse.pipeline.gold import (
+from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.continuous import (
     CONTINUOUS,
     FUNDING,
     GAPS,
@@ -36,11 +35,12 @@ from crypto_lakehouse.pipeline.gold import (
     bars_days,
     overtaken_bars,
 )
-from crypto_lakehouse.pipeline.side_by_side import WRITERS
-from crypto_lakehouse.pipeline.trade_ids import IdsPartition
+from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
+from crypto_lakehouse.pipeline.map_ordered import WRITERS
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.transforms.continuous import GapRule
+from crypto_lakehouse.settings import Environment
 from crypto_lakehouse.transforms.frames import Frame
+from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 _KINDS = ["polars", "parquet"]
 _TABLES = {

@@ -14,7 +14,7 @@ from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_
 from crypto_lakehouse.orchestration.assets.gold import rewritten
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.side_by_side import THREADS
+from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.pipeline.silver import overtaken, silver_partition
 from crypto_lakehouse.schemas import silver_schema
 

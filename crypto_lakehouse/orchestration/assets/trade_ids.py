@@ -10,14 +10,14 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.lake.partitions import MissingPartition
+from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out, is_remade
 from crypto_lakehouse.orchestration.assets.gold import made_table, rewritten, stored_or_made
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.trade_ids import IdsPartition, TradeIds, id_tables
+from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition, TradeIds, id_tables
 from crypto_lakehouse.schemas import schema_of
 
 

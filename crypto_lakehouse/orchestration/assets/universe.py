@@ -8,14 +8,14 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Market
-from crypto_lakehouse.lake.origin import Origin, stored_partition
-from crypto_lakehouse.lake.store import LakeStore
+from crypto_lakehouse.lake.storage.provenance import Origin, stored_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.pictures import instruments_markdown
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.pipeline.instruments import INSTRUMENTS, instrument_partitions, instruments_made_from
-from crypto_lakehouse.pipeline.unchanged import is_current
+from crypto_lakehouse.pipeline.fingerprints import is_current
+from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, instrument_partitions, instruments_made_from
 from crypto_lakehouse.schemas import schema_of
 
 

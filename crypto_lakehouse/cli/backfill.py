@@ -1,0 +1,104 @@
+"""The steps of ``backfill`` before and after its runs: symbols, funding rates, later gold days.
+
+This module chooses words and exit codes. ``orchestration/launch.py`` does the runs, and ``pipeline/symbols.py``
+decides what a symbol name means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli.common import explained, fail, open_lake
+from crypto_lakehouse.cli.console import follow, say, summarize
+from crypto_lakehouse.settings import Environment
+
+if TYPE_CHECKING:
+    from crypto_lakehouse.orchestration.launch import Plan
+
+
+def refuse_unknown_symbols(settings: Environment, wish: Plan, symbols: str) -> None:
+    """End with exit code 2, before any run, if neither archive nor ledger knows a symbol, or nothing is selected.
+
+    ``symbols`` are those of the command; if empty, those of the settings. Gold is built for all symbols.
+    """
+    from crypto_lakehouse.orchestration.resources import ArchiveResource
+    from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
+
+    layer, *place = wish.assets[0].path
+    chosen = SymbolFilter.parse(symbols or settings.symbols)
+    if layer != "bronze" or chosen == SymbolFilter():
+        return
+    of = feed(*place)
+    with explained():
+        source = ArchiveResource.of(settings).source()
+        listed = source.symbols(of)
+        try:
+            check_symbols_exist(of, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
+            if not symbols:
+                check_selection(of, chosen, listed)
+        except UnknownSymbolsError as error:
+            fail(error, 2)
+
+
+def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols: str, force: bool, today: date) -> int:
+    """Run a plan and return the exit code. The funding rates of its months run before it, gold days that they change
+    after it.
+
+    Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
+    """
+    from crypto_lakehouse.definitions import build_defs
+    from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, lacking_funding
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+
+    # Without the checks that list the archive: they would report days that later runs of this backfill build.
+    defs = build_defs(settings, with_archive_checks=False)
+    code, is_stopped = 0, False
+
+    def run(one: Plan, symbols: str, force: bool = False) -> None:
+        nonlocal code, is_stopped
+        spans = chunks(one.keys, one.cadence, settings.max_partitions_per_run)
+        say(console, f"{one.job}: {len(one.keys)} partitions of {one.name} in {len(spans)} runs")
+        outcomes = follow(console, run_chunks(one, spans, defs, instance, symbols, force), len(one.keys))
+        code = max(code, summarize(console, outcomes))
+        is_stopped = any(outcome.interrupted for outcome in outcomes)
+
+    funding, store = funding_before(wish, settings, today), open_lake(settings)
+    funding_symbols = _symbols_of_funding(settings, funding, symbols) if funding else None
+    with open_instance() as instance:
+        if funding and funding_symbols is not None:
+            say(console, "funding rates come first, because minutes and bars use them")
+            run(funding, funding_symbols)
+        if not is_stopped:
+            run(wish, symbols, force)
+        again = None if is_stopped else days_after_funding(funding or wish, settings, store)
+        days = [key for key in again.keys if not funding or key not in wish.keys] if again else []
+        if again and days:
+            say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
+            run(replace(again, keys=tuple(days)), "", force)
+    for words in [] if is_stopped else lacking_funding(wish, settings, store, today):
+        say(console, words)
+    return code
+
+
+def _symbols_of_funding(settings: Environment, funding: Plan, symbols: str) -> str | None:
+    """The symbols of the command, or else of the settings, that have funding rates. Empty means all, None that none has
+    any.
+    """
+    from crypto_lakehouse.orchestration.resources import ArchiveResource
+
+    chosen = SymbolFilter.parse(symbols or settings.symbols)
+    if chosen == SymbolFilter():
+        return ""
+    _, *place = funding.assets[0].path
+    with_funding = ArchiveResource.of(settings).source().symbols(feed(*place))
+    if not chosen.select(with_funding):
+        return None
+    without = chosen.unknown(with_funding)
+    kept = [name for name in chosen.wanted if name not in without]
+    return ",".join([*kept, *(f"!{name}" for name in chosen.unwanted)])

@@ -1,0 +1,139 @@
+"""Shared by the modules of the command line: parsers of arguments, loading of settings, errors as one sentence.
+
+Commands belong in ``cli/main.py`` and ``cli_*.py``. Nothing here imports Dagster.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from crypto_lakehouse import interrupts
+from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.catalog.names import check_number
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli.console import say
+from crypto_lakehouse.settings import Environment, SettingsError
+
+if TYPE_CHECKING:
+    from crypto_lakehouse.lake.storage.store import LakeStore
+
+
+class Program(typer.Typer):
+    """The command line as a process: SIGINT ends it with exit code 130 and SIGTERM with 143."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command that the arguments name, and exit the process."""
+        try:
+            try:
+                interrupts.install()
+                return super().__call__(*args, **kwargs)
+            finally:
+                interrupts.ignore()
+        except SystemExit as end:
+            # Click exits with 130 for SIGTERM, too.
+            if interrupts.received() and end.code == 128 + signal.SIGINT:
+                raise SystemExit(interrupts.exit_code()) from None
+            raise
+        except interrupts.Interrupted:
+            raise SystemExit(interrupts.exit_code()) from None
+
+
+def first_day(text: str | date) -> date:
+    """Parse a ``YYYY-MM-DD`` argument; of a month (``YYYY-MM``) the first day. Raises BadParameter (wrong usage)."""
+    return text if isinstance(text, date) else _days(text)[0]
+
+
+def last_day(text: str | date) -> date:
+    """Parse a ``YYYY-MM-DD`` argument; of a month (``YYYY-MM``) the last day. Raises BadParameter (wrong usage)."""
+    return text if isinstance(text, date) else _days(text)[1] - timedelta(days=1)
+
+
+def _days(text: str) -> tuple[date, date]:
+    cadence = Cadence.MONTHLY if text.count("-") == 1 else Cadence.DAILY
+    try:
+        return parse_partition(text, cadence)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+
+
+def month(text: str) -> str:
+    """Check a ``YYYY-MM`` argument and return it. Raises BadParameter (wrong usage) for anything else."""
+    try:
+        parse_partition(text, Cadence.MONTHLY)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
+    return text
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """A parser of whole numbers from ``least`` to ``most``, inclusive, in digits 0 to 9; raises BadParameter."""
+
+    def parse(text: str | int) -> int:
+        try:
+            number = int(check_number(str(text)))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        if number < least or (most is not None and number > most):
+            wanted = f"{least} or more" if most is None else f"{least} to {most}"
+            raise typer.BadParameter(f"{number}: use {wanted}")
+        return number
+
+    return parse
+
+
+def decimal_number(text: str | float) -> float:
+    """Parse a number in digits 0 to 9. Raises BadParameter (wrong usage) for anything else."""
+    try:
+        return float(check_number(str(text)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def symbol_list(text: str) -> str:
+    """Check a list of symbol names and patterns and return it. Raises BadParameter (wrong usage) for a bad entry."""
+    try:
+        SymbolFilter.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def fail(error: Exception | str, code: int) -> NoReturn:
+    """Print the error on stderr and exit with ``code``."""
+    say(Console(stderr=True), f"error: {error}")
+    raise typer.Exit(code)
+
+
+def load_settings() -> Environment:
+    """Load the settings. If one is wrong, print which and exit with 2."""
+    try:
+        return Environment.load()
+    except SettingsError as error:
+        fail(error, 2)
+
+
+def open_lake(settings: Environment) -> LakeStore:
+    """Open the lake of the settings. Raises LakeError if that fails."""
+    from crypto_lakehouse.lake.storage.store import LakeStore
+
+    return LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Print an error of the archive, the lake, Dagster's records or the disk as one sentence, and exit with 1."""
+    from crypto_lakehouse.archive.model import ArchiveError
+    from crypto_lakehouse.lake.storage.store import LakeError
+    from crypto_lakehouse.orchestration.home import HomeError
+
+    try:
+        yield
+    except (ArchiveError, LakeError, HomeError, OSError) as error:
+        fail(error, 1)

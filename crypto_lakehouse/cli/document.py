@@ -1,0 +1,278 @@
+"""The page ``docs/api/data-formats.md``, generated from the catalogue, the epoch registry and the schemas.
+
+``python -m crypto_lakehouse.cli.document`` writes it; with ``--check`` it only reports whether the page is stale. This
+module turns data about the archive into text. It holds no fact about the archive itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, Feed, FileFormat, Market
+from crypto_lakehouse.catalog.epochs import EPOCHS, TOPIC_VALUES, Epoch, Topic
+from crypto_lakehouse.schemas import Schema, silver_schema
+
+PAGE = Path("docs/api/data-formats.md")
+_ISSUES = "https://github.com/binance/binance-public-data/issues/"
+_WIDTH = 118
+_HEAD = """\
+Types, files, tables and known faults of the archives. `make docs` generates this page from the catalogue, the epoch
+registry and the schemas: change those, not this page. Times and days are UTC.
+"""
+
+
+def data_formats() -> str:
+    """The whole page as markdown."""
+    parts = [
+        "# Data formats\n",
+        _HEAD,
+        *_overview(),
+        *_types(),
+        *_files(),
+        *_silver(),
+        *_epochs(),
+        _references(),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _overview() -> list[str]:
+    rows = []
+    for market in MARKETS.values():
+        lists = [
+            " ".join(dict.fromkeys(f.archive_type for f in _feeds_of(market) if cadence in f.archived)) or "none"
+            for cadence in Cadence
+        ]
+        rows.append([market.name, *lists])
+    return [
+        "## What exists\n",
+        "Types by market, as files of a day and of a month:\n",
+        _table(["market", *(cadence.value for cadence in Cadence)], rows),
+    ]
+
+
+def _types() -> list[str]:
+    parts = [
+        "## Types, tables, dates\n",
+        _prose(
+            "One row per type: its folder in the archive, its tables, whether the lake reads daily or monthly files"
+            " (its tables are partitioned the same way), and which of the two the archive has. A type with a last date"
+            " has ended: nothing later is requested. The key is the primary key of the silver rows."
+        ),
+    ]
+    head = ["type", "tables", "partition", "archived", "first", "last", "columns", "silver", "key"]
+    for market in MARKETS.values():
+        by_type: dict[str, list[Feed]] = defaultdict(list)
+        for feed in _feeds_of(market):
+            by_type[feed.archive_type].append(feed)
+        parts += [
+            f"### Market {market.name}\n",
+            f"{market.title}: `data/{market.archive_path}/{{daily|monthly}}/{{type}}/{{symbol}}/[{{interval}}/]`\n",
+            _table(head, [_type_row(name, feeds) for name, feeds in by_type.items()]),
+        ]
+    return parts
+
+
+def _type_row(archive_type: str, feeds: Sequence[Feed]) -> list[str]:
+    feed = feeds[0]
+    schema = silver_schema(feed)
+    table = feed.table
+    if feed.interval is not None:
+        table = f"{table.removesuffix(feed.interval.name)}{{interval}}"
+    return [
+        archive_type,
+        f"`{table}`",
+        _by_interval(feeds, [f.cadence.partition_column for f in feeds]),
+        _by_interval(feeds, [", ".join(f.archived) for f in feeds]),
+        str(feed.first_date),
+        str(feed.last_date or ""),
+        f"[{len(feed.file_format.columns)}]({_anchor('Files', feed.file_format.name)})",
+        f"[{schema.name}]({_anchor('Silver', schema.name)})",
+        ", ".join(schema.primary_key),
+    ]
+
+
+def _by_interval(feeds: Sequence[Feed], values: Sequence[str]) -> str:
+    """The value of most intervals, then each other value with the intervals that have it."""
+    usual = max(dict.fromkeys(values), key=values.count)
+    others: dict[str, list[str]] = defaultdict(list)
+    for feed, value in zip(feeds, values, strict=True):
+        if value != usual and feed.interval is not None:
+            others[value].append(feed.interval.name)
+    return "; ".join([usual, *(f"{' '.join(names)}: {value}" for value, names in others.items())])
+
+
+def _files() -> list[str]:
+    parts = [
+        "## Columns of the files\n",
+        _prose(
+            "In file order; fields are read by position. Other spellings are names that header lines have used,"
+            " compared without case, blanks and underscores. A blank field is null where that is allowed, and refused"
+            " elsewhere. Bronze tables have these columns, then symbol, source_key, source_sha256 and source_line."
+        ),
+    ]
+    users: dict[str, list[Feed]] = defaultdict(list)
+    formats: dict[str, FileFormat] = {}
+    for feed in FEEDS.values():
+        formats[feed.file_format.name] = feed.file_format
+        users[feed.file_format.name].append(feed)
+    for name, file_format in formats.items():
+        types = dict.fromkeys(f"{f.market.name} {f.archive_type}" for f in users[name])
+        parts += [f"### Files {name}\n", _prose(f"Of {', '.join(types)}.{_traits(file_format)}")]
+        rows = [
+            [
+                str(number),
+                column.name,
+                column.type.value,
+                "yes" if column.may_be_blank else "",
+                ", ".join(column.aliases),
+            ]
+            for number, column in enumerate(file_format.columns, start=1)
+        ]
+        parts.append(_table(["no.", "column", "type", "may be blank", "other spellings"], rows))
+    return parts
+
+
+def _traits(file_format: FileFormat) -> str:
+    numbered = f" Numbered without gaps by {file_format.id_column}." if file_format.id_column else ""
+    large = " Files may hold tens of millions of rows." if file_format.large else ""
+    return f" Times: {', '.join(file_format.time_columns)}.{numbered}{large}"
+
+
+def _silver() -> list[str]:
+    parts = ["## Silver tables\n"]
+    tables: dict[str, list[str]] = defaultdict(list)
+    schemas: dict[str, Schema] = {}
+    for feed in FEEDS.values():
+        schema = silver_schema(feed)
+        schemas[schema.name] = schema
+        tables[schema.name].append(feed.table)
+    for name, schema in schemas.items():
+        names = ", ".join(f"`{table}`" for table in dict.fromkeys(tables[name]))
+        rows = [
+            [
+                column.name,
+                str(column.type),
+                column.unit,
+                "key" if column.name in schema.primary_key else "null" if column.nullable else "",
+                column.doc,
+            ]
+            for column in schema.columns
+        ]
+        parts += [
+            f"### Silver {name}\n",
+            _prose(f"{schema.doc} Tables: {names}."),
+            _table(["column", "type", "unit", "key, or may be null", "meaning"], rows),
+        ]
+    return parts
+
+
+def _epochs() -> list[str]:
+    parts = [
+        "## Epochs\n",
+        _prose(
+            "What changed over time and what is known to be wrong, with the source of each fact. Days are those of"
+            " the data, first and last inclusive. Numbers with # are issues of binance/binance-public-data."
+        ),
+    ]
+    for topic in Topic:
+        grouped: dict[tuple[object, ...], list[Epoch]] = defaultdict(list)
+        for epoch in EPOCHS:
+            if epoch.topic is topic:
+                fact = (epoch.value, epoch.first, epoch.last, epoch.what, epoch.source, epoch.cadence)
+                grouped[*fact, epoch.intervals, epoch.symbols].append(epoch)
+        parts += [
+            f"### Epochs {topic.value}\n",
+            _prose(TOPIC_VALUES[topic]),
+            _table(
+                ["markets", "types", "days", "only", "value", "what", "source"],
+                [_epoch_row(group) for group in grouped.values()],
+            ),
+        ]
+    return parts
+
+
+def _epoch_row(group: Sequence[Epoch]) -> list[str]:
+    epoch = group[0]
+    only = [epoch.cadence.value] if epoch.cadence else []
+    return [
+        " ".join(dict.fromkeys(one.market for one in group)),
+        " ".join(dict.fromkeys(one.archive_type for one in group)),
+        _days(epoch),
+        " ".join([*only, *epoch.intervals, *epoch.symbols]),
+        epoch.value.replace(",", ", "),
+        epoch.what,
+        ", ".join(_link(source) for source in epoch.source.split(", ")),
+    ]
+
+
+def _days(epoch: Epoch) -> str:
+    if epoch.first is None and epoch.last is None:
+        return "all"
+    if epoch.first is None:
+        return f"to {epoch.last}"
+    if epoch.last is None:
+        return f"from {epoch.first}"
+    return str(epoch.first) if epoch.first == epoch.last else f"{epoch.first} to {epoch.last}"
+
+
+def _link(source: str) -> str:
+    """The source as a link by reference, which keeps lines short; plain text if it is no URL."""
+    return f"[{_label(source)}]" if source.startswith("https://") else source
+
+
+def _label(source: str) -> str:
+    if source.startswith(_ISSUES):
+        return f"#{source.removeprefix(_ISSUES)}"
+    parts = source.split("/")
+    return f"{parts[4]} {parts[-1]}"
+
+
+def _references() -> str:
+    sources = {source for epoch in EPOCHS for source in epoch.source.split(", ") if source.startswith("https://")}
+    return "\n".join(
+        sorted((f"[{_label(source)}]: {source}" for source in sources), key=lambda line: (len(line), line))
+    )
+
+
+def _feeds_of(market: Market) -> list[Feed]:
+    return [feed for feed in FEEDS.values() if feed.market is market]
+
+
+def _anchor(*heading: str) -> str:
+    """The anchor of a heading, by the convention of GitHub."""
+    return "#" + "-".join(heading).lower().replace(" ", "-")
+
+
+def _prose(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [list(head), ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page, or with ``--check`` compare it; 1 if it is stale."""
+    parser = argparse.ArgumentParser(prog="python -m crypto_lakehouse.cli.document", description=data_formats.__doc__)
+    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help=f"file to write, by default {PAGE}")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
+    options = parser.parse_args(arguments)
+    text = data_formats()
+    if options.check:
+        fresh = options.page.is_file() and options.page.read_text(encoding="utf-8") == text
+        print(f"{options.page} is {'up to date' if fresh else 'stale: run make docs'}")
+        return 0 if fresh else 1
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(text, encoding="utf-8")
+    print(f"wrote {options.page}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Progress and warnings of an export to legacy files, and whether it wrote all that was requested.
+
+``cli/main.py`` checks the arguments, ``pipeline/export_legacy.py`` does the export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from crypto_lakehouse.catalog.near import with_near
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli.console import say
+from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport
+
+
+def show_export(console: Console, exports: Sequence[LegacyExport], symbols: SymbolFilter) -> bool:
+    """Run the exports with a progress bar over their symbols; without a terminal, print a line per symbol.
+
+    Returns True if files were written, for every name and pattern of ``symbols`` in at least one market.
+    """
+    for export in exports:
+        _say_input(console, export)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    done: list[Exported] = []
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("symbols", total=sum(len(export.symbols) for export in exports))
+        for export in exports:
+            for one in export.run():
+                done.append(one)
+                progress.update(task, advance=1, description=f"{one.market} {one.symbol}")
+                _say_symbol(console, one)
+    written = [one for one in done if one.written]
+    say(console, f"{sum(len(one.written) for one in written)} files of {len(written)} symbols written")
+    available = [name for export in exports for name in export.available]
+    for name in symbols.unknown(available):
+        say(console, f"ERROR no symbol of silver.klines_1m matches {with_near(name, available)} in these days")
+    return bool(written) and not symbols.unknown(one.symbol for one in written)
+
+
+def _say_input(console: Console, export: LegacyExport) -> None:
+    name = export.market
+    if not export.days:
+        say(console, f"{name}: no day of this range is in silver.klines_1m")
+        return
+    say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
+    if export.missing_days:
+        days = _first_names(export.missing_days)
+        say(console, f"warning {name}: silver.klines_1m has no {days}; their minutes are written as without trades")
+    if export.missing_months:
+        months = _first_names(export.missing_months)
+        say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written there")
+
+
+def _say_symbol(console: Console, one: Exported) -> None:
+    if not one.written:
+        say(console, f"warning {one.market} {one.symbol}: no minute was traded, so no file is written")
+    elif not console.is_terminal:
+        say(console, f"{one.market} {one.symbol}: {len(one.written)} files")
+    for path in one.removed:
+        say(console, f"removed {path}: {one.symbol} no longer has this segment")
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,293 @@
+"""The command line: it checks arguments, calls the module that does the work, and chooses words and exit codes.
+
+Exit codes: 0 success, 1 something failed, 2 wrong usage or settings, 130 stopped by Ctrl-C, 143 by SIGTERM.
+Only commands that run something import Dagster.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+
+from crypto_lakehouse import interrupts
+from crypto_lakehouse.catalog import no_market
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli.archive import archive_app
+from crypto_lakehouse.cli.backfill import backfill_plans, refuse_unknown_symbols
+from crypto_lakehouse.cli.common import (
+    Program,
+    decimal_number,
+    explained,
+    fail,
+    first_day,
+    last_day,
+    load_settings,
+    month,
+    open_lake,
+    symbol_list,
+)
+from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
+from crypto_lakehouse.cli.lake import verify
+from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
+
+app = Program(
+    help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
+app.add_typer(archive_app, name="archive")
+app.command()(verify)
+
+
+def _quiet_dagster() -> None:
+    """Hide messages of Dagster that a user cannot act on: events, and notes about its own features."""
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Found asset job named")
+    # Dagster logs each failed PostgreSQL connection in several lines; the command's last sentence reports it once.
+    logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
+
+
+@app.command()
+def config() -> None:
+    """Print the effective settings, with secrets masked."""
+    for name, value in load_settings().masked().items():
+        typer.echo(f"{name}={value}")
+
+
+@app.command()
+def status(
+    table: Annotated[str | None, typer.Option(help="Only this table: klines_1m, or silver.klines_1m.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON that lists every hole and file.")] = False,
+) -> None:
+    """Show the range, holes, failed files, quarantined files and size of every table in each market."""
+    settings = load_settings()
+    with explained():
+        from crypto_lakehouse.lake.reader.status import lake_status
+
+        store = open_lake(settings)
+        try:
+            slices = lake_status(store, table, settings.market_names, settings.start)
+        except KeyError as error:
+            fail(error.args[0], 2)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in slices], indent=2))
+        return
+    console = Console()
+    if not slices and settings.hidden:
+        say(console, f"the lake {store.uri} has nothing to show; hidden by the settings: {settings.hidden}")
+        return
+    if not slices:
+        say(console, f"the lake {store.uri} has no partition of {table}" if table else f"no table is in {store.uri}")
+        return
+    say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
+    if hidden := settings.hidden:
+        say(console, f"hidden by the settings: {hidden}")
+    show_table(
+        console,
+        names=("table", "market"),
+        values=("first", "last", "parts", "holes", "failed", "bad", "size"),
+        rows=[
+            (
+                *(f"{one.layer}.{one.table}", f"{one.exchange}/{one.market}", one.first or "-", one.last or "-"),
+                *(f"{n:,}" for n in (one.partitions, len(one.holes), len(one.failed), len(one.quarantined))),
+                decimal(one.bytes),
+            )
+            for one in slices
+        ],
+    )
+    for one in slices:
+        for fault, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
+            for name in names[:20]:
+                say(console, f"{fault} {one.layer}.{one.table} {one.exchange}/{one.market}: {name}")
+            if len(names) > 20:
+                say(console, f"{fault}: and {len(names) - 20} more; --json lists all")
+
+
+@app.command()
+def backfill(
+    market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
+    table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
+    first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
+    last: Annotated[
+        date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ],
+    symbols: Annotated[
+        str,
+        typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default LAKEHOUSE_SYMBOLS."),
+    ] = "",
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+    force: Annotated[
+        bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")
+    ] = False,
+    remake: Annotated[bool, typer.Option("--remake", hidden=True, help="The former name of --force.")] = False,
+) -> None:
+    """Build the partitions of a table from --from to --to, in all layers.
+
+    A monthly table gets every month that has a day in the range. Partitions whose inputs have not changed are skipped.
+    """
+    settings = load_settings()
+    console = Console()
+    _quiet_dagster()
+    from crypto_lakehouse.orchestration.launch import plan
+
+    today = datetime.now(UTC).date()
+    try:
+        wish = plan(exchange, market, table, first, last, settings, today)
+    except ValueError as error:
+        fail(error, 2)
+    if symbols and wish.assets[0].path[0] == "gold":
+        fail(f"{table} is always built for all symbols: leave out --symbols", 2)
+    refuse_unknown_symbols(settings, wish, symbols)
+    interrupts.defer()
+    if swept := sweep_temporary():
+        say(console, f"removed {swept} temporary files and folders that killed runs left in TMPDIR")
+    with explained():
+        code = backfill_plans(console, settings, wish, symbols, force or remake, today)
+    say_late_signal(console, code)
+    raise typer.Exit(code)
+
+
+@app.command()
+def compact(
+    market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
+    table: Annotated[str, typer.Option(help="klines_1m, or other daily klines.")] = "klines_1m",
+    first: Annotated[
+        str | None, typer.Option("--from", parser=month, metavar="YYYY-MM", help="First month; by default all.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", parser=month, metavar="YYYY-MM", help="Last month, inclusive.")
+    ] = None,
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+) -> None:
+    """Write month files of a silver table, sorted by symbol, so that reads of few symbols become several times faster.
+
+    Skips months that are not over, have missing days, or are up to date.
+    """
+    settings = load_settings()
+    console = Console()
+    interrupts.defer()
+    _quiet_dagster()
+    from crypto_lakehouse.catalog import feed
+    from crypto_lakehouse.definitions import build_defs
+    from crypto_lakehouse.lake.storage.describe import require_lake
+    from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks, since_start
+    from crypto_lakehouse.pipeline.compaction import month_states
+
+    if first and last and last < first:
+        fail(f"the range ends ({last}) before it starts ({first})", 2)
+    try:
+        of = feed(exchange, market, table)
+        compaction_plan(of, (), settings)
+        of = since_start(of, settings, first or "")
+    except (KeyError, ValueError) as error:
+        fail(error.args[0], 2)
+    with explained(), open_instance() as instance:
+        store = open_lake(settings)
+        require_lake(store)
+        if swept := store.sweep():
+            say(console, f"removed {swept} temporary files that killed runs left in the lake or in TMPDIR")
+        states = month_states(of, store, datetime.now(UTC).date())
+        states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
+        for one in states:
+            if one.missing:
+                say(console, f"skipped {of.name} {one.month}: missing {one.missing_text}")
+        wish = compaction_plan(of, [one.month for one in states if not one.missing and not one.current], settings)
+        spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
+        current = sum(one.current for one in states)
+        say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to build, {current} are up to date")
+        outcomes = run_chunks(wish, spans, build_defs(settings), instance, "") if spans else []
+        code = summarize(console, follow(console, outcomes, len(wish.keys)))
+    say_late_signal(console, code)
+    raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Folder for the archive, the lake, the chart and Dagster's records.")
+    ] = Path("./demo"),
+) -> None:
+    """Build a small lake from a sample archive, by real runs, and show it; needs no network."""
+    load_settings()
+    _quiet_dagster()
+    with explained():
+        from crypto_lakehouse.cli.demo import run_demo
+
+        code = run_demo(folder, Console())
+    raise typer.Exit(code)
+
+
+@export_app.command("legacy")
+def export_legacy(
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write to; created if it is missing.")],
+    first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
+    last: Annotated[
+        date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ],
+    market: Annotated[
+        list[str] | None, typer.Option(help="spot, um or cm; can be repeated; by default LAKEHOUSE_MARKETS.")
+    ] = None,
+    symbols: Annotated[
+        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
+    ] = "",
+    bars: Annotated[
+        str, typer.Option(help="Bars to write next to the minutes; 1h:5m: one hour at offsets 0, 5m, ...")
+    ] = "1h:5m,5m",
+    profile: Annotated[
+        str, typer.Option(help="legacy: the legacy tool's rows; default: its defects corrected.")
+    ] = "legacy",
+    gap_days: Annotated[
+        float,
+        typer.Option(
+            parser=decimal_number, metavar="NUMBER", help="Days without trades after which a price jump is a gap."
+        ),
+    ] = 1.0,
+    gap_change: Annotated[
+        float, typer.Option(parser=decimal_number, metavar="NUMBER", help="Relative price change that makes it a gap.")
+    ] = 0.1,
+) -> None:
+    """Write continuous minutes and bars from silver, in the folders and columns of the legacy tool (BHDS)."""
+    settings = load_settings()
+    from crypto_lakehouse.catalog.bars import parse_bars_list
+    from crypto_lakehouse.cli.export import show_export
+    from crypto_lakehouse.lake.storage.describe import require_lake
+    from crypto_lakehouse.lake.storage.store import LakeStore
+    from crypto_lakehouse.pipeline.export_legacy import FOLDERS, LegacyExport, Wish
+    from crypto_lakehouse.transforms.gold.continuous import GapRule
+    from crypto_lakehouse.transforms.gold.legacy import Profile
+
+    if not (0 < gap_days <= 366 and 0 <= gap_change < float("inf")):
+        fail(
+            f"--gap-days must be above 0 and at most 366, --gap-change 0 or more; got {gap_days:g} and {gap_change:g}",
+            2,
+        )
+    for name in market or ():
+        if name not in FOLDERS:
+            fail(no_market(name, FOLDERS), 2)
+    if profile not in list(Profile):
+        fail(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
+    try:
+        kinds, end = parse_bars_list(bars), last + timedelta(days=1)
+        rule = GapRule.of_days(gap_days, gap_change)
+        wish = Wish(first, end, SymbolFilter.parse(symbols), kinds, rule, Profile(profile))
+    except (ValueError, OverflowError) as error:
+        fail(error, 2)
+    with explained():
+        lake = open_lake(settings)
+        require_lake(lake)
+        target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
+        chosen = market or [name for name in FOLDERS if name in settings.market_names]
+        exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]
+        succeeded = show_export(Console(), exports, wish.symbols)
+    raise typer.Exit(0 if succeeded else 1)

@@ -1,0 +1,1 @@
+"""How a lake is read: the Lakehouse, scans, SQL, bars, descriptions, status."""

@@ -1,0 +1,211 @@
+"""Bars of any kind and offset: read from a table that holds them, otherwise computed from the minutes.
+
+This module knows where bars are stored and which minutes they need. Bars are computed in ``transforms``; the public
+method is in ``lakehouse.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Cadence, partition_keys
+from crypto_lakehouse.catalog.bars import (
+    LONGEST_MONTH,
+    ActivityBars,
+    Bars,
+    TimeBars,
+    bars_of_table,
+    closing_lag,
+    parse_bars,
+    parse_offset,
+)
+from crypto_lakehouse.lake.reader.ends import CONTINUOUS as CONTINUOUS
+from crypto_lakehouse.lake.reader.ends import find_ends, untraded, without_filled_ends
+from crypto_lakehouse.lake.storage.describe import existing_tables
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
+from crypto_lakehouse.transforms.gold.bars import time_bars
+from crypto_lakehouse.transforms.gold.windows import earliest_open
+
+_DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
+_SHORTEST_MONTH = timedelta(days=28)
+
+
+@dataclass(frozen=True, slots=True)
+class BarsFound:
+    """``rows``, sorted by primary key, and ``holes``: the UTC days (``YYYY-MM-DD``) without minutes.
+
+    ``no_minutes`` says that the market has no continuous minutes at all.
+    """
+
+    rows: pl.DataFrame
+    holes: list[str]
+    no_minutes: bool = False
+
+
+def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
+    """Parse a kind of bars (``1h``, ``dollar:1000000``) and an offset (``5m``). Raises ValueError."""
+    kind, shift = parse_bars(bars), parse_offset(offset)
+    if isinstance(kind, ActivityBars):
+        if shift:
+            raise ValueError(f"{kind.name} bars have no offset, not {offset!r}: they do not close by the clock")
+        return kind, shift
+    if kind.step is not None:
+        raise ValueError(f"{bars!r} is a row of grids; ask for one: {kind.interval.name!r} with an offset such as '5m'")
+    if shift >= (kind.interval.length or _SHORTEST_MONTH):
+        raise ValueError(f"offset {offset!r} must be shorter than the interval {kind.interval.name}")
+    return kind, shift
+
+
+def find_bars(
+    store: LakeStore,
+    exchange: str,
+    market: str,
+    bars: Bars,
+    offset: timedelta,
+    symbols: Sequence[str] | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> BarsFound:
+    """Return bars with open_time in [start, end) that close by the end of the newest partition.
+
+    They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
+    is older than its minutes; otherwise they are computed from gold.continuous_1m.
+    """
+    asked = _Asked(store, (exchange, market), bars, offset, symbols, start, end)
+    minutes = asked.modified(CONTINUOUS)
+    for kind in _stored_with(store, bars, offset):
+        stored = asked.modified(kind.table)
+        days = asked.closing_days([*minutes, *stored])
+        if days and _covers(stored, days, minutes, closing_lag(kind)):
+            return BarsFound(asked.read(kind.table, days), [])
+    if not minutes:
+        return BarsFound(asked.no_rows(), [], no_minutes=True)
+    return asked.make(minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    store: LakeStore
+    place: tuple[str, str]
+    bars: Bars
+    offset: timedelta
+    symbols: Sequence[str] | None
+    start: datetime | None
+    end: datetime | None
+
+    @property
+    def schema(self) -> Schema:
+        return BARS if isinstance(self.bars, TimeBars) else ACTIVITY_BARS
+
+    def modified(self, table: str) -> dict[str, datetime]:
+        """Return when each partition of a gold table was written (UTC)."""
+        return {key: at for key, (_, at) in list_keys(self.store, "gold", table, *self.place).items()}
+
+    def span(self, keys: Iterable[str]) -> tuple[datetime, datetime]:
+        """Return [first, stop) in which the requested bars close, limited to the partitions ``keys``."""
+        first, stop = _midnight(min(keys)), _midnight(max(keys)) + _DAY
+        if self.start is not None:
+            first = max(first, self.start)
+        if self.end is not None and self.end < stop:
+            stop = min(stop, self.close_after(self.end - _MICROSECOND))
+        return first, stop
+
+    def close_after(self, moment: datetime) -> datetime:
+        """Return the latest close of the bar that contains ``moment``; exclusive."""
+        if isinstance(self.bars, ActivityBars):
+            return month_begin(month_begin(moment) + LONGEST_MONTH)
+        interval = self.bars.interval
+        opened = earliest_open(interval, [self.offset], moment)
+        return earliest_open(interval, [self.offset], opened + (interval.length or LONGEST_MONTH))
+
+    def closing_days(self, keys: Sequence[str]) -> list[str]:
+        return _days(*self.span(keys)) if keys else []
+
+    def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
+        return self._asked_rows(self._collected(table, days, lambda rows: rows))
+
+    def make(self, minutes: Mapping[str, datetime]) -> BarsFound:
+        first, stop = self.span(list(minutes))
+        if stop <= first:
+            return BarsFound(self.no_rows(), [])
+        start = month_begin(first) if isinstance(self.bars, ActivityBars) else first
+        # Days before the market's first partition are not holes.
+        days = _days(max(start, _midnight(min(minutes))), stop)
+        present = [day for day in days if day in minutes]
+        within = (pl.col("open_time") >= start, pl.col("open_time") < stop)
+        rows = self._collected(CONTINUOUS, present, lambda rows: rows.filter(*within))
+        if isinstance(self.bars, ActivityBars):
+            bars = activity_bars(rows, self.bars, first, stop)
+        else:
+            bars = time_bars(rows, self.bars.interval, [self.offset], first, stop)
+        return BarsFound(self._asked_rows(bars), [day for day in days if day not in minutes])
+
+    def no_rows(self) -> pl.DataFrame:
+        return pl.DataFrame(self.schema.arrow.empty_table())
+
+    def _collected(
+        self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
+    ) -> pl.DataFrame:
+        mine = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
+        return collect_partitions(
+            self.store, "gold", table, *self.place, days, lambda rows: choose(rows.drop("date")).filter(*mine)
+        )
+
+    def _asked_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        if isinstance(self.bars, TimeBars):
+            rows = rows.filter(pl.col("offset") == self.offset // timedelta(minutes=1))
+        if self.start is not None:
+            rows = rows.filter(pl.col("open_time") >= self.start)
+        if self.end is not None:
+            rows = rows.filter(pl.col("open_time") < self.end)
+        nothing_traded = untraded("gold", self.bars.table)
+        assert nothing_traded is not None
+        exchange, market = self.place
+        ends = find_ends(self.store, exchange, [market])
+        placed = rows.lazy().with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
+        rows = without_filled_ends(placed, ends, nothing_traded).drop("exchange", "market").collect()
+        return rows.sort(self.schema.primary_key)
+
+
+def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
+    """Return the kinds with a table in the lake that hold these bars at this offset."""
+    stored = filter(None, map(bars_of_table, existing_tables(store, "gold")))
+    if isinstance(bars, ActivityBars):
+        return [kind for kind in stored if kind == bars]
+    times = (kind for kind in stored if isinstance(kind, TimeBars))
+    return [kind for kind in times if kind.interval == bars.interval and offset in kind.offsets]
+
+
+def _covers(
+    stored: Mapping[str, datetime], days: Sequence[str], minutes: Mapping[str, datetime], lag: timedelta
+) -> bool:
+    """Whether ``stored`` has a partition of bars for all ``days``, none of them older than its minutes."""
+    return all(
+        day in stored and all(minutes[used] <= stored[day] for used in _days_back(day, lag) if used in minutes)
+        for day in days
+    )
+
+
+def _midnight(key: str) -> datetime:
+    return datetime.combine(date.fromisoformat(key), time(), UTC)
+
+
+def _days(first: datetime, stop: datetime) -> list[str]:
+    """Return the days that [first, stop) overlaps."""
+    if stop <= first:
+        return []
+    return partition_keys(first.date(), (stop - _MICROSECOND).date() + _DAY, Cadence.DAILY)
+
+
+def _days_back(day: str, lag: timedelta) -> list[str]:
+    end = _midnight(day) + _DAY
+    return _days(end - _DAY - lag, end)

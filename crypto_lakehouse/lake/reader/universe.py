@@ -1,0 +1,76 @@
+"""The tradable instruments of a day, as known on that day, from the newest partition of gold.instruments.
+
+This module chooses the partition and applies the filter. Instruments are computed in
+``transforms/gold/universe.py``; the public method is in ``lakehouse.py``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+
+from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
+from crypto_lakehouse.lake.storage.describe import require_lake
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.transforms.gold.universe import known_on
+
+INSTRUMENTS = "instruments"
+
+
+def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: InstrumentFilter) -> pl.DataFrame:
+    """Return the instruments listed on the UTC day ``on`` that pass the filter, in the columns of gold.instruments.
+
+    Warns of contracts that the filter leaves out because the archive has them only under their settled names.
+    Raises MissingPartition if the lake has no partition for that day or a later one, or if the newest was built before
+    the archive listed files of these days; MissingLakeError if there is no lake.
+    """
+    stored = list_keys(store, "gold", INSTRUMENTS, exchange, market)
+    # The newest partition includes files that were published late.
+    newest = max(stored, default="")
+    if not newest:
+        require_lake(store)
+    if newest < on.isoformat():
+        raise MissingPartition(
+            f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {on} or later"
+            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Build one:"
+            f" {_command(market, on.isoformat())}"
+        )
+    instruments = read_partition(store, "gold", INSTRUMENTS, exchange, market, newest)
+    last = max(instruments["last_day"].to_list(), default=None)
+    if last is None or last < on:
+        raise MissingPartition(
+            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for {on} or later:"
+            f" when it was built, the archive listed no files of these days"
+            f" ({f'its last day is {last}' if last else 'it is empty'}). Rebuild it after the archive publishes them:"
+            f" {_command(market, newest)}"
+        )
+    rows = known_on(instruments, on)
+    listed = _passing(rows, wanted)
+    if not wanted.settled:
+        others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
+        alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
+        if len(alone):
+            warnings.warn(
+                f"traded on {on} but left out, because the archive has them only under their later names as settled"
+                f" contracts: {', '.join(alone)}; pass settled=True to include these names",
+                stacklevel=3,
+            )
+    return listed
+
+
+def _command(market: str, key: str) -> str:
+    return f"crypto-lakehouse backfill --market {market} --table {INSTRUMENTS} --from {key} --to {key}"
+
+
+def _passing(rows: pl.DataFrame, wanted: InstrumentFilter) -> pl.DataFrame:
+    passing = [wanted.passes(_facts(row)) for row in rows.iter_rows(named=True)]
+    return rows.filter(pl.Series(passing, dtype=pl.Boolean))
+
+
+def _facts(row: dict[str, object]) -> SymbolFacts:
+    values = {name: row[name] for name in SymbolFacts.__dataclass_fields__}
+    return SymbolFacts(**{**values, "contract_type": ContractType(str(row["contract_type"]))})  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""How a lake is stored: paths, Parquet, partitions, ledger, quarantine, integrity."""

@@ -1,0 +1,259 @@
+"""The contents of a lake: its Parquet files as listed, an overview of tables, and the columns of a table.
+
+Nothing here opens a file. Rows are read in ``lakehouse.py`` and ``sql.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+
+import polars as pl
+
+from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, find_market, parse_partition, partition_keys
+from crypto_lakehouse.catalog.bars import bars_of_table
+from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
+from crypto_lakehouse.lake.storage.paths import COMPACTED, PART
+from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
+from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
+
+_LOGS = ("ledger", "quarantine")
+
+
+class MissingLakeError(LakeError):
+    """There is no lake at the location that was opened. The message names it and the commands that create a lake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file of a table.
+
+    ``path`` is relative to the root of the lake, ``size`` is in bytes, ``modified`` is the time of writing (UTC).
+    """
+
+    path: str
+    exchange: str
+    market: str
+    feed: str | None
+    column: str
+    key: str
+    size: int
+    modified: datetime
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """UTC days of the partition: the first, and the day after the last."""
+        return parse_partition(self.key, _cadence(self.column))
+
+
+def require_lake(store: LakeStore) -> None:
+    """Raise MissingLakeError if the location holds no lake, LakeError if the storage refuses.
+
+    Readers that find no file call this: a misspelt location must not look like an empty lake.
+    """
+    if not {*LAYERS, COMPACTED}.intersection(store.folders()):
+        raise MissingLakeError(
+            f"there is no lake at {store.uri}: it holds none of the folders {', '.join(LAYERS)}. Check the path or"
+            " LAKEHOUSE_LAKE_URI; crypto-lakehouse backfill fills a lake, crypto-lakehouse demo builds a small one"
+        )
+
+
+def split_table(table: str) -> tuple[str, str, Schema]:
+    """Return layer, table and schema of ``layer.table``. Raises KeyError that lists tables with similar names."""
+    layer, dot, name = table.partition(".")
+    if not dot:
+        close = _in_layers(table) or [f"{a}.{b}" for a, b in table_names() if b in near(table, _names())]
+        raise KeyError(f"{table!r} is not of the form layer.table; try {', '.join(close) or 'silver.klines_1m'}")
+    if not is_table(layer, name) and layer in LAYERS and (others := _in_layers(name)):
+        raise KeyError(f"no table {table}; {did_you_mean(others)}")
+    return layer, name, schema_of(layer, name)
+
+
+def _in_layers(table: str, layers: Sequence[str] = LAYERS) -> list[str]:
+    return [f"{layer}.{table}" for layer in layers if is_table(layer, table)]
+
+
+def _names(layers: Sequence[str] = LAYERS) -> list[str]:
+    return list(dict.fromkeys(name for layer, name in table_names() if layer in layers))
+
+
+def is_table(layer: str, table: str) -> bool:
+    """Whether a lake can hold ``layer.table``."""
+    try:
+        schema_of(layer, table)
+    except KeyError:
+        return False
+    return True
+
+
+def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (layer, name) of the tables called ``table``, with or without the layer.
+
+    Raises KeyError that lists the known tables.
+    """
+    wanted, _, name = table.rpartition(".")
+    tables = [(layer, name) for layer in layers if wanted in ("", layer) and is_table(layer, name)]
+    if not tables:
+        if wanted and (others := _in_layers(name, layers)):
+            raise KeyError(f"no table {table!r}; {did_you_mean(others)}")
+        raise KeyError(f"{unknown_name('table', name, _names(layers))} (alone or as layer.table)")
+    return tables
+
+
+def existing_tables(store: LakeStore, layer: str) -> list[str]:
+    """Return the sorted names of the layer's tables that have a folder in the lake, by one listing of one level."""
+    return [name for name in store.folders(layer) if is_table(layer, name)]
+
+
+def check_markets(exchange: str, market: str | Sequence[str] | None) -> list[str]:
+    """Return the requested markets; None means all of the exchange. Raises KeyError that lists the known markets."""
+    known = [m for e, m in MARKETS if e == exchange]
+    if not known:
+        raise KeyError(unknown_name("exchange", exchange, list(dict.fromkeys(e for e, _ in MARKETS))))
+    wanted = known if market is None else [market] if isinstance(market, str) else list(market)
+    for name in wanted:
+        find_market(exchange, name)
+    return wanted
+
+
+def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]:
+    """Return the columns that readers take from the path: exchange, market, and ``date`` or ``month``.
+
+    The logs (ledger, quarantine) have no third column: their column ``period`` holds days and months.
+    """
+    both: dict[str, type[pl.Date | pl.String]] = {"exchange": pl.String, "market": pl.String}
+    if layer in _LOGS:
+        return both
+    key = cadence_of(layer, table).partition_column
+    return {**both, key: pl.Date if key == "date" else pl.String}
+
+
+def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> list[Part]:
+    """Return the files of a table in order of partition, exchange and market, by one listing.
+
+    ``under`` limits the listing to a folder of the table, such as ``exchange=binance/market=um``.
+    """
+    files = store.list("/".join(filter(None, (layer, table, under))))
+    parts = filter(None, map(part_of, files))
+    return sorted(parts, key=lambda part: (part.key, part.exchange, part.market, part.path))
+
+
+def part_of(file: LakeFile) -> Part | None:
+    """Return the file as one of its table; None if it is foreign.
+
+    A foreign file has a path that the lake itself never writes, or lies in the folder of an impossible day or month.
+    Raises KeyError on an unknown table.
+    """
+    layer, table, _ = file.path.split("/", 2)
+    match = _own_path(layer, table).fullmatch(file.path)
+    if not match or not _is_key(match["key"], match["column"]):
+        return None
+    return Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict())
+
+
+def holes(layer: str, table: str, exchange: str, market: str, keys: Collection[str]) -> list[str]:
+    """Return the missing keys between the first and the last of ``keys``.
+
+    For bronze and silver tables, only those that the feed covers.
+    """
+    if not keys:
+        return []
+    cadence, feed = cadence_of(layer, table), FEEDS.get((exchange, market, table))
+    first, end = parse_partition(min(keys), cadence)[0], parse_partition(max(keys), cadence)[1]
+    return [
+        key
+        for key in partition_keys(first, end, cadence)
+        if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
+    ]
+
+
+@lru_cache(maxsize=256)
+def _own_path(layer: str, table: str) -> re.Pattern[str]:
+    """Return the pattern of the paths at which the lake writes the files of a table."""
+    name = r"[a-z][a-z0-9_]*"
+    if layer in _LOGS:
+        # By the convention of all engines, names that start with a dot or an underscore are not data.
+        feed, column, file = rf"feed=(?P<feed>{name})/", "date|month", r"[^/._][^/]*\.parquet"
+    else:
+        feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(PART)
+    return re.compile(
+        rf"{layer}/{table}/exchange=(?P<exchange>{name})/market=(?P<market>{name})/{feed}"
+        rf"(?P<column>{column})=(?P<key>[0-9-]+)/{file}"
+    )
+
+
+def _is_key(key: str, column: str) -> bool:
+    try:
+        parse_partition(key, _cadence(column))
+    except ValueError:
+        return False
+    return True
+
+
+def _cadence(column: str) -> Cadence:
+    return Cadence.DAILY if column == Cadence.DAILY.partition_column else Cadence.MONTHLY
+
+
+def tables_frame(store: LakeStore) -> pl.DataFrame:
+    """Return one row per stored (layer, table, exchange, market): partitions, first and last key, bytes."""
+    schema = {
+        **dict.fromkeys(("layer", "table", "exchange", "market"), pl.String),
+        "partitions": pl.Int64,
+        "first": pl.String,
+        "last": pl.String,
+        "bytes": pl.Int64,
+    }
+    rows = [
+        (layer, table, part.exchange, part.market, part.key, part.size)
+        for layer in LAYERS
+        for table in existing_tables(store, layer)
+        for part in list_parts(store, layer, table)
+    ]
+    slices = ["layer", "table", "exchange", "market"]
+    listed = pl.DataFrame(rows, schema=[*slices, "key", "bytes"], orient="row")
+    return (
+        listed.group_by(slices, maintain_order=True)
+        .agg(
+            partitions=pl.col("key").n_unique(),
+            first=pl.col("key").min(),
+            last=pl.col("key").max(),
+            bytes=pl.col("bytes").sum(),
+        )
+        .cast(schema)  # type: ignore[arg-type]
+    )
+
+
+def describe_frame(layer: str, table: str) -> pl.DataFrame:
+    """Return the columns of a table: name, Arrow type, unit, part of the primary key, nullable, meaning.
+
+    The last rows are the columns that readers take from the path of a file.
+    """
+    closing = ", on which the bar closed" if layer == "gold" and bars_of_table(table) else ""
+    from_path = {
+        "exchange": ("string", "name", "Exchange, from the path."),
+        "market": ("string", "name", "Market of the exchange, from the path."),
+        "date": ("date32[day]", "YYYY-MM-DD", f"UTC day of the partition{closing}, from the path."),
+        "month": ("string", "YYYY-MM", "UTC month of the partition, from the path."),
+    }
+    table_schema = schema_of(layer, table)
+    in_path = path_columns(layer, table)
+    rows = [
+        (c.name, str(c.type), c.unit, c.name in table_schema.primary_key, c.nullable, c.doc)
+        for c in table_schema.columns
+        if c.name not in in_path
+    ]
+    for name in in_path:
+        kind, unit, doc = from_path[name]
+        rows.append((name, kind, unit, False, False, doc))
+    schema = {
+        "column": pl.String,
+        "type": pl.String,
+        "unit": pl.String,
+        "key": pl.Boolean,
+        "nullable": pl.Boolean,
+        "doc": pl.String,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

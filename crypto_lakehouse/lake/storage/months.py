@@ -1,0 +1,106 @@
+"""Month files for readers: their paths, and whether they match the current day files.
+
+A month file holds the rows of all day files of a month, in order of symbol. Day files remain the source of truth: the
+name of a month file identifies its day files, so one listing shows whether it may be read instead of them.
+``compaction.py`` writes month files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from crypto_lakehouse.catalog import FEEDS, Cadence
+from crypto_lakehouse.lake.storage.describe import Part
+from crypto_lakehouse.lake.storage.partitions import scan_hive
+from crypto_lakehouse.lake.storage.paths import COMPACTED, month_dir, months_dir
+from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
+from crypto_lakehouse.schemas import Schema
+
+LEAST_DAYS = 4
+"""Reads of named symbols use a month file from this many days of the month on: fewer day files are as fast."""
+
+# Part of the name of every month file: raise it when the month file of the same days changes.
+_VERSION = "1"
+
+
+def month_of(key: str) -> str:
+    """Return the month (``YYYY-MM``) of the key of a day."""
+    return key[: len("YYYY-MM")]
+
+
+def month_path(layer: str, table: str, exchange: str, market: str, month: str, days: Iterable[Part]) -> str:
+    """Return the path of the month file of exactly these day files, which must be all of the month.
+
+    The name depends on the path, size and time of change of each day file, so it changes if a day is added, removed or
+    written again. Raises ValueError on unsafe names.
+    """
+    words = sorted(f"{day.path} {day.size} {day.modified.isoformat()}" for day in days)
+    identity = hashlib.sha256("\n".join((_VERSION, *words)).encode()).hexdigest()[:32]
+    return f"{month_dir(layer, table, exchange, market, month)}/days-{identity}.parquet"
+
+
+def is_compacted(layer: str, table: str, exchange: str, market: str) -> bool:
+    """Whether this table, exchange and market can have month files."""
+    feed = FEEDS.get((exchange, market, table))
+    return layer == "silver" and feed is not None and feed.compacted
+
+
+def is_month_file(part: Part) -> bool:
+    """Whether a file returned by ``with_months`` is a month file, not a day file."""
+    return part.path.startswith(f"{COMPACTED}/")
+
+
+def with_months(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Sequence[Part], asked: Sequence[Part]
+) -> list[Part]:
+    """Return the files to read for the days ``asked``: a month file replaces ``LEAST_DAYS`` or more days of a month.
+
+    ``stored`` are all day files of the table, exchange and market, as listed now. A month file may hold more days than
+    requested. Month files of other day files than the listed ones are skipped.
+    """
+    wanted = _by_month(asked)
+    if all(len(days) < LEAST_DAYS for days in wanted.values()):
+        return list(asked)
+    files = current_months(store, layer, table, exchange, market, stored)
+    parts: list[Part] = []
+    for month, days in wanted.items():
+        file = files.get(month)
+        if file is None or len(days) < LEAST_DAYS:
+            parts += days
+        else:
+            column = Cadence.MONTHLY.partition_column
+            part = replace(days[0], column=column, key=month)
+            parts.append(replace(part, path=file.path, size=file.size, modified=file.modified))
+    return parts
+
+
+def current_months(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Iterable[Part]
+) -> dict[str, LakeFile]:
+    """Return the up-to-date month file of each month; ``stored`` are all day files of table, exchange and market."""
+    files = {file.path: file for file in store.list(months_dir(layer, table, exchange, market))}
+    paths = {
+        month: month_path(layer, table, exchange, market, month, days) for month, days in _by_month(stored).items()
+    }
+    return {month: files[path] for month, path in paths.items() if path in files}
+
+
+def scan_months(
+    store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:
+    """Return lazy rows of month files with the path columns of day files; ``date`` is computed from the time column."""
+    names = [name for name in from_path if name != "date"]
+    frame = scan_hive(store, schema, paths, {name: from_path[name] for name in names})
+    return frame.with_columns(date=pl.col(schema.time_column).dt.date()).select(*schema.column_names, *from_path)
+
+
+def _by_month(days: Iterable[Part]) -> dict[str, list[Part]]:
+    months: dict[str, list[Part]] = defaultdict(list)
+    for day in days:
+        months[month_of(day.key)].append(day)
+    return months

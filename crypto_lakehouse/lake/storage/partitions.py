@@ -1,0 +1,304 @@
+"""Partitions of tables: written atomically as one Parquet file each, read and scanned by key.
+
+The Parquet encoding is in ``parquet.py``, reading in pieces in ``pieces.py``, the columns of tables in ``schemas``, and
+public reading by symbol and time in ``reader/lakehouse.py``. What rows mean belongs to ``transforms``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crypto_lakehouse.lake.storage.damage import check_columns, reading, unchanged
+from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform
+from crypto_lakehouse.lake.storage.paths import partition_path
+from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, footer
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
+from crypto_lakehouse.transforms.frames import Frame
+
+Rows: TypeAlias = Frame | Iterable[Frame]
+"""Rows of a partition: one frame, or frames in order of the primary key."""
+
+
+# Parquet pages are much smaller, and every write to the file costs time.
+_BUFFERED = 1024**2
+
+# Names, and names with values, of the folders of a path.
+_HIVE_NAME, _HIVE_VALUE = re.compile(r"([^/=]+)="), re.compile(r"([^/=]+)=([^/]+)/")
+# The column with the file of a row; no column of a table has such a name.
+_FILE = "file of the row"
+
+# Looking up this many objects takes as long as listing some thousands.
+_LOOKED_UP, _ASKED_AT_ONCE = 100, 16
+
+
+class MissingPartition(LakeError):
+    """A requested partition does not exist. The message names it and says what to do next."""
+
+
+def write_partition(
+    store: LakeStore,
+    layer: str,
+    table: str,
+    exchange: str,
+    market: str,
+    key: str,
+    rows: Rows,
+    origin: Origin | Callable[[], Origin] | None = None,
+) -> PartitionInfo:
+    """Replace one partition with ``rows``, sorted by primary key; a partition may be empty.
+
+    ``rows`` is one frame in any order, or an iterable of frames in order of primary key: each frame is written when it
+    arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
+    frames. ``origin`` is written to the footer; a function is called after the last row. Raises ValueError if a frame
+    does not fit the schema or is out of order, or if a name is unsafe, KeyError on an unknown table, LakeError if the
+    storage refuses; after an error the old partition stays.
+    """
+    path = _path(layer, table, exchange, market, key)
+    return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, origin)
+
+
+def write_rows(
+    store: LakeStore,
+    path: str,
+    schema: Schema,
+    rows: Rows,
+    origin: Origin | Callable[[], Origin] | None = None,
+) -> PartitionInfo:
+    """Publish rows of a schema at a path of the lake; otherwise like ``write_partition``."""
+    # A single frame needs no thread that encodes ahead: no other rows are computed while it is written.
+    frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
+    seen = _Seen(schema)
+    with store.publishing(path) as draft:
+        with store.explained("write", path):
+            sink = pa.output_stream(str(draft), compression=None, buffer_size=_BUFFERED)
+            writer = GroupWriter(sink, schema, ahead=ahead)
+        try:
+            for frame in frames:
+                try:
+                    checked = conform(frame, schema, nulls_allowed=False)
+                    with store.explained("write", path):
+                        runs = writer.write(checked)
+                    seen.add(checked, runs)
+                except ValueError as error:
+                    raise ValueError(f"cannot write {path}: {error}") from error
+            known = origin() if callable(origin) else origin
+            metadata = footer(known, seen.symbols, seen.first, seen.last) if known else None
+            with store.explained("write", path):
+                writer.close(metadata)
+                sink.close()
+        except BaseException:
+            writer.abandon()
+            with suppress(OSError):
+                sink.close()
+            raise
+        size = draft.stat().st_size
+    return PartitionInfo(seen.rows, size, seen.symbols, seen.first, seen.last, store.polars_uri(path))
+
+
+class _Seen:
+    """Counts of a partition, collected while it is written; refuses frames that are out of order."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.rows = self.symbols = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._key = list(schema.primary_key)
+        self._time = schema.time_column if pa.types.is_timestamp(schema.arrow.field(schema.time_column).type) else None
+        self._end: tuple[Any, ...] | None = None
+        self._symbol: str | None = None
+
+    def add(self, rows: pa.Table, runs: Sequence[tuple[str, int]]) -> None:
+        """Count rows, which are in order of the key, and their ``symbol_runs``.
+
+        Raises ValueError if the rows sort before rows that were added earlier.
+        """
+        if not rows.num_rows:
+            return
+        start, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
+        if self._end is not None and start < self._end:
+            raise ValueError(f"rows of {start} come after those of {self._end}; give frames in order of {self._key}")
+        self._end = end
+        self.rows += rows.num_rows
+        self.symbols += len(runs) - int(runs[0][0] == self._symbol)
+        self._symbol = runs[-1][0]
+        if self._time is not None:
+            span = pc.min_max(rows[self._time]).as_py()
+            self.first = span["min"] if self.first is None else min(self.first, span["min"])
+            self.last = span["max"] if self.last is None else max(self.last, span["max"])
+
+
+def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
+    """Return all rows of a partition, in primary key order.
+
+    Raises MissingPartition if it does not exist, DamagedFile if it cannot be read.
+    """
+    path = _path(layer, table, exchange, market, key)
+
+    def read() -> pl.DataFrame:
+        try:
+            with reading(store, [path]):
+                rows = pl.read_parquet(io.BytesIO(store.read_bytes(path)), hive_partitioning=False)
+                check_columns(path, rows.schema)
+                return rows
+        except FileNotFoundError:
+            raise _missing(store, path) from None
+
+    return unchanged(read, lambda: store.find(path))
+
+
+@contextmanager
+def open_partition(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
+) -> Iterator[pa.NativeFile]:
+    """Open the partition's Parquet file for a block that only decodes it.
+
+    Raises MissingPartition if it does not exist, and DamagedFile if the block fails on its bytes.
+    """
+    path = _path(layer, table, exchange, market, key)
+    try:
+        source = store.open_file(path)
+    except FileNotFoundError:
+        raise _missing(store, path) from None
+    with source, reading(store, [path]):
+        yield source
+
+
+def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> bool:
+    """Whether the partition has been written (an empty one has)."""
+    return store.exists(_path(layer, table, exchange, market, key))
+
+
+def find_keys(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
+) -> dict[str, datetime]:
+    """Return those of ``keys`` that exist, each with its mtime (UTC).
+
+    A few keys are looked up one by one; for many, all partitions are listed.
+    """
+    if len(keys) > _LOOKED_UP:
+        stored = list_keys(store, layer, table, exchange, market)
+        return {key: stored[key][1] for key in keys if key in stored}
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    if len(paths) == 1:
+        files = [store.find(paths[0])]
+    else:
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            files = list(pool.map(store.find, paths))
+    return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
+
+
+def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:
+    """Return the keys of the stored partitions, in order, each with its size in bytes and its mtime (UTC)."""
+    parts = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
+    return {part.key: (part.size, part.modified) for part in parts}
+
+
+def scan_partitions(
+    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
+) -> pl.LazyFrame:
+    """Return lazy rows of the partitions, in the order of ``keys``; without keys, an empty frame of the schema.
+
+    The last column is the key of the partition as text, named ``date`` or ``month``; a filter on it opens only that
+    partition. Raises MissingPartition that names the first missing partition.
+    """
+    present = list_keys(store, layer, table, exchange, market) if keys else {}
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    for key, path in zip(keys, paths, strict=True):
+        if key not in present:
+            raise _missing(store, path)
+    column = cadence_of(layer, table).partition_column
+    return scan_hive(store, slice_schema(layer, table, exchange, market), paths, {column: pl.String()})
+
+
+def collect_partitions(
+    store: LakeStore,
+    layer: str,
+    table: str,
+    exchange: str,
+    market: str,
+    keys: Sequence[str],
+    choose: Callable[[pl.LazyFrame], pl.LazyFrame],
+) -> pl.DataFrame:
+    """Collect ``choose(scan_partitions(...))``. Raises DamagedFile that names a file that cannot be read."""
+    paths = [_path(layer, table, exchange, market, key) for key in keys]
+
+    def read() -> pl.DataFrame:
+        with reading(store, paths):
+            return choose(scan_partitions(store, layer, table, exchange, market, keys)).collect()
+
+    return unchanged(read, lambda: list_keys(store, layer, table, exchange, market))
+
+
+def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
+    """Return lazy rows of Parquet objects that exist and have this schema."""
+    return scan_hive(store, schema, paths, {})
+
+
+def scan_hive(
+    store: LakeStore, schema: Schema, paths: Sequence[str], from_path: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:
+    """Return lazy rows of Parquet objects that exist, with the named ``name=value`` folders of their paths as columns.
+
+    Only folders below the root of the lake count. If a file has a column of the same name, the folder wins, as in all
+    engines.
+    """
+    columns = {
+        name: kind for name, kind in pl.DataFrame(schema.arrow.empty_table()).schema.items() if name not in from_path
+    }
+    if not paths:
+        return pl.LazyFrame(schema={**columns, **from_path})
+    uris = [store.polars_uri(path) for path in paths]
+    by_itself = bool(from_path) and not store.is_below_hive_names
+    frame = pl.scan_parquet(
+        uris,
+        schema=columns,
+        hive_partitioning=by_itself,
+        # Polars requires a type for each name= in a path, including feed=.
+        hive_schema=dict.fromkeys(_HIVE_NAME.findall(paths[0]), pl.String()) | dict(from_path) if by_itself else None,
+        include_file_paths=None if by_itself or not from_path else _FILE,
+        glob=False,
+        missing_columns="insert",
+        extra_columns="ignore",
+        storage_options=store.polars_options(),
+        credential_provider=store.polars_credentials(),
+    )
+    if not by_itself:
+        frame = frame.with_columns(**_values_of_paths(uris, paths, from_path))
+    return frame.select(*columns, *from_path)
+
+
+def _values_of_paths(
+    uris: Sequence[str], paths: Sequence[str], from_path: Mapping[str, pl.DataType]
+) -> dict[str, pl.Expr]:
+    """Return the columns ``from_path`` of rows, computed from the column ``_FILE``.
+
+    Polars reads the folders of the whole path and refuses a name that occurs twice. With these columns a filter skips
+    files only after their rows are read, so lakes without such folders above them use Polars' own columns.
+    """
+    values = pl.DataFrame([dict(_HIVE_VALUE.findall(path)) for path in paths])
+    return {
+        name: pl.col(_FILE).replace_strict(
+            uris, values[name].str.to_date("%Y-%m-%d") if kind == pl.Date else values[name]
+        )
+        for name, kind in from_path.items()
+    }
+
+
+def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:
+    return partition_path(layer, table, exchange, market, cadence_of(layer, table), key)
+
+
+def _missing(store: LakeStore, path: str) -> MissingPartition:
+    return MissingPartition(f"there is no partition {store.polars_uri(path)}: build it, then read again")

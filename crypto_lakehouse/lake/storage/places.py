@@ -1,0 +1,73 @@
+"""Whether rows belong to their partition by time: a file of another day in the wrong folder decodes without an error.
+
+This module knows which times a partition of a table may hold. Files that cannot be decoded are in ``damage.py``, checks
+of whole files in ``integrity.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.catalog import Cadence
+from crypto_lakehouse.catalog.bars import bars_of_table, closing_lag
+from crypto_lakehouse.lake.storage.damage import DamagedFile, remedy
+from crypto_lakehouse.lake.storage.describe import Part
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
+
+# The time of an event may be slightly outside the day of its file, and in monthly tables up to a week outside the
+# month. Rows of a wrong day or month are further outside.
+_MOMENT, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+
+
+def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
+    """Return how long before and after its days the rows of a partition may be; None if rows may have any time.
+
+    A bar is stored in the partition of the day on which it closes.
+    """
+    if not pa.types.is_timestamp(schema_of(layer, table).arrow.field(schema_of(layer, table).time_column).type):
+        return None
+    if layer == "silver":
+        room = _MOMENT if cadence_of(layer, table) is Cadence.DAILY else _WEEK
+        return room, room
+    if layer == "gold" and (bars := bars_of_table(table)):
+        return closing_lag(bars) + _MOMENT, _MOMENT
+    return (timedelta(0), timedelta(0)) if (layer, table) == ("gold", "continuous_1m") else None
+
+
+def misplaced(layer: str, table: str, days: tuple[date, date], first: datetime, last: datetime) -> str | None:
+    """Return the fault of a partition of the days [first, end) whose rows are from ``first`` to ``last``, else None."""
+    room = room_around(layer, table)
+    start, end = (datetime.combine(day, time(), UTC) for day in days)
+    if room is None or start - room[0] <= first <= last < end + room[1]:
+        return None
+    return f"holds rows of {first} to {last}, which do not belong in it"
+
+
+def check_places(
+    store: LakeStore, layer: str, table: str, schema: Schema, rows: pl.DataFrame, parts: Iterable[Part]
+) -> None:
+    """Raise DamagedFile if ``rows`` contain rows of another partition; it names the file among ``parts``.
+
+    ``rows`` have the time column of the schema, the market and the column of the partition.
+    """
+    column = "date" if "date" in rows.columns else "month"
+    time_column, room = pl.col(schema.time_column), room_around(layer, table)
+    if room is None:
+        return
+    if column == "date":
+        # All rows in one pass: grouping them would take as long as the read.
+        since = time_column - pl.col(column).cast(pl.Datetime("us", "UTC"))
+        first, last = rows.select(since.min().alias("first"), since.max().alias("last")).row(0)
+        if first is None or -room[0] <= first <= last < _DAY + room[1]:
+            return
+    days = {(part.market, part.key): part for part in parts}
+    spans = rows.group_by("market", column).agg(time_column.min().alias("first"), time_column.max().alias("last"))
+    for market, key, first, last in spans.iter_rows():
+        part = days.get((market, str(key)))
+        if part is not None and (fault := misplaced(layer, table, part.days, first, last)):
+            raise DamagedFile(f"{store.polars_uri(part.path)} {fault}. {remedy(part.path)}")

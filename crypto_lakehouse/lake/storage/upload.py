@@ -1,0 +1,71 @@
+"""Uploads to S3: an object appears only when it is complete, and an interrupted upload leaves nothing.
+
+Arrow's output streams do not guarantee this: a stream that is dropped publishes the bytes written so far. Paths of
+objects, and the texts of errors, are in ``store.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.session import Session
+
+from crypto_lakehouse.lake.storage.identity import explained, find_credentials, find_session
+
+
+def put_bytes(place: str, data: bytes, endpoint_url: str | None, region: str) -> None:
+    """Put ``data`` at ``bucket/key``. Raises OSError with the message of the storage."""
+    bucket, _, key = place.partition("/")
+    with _as_os_errors():
+        _client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=data)
+
+
+def put_file(place: str, source: Path, endpoint_url: str | None, region: str) -> None:
+    """Put a local file at ``bucket/key``, a large one in parts. Raises OSError with the message of the storage."""
+    bucket, _, key = place.partition("/")
+    with _as_os_errors():
+        _client(endpoint_url, region).upload_file(str(source), bucket, key)
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except CredentialRetrievalError:
+        with explained():
+            raise
+    except (Boto3Error, BotoCoreError, ClientError) as error:
+        raise OSError(str(error)) from None
+
+
+def _client(endpoint_url: str | None, region: str) -> Any:
+    # Raise our own error if there are no credentials, not the one of boto3's client.
+    find_credentials()
+    return _client_of(endpoint_url, region, find_session())
+
+
+@lru_cache(maxsize=8)
+def _client_of(endpoint_url: str | None, region: str, session: Session) -> Any:
+    """Return a client, which threads share and which renews its credentials by itself."""
+    # S3 services other than AWS often support no upload checksums except the one in the signature.
+    checksums: dict[str, Any] = {"request_checksum_calculation": "when_required"} if endpoint_url else {}
+    return boto3.session.Session(botocore_session=session).client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=region,
+        config=Config(
+            connect_timeout=10,
+            read_timeout=60,
+            retries={"total_max_attempts": 4, "mode": "standard"},
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            **checksums,
+        ),
+    )

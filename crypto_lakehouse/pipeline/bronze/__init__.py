@@ -1,0 +1,1 @@
+"""From archive files to bronze partitions: download, parse, record, store."""

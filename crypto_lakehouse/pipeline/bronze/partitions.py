@@ -1,0 +1,344 @@
+"""Archive files to bronze partitions, with a ledger row for every file and a quarantine row for every fault.
+
+This module decides which files belong to a partition and what to record. ``archive`` fetches files; ``batches.py``
+and ``parsing.py`` read them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import groupby, tee
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
+from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
+from crypto_lakehouse.lake.storage.ledger import read_states
+from crypto_lakehouse.lake.storage.leftovers import TEMPORARY
+from crypto_lakehouse.lake.storage.pieces import read_pieces
+from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.raw import RawStore
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.pipeline.bronze.batches import Batch, batches, read_ahead
+from crypto_lakehouse.pipeline.bronze.days import Day, Step, steps
+from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.parsing import Read
+from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
+from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
+from crypto_lakehouse.pipeline.fingerprints import bronze_made_from, chosen_symbols, is_made_of, made_from
+from crypto_lakehouse.pipeline.prefetch import ahead
+from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
+from crypto_lakehouse.pipeline.symbols import check_symbols_exist
+from crypto_lakehouse.transforms.frames import Frame
+
+# Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
+# archive publishes, it lists files before all its servers have the file, its checksum, or the new version of either.
+_TRANSIENT = {
+    "http_error",
+    "timeout",
+    "connection_error",
+    "forbidden",
+    "not_found",
+    "checksum_missing",
+    "checksum_malformed",
+    "checksum_mismatch",
+    "size_mismatch",
+}
+
+# Items that wait for the writer: frames, starts and ends of days.
+_AHEAD = 2
+# Join rows of small files up to this many rows.
+_JOINED_ROWS = 50_000
+
+
+class _Begun(NamedTuple):
+    """The start of a day: it is rebuilt, or the stored partition is ``unchanged``."""
+
+    account: Account
+    chosen: ChosenSymbols
+    unchanged: StoredPartition | None
+
+
+_Made: TypeAlias = _Begun | pa.Table | None
+"""The stream of days: for each day its start, its tables of rows, and None as its end."""
+
+_States: TypeAlias = Mapping[str, dict[str, Any]]
+"""The ledger rows of partitions: partition key -> file key -> row."""
+
+
+@dataclass(slots=True)
+class BronzePartition:
+    """One partition: its rows in the feed's bronze schema, in order, and its counts.
+
+    ``rows`` is an iterator to consume once, to its end; ``counts`` and ``origin()`` are complete after that. If the
+    inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may skip them.
+    """
+
+    key: str
+    rows: Iterator[Frame]
+    counts: Counts
+    origin: Callable[[], Origin]
+    unchanged: StoredPartition | None = None
+
+
+@dataclass(slots=True)
+class BronzeIngest:
+    """Build bronze partitions of one feed.
+
+    A file that a stored partition holds in the version that the archive lists is neither fetched nor parsed again,
+    unless ``remake``.
+
+    Attributes
+    ----------
+    now
+        The clock for ledger and quarantine, called once per partition; UTC.
+    remake
+        Rebuild partitions from all their files, even if nothing has changed.
+    named_for_feed
+        The user selected ``symbols`` for this feed alone, not in the settings for all markets.
+    unknown
+        Names and patterns that match nothing in the archive; set before the first partition.
+    """
+
+    feed: Feed
+    source: ArchiveSource
+    store: LakeStore
+    raw: RawStore
+    symbols: SymbolFilter
+    now: Callable[[], datetime]
+    remake: bool = False
+    named_for_feed: bool = False
+    unknown: list[str] = field(default_factory=list, init=False)
+
+    def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
+        """Yield the partitions ``keys``, in order. Store each before you request the next, and consume all.
+
+        The request for the next partition writes the ledger rows of the one before. The ledger is never ahead of the
+        stored rows, so a run that stops in between is repeated. A partition holds the files of the selected symbols
+        and of all symbols that the ledger knows for it, so a run for a few symbols never removes others. A single bad
+        file never raises.
+
+        Raises
+        ------
+        UnknownSymbolsError
+            A name is no symbol of the archive or the ledger; raised before the first partition.
+        ArchiveError
+            The archive cannot be listed, or the disk is full.
+        LakeError
+            Two runs stored a partition at the same time, and files of one run are missing from it.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
+            closing(Arrivals(self.source, self.raw, Path(folder))) as arrivals,
+            closing(ahead(self._made(keys, arrivals), _AHEAD)) as made,
+        ):
+            for key in keys:
+                # Skip rows of the day before that the caller did not take.
+                start = next(item for item in made if isinstance(item, _Begun))
+                origin = partial(_origin, start.account, start.chosen)
+                if start.unchanged:
+                    stored = read_pieces(self.store, *self._place, key)
+                    yield BronzePartition(key, stored, start.account.counts, origin, start.unchanged)
+                else:
+                    with closing(_of_one_day(made)) as rows:
+                        yield BronzePartition(key, rows, start.account.counts, origin)
+                    self._record(start.account)
+
+    def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
+        """The steps of the partitions. For the first one that can have files, they come while the listing goes on.
+
+        The new files of that partition are fetched at the same time. Raises ArchiveError if the archive cannot be
+        listed, UnknownSymbolsError if neither the archive nor the ledger knows a name.
+        """
+        states = read_states(self.store, self.feed, keys)
+        covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
+        later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
+        available = self.source.symbols(self.feed) if covered else []
+        if covered:
+            self.unknown = check_symbols_exist(
+                self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
+            )
+        now_chosen = ChosenSymbols.of(self.symbols)
+        for key in keys:
+            listed = self._listed(available, later, states, arrivals) if key in covered[:1] else later.get(key, [])
+            stored = stored_partition(self.store, *self._place, key)
+            chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
+            kept = None if self.remake else stored
+            yield from steps(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
+
+    @property
+    def _place(self) -> tuple[str, str, str, str]:
+        return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
+
+    def _record(self, account: Account) -> None:
+        """Write the ledger rows of the stored partition.
+
+        If another run stored the same partition meanwhile, record the files that it lost as failed, so that the user
+        sees them and a later run fetches them.
+        """
+        state = account.record()
+        stored = stored_partition(self.store, *self._place, account.key)
+        if stored is None or is_made_of(self.feed, state, stored):
+            return
+        own = {row["key"] for row in account.entries}
+        is_ours = made_from(stored) == bronze_made_from(self.feed, account.entries)
+        lost = [row for row in state.values() if row["status"] == "ingested" and (row["key"] in own) != is_ours]
+        account.lose(lost)
+        raise LakeError(
+            f"{self.feed.name} {account.key}: two runs stored this partition at the same time, and {len(lost)} files"
+            " of one run are missing from it. The ledger now lists them as failed. Materialize the partition again"
+        )
+
+    def _account(self, key: str) -> Account:
+        return Account(self.feed, self.store, key, Counts(), self.now())
+
+    def _made(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[_Made]:
+        """The stream of days: for each partition its account, its rows in the order of the table, and its end."""
+        todo, wanted = tee(self.steps(keys, arrivals))
+        arrivals.want((s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_settled or s.gone))
+        with closing(read_ahead(self.feed, batches(self.feed, todo), arrivals)) as read:
+            for day, results in groupby(read, key=lambda result: result[0].day):
+                account = self._account(day.key)
+                if day.unchanged:
+                    for batch, _ in results:
+                        for file in batch.files:
+                            account.leave(day.state[file.key])
+                    account.count()
+                    yield _Begun(account, day.chosen, day.unchanged)
+                else:
+                    yield _Begun(account, day.chosen, None)
+                    yield from _joined(self._rows(day, results, account))
+                yield None
+
+    def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
+        """Yield the rows of the partition, then close its account."""
+        with closing(StoredRows(self.store, self.feed, day.key)) as stored:
+            for batch, results in read:
+                if batch.is_settled:
+                    for file in batch.files:
+                        account.leave(day.state[file.key])
+                        yield from self._left(file, day, stored)
+                else:
+                    yield from self._settle(results, account, day.state, stored)
+        account.close()
+
+    def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
+        """The rows of a settled file, read from the stored partition."""
+        row, count = day.state[file.key], 0
+        for rows in stored.take(file, row["sha256"]):
+            count += rows.num_rows
+            yield rows
+        if row["status"] == "ingested" and count != row["rows"]:
+            raise LakeError(
+                f"{self.feed.name} {day.key} holds {count} rows of {file.key}, but the ledger lists {row['rows']}:"
+                " another run stores this partition at the same time. Materialize it again"
+            )
+
+    def _settle(
+        self, results: Iterable[Read], account: Account, state: Mapping[str, Any], stored: StoredRows
+    ) -> Iterator[pa.Table]:
+        """Yield the rows of a batch of files, then store the files in the raw layer and add their ledger rows."""
+        used: dict[str, FetchedFile] = {}
+        rows, refused = Counter[str](), Counter[str]()
+        for result in results:
+            if isinstance(result, RejectedFile):
+                yield from _reject(result, account, state, stored)
+                continue
+            for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
+                key = file.file.key
+                used[key] = file
+                rows[key] += height
+                refused[key] += len(lines)
+                account.reject(file.file, file.sha256, lines)
+            yield result.rows
+        for key, file in used.items():
+            self.raw.put(key, file.sha256, file.path)
+            account.counts.files += 1
+            account.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
+
+    def _listed(
+        self,
+        available: Sequence[str],
+        days: dict[str, list[tuple[str, list[ArchiveFile]]]],
+        states: _States,
+        arrivals: Arrivals,
+    ) -> Iterator[tuple[str, list[ArchiveFile]]]:
+        """Yield the files of the first of ``days``, by symbol, and collect those of the other days in ``days``."""
+        known = {key: {row["symbol"] for row in states[key].values()} for key in days}
+        wanted = set(self.symbols.select(available))
+        asked = wanted | (set(available) & set().union(*known.values()))
+        spans = [parse_partition(key, self.feed.cadence) for key in days]
+        first, end = min(span[0] for span in spans), max(span[1] for span in spans)
+        now, *_ = days
+
+        def is_asked_for(file: ArchiveFile) -> bool:
+            return file.period in days and (file.symbol in wanted or file.symbol in known[file.period])
+
+        def is_early(file: ArchiveFile) -> bool:
+            if file.period != now or not is_asked_for(file):
+                return False
+            # The raw layer may already have an unchanged file.
+            return problem_of(file, states[now].get(file.key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
+
+        for symbol, files in arrivals.listed(self.feed, sorted(asked), first, end, is_early):
+            of_now: list[ArchiveFile] = []
+            for period, some in groupby(filter(is_asked_for, files), key=lambda file: file.period):
+                if period == now:
+                    of_now.extend(some)
+                else:
+                    days[period].append((symbol, [*some]))
+            yield symbol, of_now
+
+
+def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], stored: StoredRows) -> Iterator[pa.Table]:
+    file = result.file
+    account.reject_file(result)
+    before = state.get(file.key)
+    if before is not None and before["status"] == "ingested":
+        # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
+        # the sha256 of that version, so the next run fetches the new one again.
+        kept = 0
+        for rows in stored.take(file, before["sha256"]):
+            kept += rows.num_rows
+            yield rows
+        if kept:
+            account.counts.files += 1
+            account.keep(before)
+            return
+    status = "failed" if result.reason in _TRANSIENT else "quarantined"
+    account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
+
+
+def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
+    """The rows up to the end of the day."""
+    for item in made:
+        if not isinstance(item, pa.Table):
+            return
+        yield item
+
+
+def _origin(account: Account, chosen: ChosenSymbols) -> Origin:
+    return Origin(bronze_made_from(account.feed, account.entries), chosen.facts())
+
+
+def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in fewer tables: joins small tables of equal schemas."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        if waiting and (table.schema != waiting[0].schema or rows >= _JOINED_ROWS):
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+        waiting.append(table)
+        rows += table.num_rows
+    if waiting:
+        yield pa.concat_tables(waiting)

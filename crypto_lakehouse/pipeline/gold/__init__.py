@@ -1,0 +1,1 @@
+"""From silver to gold partitions: minutes, bars, trade ids, instruments."""

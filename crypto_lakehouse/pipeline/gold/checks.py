@@ -1,0 +1,126 @@
+"""Compare stored rows with their inputs, with the exchange's own klines, and with the end of a symbol.
+
+This module reads the stored rows to compare; ``transforms/checks/compare.py`` and ``transforms/gold/ended.py`` compare
+them. No Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import cache
+
+import polars as pl
+
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition, partition_keys
+from crypto_lakehouse.catalog.bars import Bars, TimeBars
+from crypto_lakehouse.lake.reader.ends import find_untraded
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, read_partition, scan_partitions
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, symbols_missing
+from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.transforms.checks.compare import (
+    bars_against_funding,
+    bars_against_klines,
+    bars_against_minutes,
+    counting_events,
+    events_not_counted,
+)
+from crypto_lakehouse.transforms.gold.continuous import MISSING_DAYS
+from crypto_lakehouse.transforms.gold.ended import rows_after_end
+
+_NAMED = 5
+
+
+def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> list[tuple[str, str]]:
+    """Findings (symbol, description) of one stored partition of bars; none if it is empty."""
+    rows = read_partition(store, "gold", bars.table, market.exchange, market.name, key)
+    if rows.is_empty():
+        return []
+    first, last = rows["open_time"].min(), rows["close_time"].max()
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
+    span = (first.date(), last.date() + timedelta(days=1))
+    minutes = _stored(store, market, "gold", CONTINUOUS, Cadence.DAILY, span)
+    assert minutes is not None
+    found = bars_against_minutes(rows, minutes)
+    if not isinstance(bars, TimeBars):
+        return found
+    events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
+    if events is not None:
+        found += bars_against_funding(rows, counting_events(events, minutes))
+    feed = FEEDS.get((market.exchange, market.name, f"klines_{bars.interval.name}"))
+    klines = _stored(store, market, "silver", feed.table, feed.cadence, span) if feed else None
+    if klines is not None:
+        windows = rows.filter(pl.col("offset") == 0).select("open_time").unique()
+        found += bars_against_klines(rows, klines.join(windows, on="open_time", how="semi"))
+    return sorted(found)
+
+
+def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
+    """Funding events that a stored day of continuous minutes does not count, by symbol."""
+    span = parse_partition(key, Cadence.DAILY)
+    events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
+    minutes = _stored(store, market, "gold", CONTINUOUS, Cadence.DAILY, span)
+    return [] if events is None or minutes is None else events_not_counted(events, minutes)
+
+
+def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
+    """Rows of a stored silver partition from a time in which their symbol was not traded, by symbol.
+
+    The newest stored day of the market's minutes defines that time.
+    """
+    place = (feed.exchange, feed.market.name)
+    untraded = find_untraded(store, *place, feed.table).drop("market")
+    rows = scan_partitions(store, "silver", feed.table, *place, [key])
+    return rows_after_end(rows, silver_schema(feed).time_column, untraded)
+
+
+def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
+    """Gaps of a stored day that exist only because days are missing: the symbols, the days and the command that
+    builds these days.
+    """
+    gaps = read_partition(store, "gold", GAPS, market.exchange, market.name, key)
+    if "reason" not in gaps.columns:
+        return []
+    gaps = gaps.filter(pl.col("reason") == MISSING_DAYS)
+    if gaps.is_empty():
+        return []
+    there = list_keys(store, "silver", MINUTES, market.exchange, market.name)
+    symbols = set(gaps["symbol"])
+    missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in there else symbols)
+    found: dict[tuple[str, ...], list[str]] = {}
+    for gap in gaps.iter_rows(named=True):
+        days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)
+        found.setdefault(tuple(day for day in days if gap["symbol"] in missing_on(day)), []).append(gap["symbol"])
+    return [
+        (_in_words(symbols), _missing(market, days, [] if there.keys().isdisjoint(days) else symbols))
+        for days, symbols in found.items()
+        if days
+    ]
+
+
+def _missing(market: Market, days: Sequence[str], symbols: Sequence[str]) -> str:
+    """Say which days are missing, with the command that builds them: for ``symbols``, or for all if there are none."""
+    chosen = ",".join(symbols) if len(symbols) <= _NAMED else "'*'"
+    return (
+        f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this may not be a real gap; it"
+        f" starts no segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
+        f" --from {days[0]} --to {days[-1]}{f' --symbols {chosen}' if symbols else ''}"
+    )
+
+
+def _in_words(symbols: Sequence[str]) -> str:
+    return ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
+
+
+def _stored(
+    store: LakeStore, market: Market, layer: str, table: str, cadence: Cadence, span: tuple[date, date]
+) -> pl.DataFrame | None:
+    """Rows of the stored partitions of the days [first, end); None if no partition is stored."""
+    there = list_keys(store, layer, table, market.exchange, market.name)
+    keys = [key for key in partition_keys(*span, cadence) if key in there]
+    if not keys:
+        return None
+    place = (layer, table, market.exchange, market.name)
+    return collect_partitions(store, *place, keys, lambda rows: rows.drop(cadence.partition_column))

@@ -1,0 +1,429 @@
+"""Gold partitions from stored partitions: continuous minutes with the state they carry, and bars.
+
+This module decides which partitions a gold partition needs, and which later ones become outdated when it is rebuilt.
+``transforms`` computes the rows. No Dagster, no writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.catalog.bars import Bars, closing_lag
+from crypto_lakehouse.catalog.symbols import ChosenSymbols
+from crypto_lakehouse.lake.storage.partitions import (
+    MissingPartition,
+    collect_partitions,
+    find_keys,
+    list_keys,
+    partition_exists,
+    read_partition,
+)
+from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.gold.minutes import Minutes
+from crypto_lakehouse.pipeline.map_ordered import THREADS
+from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.transforms.frames import Frame, symbols_in
+from crypto_lakehouse.transforms.gold.continuous import (
+    MISSING_DAYS,
+    STATE_COLUMNS,
+    Continuous,
+    GapRule,
+    continuous_minutes,
+    has_ended,
+    next_state,
+    no_state,
+    put_back,
+    set_aside,
+    without_days,
+)
+
+MINUTES, FUNDING = "klines_1m", "funding_rates"
+CONTINUOUS, GAPS, STATES = TABLES = "continuous_1m", "gaps", "symbol_states"
+# The columns that continuous minutes need.
+_COLUMNS = [name for name in KLINES.column_names if name not in ("close_time", "source")]
+# The provenance facts that name the symbols with funding events after their last trade, and those that trade later.
+_WAITING, _TRADED_LATER = "funding_waits_for", "funding_counts_by_later_trades_of"
+# The provenance fact that names the gap rule of a day's states and the columns that the next day starts with.
+_RULE = "gap_rule"
+_ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
+
+
+@dataclass(frozen=True, slots=True)
+class MinutesPartition:
+    """One day of ``continuous_1m`` (symbols as a dictionary), ``gaps`` and ``symbol_states``, each in its schema, and
+    their provenance by table (``origins``).
+
+    If the inputs have not changed, ``unchanged`` holds the stored partition of each table, and only ``states`` has
+    rows.
+    """
+
+    key: str
+    rows: pa.Table
+    gaps: pl.DataFrame
+    states: pl.DataFrame
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    unchanged: Mapping[str, StoredPartition] = field(default_factory=dict)
+
+
+def fingerprint(state: pl.DataFrame) -> str:
+    """sha256 of a state's rows: days that start from equal states have equal fingerprints of it."""
+    rows = state.select(STATE_COLUMNS).sort("symbol", "segment")
+    return hashlib.sha256(rows.write_csv().encode()).hexdigest()
+
+
+class ContinuousMinutes:
+    """Compute days of a market's continuous minutes from its silver minutes, funding rates and earlier days.
+
+    A day starts from the state after all silver days before it, whether their gold exists or not; stored states only
+    avoid reading those days again. Of the days after it a day uses one fact: which symbols with funding events after
+    their last trade are traded again. A stored day whose inputs have not changed is skipped, unless ``remake``.
+    """
+
+    def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
+        self._store, self._market, self._rule, self._remake = store, market, rule, remake
+        self._place = (market.exchange, market.name)
+        # The last funding rates read, because days of a month share them: month, modification time, fingerprint, rows.
+        self._rates: tuple[str, datetime, str, pl.DataFrame] | None = None
+
+    def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
+        """Yield the days ``keys``, in order of time. Raises MissingPartition if a day is missing from silver."""
+        silver, ordered = self._silver(), sorted(keys)
+        state, before = no_state(), ""
+        with closing(self._minutes()) as minutes:
+            for number, key in enumerate(ordered):
+                if not before or any(before < day < key for day in silver):
+                    state = self._state_before(key)
+                else:
+                    state = self._rolled(state, before, key, silver)
+                partition = self._unchanged(key, state)
+                if partition is None:
+                    # If one day needs a rebuild, the next days usually do too.
+                    minutes.begin(day for day in ordered[number : number + 1 + THREADS] if day in silver)
+                    partition = self._make(key, state, minutes)
+                state, before = partition.states, key
+                yield partition
+
+    def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
+        """Rebuild the stored days after ``last`` whose starting state has changed.
+
+        So no stored day depends on the order in which its neighbours were built. This checks all later days, because
+        an interrupted run may have rebuilt only the first of them.
+        """
+        silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
+        state, before = last.states, last.key
+        with closing(self._minutes()) as minutes:
+            for key in sorted(k for k in stored if k > last.key and k in silver):
+                state = self._rolled(state, before, key, silver)
+                states = read_partition(self._store, "gold", STATES, *self._place, key)
+                if _prior(states) == fingerprint(state):
+                    state = states
+                else:
+                    partition = self._make(key, state, minutes)
+                    state = partition.states
+                    yield partition
+                before = key
+
+    def resumed(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
+        """Rebuild the stored days before ``keys`` whose last funding events count, or no longer count, by the trades of
+        ``keys``.
+        """
+        near = {day for key in keys for day in days_near(key, -days_of_patience(self._rule))}
+        with closing(self._minutes()) as minutes:
+            for key in sorted(near.difference(keys)):
+                if self._counts_other_funding(key):
+                    yield self._make(key, self._state_before(key), minutes)
+
+    def out_of_line(self, keys: Sequence[str]) -> list[str]:
+        """Those of the stored days ``keys`` whose starting state has changed since they were built, or for which later
+        trades make other funding events count.
+        """
+        silver, state, before, outdated = self._silver(), no_state(), "", []
+        for key in sorted(keys):
+            if key not in silver:
+                continue
+            state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
+            prior = _prior(read_partition(self._store, "gold", STATES, *self._place, key))
+            if prior != fingerprint(state) or self._counts_other_funding(key):
+                outdated.append(key)
+            before = key
+        return outdated
+
+    def _unchanged(self, key: str, state: pl.DataFrame) -> MinutesPartition | None:
+        """The stored day, if this state and its other inputs have not changed since it was built."""
+        if self._remake:
+            return None
+        inputs = self._inputs(key)
+        waiting, _ = self._waiting(key)
+        expected = self._made_from(fingerprint(state), *map(made_from, inputs), *self._traded_after(key, waiting))
+        stored = {}
+        for table, origin in expected.items():
+            partition = stored_partition(self._store, "gold", table, *self._place, key)
+            if partition is None or not is_current(partition, origin, inputs):
+                return None
+            stored[table] = partition
+        states = read_partition(self._store, "gold", STATES, *self._place, key)
+        origins = {table: partition.origin for table, partition in stored.items()}
+        return MinutesPartition(
+            key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
+        )
+
+    def _made_from(self, prior: str, *sources: str) -> dict[str, str]:
+        """The input fingerprint of each table's partition, from the fingerprints of the starting state (``prior``) and
+        of the input partitions (``sources``).
+        """
+        inputs = [repr(self._rule), prior, *sources]
+        return {table: sources_fingerprint("gold", schema_of("gold", table), inputs) for table in TABLES}
+
+    def _inputs(self, key: str) -> list[StoredPartition | None]:
+        """The day's silver minutes and, if stored, its funding rates."""
+        month = _month(key)
+        inputs = [stored_partition(self._store, "silver", MINUTES, *self._place, key)]
+        if partition_exists(self._store, "silver", FUNDING, *self._place, month):
+            inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
+        return inputs
+
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Origin]]) -> MinutesPartition:
+        if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
+            raise lacking("silver", MINUTES, self._market, key)
+        (rows, origin), funding = minutes.take(key), self._funding(key)
+        chosen = ChosenSymbols.of_facts(origin.facts)
+        here, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
+
+        def with_trades_of(traded_later: Sequence[str]) -> Continuous:
+            return continuous_minutes(
+                rows,
+                None if funding is None else funding[1],
+                here,
+                day_span(key),
+                self._rule,
+                traded_later=traded_later,
+                inverse=self._market.inverse,
+            )
+
+        made = with_trades_of([])
+        traded_later = self._traded_after(key, made.waiting)
+        if traded_later:
+            made = with_trades_of(traded_later)
+        prior = fingerprint(state)
+        after = put_back(made.state, aside)
+        ended = has_ended(after, day_span(key)[1], self._rule)
+        states = after.with_columns(ended, prior=pl.lit(prior))
+        facts = {
+            "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
+            "gaps": made.gaps.height,
+            "gaps_of_missing_days": int((made.gaps["reason"] == MISSING_DAYS).sum()),
+            "untraded_symbols": made.untraded,
+            _WAITING: made.waiting,
+            _TRADED_LATER: traded_later,
+        }
+        facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
+        sources = self._made_from(prior, origin.made_from, *([] if funding is None else [funding[0]]), *traded_later)
+        origins = {table: Origin(source, facts_of.get(table, {})) for table, source in sources.items()}
+        return MinutesPartition(key, made.table, made.gaps, states, origins)
+
+    def _waiting(self, key: str) -> tuple[list[str], list[str]]:
+        """Symbols with funding events after their last trade of a stored day, and those of them that were known to be
+        traded later.
+        """
+        stored = stored_partition(self._store, "gold", CONTINUOUS, *self._place, key)
+        facts = stored.origin.facts if stored else {}
+        return facts.get(_WAITING, []), facts.get(_TRADED_LATER, [])
+
+    def _counts_other_funding(self, key: str) -> bool:
+        waiting, traded_later = self._waiting(key)
+        return self._traded_after(key, waiting) != traded_later
+
+    def _traded_after(self, key: str, symbols: Sequence[str]) -> list[str]:
+        """Those of the symbols that are traded within the patience of the gap rule after a day, in whole days."""
+        if not symbols:
+            return []
+        days = days_near(key, days_of_patience(self._rule))
+        there = sorted(find_keys(self._store, "silver", MINUTES, *self._place, days))
+        is_traded = pl.col("symbol").is_in(symbols) & (pl.col("base_volume") > 0)
+        rows = collect_partitions(
+            self._store, "silver", MINUTES, *self._place, there, lambda rows: rows.filter(is_traded).select("symbol")
+        )
+        return sorted(rows["symbol"].unique())
+
+    def _state_before(self, key: str) -> pl.DataFrame:
+        silver = {k: at for k, at in self._silver().items() if k < key}
+        stored = {k: at for k, (_, at) in list_keys(self._store, "gold", STATES, *self._place).items()}
+        # Read again the first day whose state is missing or older than its silver, and all days after it.
+        outdated = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
+        known = sorted(k for k in silver if not outdated or k < outdated[0])
+        # A state of another gap rule, or of a version with other columns, cannot be used.
+        while known and not self._is_by_this_rule(known[-1]):
+            known.pop()
+        state, before = (self._stored(known[-1]), known[-1]) if known else (no_state(), "")
+        return self._rolled(state, before, key, silver)
+
+    def _is_by_this_rule(self, key: str) -> bool:
+        stored = stored_partition(self._store, "gold", STATES, *self._place, key)
+        return stored is not None and stored.origin.facts.get(_RULE) == self._made_by()
+
+    def _made_by(self) -> str:
+        return f"{self._rule!r}: {', '.join(STATE_COLUMNS)}"
+
+    def _rolled(self, state: pl.DataFrame, before: str, key: str, silver: Iterable[str]) -> pl.DataFrame:
+        """The state at the start of the day ``key``, from ``state`` at the end of the day ``before``.
+
+        ``before`` is the last known day; it is empty if no day is known.
+        """
+        state = state.select(STATE_COLUMNS)
+        for day in [*(day for day in sorted(silver) if before < day < key), key]:
+            if before:
+                state = without_days(state, len(partition_keys(_date(before), _date(day), Cadence.DAILY)) - 1)
+            if day != key:
+                state = self._after(state, day)
+            before = day
+        return state
+
+    def _after(self, state: pl.DataFrame, day: str) -> pl.DataFrame:
+        place = ("silver", MINUTES, *self._place)
+        chosen = chosen_symbols(stored_partition(self._store, *place, day))
+        rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
+        here, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
+        return put_back(next_state(rows, here, self._rule), aside)
+
+    def _minutes(self) -> Minutes[tuple[pa.Table, Origin]]:
+        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, origin: (rows, origin))
+
+    def _silver(self) -> dict[str, datetime]:
+        return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
+
+    def _stored(self, key: str) -> pl.DataFrame:
+        return read_partition(self._store, "gold", STATES, *self._place, key).select(STATE_COLUMNS)
+
+    def _funding(self, key: str) -> tuple[str, pl.DataFrame] | None:
+        """The input fingerprint of the funding rates of the day's month, and their rows."""
+        month = _month(key)
+        modified = find_keys(self._store, "silver", FUNDING, *self._place, [month]).get(month)
+        if modified is None:
+            return None
+        if self._rates is None or self._rates[:2] != (month, modified):
+            place = ("silver", FUNDING, *self._place, month)
+            # Read the fingerprint before the rows: if the rows are newer, the next run sees it and rebuilds the day.
+            source = made_from(stored_partition(self._store, *place))
+            self._rates = month, modified, source, read_partition(self._store, *place)
+        return self._rates[2:]
+
+
+@dataclass(frozen=True, slots=True)
+class BarsDay:
+    """A day of bars: the fingerprint of its present inputs, and the stored partition if it has these inputs."""
+
+    key: str
+    made_from: str
+    unchanged: StoredPartition | None
+
+
+def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[BarsDay]:
+    """Compare the days ``keys`` of bars with all stored continuous minutes that their bars may include."""
+    place, back, schema = (market.exchange, market.name), closing_lag(bars), schema_of("gold", bars.table)
+    stored_days = list_keys(store, "gold", CONTINUOUS, *place)
+    minutes: dict[str, StoredPartition | None] = {}
+    for key in keys:
+        days = [k for k in _minutes_of(key, back) if k in stored_days]
+        for day in days:
+            if day not in minutes:
+                minutes[day] = stored_partition(store, "gold", CONTINUOUS, *place, day)
+        inputs = [minutes[day] for day in days]
+        expected = sources_fingerprint("gold", schema, [bars.name, *map(made_from, inputs)])
+        stored = stored_partition(store, "gold", bars.table, *place, key)
+        yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
+
+
+def overtaken_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str], rule: GapRule) -> list[str]:
+    """Stored partitions other than ``keys`` that are older than a day of continuous minutes in their bars.
+
+    They start as many days before the first of ``keys`` as a run of these may have rebuilt minutes.
+    """
+    place = (market.exchange, market.name)
+    minutes = {k: at for k, (_, at) in list_keys(store, "gold", CONTINUOUS, *place).items()}
+    back, start = closing_lag(bars), min([*keys, *days_near(min(keys), -days_of_patience(rule))])
+    outdated = []
+    for key, (_, stored_at) in list_keys(store, "gold", bars.table, *place).items():
+        if key < start or key in keys or key not in minutes:
+            continue
+        if any(minutes[k] > stored_at for k in _minutes_of(key, back) if k in minutes):
+            outdated.append(key)
+    return sorted(outdated)
+
+
+def _minutes_of(key: str, back: timedelta) -> list[str]:
+    """The days of minutes that the bars of a day may include; they start up to ``back`` before it."""
+    first, end = day_span(key)
+    # ``date - timedelta(hours=5)`` drops the hours, so subtract from the datetime.
+    return partition_keys((first - back).date(), end.date(), Cadence.DAILY)
+
+
+def days_of_patience(rule: GapRule) -> int:
+    """The patience of the rule in days, rounded up."""
+    return -(-rule.patience // timedelta(days=1))
+
+
+def days_near(key: str, count: int) -> list[str]:
+    """The ``count`` days after a day, or before it where that is negative."""
+    day, one = _date(key), timedelta(days=1)
+    first, end = (day + one, day + (count + 1) * one) if count > 0 else (day + count * one, day)
+    return partition_keys(first, end, Cadence.DAILY)
+
+
+def symbols_missing(store: LakeStore, market: Market, key: str, symbols: Collection[str]) -> set[str]:
+    """Return those of ``symbols`` for which a stored day of minutes counts as missing."""
+    place = ("silver", MINUTES, market.exchange, market.name)
+    chosen = chosen_symbols(stored_partition(store, *place, key))
+    if not set(symbols) - chosen.select(symbols):
+        return set()
+    rows = collect_partitions(store, *place, [key], lambda minutes: minutes.select("symbol").unique())
+    return set(not_chosen(symbols, rows, chosen))
+
+
+def not_chosen(symbols: Iterable[str], rows: Frame, chosen: ChosenSymbols) -> list[str]:
+    """Return those of ``symbols`` without rows on a stored day that no run chose: the day is missing for them."""
+    if chosen == ChosenSymbols():
+        return []
+    absent = set(symbols) - symbols_in(rows)
+    return sorted(absent - chosen.select(absent))
+
+
+def day_span(key: str) -> tuple[datetime, datetime]:
+    """[first, end) of a daily partition, UTC."""
+    first, end = parse_partition(key, Cadence.DAILY)
+    return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
+
+
+def _date(key: str) -> date:
+    return parse_partition(key, Cadence.DAILY)[0]
+
+
+def _month(key: str) -> str:
+    return partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
+
+
+def _prior(states: pl.DataFrame) -> str:
+    return str(states["prior"][0]) if states.height else fingerprint(no_state())
+
+
+def lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
+    """The error for a missing input partition, with the command that builds it."""
+    return MissingPartition(
+        f"{layer}.{table} of {market.exchange}/{market.name} has no partition {key}. Build it first: crypto-lakehouse"
+        f" backfill --market {market.name} --table {table} --from {key} --to {key}"
+    )
+
+
+def _empty(table: str) -> pl.DataFrame:
+    return pl.DataFrame(schema_of("gold", table).arrow.empty_table())

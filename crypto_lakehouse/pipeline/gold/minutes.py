@@ -1,0 +1,64 @@
+"""Read days of minutes for the gold layer: only the needed columns, in threads, ahead of use.
+
+The threads also convert the rows; ``continuous.py`` and ``bars.py`` supply the conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crypto_lakehouse.lake.storage.partitions import open_partition
+from crypto_lakehouse.lake.storage.provenance import Origin, origin_of
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.map_ordered import THREADS
+
+Made = TypeVar("Made")
+
+
+class Minutes(Generic[Made]):
+    """Days of one table of a market, converted by ``make``. Close it after use.
+
+    ``make`` gets the rows of a day, whose symbols are a dictionary, and the provenance of the file that was read. It
+    comes from the same file, because another run may replace the partition meanwhile.
+    """
+
+    def __init__(
+        self,
+        store: LakeStore,
+        layer: str,
+        table: str,
+        place: tuple[str, str],
+        columns: Sequence[str],
+        make: Callable[[pa.Table, Origin], Made],
+    ) -> None:
+        self._store, self._layer, self._table, self._place = store, layer, table, place
+        self._columns, self._make = list(columns), make
+        self._pool = ThreadPoolExecutor(THREADS, "lakehouse-minutes")
+        self._begun: dict[str, Future[Made]] = {}
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, keys: Iterable[str]) -> None:
+        """Start to read these days, which the caller will take; forget other days that were not taken."""
+        self._begun = {key: self._begun.get(key) or self._pool.submit(self._read, key) for key in keys}
+
+    def take(self, key: str) -> Made:
+        """The converted rows of a day; ``make`` gets them in order. Raises MissingPartition if the day is missing."""
+        begun = self._begun.pop(key, None)
+        return begun.result() if begun else self._read(key)
+
+    def _read(self, key: str) -> Made:
+        with open_partition(self._store, self._layer, self._table, *self._place, key) as source:
+            # Pre-buffering saves network round trips; on a local disk it is slower than plain reads.
+            parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
+            # One thread per day takes less time in total than many threads per day.
+            rows = parquet.read(columns=self._columns, use_threads=False)
+            origin = origin_of(parquet.metadata)
+        return self._make(rows, origin)

@@ -1,0 +1,64 @@
+"""Produce items in a thread, ahead of their consumer, so that reading, parsing and writing overlap.
+
+The queue bounds memory. ``bronze/partitions.py`` and ``silver.py`` supply the items.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+from crypto_lakehouse import interrupts
+
+T = TypeVar("T")
+
+_LOOK_UP = 0.1
+
+
+def ahead(items: Iterator[T], depth: int) -> Generator[T]:
+    """Yield ``items`` in order, produced in a thread that is at most ``depth`` items ahead of the consumer.
+
+    An error from ``items`` is raised where its item would have been yielded. Closing the generator ends the thread
+    and closes ``items``. The thread starts with the first request for an item.
+
+    >>> list(ahead(iter("abc"), 2))
+    ['a', 'b', 'c']
+    """
+    made: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: tuple[T] | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                made.put(item, timeout=_LOOK_UP)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def run() -> None:
+        try:
+            for item in items:
+                if not put((item,)):
+                    break
+        except BaseException as error:
+            put(error)
+        else:
+            put(None)
+        finally:
+            # Only this thread may close the generator: no other thread can while it runs.
+            if isinstance(items, Generator):
+                items.close()
+
+    thread = threading.Thread(target=run, name="lakehouse-ahead", daemon=True)
+    thread.start()
+    try:
+        while (item := interrupts.wait(made)) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stop.set()
+        thread.join()

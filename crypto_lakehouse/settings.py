@@ -1,0 +1,267 @@
+"""Settings: read once from ``LAKEHOUSE_*`` environment variables and validated. An empty variable counts as not set.
+
+Every setting of the platform is here. Three of them name the lake (``lake_uri``, ``s3_endpoint_url``, ``s3_region``).
+The reader takes these from the same variables by itself, with the same defaults, so that reading a lake needs neither
+the other settings nor pydantic. Credentials of S3 are not settings: boto3's chain finds them
+(``lake/storage/identity.py``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from crypto_lakehouse.catalog import FEEDS, Feed, parse_date
+from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
+from crypto_lakehouse.catalog.names import check_number
+from crypto_lakehouse.catalog.selection import select_feeds, select_markets
+from crypto_lakehouse.catalog.sizes import parse_size
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.catalog.tables import select_tables
+
+PREFIX = "LAKEHOUSE_"
+_TABLES = tuple(dict.fromkeys(table for _, _, table in FEEDS))
+
+
+class SettingsError(Exception):
+    """A setting is misspelt or has a bad value. The text names each one and says what is allowed."""
+
+
+class Env(StrEnum):
+    """Where the platform runs. In ``local`` and ``test`` no schedule or sensor starts by itself."""
+
+    LOCAL = "local"
+    TEST = "test"
+    PROD = "prod"
+
+
+class RawRetention(StrEnum):
+    """Whether zips stay in the lake's raw layer (``keep``) or are deleted once parsed (``drop``)."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+def _http_url(value: str) -> str:
+    if not _has_host(value, "http", "https"):
+        raise ValueError("must be a URL such as https://host/path; write / and @ in a password as %2F and %40")
+    return value.rstrip("/")
+
+
+def _has_host(url: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # A slash in a password ends the host too early, and the rest of the password would be shown as the path.
+        is_whole = "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and is_whole
+    except ValueError:
+        # The parser's own message may quote the credentials of the URL.
+        return False
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Environment(BaseSettings):
+    """The effective settings. Create it with ``Environment.load()``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
+
+    env: Env = Field(Env.LOCAL, description="local, test or prod")
+    lake_uri: str = Field("./lake", description="folder, or s3://bucket/prefix")
+    s3_endpoint_url: HttpUrl | None = Field(
+        None, description="S3 endpoint, where it is not that of the AWS variables or profile"
+    )
+    s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
+    archive_url: HttpUrl = Field("https://data.binance.vision", description="where archive files are")
+    archive_listing_url: HttpUrl = Field(
+        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision", description="where they are listed"
+    )
+    symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
+    tables: str = Field(
+        "klines_1m,funding_rates", description="enabled tables: names, patterns (mark_klines_*), !exclusions"
+    )
+    markets: str = Field("", description="enabled markets: spot,um,cm,option; empty: all")
+    start: date | None = Field(None, description="first UTC day of the partitions: 2023-01-01; empty: the markets' own")
+    bars: str = Field("1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
+    gap_days: float = Field(1.0, gt=0, le=366, description="days without trades after which a price jump is a gap")
+    gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a pause a gap")
+    concurrency: int = Field(
+        128, ge=1, le=512, description="parallel requests to the archive: for listings, and for files"
+    )
+    retries: int = Field(5, ge=1, le=20, description="attempts per request to the archive")
+    stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
+    least_rate: float = Field(
+        1000.0, ge=0, description="least bytes per second of a download, over LAKEHOUSE_STALL_TIMEOUT; 0: no limit"
+    )
+    raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips once parsed")
+    sql_memory: str | None = Field(
+        None, description="memory limit of a lake.sql query: 4GB or 512MiB; empty: 80 % of the machine's"
+    )
+    sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="time limit of a lake.sql query in seconds")
+    max_partitions_per_run: int = Field(31, ge=1, le=400, description="most partitions of one run")
+    sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
+    archive_checks: bool | None = Field(
+        None, description="define the checks that list the archive; empty: except in local"
+    )
+
+    @field_validator(
+        *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout"),
+        *("max_partitions_per_run", "sensor_attempts"),
+        mode="before",
+    )
+    @classmethod
+    def _check_number(cls, value: Any) -> Any:
+        return check_number(value) if isinstance(value, str) else value
+
+    @field_validator("lake_uri")
+    @classmethod
+    def _check_lake_uri(cls, value: str) -> str:
+        if not value.strip() or ("://" in value and not _has_host(value, "s3")):
+            raise ValueError("must be a folder or s3://bucket/prefix")
+        return value.rstrip("/") or "/"
+
+    @field_validator("sql_memory")
+    @classmethod
+    def _check_sql_memory(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_size(value)
+        return value
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: str) -> str:
+        SymbolFilter.parse(value)
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _check_tables(cls, value: str) -> str:
+        select_tables(value, _TABLES)
+        return value
+
+    @field_validator("markets")
+    @classmethod
+    def _check_markets(cls, value: str) -> str:
+        select_markets(value)
+        return value
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _check_start(cls, value: str | date | None) -> date | None:
+        day = parse_date(value.strip()) if isinstance(value, str) else value
+        if day is not None and day >= datetime.now(UTC).date():
+            raise ValueError("must be a UTC day that is over, because partitions before it are hidden")
+        return day
+
+    @model_validator(mode="after")
+    def _check_feeds(self) -> Self:
+        if not self.feeds:
+            raise ValueError(
+                f"no table of {PREFIX}TABLES ({self.tables}) is in {PREFIX}MARKETS"
+                f" ({', '.join(self.market_names)})" + (f" on {PREFIX}START or later" if self.start else "")
+            )
+        return self
+
+    @field_validator("bars")
+    @classmethod
+    def _check_bars(cls, value: str) -> str:
+        parse_bars_list(value)
+        return value
+
+    @property
+    def bars_kinds(self) -> tuple[Bars, ...]:
+        """``bars``, parsed."""
+        return parse_bars_list(self.bars)
+
+    @property
+    def symbol_filter(self) -> SymbolFilter:
+        """``symbols``, parsed."""
+        return SymbolFilter.parse(self.symbols)
+
+    @property
+    def table_names(self) -> list[str]:
+        """Names of the enabled tables, in the order of the catalogue."""
+        return select_tables(self.tables, _TABLES)
+
+    @property
+    def market_names(self) -> list[str]:
+        """Names of the enabled markets, in the order of the catalogue."""
+        return select_markets(self.markets)
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The enabled feeds: those of ``tables`` in ``markets``, from ``start`` on."""
+        return select_feeds(self.table_names, self.market_names, self.start)
+
+    @property
+    def has_archive_checks(self) -> bool:
+        """Whether bronze has the checks that list the archive.
+
+        In ``local`` no schedule runs them, and the UI would count each as not passed.
+        """
+        return self.env is not Env.LOCAL if self.archive_checks is None else self.archive_checks
+
+    @property
+    def hidden(self) -> str:
+        """What ``markets`` and ``start`` hide of the lake, in words; empty if they hide nothing."""
+        others = [name for name in select_markets("") if name not in self.market_names]
+        facts = [f"partitions before {PREFIX}START={self.start}"] if self.start else []
+        facts += [f"markets that are not in {PREFIX}MARKETS ({', '.join(others)})"] if others else []
+        return " and ".join(facts)
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Environment:
+        """Load the settings from the environment; ``overrides`` win. Raises SettingsError that names every fault."""
+        faults = [_misspelt(name) for name in sorted(os.environ) if _is_unknown(name)]
+        try:
+            settings = cls(**overrides)
+        except ValidationError as error:
+            for e in error.errors(include_url=False):
+                name = ".".join(map(str, e["loc"])).upper().removeprefix(PREFIX)
+                # A fault of several settings together has no name.
+                at = f"{PREFIX}{name}={_mask_url(str(e['input']))!r}: " if name else ""
+                faults.append(at + e["msg"].removeprefix("Value error, "))
+        if faults:
+            raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
+        return settings
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, _mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
+
+    def masked(self) -> dict[str, str]:
+        """Each variable with its effective value; credentials in URLs and AWS variables are masked."""
+        values = {f"{PREFIX}{name.upper()}": _mask_url(str(value)) for name, value in self.model_dump().items()}
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            values[name] = "****" if os.environ.get(name) else "(not set)"
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+            values[name] = _mask_url(os.environ.get(name) or "(not set)")
+        return values
+
+
+def _is_unknown(name: str) -> bool:
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Environment.model_fields
+
+
+def _misspelt(name: str) -> str:
+    known = [f"{PREFIX}{field.upper()}" for field in Environment.model_fields]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
+
+
+def _mask_url(text: str) -> str:
+    """Mask what stands before the last ``@`` of ``text``, also if it is no valid URL."""
+    before, at, after = text.rpartition("@")
+    if not at:
+        return text
+    scheme, mark, _ = before.rpartition("://") if before.count("://") == 1 else ("", "", "")
+    return f"{scheme}{mark}****@{after}"

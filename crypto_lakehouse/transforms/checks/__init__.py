@@ -1,0 +1,1 @@
+"""Comparisons of rows with what else is known about them."""

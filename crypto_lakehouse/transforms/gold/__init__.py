@@ -1,0 +1,1 @@
+"""From silver to gold: continuous minutes, bars, trade ids, the universe."""

@@ -1,0 +1,1 @@
+"""Compiled loops over arrays, and the conversions between rows and arrays."""

@@ -1,0 +1,1 @@
+"""From parsed rows of an archive file to canonical silver rows: units, times, duplicates."""
