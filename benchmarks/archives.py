@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from crypto_lakehouse.archive.memory_budget import Hold
+from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import FEEDS, Feed, partition_keys
 
@@ -107,7 +107,7 @@ class FolderArchive(ArchiveSource):
         self,
         files: Sequence[ArchiveFile],
         directory: Path,  # noqa: ARG002
-        hold: Hold | None = None,  # noqa: ARG002
+        hold: MemoryBudget | None = None,  # noqa: ARG002
     ) -> Iterator[FetchedFile | RejectedFile]:
         """Yield the zips in their folder, each with its sha256."""
         with ThreadPoolExecutor(1) as pool:

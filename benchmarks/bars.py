@@ -26,7 +26,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys, open_partition, 
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.map_ordered import WRITERS, side_by_side
+from crypto_lakehouse.pipeline.map_ordered import WRITERS, map_ordered
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.frames import Frame
 from crypto_lakehouse.transforms.gold.continuous import GapRule
@@ -76,14 +76,14 @@ def do(store: LakeStore, job: str) -> None:
         for table, rows in tables.items():
             write_partition(store, "gold", table, *_PLACE, key, rows)
 
-    for _ in side_by_side(write, _made(store, job), WRITERS):
+    for _ in map_ordered(write, _made(store, job), WRITERS):
         pass
 
 
 def _made(store: LakeStore, job: str) -> Iterator[tuple[str, dict[str, Frame]]]:
     """Yield each day with its tables."""
     if job == _MINUTES:
-        for day in ContinuousMinutes(store, MARKET, GapRule(), remake=True).days(_keys(store, "silver", MINUTES)):
+        for day in ContinuousMinutes(store, MARKET, GapRule(), force=True).days(_keys(store, "silver", MINUTES)):
             yield day.key, {CONTINUOUS: day.rows, GAPS: day.gaps, STATES: day.states}
         return
     keys = _keys(store, "gold", CONTINUOUS)
@@ -103,11 +103,11 @@ def _floor(store: LakeStore, job: str) -> Callable[[], None]:
             pq.ParquetFile(source, read_dictionary=["symbol"]).read(columns=columns, use_threads=False)
 
     def run() -> None:
-        for _ in side_by_side(decode, _keys(store, layer, read), _CORES):
+        for _ in map_ordered(decode, _keys(store, layer, read), _CORES):
             pass
         for table in written:
             schema = schema_of("gold", table)
-            for _ in side_by_side(partial(encode, schema=schema), tables[table], _CORES):
+            for _ in map_ordered(partial(encode, schema=schema), tables[table], _CORES):
                 pass
 
     tables = {

@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
-from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
@@ -33,7 +33,7 @@ from crypto_lakehouse.pipeline.gold.continuous import (
     MinutesPartition,
     bars_days,
 )
-from crypto_lakehouse.pipeline.map_ordered import THREADS, WRITERS, side_by_side
+from crypto_lakehouse.pipeline.map_ordered import THREADS, WRITERS, map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
@@ -52,17 +52,17 @@ def make_chain(
     raw = RawStore(store, "binance", keep=keep_raw)
     for bronze in BronzeIngest(KLINES, source, store, raw, SymbolFilter(), lambda: now).partitions(keys):
         if bronze.unchanged is None:
-            write_partition(store, "bronze", KLINES.table, *_PLACE, bronze.key, bronze.rows, bronze.origin)
+            write_partition(store, "bronze", KLINES.table, *_PLACE, bronze.key, bronze.rows, bronze.provenance)
 
     def silver(key: str) -> None:
         made = silver_partition(KLINES, key, store, now)
         if made.unchanged is None:
-            write_partition(store, "silver", KLINES.table, *_PLACE, key, made.rows, made.origin)
+            write_partition(store, "silver", KLINES.table, *_PLACE, key, made.rows, made.provenance)
 
     def minutes(day: MinutesPartition) -> None:
         for table, rows in ((CONTINUOUS, day.rows), (GAPS, day.gaps), (STATES, day.states)):
             if table not in day.unchanged:
-                write_partition(store, "gold", table, *_PLACE, day.key, rows, day.origins[table])
+                write_partition(store, "gold", table, *_PLACE, day.key, rows, day.provenances[table])
 
     _each(silver, keys)
     _each(minutes, ContinuousMinutes(store, KLINES.market, GapRule()).days(keys), WRITERS)
@@ -71,7 +71,7 @@ def make_chain(
 
 
 def _each(write: Callable[[T], None], items: Iterable[T], threads: int = THREADS) -> None:
-    for _ in side_by_side(write, items, threads):
+    for _ in map_ordered(write, items, threads):
         pass
 
 
@@ -84,5 +84,7 @@ def _bars(store: LakeStore, kind: Bars, keys: Sequence[str]) -> Iterator[tuple[B
 
 def _write_bars(store: LakeStore, kind: Bars, made: tuple[BarsDay, pa.Table]) -> None:
     day, rows = made
-    origin = Origin(day.made_from, {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0})
-    write_partition(store, "gold", kind.table, *_PLACE, day.key, rows, origin)
+    provenance = Provenance(
+        day.input_fingerprint, {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
+    )
+    write_partition(store, "gold", kind.table, *_PLACE, day.key, rows, provenance)

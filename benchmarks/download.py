@@ -24,7 +24,7 @@ from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.sample.build import make_sample
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 _SYMBOLS, _DAYS = 20, 60
 _ARIA2C = ("aria2c", "--quiet", "-j32", "-x4", "--file-allocation=none")
@@ -77,7 +77,7 @@ def _against_aria2c(
 
 def _ours(url: str, files: Sequence[ArchiveFile], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as target:
-        results = BinanceArchive(url, url, Environment.load().concurrency).fetch(files, Path(target))
+        results = BinanceArchive(url, url, Settings.load().concurrency).fetch(files, Path(target))
         fetched = sum(isinstance(result, FetchedFile) for result in results)
     if fetched != len(files):
         raise RuntimeError(f"only {fetched} of {len(files)} files arrived")
@@ -92,7 +92,7 @@ def _aria2c(wanted: Path, files: Sequence[ArchiveFile], folder: Path) -> None:
 
 def _listing() -> Iterator[Result]:
     """List a month of all symbols of a market, with round trips of 30 ms."""
-    concurrency = Environment.load().concurrency
+    concurrency = Settings.load().concurrency
     first, end = date(2026, 1, 1), date(2026, 2, 1)
     with serve_listing(Bucket({"spot": _LISTED}, 12_000_000), delay=0.03) as server:
         source = BinanceArchive(server.url, server.url, concurrency)

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.archives import FolderArchive, klines_archive
 from benchmarks.chain import make_chain
 from benchmarks.measure import Result
-from crypto_lakehouse.archive.memory_budget import Hold
+from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.lake.storage.store import LakeStore
 
@@ -30,7 +30,7 @@ class _Counted(FolderArchive):
     fetched = 0
 
     def fetch(
-        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+        self, files: Sequence[ArchiveFile], directory: Path, hold: MemoryBudget | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
         self.fetched += len(files)
         return super().fetch(files, directory, hold)

@@ -30,7 +30,7 @@ from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, busy_seconds, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.memory_budget import Hold
+from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
@@ -38,7 +38,7 @@ from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_together
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
-from crypto_lakehouse.pipeline.map_ordered import side_by_side
+from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
 
 # About the number of symbols in a day of um.
@@ -72,7 +72,7 @@ def ingest(source: ArchiveSource, lake: Path, days: Sequence[str], with_silver: 
     def silver(day: str) -> None:
         write_partition(store, "silver", *_PLACE, day, silver_partition(KLINES, day, store, now).rows)
 
-    for _ in side_by_side(silver, days if with_silver else []):
+    for _ in map_ordered(silver, days if with_silver else []):
         pass
 
 
@@ -147,7 +147,7 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
         with tempfile.TemporaryDirectory() as name:
             files = source.files(KLINES, source.symbols(KLINES), first, end)
             # In memory, as in the whole ingest.
-            list(source.fetch(files, Path(name), Hold(sum(file.size for file in files))))
+            list(source.fetch(files, Path(name), MemoryBudget(sum(file.size for file in files))))
 
     def parse() -> None:
         with ThreadPoolExecutor(2) as pool:
@@ -164,12 +164,12 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
 
     stages: dict[str, Callable[[], None]] = {"download": fetch, "parse": parse, "write": write}
 
-    def side_by_side() -> None:
+    def map_ordered() -> None:
         with ThreadPoolExecutor(len(stages)) as pool:
             for stage in [pool.submit(stage) for stage in stages.values()]:
                 stage.result()
 
-    seconds = interleaved({**stages, "side by side": side_by_side, "whole": whole}, rounds=5)
+    seconds = interleaved({**stages, "side by side": map_ordered, "whole": whole}, rounds=5)
     taken, together = seconds.pop("whole"), seconds.pop("side by side")
     words = ", ".join(f"{name} {alone:.2f} s" for name, alone in seconds.items())
     busy = {name: busy_seconds(stage, server) for name, stage in stages.items()}

@@ -30,7 +30,7 @@ from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunks
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 _FIRST, _LAST = date(2024, 12, 1), date(2024, 12, 31)
 _DAYS = 31
@@ -72,12 +72,12 @@ def _range_run(folder: Path) -> Result:
 
 def backfill(
     urls: dict[str, str], folder: Path, first: date = _FIRST, last: date = _LAST, tables: str = KLINES.table
-) -> Environment:
+) -> Settings:
     """Run ``crypto-lakehouse backfill`` of the days as one run in this process, with its own lake and records."""
     logging.getLogger("dagster").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
     os.environ.pop("DAGSTER_HOME", None)
-    settings = Environment.load(lake_uri=str(folder / "lake"), tables=tables, bars=BARS, **urls)
+    settings = Settings.load(lake_uri=str(folder / "lake"), tables=tables, bars=BARS, **urls)
     wish = plan("binance", "um", KLINES.table, first, last, settings, datetime.now(UTC).date())
     with chdir(folder), open_instance() as instance:
         (outcome,) = run_chunks(wish, [wish.keys], build_defs(settings), instance, "")

@@ -23,17 +23,17 @@ from pathlib import Path
 from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.memory_budget import Hold
+from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, ListedSymbol, RejectedFile
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.reconcile import compare
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 SYMBOLS = {"spot": 3_600, "um": 830, "cm": 270}
 _FEW, _MANY = 400_000, 800_000
@@ -58,7 +58,7 @@ class Planned:
 
 def plan(keys: int) -> Planned:
     """Plan a backfill of a bucket of about ``keys`` keys."""
-    settings = Environment.load()
+    settings = Settings.load()
     bucket = Bucket(SYMBOLS, keys)
     with serve_listing(bucket) as server, tempfile.TemporaryDirectory() as folder:
         store = LakeStore.open(folder)
@@ -91,7 +91,7 @@ class _OnlyListed(BinanceArchive):
         end: date,
         is_wanted: Callable[[ArchiveFile], bool],
         directory: Path,
-        hold: Hold | None = None,
+        hold: MemoryBudget | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
         """Asks which files are wanted, and has none of them."""
 
@@ -117,8 +117,8 @@ def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[s
     """What a run does of these partitions, but for having files and what comes of them."""
     raw = RawStore(store, feed.exchange, keep=True)
     ingest = BronzeIngest(feed, source, store, raw, SymbolFilter(), lambda: datetime.now(UTC))
-    with tempfile.TemporaryDirectory() as folder, closing(Arrivals(source, raw, Path(folder))) as arrivals:
-        for _ in ingest.steps(keys, arrivals):
+    with tempfile.TemporaryDirectory() as folder, closing(DownloadQueue(source, raw, Path(folder))) as arrivals:
+        for _ in ingest.tasks(keys, arrivals):
             pass
 
 

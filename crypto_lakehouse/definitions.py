@@ -39,14 +39,14 @@ from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, kli
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
-from crypto_lakehouse.settings import Env, Environment
+from crypto_lakehouse.settings import Env, Settings
 
 # Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def build_defs(
-    environment: Environment | None = None, *, with_archive_checks: bool = True, **resources: Any
+    settings: Settings | None = None, *, with_archive_checks: bool = True, **resources: Any
 ) -> dg.Definitions:
     """Build the definitions for the settings.
 
@@ -63,28 +63,28 @@ def build_defs(
     **resources
         Replace the resources of the same name, such as ``lake`` or ``archive``.
     """
-    environment = environment or Environment.load()
-    policy = backfill_policy(environment.max_partitions_per_run)
-    active = environment.feeds
+    settings = settings or Settings.load()
+    policy = backfill_policy(settings.max_partitions_per_run)
+    active = settings.feeds
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
     for feed in active:
-        feed_assets = [bronze_asset(feed, environment, policy), silver_asset(feed, policy)]
+        feed_assets = [bronze_asset(feed, settings, policy), silver_asset(feed, policy)]
         checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
         checks += [completeness_check(feed), *epoch_checks(feed)]
         if goes_on_after_end("silver", feed.table):
             checks.append(ends_check(feed, any(f.table == MINUTES and f.market == feed.market for f in active)))
-        if with_archive_checks and environment.has_archive_checks:
-            checks += archive_checks(feed, environment)
+        if with_archive_checks and settings.has_archive_checks:
+            checks += archive_checks(feed, settings)
         if feed.table == MINUTES:
             with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)
-            feed_assets.append(continuous_asset(feed.market, with_funding, environment, policy))
-            feed_assets += [bars_asset(feed.market, bars, environment, policy) for bars in environment.bars_kinds]
-            for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in environment.bars_kinds)):
+            feed_assets.append(continuous_asset(feed.market, with_funding, settings, policy))
+            feed_assets += [bars_asset(feed.market, bars, settings, policy) for bars in settings.bars_kinds]
+            for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in settings.bars_kinds)):
                 checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
-            checks += [bars_check(feed.market, bars) for bars in environment.bars_kinds]
-            checks += [carry_check(feed.market, gap_rule(environment)), *gap_checks(feed.market, with_funding)]
+            checks += [bars_check(feed.market, bars) for bars in settings.bars_kinds]
+            checks += [carry_check(feed.market, gap_rule(settings)), *gap_checks(feed.market, with_funding)]
         if feed.table in NUMBERED:
             feed_assets.append(trade_ids_asset(feed, policy))
             for table in id_tables(feed.table):
@@ -92,7 +92,7 @@ def build_defs(
             with_minutes = any(f.table == MINUTES and f.market == feed.market for f in active)
             checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
         assets += feed_assets
-        sensors.append(feed_sensor(feed, [key for asset in feed_assets for key in asset.keys], environment))
+        sensors.append(feed_sensor(feed, [key for asset in feed_assets for key in asset.keys], settings))
     # Instruments have no sensor: the newest partition covers all days before it, and the daily schedule builds it.
     for market in markets_with_instruments(active):
         assets.append(instruments_asset(market, policy))
@@ -113,11 +113,11 @@ def build_defs(
                 default_status=dg.DefaultSensorStatus.STOPPED,
             )
         )
-    prod = environment.env is Env.PROD
+    prod = settings.env is Env.PROD
     status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets, checks)
     reconcile = reconciliation_job()
-    lake = resources.pop("lake", LakeResource.of(environment))
+    lake = resources.pop("lake", LakeResource.of(settings))
     return dg.Definitions(
         assets=[*assets, *compacted],
         asset_checks=checks,
@@ -131,7 +131,7 @@ def build_defs(
         sensors=sensors,
         resources={
             "lake": lake,
-            "archive": ArchiveResource.of(environment),
+            "archive": ArchiveResource.of(settings),
             IO_MANAGER_KEY: LakeParquetIOManager(lake=lake),
             **resources,
         },

@@ -70,8 +70,8 @@ def _has_host(url: str, *schemes: str) -> bool:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-class Environment(BaseSettings):
-    """The effective settings. Create it with ``Environment.load()``."""
+class Settings(BaseSettings):
+    """The effective settings. Create it with ``Settings.load()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -219,7 +219,7 @@ class Environment(BaseSettings):
         return " and ".join(facts)
 
     @classmethod
-    def load(cls, **overrides: Any) -> Environment:
+    def load(cls, **overrides: Any) -> Settings:
         """Load the settings from the environment; ``overrides`` win. Raises SettingsError that names every fault."""
         faults = [_misspelt(name) for name in sorted(os.environ) if _is_unknown(name)]
         try:
@@ -249,11 +249,11 @@ class Environment(BaseSettings):
 
 
 def _is_unknown(name: str) -> bool:
-    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Environment.model_fields
+    return name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in Settings.model_fields
 
 
 def _misspelt(name: str) -> str:
-    known = [f"{PREFIX}{field.upper()}" for field in Environment.model_fields]
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
 

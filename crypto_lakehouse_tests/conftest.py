@@ -4,6 +4,7 @@ Fixtures that one layer alone needs belong in that layer's folder, not here.
 """
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,18 @@ settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
 _HANDLERS = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Forget the storage of definitions of an earlier test's Dagster instance.
+
+    Dagster keeps it in a context variable. A process of users has one instance; here objects of an earlier one, which
+    are collected late, can set the variable back to a storage whose instance is gone, and then nothing loads.
+    """
+    base = sys.modules.get("dagster._core.storage.defs_state.base")
+    if base is not None:
+        base._current_storage.set(None)
 
 
 @pytest.fixture(autouse=True)

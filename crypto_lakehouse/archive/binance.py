@@ -24,7 +24,7 @@ from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.download import Downloader, file_url
 from crypto_lakehouse.archive.http_client import HttpClient, RequestError
-from crypto_lakehouse.archive.memory_budget import Hold
+from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import (
     ArchiveError,
     ArchiveFile,
@@ -163,9 +163,9 @@ class BinanceArchive(ArchiveSource):
         return self._listed(one)
 
     def fetch(
-        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+        self, files: Sequence[ArchiveFile], directory: Path, budget: MemoryBudget | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
-        """Download and verify into ``directory``, small files into ``hold`` while it has room; yields one result per
+        """Download and verify into ``directory``, small files into ``budget`` while it has room; yields one result per
         file, as they arrive.
 
         Files that are already complete, with the stated sha256, are not downloaded again; partial files are resumed.
@@ -180,7 +180,7 @@ class BinanceArchive(ArchiveSource):
                 raise ValueError(f"{keys[name]} and {file.key} would both be {name}: fetch them separately")
             keys[name] = file.key
 
-        return self._each(files, self._fetcher(directory, hold), self._archive_url, self._archive_auth)
+        return self._each(files, self._fetcher(directory, budget), self._archive_url, self._archive_auth)
 
     def list_and_fetch(
         self,
@@ -190,7 +190,7 @@ class BinanceArchive(ArchiveSource):
         end: date,
         is_wanted: Callable[[ArchiveFile], bool],
         directory: Path,
-        hold: Hold | None = None,
+        budget: MemoryBudget | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
         """As in ArchiveSource, with up to ``concurrency`` parallel requests to each of the two URLs.
 
@@ -198,7 +198,7 @@ class BinanceArchive(ArchiveSource):
         """
         names = _checked(symbols)
         _check_folder(directory)
-        list_one, fetch_one = self._lister(feed, first, end, _listed_file), self._fetcher(directory, hold)
+        list_one, fetch_one = self._lister(feed, first, end, _listed_file), self._fetcher(directory, budget)
 
         async def main(emit: Callable[[ListedSymbol | FetchedFile | RejectedFile], None]) -> None:
             wanted: asyncio.Queue[ArchiveFile | None] = asyncio.Queue()
@@ -223,10 +223,10 @@ class BinanceArchive(ArchiveSource):
         return _in_thread(main)
 
     def _fetcher(
-        self, directory: Path, hold: Hold | None
+        self, directory: Path, budget: MemoryBudget | None
     ) -> Callable[[HttpClient, ArchiveFile], Awaitable[FetchedFile | RejectedFile]]:
         async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
-            return await Downloader(client, self._archive_url, directory, self._listed_again, hold).fetch(file)
+            return await Downloader(client, self._archive_url, directory, self._listed_again, budget).fetch(file)
 
         return one
 

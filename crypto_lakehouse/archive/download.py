@@ -24,7 +24,7 @@ from crypto_lakehouse.archive.http_client import (
     MalformedAnswerError,
     RequestError,
 )
-from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.partial_file import Part
 
@@ -79,7 +79,7 @@ class _SizeError(_RejectedError):
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``hold`` while it has room.
+    """Fetches single files of the archive at ``url`` into ``directory``, small ones into ``budget`` while it has room.
 
     ``list_again`` returns the current listing of a file, which may have been replaced since it was listed; None if it
     has been removed.
@@ -89,7 +89,7 @@ class Downloader:
     url: str
     directory: Path
     list_again: Callable[[ArchiveFile], Awaitable[ArchiveFile | None]]
-    hold: Hold | None = None
+    budget: MemoryBudget | None = None
 
     async def fetch(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         """Download and verify one file; the result may be a newer version than ``file``, if it was replaced.
@@ -153,7 +153,7 @@ class Downloader:
             # The sha256 also matches for an old zip with its old CHECKSUM, so compare the size as well; an ETag need
             # not be the MD5 of the bytes.
             if served == stated and size == file.size:
-                if self.hold is not None and not part.is_on_disk and self.hold.take(part.size):
+                if self.budget is not None and not part.is_on_disk and self.budget.take(part.size):
                     return served, HeldFile(path.name, part.content())
                 part.publish()
                 return served, path

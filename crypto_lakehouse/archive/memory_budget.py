@@ -30,7 +30,7 @@ class HeldFile:
         return io.BytesIO(self.content)
 
 
-class Hold:
+class MemoryBudget:
     """A budget of ``most`` bytes for files in memory; any thread may take and return bytes."""
 
     def __init__(self, most: int) -> None:

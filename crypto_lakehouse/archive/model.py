@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.catalog import Feed
 
 
@@ -81,11 +81,11 @@ class ArchiveSource(Protocol):
         ...
 
     def fetch(
-        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+        self, files: Sequence[ArchiveFile], directory: Path, budget: MemoryBudget | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
         """Download and verify; yields one result per file, as they arrive. ``directory`` must exist.
 
-        Small files may stay in memory instead while ``hold`` has room; they reserve it.
+        Small files may stay in memory instead while ``budget`` has room; they reserve it.
         """
         ...
 
@@ -97,7 +97,7 @@ class ArchiveSource(Protocol):
         end: date,
         is_wanted: Callable[[ArchiveFile], bool],
         directory: Path,
-        hold: Hold | None = None,
+        budget: MemoryBudget | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
         """Yield the listed files of each symbol in [first, end), and the results of fetching the wanted ones, as they
         arrive.
@@ -110,4 +110,4 @@ class ArchiveSource(Protocol):
         for file in files:
             of_symbols[file.symbol].append(file)
         yield from (ListedSymbol(symbol, listed) for symbol, listed in of_symbols.items())
-        yield from self.fetch([file for file in files if is_wanted(file)], directory, hold)
+        yield from self.fetch([file for file in files if is_wanted(file)], directory, budget)

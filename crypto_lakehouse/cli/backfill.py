@@ -16,13 +16,13 @@ from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import explained, fail, open_lake
 from crypto_lakehouse.cli.console import follow, say, summarize
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Plan
 
 
-def refuse_unknown_symbols(settings: Environment, wish: Plan, symbols: str) -> None:
+def refuse_unknown_symbols(settings: Settings, wish: Plan, symbols: str) -> None:
     """End with exit code 2, before any run, if neither archive nor ledger knows a symbol, or nothing is selected.
 
     ``symbols`` are those of the command; if empty, those of the settings. Gold is built for all symbols.
@@ -46,7 +46,7 @@ def refuse_unknown_symbols(settings: Environment, wish: Plan, symbols: str) -> N
             fail(error, 2)
 
 
-def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols: str, force: bool, today: date) -> int:
+def backfill_plans(console: Console, settings: Settings, wish: Plan, symbols: str, force: bool, today: date) -> int:
     """Run a plan and return the exit code. The funding rates of its months run before it, gold days that they change
     after it.
 
@@ -86,7 +86,7 @@ def backfill_plans(console: Console, settings: Environment, wish: Plan, symbols:
     return code
 
 
-def _symbols_of_funding(settings: Environment, funding: Plan, symbols: str) -> str | None:
+def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str | None:
     """The symbols of the command, or else of the settings, that have funding rates. Empty means all, None that none has
     any.
     """

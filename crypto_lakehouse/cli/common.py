@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.console import say
-from crypto_lakehouse.settings import Environment, SettingsError
+from crypto_lakehouse.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.storage.store import LakeStore
@@ -111,15 +111,15 @@ def fail(error: Exception | str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def load_settings() -> Environment:
+def load_settings() -> Settings:
     """Load the settings. If one is wrong, print which and exit with 2."""
     try:
-        return Environment.load()
+        return Settings.load()
     except SettingsError as error:
         fail(error, 2)
 
 
-def open_lake(settings: Environment) -> LakeStore:
+def open_lake(settings: Settings) -> LakeStore:
     """Open the lake of the settings. Raises LakeError if that fails."""
     from crypto_lakehouse.lake.storage.store import LakeStore
 

@@ -23,7 +23,7 @@ from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 # Funding rates first: continuous minutes hold them.
 TABLES = ("funding_rates", "klines_1m")
@@ -41,7 +41,7 @@ def run_demo(folder: Path, console: Console) -> int:
     sample = make_sample(archive, symbols=SYMBOLS, days=DAYS, start=FIRST)
     say(console, f"  {sample.files:,} files, {sample.symbols} symbols, {', '.join(sample.markets)}")
     with ArchiveServer(archive) as server:
-        environment = Environment.load(
+        settings = Settings.load(
             lake_uri=str(lake_uri),
             s3_endpoint_url=None,
             archive_url=server.url,
@@ -51,7 +51,7 @@ def run_demo(folder: Path, console: Console) -> int:
             markets="",
             start=None,
         )
-        code = _make(environment, folder / "dagster", console)
+        code = _make(settings, folder / "dagster", console)
     if interrupts.received():
         return interrupts.exit_code()
     lake = Lakehouse(lake_uri)
@@ -60,30 +60,30 @@ def run_demo(folder: Path, console: Console) -> int:
     return code
 
 
-def _make(environment: Environment, home: Path, console: Console) -> int:
+def _make(settings: Settings, home: Path, console: Console) -> int:
     # Importing Dagster takes seconds; the lines above are to appear at once.
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
-    store = LakeStore.open(environment.lake_uri)
-    source = ArchiveResource.of(environment).source()
+    store = LakeStore.open(settings.lake_uri)
+    source = ArchiveResource.of(settings).source()
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
     # A home of its own: in the real one, sample dates would count as materialized.
     with open_instance(home) as instance:
         todo = []
         for feed in sorted(feeds(TABLES), key=lambda feed: TABLES.index(feed.table)):
-            wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, environment, today)
+            wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
             lacking = unmade(wish, instance, store) | _changed(feed, source, store, last)
             keys = [key for key in wish.keys if key in lacking]
             if keys:
-                todo.append((wish, chunks(keys, wish.cadence, environment.max_partitions_per_run)))
+                todo.append((wish, chunks(keys, wish.cadence, settings.max_partitions_per_run)))
         if not todo:
             say(console, "nothing to do: every partition is up to date")
             return 0
-        defs = build_defs(environment, with_archive_checks=False)
+        defs = build_defs(settings, with_archive_checks=False)
         outcomes = (outcome for wish, spans in todo for outcome in run_chunks(wish, spans, defs, instance, symbols=""))
         total = sum(len(span) for _, spans in todo for span in spans)
         return summarize(console, follow(console, outcomes, total))

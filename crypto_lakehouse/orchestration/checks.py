@@ -28,7 +28,7 @@ from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import Schema, schema_of
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.checks.epochs import check_epochs, checks_of, with_known
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
@@ -228,7 +228,7 @@ def _with_known(found: list[Finding], feed: Feed) -> list[Finding]:
     ]
 
 
-def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksDefinition]:
+def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinition]:
     """Bronze against the archive: ``freshness`` of the newest date, and ``reconciliation`` of all dates."""
     asset = asset_key("bronze", feed.market, feed.table)
 
@@ -242,7 +242,7 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
             return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed ended on {feed.last_date}"})
         try:
             source = archive.source()
-            symbols = environment.symbol_filter.select(source.symbols(feed))
+            symbols = settings.symbol_filter.select(source.symbols(feed))
             probes = [symbols[i * len(symbols) // 20] for i in range(20)] if len(symbols) > 20 else symbols
             files = source.files(feed, probes, newest, feed.span(_today())[1])
         except ArchiveError as error:
@@ -264,7 +264,7 @@ def archive_checks(feed: Feed, environment: Environment) -> list[dg.AssetChecksD
             return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
         first, end = parse_partition(stored[0], feed.cadence)[0], parse_partition(stored[-1], feed.cadence)[1]
         try:
-            different = compare(feed, archive.source(), store, environment.symbol_filter, first, end)
+            different = compare(feed, archive.source(), store, settings.symbol_filter, first, end)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
         found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]

@@ -14,25 +14,25 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import Plan, gold_tables, since_start
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 
-def funding_before(wish: Plan, environment: Environment, today: date) -> Plan | None:
+def funding_before(wish: Plan, settings: Settings, today: date) -> Plan | None:
     """The months of funding rates that a backfill of klines builds first; None if it needs none, or if the settings do
     not enable the table.
     """
-    if wish.assets[0].path[0] != "bronze" or not _takes_funding(wish, environment):
+    if wish.assets[0].path[0] != "bronze" or not _takes_funding(wish, settings):
         return None
-    if FUNDING not in environment.table_names:
+    if FUNDING not in settings.table_names:
         return None
-    months = [month for month in _months(wish, environment) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
+    months = [month for month in _months(wish, settings) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
     assets = tuple(asset_key(layer, wish.market, FUNDING) for layer in ("bronze", "silver"))
     return Plan(wish.market, Cadence.MONTHLY, assets, tuple(months)) if months else None
 
 
-def days_after_funding(done: Plan, environment: Environment, store: LakeStore) -> Plan | None:
+def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan | None:
     """The gold days that were built before the funding rates of their month were stored."""
-    if done.assets[-1].path[-1] != FUNDING or MINUTES not in environment.table_names:
+    if done.assets[-1].path[-1] != FUNDING or MINUTES not in settings.table_names:
         return None
     market = done.market
     rates = list_keys(store, "silver", FUNDING, market.exchange, market.name)
@@ -44,18 +44,18 @@ def days_after_funding(done: Plan, environment: Environment, store: LakeStore) -
         for key, (_, at) in minutes.items()
         if key >= since and (month := key[: len("YYYY-MM")]) in stored_at and at < stored_at[month]
     ]
-    assets = [asset_key("gold", market, name) for name, of in gold_tables(environment).items() if of.source == MINUTES]
+    assets = [asset_key("gold", market, name) for name, of in gold_tables(settings).items() if of.source == MINUTES]
     return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
-def lacking_funding(wish: Plan, environment: Environment, store: LakeStore, today: date) -> list[str]:
+def lacking_funding(wish: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
     """Messages that name the months for which gold has no funding rates, with the command that builds them."""
-    if not _takes_funding(wish, environment):
+    if not _takes_funding(wish, settings):
         return []
-    if FUNDING not in environment.table_names:
+    if FUNDING not in settings.table_names:
         return [f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES"]
     stored = list_keys(store, "silver", FUNDING, wish.market.exchange, wish.market.name)
-    missing = [month for month in _months(wish, environment) if month not in stored]
+    missing = [month for month in _months(wish, settings) if month not in stored]
     ended = [month for month in missing if parse_partition(month, Cadence.MONTHLY)[1] <= today]
     messages = []
     if ended:
@@ -73,9 +73,9 @@ def lacking_funding(wish: Plan, environment: Environment, store: LakeStore, toda
     return messages
 
 
-def _takes_funding(wish: Plan, environment: Environment) -> bool:
+def _takes_funding(wish: Plan, settings: Settings) -> bool:
     """Whether the plan builds gold tables of minutes in a market that has funding."""
-    minute_tables = {name for name, of in gold_tables(environment).items() if of.source == MINUTES}
+    minute_tables = {name for name, of in gold_tables(settings).items() if of.source == MINUTES}
     builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in wish.assets)
     return builds_them and _feed(wish) is not None
 
@@ -84,11 +84,11 @@ def _feed(wish: Plan) -> Feed | None:
     return FEEDS.get((wish.market.exchange, wish.market.name, FUNDING))
 
 
-def _months(wish: Plan, environment: Environment) -> list[str]:
+def _months(wish: Plan, settings: Settings) -> list[str]:
     """The months of the plan's days that can have funding rates, not before LAKEHOUSE_START."""
     feed = _feed(wish)
     assert feed is not None
-    feed = since_start(feed, environment)
+    feed = since_start(feed, settings)
     first, end = parse_partition(wish.keys[0], wish.cadence)[0], parse_partition(wish.keys[-1], wish.cadence)[1]
     months = partition_keys(first, end, Cadence.MONTHLY)
     return [month for month in months if feed.covers(parse_partition(month, Cadence.MONTHLY)[0])]

@@ -50,10 +50,10 @@ class PostgresSettings:
     port: int = 5432
 
     @classmethod
-    def load(cls, environment: Mapping[str, str]) -> PostgresSettings | None:
+    def load(cls, settings: Mapping[str, str]) -> PostgresSettings | None:
         """Read ``DAGSTER_POSTGRES_*``; None if none is set. Raises HomeError that names the wrong variable."""
         given = {
-            name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX) and value
+            name.removeprefix(PREFIX): value for name, value in settings.items() if name.startswith(PREFIX) and value
         }
         if not given:
             return None
@@ -101,11 +101,11 @@ def furnish(home: Path, storage: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def refuse_ignored_postgres(environment: Mapping[str, str]) -> None:
+def refuse_ignored_postgres(settings: Mapping[str, str]) -> None:
     """Raise HomeError if ``DAGSTER_POSTGRES_*`` are set and Dagster's configuration does not use them."""
-    if PostgresSettings.load(environment) is None:
+    if PostgresSettings.load(settings) is None:
         return
-    home = environment.get("DAGSTER_HOME")
+    home = settings.get("DAGSTER_HOME")
     file = Path(home or "") / _CONFIGURATION
     try:
         configuration = str(yaml.safe_load(file.read_text(encoding="utf-8"))) if home else ""

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.storage.partitions import Rows, list_keys, scan_partitions, write_partition
-from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, StoredPartition
+from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.map_ordered import side_by_side
+from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.transforms.frames import Frame
 
 _PREVIEW_ROWS = 200_000
@@ -31,14 +31,14 @@ _SECONDS_BETWEEN_NOTES = 15.0
 class Made:
     """A partition that an asset built: its key, its rows, and metadata that cannot be computed from the rows.
 
-    ``rows`` may be frames that are computed while they are written. Then ``metadata`` and ``origin`` may be functions,
-    called after the last frame. The facts of the origin become metadata as well.
+    ``rows`` may be frames that are computed while they are written. Then ``metadata`` and ``provenance`` may be
+    functions that are called after the last frame. The facts of the provenance become metadata as well.
     """
 
     key: str
     rows: Rows
     metadata: Mapping[str, Any] | Callable[[], Mapping[str, Any]] = field(default_factory=dict)
-    origin: Origin | Callable[[], Origin] | None = None
+    provenance: Provenance | Callable[[], Provenance] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 return made.key, made.stored.info, _unchanged(made), ", unchanged"
             return made.key, *store_partition(store, *where, made), ""
 
-        done = side_by_side(stored, expected_partitions(), stream.at_once)
+        done = map_ordered(stored, expected_partitions(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
             context.step_context.add_asset_metadata(metadata, context.asset_key, key)
             if not how and (reasons := metadata.get("quarantine_reasons")):
@@ -193,12 +193,12 @@ def store_partition(
         list(_watched([rows], shown))
     else:
         rows = _watched(rows, shown)
-    info = write_partition(store, layer, table, exchange, market, made.key, rows, made.origin)
-    origin = made.origin() if callable(made.origin) else made.origin
+    info = write_partition(store, layer, table, exchange, market, made.key, rows, made.provenance)
+    provenance = made.provenance() if callable(made.provenance) else made.provenance
     metadata = {
         **_described(info),
         "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
-        **(origin.facts if origin else {}),
+        **(provenance.facts if provenance else {}),
         **(made.metadata() if callable(made.metadata) else made.metadata),
     }
     return info, metadata
@@ -206,7 +206,7 @@ def store_partition(
 
 def _unchanged(made: Unchanged) -> dict[str, Any]:
     stored = made.stored
-    return {**_described(stored.info), "unchanged": True, **stored.origin.facts, **made.metadata}
+    return {**_described(stored.info), "unchanged": True, **stored.provenance.facts, **made.metadata}
 
 
 def _described(info: PartitionInfo) -> dict[str, Any]:

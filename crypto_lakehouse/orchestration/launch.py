@@ -46,7 +46,7 @@ from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES
 from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
 from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +138,18 @@ def _default_home() -> Path:
     return Path.cwd() if Path("dagster.yaml").exists() else Path.cwd() / ".dagster"
 
 
-def plan(
-    exchange: str, market: str, table: str, first: date, last: date, environment: Environment, today: date
-) -> Plan:
+def plan(exchange: str, market: str, table: str, first: date, last: date, settings: Settings, today: date) -> Plan:
     """Check a request and resolve it: all layers of a table, or one gold table.
 
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
     of them. Raises ValueError that says what to change.
     """
-    gold = gold_tables(environment)
+    gold = gold_tables(settings)
     sources = {**{name: of.source for name, of in gold.items()}, INSTRUMENTS: MINUTES}
     if "." in table:
         raise ValueError(f"{table}: use {table.rpartition('.')[2]}, without its layer, because all layers are built")
     if table not in sources and (bars := bars_of_table(table)):
-        raise ValueError(f"table {table} is not enabled; add {bars.name} to LAKEHOUSE_BARS (now: {environment.bars})")
+        raise ValueError(f"table {table} is not enabled; add {bars.name} to LAKEHOUSE_BARS (now: {settings.bars})")
     try:
         find_market(exchange, market)
     except KeyError as error:
@@ -162,16 +160,16 @@ def plan(
         raise ValueError(no_table(exchange, market, table, [*tables_there, *gold_there]))
     source = feed(exchange, market, sources.get(table, table))
     if table == INSTRUMENTS:
-        with_klines = [m.name for m in markets_with_instruments(feeds(environment.table_names))]
+        with_klines = [m.name for m in markets_with_instruments(feeds(settings.table_names))]
         if source.market.name not in with_klines:
             raise ValueError(f"table {INSTRUMENTS} needs {MINUTES}; add {MINUTES} to LAKEHOUSE_TABLES")
-    elif source.table not in environment.table_names:
-        raise _not_enabled(source, environment)
+    elif source.table not in settings.table_names:
+        raise _not_enabled(source, settings)
     if last < first:
         raise ValueError(f"the range ends ({last}) before it starts ({first})")
     if not (source.covers(first) and source.covers(last)):
         raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
-    source = since_start(source, environment, first.isoformat())
+    source = since_start(source, settings, first.isoformat())
     keys = partition_keys(first, last + timedelta(days=1), source.cadence)
     end = parse_partition(keys[-1], source.cadence)[1]
     if end > today:
@@ -186,48 +184,48 @@ def plan(
     return Plan(source.market, source.cadence, assets, tuple(keys))
 
 
-def compaction_plan(feed: Feed, months: Sequence[str], environment: Environment) -> Plan:
+def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Plan:
     """The plan for month files of a feed. Raises ValueError if the feed has none, or is not enabled."""
     if not feed.compacted:
         raise ValueError(f"{feed.name} has no month files: only daily klines of any kind have them")
-    if feed.table not in environment.table_names:
-        raise _not_enabled(feed, environment)
+    if feed.table not in settings.table_names:
+        raise _not_enabled(feed, settings)
     return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
 
 
-def since_start(feed: Feed, environment: Environment, first: str = "") -> Feed:
+def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:
     """The feed without its days before LAKEHOUSE_START.
 
     Raises ValueError that names the setting if the market is not enabled, or if ``first``, the first day or month of a
     request, lies before LAKEHOUSE_START.
     """
-    markets = environment.market_names
+    markets = settings.market_names
     if feed.market.name not in markets:
         raise ValueError(
             f"market {feed.market.name} is not enabled; add it to LAKEHOUSE_MARKETS (now: {','.join(markets)})"
         )
-    if environment.start is None:
+    if settings.start is None:
         return feed
-    start = environment.start.isoformat()
+    start = settings.start.isoformat()
     key = first[: len("YYYY-MM")] if feed.cadence is Cadence.MONTHLY else first
     if first and key < start[: len(key)]:
         raise ValueError(
             f"{first} is before the first day of the partitions: choose --from {start[: len(first)]} or later, or set"
             f" LAKEHOUSE_START to an earlier day (now: {start})"
         )
-    return feed.since(environment.start)
+    return feed.since(settings.start)
 
 
-def _not_enabled(feed: Feed, environment: Environment) -> ValueError:
+def _not_enabled(feed: Feed, settings: Settings) -> ValueError:
     return ValueError(
-        f"table {feed.table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(environment.table_names)})"
+        f"table {feed.table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(settings.table_names)})"
     )
 
 
-def gold_tables(environment: Environment) -> dict[str, GoldTable]:
+def gold_tables(settings: Settings) -> dict[str, GoldTable]:
     """The gold tables that the settings enable if their source is enabled, in the order in which they are built."""
     groups: list[tuple[str, tuple[str, ...]]] = [(MINUTES, (CONTINUOUS, GAPS, STATES))]
-    groups += [(MINUTES, (bars.table,)) for bars in environment.bars_kinds]
+    groups += [(MINUTES, (bars.table,)) for bars in settings.bars_kinds]
     groups += [(table, id_tables(table)) for table in NUMBERED]
     return {name: GoldTable(source, names) for source, names in groups for name in names}
 

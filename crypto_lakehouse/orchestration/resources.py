@@ -8,7 +8,7 @@ from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 
 class LakeResource(dg.ConfigurableResource):
@@ -19,12 +19,12 @@ class LakeResource(dg.ConfigurableResource):
     s3_region: str | None = None
 
     @classmethod
-    def of(cls, environment: Environment) -> Self:
+    def of(cls, settings: Settings) -> Self:
         """From the settings."""
         return cls(
-            uri=environment.lake_uri,
-            s3_endpoint_url=environment.s3_endpoint_url,
-            s3_region=environment.s3_region,
+            uri=settings.lake_uri,
+            s3_endpoint_url=settings.s3_endpoint_url,
+            s3_region=settings.s3_region,
         )
 
     def store(self) -> LakeStore:
@@ -47,20 +47,20 @@ class ArchiveResource(dg.ConfigurableResource):
     least_rate: float
 
     @classmethod
-    def of(cls, environment: Environment) -> Self:
+    def of(cls, settings: Settings) -> Self:
         """From the settings."""
         return cls(
-            archive_url=split_credentials(environment.archive_url)[0],
-            listing_url=split_credentials(environment.archive_listing_url)[0],
-            concurrency=environment.concurrency,
-            attempts=environment.retries,
-            stall_timeout=environment.stall_timeout,
-            least_rate=environment.least_rate,
+            archive_url=split_credentials(settings.archive_url)[0],
+            listing_url=split_credentials(settings.archive_listing_url)[0],
+            concurrency=settings.concurrency,
+            attempts=settings.retries,
+            stall_timeout=settings.stall_timeout,
+            least_rate=settings.least_rate,
         )
 
     def source(self) -> ArchiveSource:
         """Open the archive."""
-        settings = Environment.load()
+        settings = Settings.load()
         return BinanceArchive(
             archive_url=_with_credentials(self.archive_url, settings.archive_url),
             listing_url=_with_credentials(self.listing_url, settings.archive_listing_url),

@@ -29,7 +29,7 @@ from crypto_lakehouse.pipeline.neighbours import neighbour_keys
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 # The partitions of each asset of a feed that Dagster has recorded as materialized.
 Recorded: TypeAlias = Mapping[dg.AssetKey, set[str]]
@@ -44,7 +44,7 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
-def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environment) -> dg.SensorDefinition:
+def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> dg.SensorDefinition:
     """The sensor of a feed; ``keys`` are the assets that its runs build, in every layer."""
 
     job = update_job_name(feed.exchange, feed.market.name, feed.cadence)
@@ -52,7 +52,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
     @dg.sensor(
         name=f"{feed.exchange}_{feed.market.name}_{feed.table}_sensor",
         job_name=job,
-        minimum_interval_seconds=3600 if environment.env.value == "prod" else 60,
+        minimum_interval_seconds=3600 if settings.env.value == "prod" else 60,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=f"Requests the partitions of {feed.name} whose files are new or replaced in the archive,"
         " and those that a run left incomplete.",
@@ -70,7 +70,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
         try:
             if _is_finished(recorded, store, feed, built):
                 return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
-            found = compare(feed, source, store, environment.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
+            found = compare(feed, source, store, settings.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
             changed = _changed(found, feed)
             for key in _incomplete(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
@@ -83,9 +83,9 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], environment: Environmen
             return dg.SkipReason(nothing)
         runs = _runs(context.instance, feed)
         busy = _busy(context.instance, feed, keys, job)
-        wanted, given_up = _wanted(changed, runs, feed, environment.sensor_attempts, store)
+        wanted, given_up = _wanted(changed, runs, feed, settings.sensor_attempts, store)
         if given_up:
-            context.log.error(f"{feed.name}: failed {environment.sensor_attempts} times: {', '.join(given_up)}")
+            context.log.error(f"{feed.name}: failed {settings.sensor_attempts} times: {', '.join(given_up)}")
         checks = _checks(context, keys, job)
         requests = [_request(feed, keys, checks, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
         if not requests:

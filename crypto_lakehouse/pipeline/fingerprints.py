@@ -34,14 +34,14 @@ def sources_fingerprint(layer: str, schema: Schema, inputs: Sequence[str]) -> st
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def made_from(stored: StoredPartition | None) -> str:
+def input_fingerprint(stored: StoredPartition | None) -> str:
     """The input fingerprint of a stored partition, to use as an input of another partition."""
-    return stored.origin.made_from if stored else UNKNOWN
+    return stored.provenance.input_fingerprint if stored else UNKNOWN
 
 
 def chosen_symbols(stored: StoredPartition | None) -> ChosenSymbols:
     """Return the symbols that were chosen for a stored partition; all if its footer does not say it."""
-    return ChosenSymbols.of_facts(stored.origin.facts if stored else {})
+    return ChosenSymbols.of_facts(stored.provenance.facts if stored else {})
 
 
 def is_current(stored: StoredPartition | None, expected: str, inputs: Iterable[StoredPartition | None]) -> bool:
@@ -49,12 +49,12 @@ def is_current(stored: StoredPartition | None, expected: str, inputs: Iterable[S
 
     The comparison of times keeps this consistent with sensors, which compare times only.
     """
-    if stored is None or expected == UNKNOWN or stored.origin.made_from != expected:
+    if stored is None or expected == UNKNOWN or stored.provenance.input_fingerprint != expected:
         return False
     return all(stored.modified >= source.modified for source in inputs if source is not None)
 
 
-def bronze_made_from(feed: Feed, ledger: Iterable[Row]) -> str:
+def bronze_fingerprint(feed: Feed, ledger: Iterable[Row]) -> str:
     """The fingerprint of a bronze partition: its ingested files, by the ledger, and their sha256s."""
     files = sorted((row["key"], row["sha256"]) for row in ledger if row["status"] == "ingested")
     return sources_fingerprint("bronze", bronze_schema(feed), [f"{key} {sha256}" for key, sha256 in files])
@@ -62,4 +62,4 @@ def bronze_made_from(feed: Feed, ledger: Iterable[Row]) -> str:
 
 def is_made_of(feed: Feed, ledger: Mapping[str, Row], stored: StoredPartition | None) -> bool:
     """Whether a stored bronze partition holds exactly the ledger's ingested files, built by this code version."""
-    return made_from(stored) == bronze_made_from(feed, ledger.values())
+    return input_fingerprint(stored) == bronze_fingerprint(feed, ledger.values())

@@ -22,7 +22,7 @@ WRITERS = 3
 """Days to write at once: one of them usually waits for the disk."""
 
 
-def side_by_side(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
+def map_ordered(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
     """Yield ``work(item)`` for each item, in order; at most ``threads`` items are in work or wait to be taken.
 
     With one thread the work runs in the caller's thread, one item after another. An error of ``work`` is raised where

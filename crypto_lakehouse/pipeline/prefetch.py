@@ -17,13 +17,13 @@ T = TypeVar("T")
 _LOOK_UP = 0.1
 
 
-def ahead(items: Iterator[T], depth: int) -> Generator[T]:
+def prefetch(items: Iterator[T], depth: int) -> Generator[T]:
     """Yield ``items`` in order, produced in a thread that is at most ``depth`` items ahead of the consumer.
 
     An error from ``items`` is raised where its item would have been yielded. Closing the generator ends the thread
     and closes ``items``. The thread starts with the first request for an item.
 
-    >>> list(ahead(iter("abc"), 2))
+    >>> list(prefetch(iter("abc"), 2))
     ['a', 'b', 'c']
     """
     made: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)

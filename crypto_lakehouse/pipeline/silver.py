@@ -12,12 +12,18 @@ from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.storage.partitions import find_keys
 from crypto_lakehouse.lake.storage.pieces import read_pieces
-from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.quarantine import record_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, chosen_symbols, is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.fingerprints import (
+    UNKNOWN,
+    chosen_symbols,
+    input_fingerprint,
+    is_current,
+    sources_fingerprint,
+)
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
-from crypto_lakehouse.pipeline.prefetch import ahead
+from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.transforms.silver.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.silver.clean import Cleaned
@@ -49,25 +55,26 @@ _FRAMES_AHEAD = 1
 class SilverPartition:
     """One partition in the feed's silver schema, and the number of rejected bronze rows by reason.
 
-    ``rows`` is an iterator of frames in order, to consume once; ``reasons`` and ``origin()`` are complete at its end.
+    ``rows`` is an iterator of frames in order, to consume once; ``reasons`` and ``provenance()`` are complete at its
+    end.
     If the inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may
     skip them.
     """
 
     key: str
-    made_from: str
+    input_fingerprint: str
     neighbourhood: Neighbourhood
     chosen: ChosenSymbols
     rows: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
     reasons: dict[str, int] = field(default_factory=dict)
     unchanged: StoredPartition | None = None
 
-    def origin(self) -> Origin:
+    def provenance(self) -> Provenance:
         """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, if rows lie outside
         of their file's day, ``rows_from_neighbours`` and ``rows_to_neighbours``, and the symbols that were chosen.
         """
         if self.unchanged is not None:
-            return self.unchanged.origin
+            return self.unchanged.provenance
         moved = {
             "rows_from_neighbours": self.neighbourhood.taken,
             "rows_to_neighbours": self.neighbourhood.left,
@@ -78,30 +85,30 @@ class SilverPartition:
             **{name: count for name, count in moved.items() if count},
             **self.chosen.facts(),
         }
-        return Origin(self.made_from, facts)
+        return Provenance(self.input_fingerprint, facts)
 
 
-def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, remake: bool = False) -> SilverPartition:
+def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, force: bool = False) -> SilverPartition:
     """Clean one stored bronze partition; rejected rows go to the quarantine with their reason.
 
     The result includes rows of the partition from the files of its neighbours, and excludes rows of its own files that
     belong to a neighbour. It is cleaned in pieces of whole symbols, or of whole primary keys if a symbol is large.
-    A stored partition whose inputs have not changed is skipped, unless ``remake``. Iterating over the rows raises
+    A stored partition whose inputs have not changed is skipped, unless ``force``. Iterating over the rows raises
     MissingPartition if the bronze partition is missing.
     """
     where = (feed.table, feed.exchange, feed.market.name, key)
     around, inputs, source = _sources(feed, key, store)
     part = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
-    stored = None if remake else stored_partition(store, "silver", *where)
+    stored = None if force else stored_partition(store, "silver", *where)
     if is_current(stored, source, inputs):
         part.unchanged = stored
         part.rows = read_pieces(store, "silver", *where, order=silver_schema(feed).id_column)
     else:
-        part.rows = ahead(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
+        part.rows = prefetch(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
     return part
 
 
-def overtaken(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) -> Iterator[SilverPartition]:
+def stale_successors(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) -> Iterator[SilverPartition]:
     """Rebuild the stored partitions next to ``keys`` that the files of ``keys`` have made outdated.
 
     ``keys`` are the partitions that a run has built. So no stored partition depends on the order in which its
@@ -148,7 +155,11 @@ def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, lis
     inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
     # Rows do not depend on which symbols were chosen, but gold does.
     chosen = [f"{name} {entries}" for name, entries in chosen_symbols(bronze).facts().items()]
-    return around, inputs, sources_fingerprint("silver", silver_schema(feed), [*map(made_from, inputs), *chosen])
+    return (
+        around,
+        inputs,
+        sources_fingerprint("silver", silver_schema(feed), [*map(input_fingerprint, inputs), *chosen]),
+    )
 
 
 def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:

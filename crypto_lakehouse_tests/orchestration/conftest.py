@@ -15,7 +15,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 START = date(2024, 12, 30)
 DAYS = ("2024-12-30", "2024-12-31", "2025-01-01")
@@ -43,7 +43,7 @@ class Platform:
             "tables": "klines_1m",
             **self.settings,
         }
-        return build_defs(Environment.load(**{**chosen, **settings}))
+        return build_defs(Settings.load(**{**chosen, **settings}))
 
     @property
     def store(self) -> LakeStore:

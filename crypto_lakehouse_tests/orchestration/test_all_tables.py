@@ -11,7 +11,7 @@ from crypto_lakehouse.catalog import FEEDS, Cadence
 from crypto_lakehouse.cli.document import PAGE
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 pytestmark = pytest.mark.requirement("F1.3")
 
@@ -31,7 +31,7 @@ JOBS = {
 def everything() -> tuple[dg.Definitions, float]:
     """Definitions of all tables, and the seconds of processor time that they took to be made and loaded."""
     began = time.process_time()
-    defs = build_defs(Environment.load(env="test", tables="*"))
+    defs = build_defs(Settings.load(env="test", tables="*"))
     dg.Definitions.validate_loadable(defs)
     return defs, time.process_time() - began
 
@@ -97,7 +97,7 @@ def test_schedules_leave_out_what_has_ended(everything: tuple[dg.Definitions, fl
 
 
 def test_a_schedule_of_ended_types_alone_skips() -> None:
-    repository = build_defs(Environment.load(env="test", tables="book_ticker")).get_repository_def()
+    repository = build_defs(Settings.load(env="test", tables="book_ticker")).get_repository_def()
     schedule = next(s for s in repository.schedule_defs if s.job_name == "update_binance_um_daily")
     when = datetime(2026, 3, 1, 9, tzinfo=UTC)
     with dg.build_schedule_context(scheduled_execution_time=when, repository_def=repository) as context:

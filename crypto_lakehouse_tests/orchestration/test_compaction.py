@@ -18,7 +18,7 @@ from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import failure_text
 from crypto_lakehouse_tests.unit.test_compaction import FEBRUARY, UM, day_rows, put
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> LakeStore:
 
 @pytest.fixture
 def defs(store: LakeStore) -> dg.Definitions:
-    return build_defs(Environment.load(env="test", tables="klines_1m", lake_uri=store.uri))
+    return build_defs(Settings.load(env="test", tables="klines_1m", lake_uri=store.uri))
 
 
 @pytest.fixture

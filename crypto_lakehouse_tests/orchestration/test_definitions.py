@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.schemas import bronze_schema, schema_of
-from crypto_lakehouse.settings import Environment, SettingsError
+from crypto_lakehouse.settings import Settings, SettingsError
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 MINUTES = [f"{layer}/binance/{m}/klines_1m" for m in ("spot", "um", "cm") for layer in ("bronze", "silver")]
@@ -32,7 +32,7 @@ FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer 
 
 
 def _specs(**settings: str) -> dict[str, dg.AssetSpec]:
-    defs = build_defs(Environment.load(env="test", **settings))
+    defs = build_defs(Settings.load(env="test", **settings))
     return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
@@ -92,7 +92,7 @@ def test_assets_of_a_market_and_cadence_share_one_partitions_object() -> None:
 
 @pytest.mark.requirement("F5.2")
 def test_one_backfill_policy_of_31_partitions() -> None:
-    assets = build_defs(Environment.load(env="test")).resolve_asset_graph().assets_defs
+    assets = build_defs(Settings.load(env="test")).resolve_asset_graph().assets_defs
     assert {asset.backfill_policy for asset in assets if asset.keys} == {dg.BackfillPolicy.multi_run(31)}
 
 
@@ -111,7 +111,7 @@ def test_a_setting_switches_tables_on() -> None:
 
 @pytest.mark.requirement("F5.1")
 def test_definitions_load_and_load_with_a_part_replaced(tmp_path: object) -> None:
-    environment = Environment.load(env="test")
+    environment = Settings.load(env="test")
     dg.Definitions.validate_loadable(build_defs(environment))
     other = build_defs(environment, lake=LakeResource(uri=str(tmp_path)))
     dg.Definitions.validate_loadable(other)
@@ -144,7 +144,7 @@ def test_credentials_of_the_archive_are_sent_and_in_no_definition(
     with _noting_server() as (address, sent):
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/files/")
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_LISTING_URL", f"http://ann:0th%40r@{address}/listing")
-        environment = Environment.load(env="test", retries=1)
+        environment = Settings.load(env="test", retries=1)
         archive = ArchiveResource.of(environment)
         told = serialize_value(RepositorySnap.from_def(build_defs(environment).get_repository_def()))
         for text in (repr(archive), str(archive), told):
@@ -158,9 +158,7 @@ def test_credentials_of_the_archive_are_sent_and_in_no_definition(
         # Credentials are for the place that they were given with.
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/elsewhere")
         other = ArchiveFile("y.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))
-        list(
-            ArchiveResource.of(Environment.load(archive_url=f"http://{address}/open")).source().fetch([other], tmp_path)
-        )
+        list(ArchiveResource.of(Settings.load(archive_url=f"http://{address}/open")).source().fetch([other], tmp_path))
     basic = [f"Basic {base64.b64encode(text).decode()}" for text in (b"bob:s3cr@t", b"ann:0th@r")]
     assert sent == {"files": basic[0], "listing": basic[1], "open": None}
 

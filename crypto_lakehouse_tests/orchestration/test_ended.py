@@ -14,7 +14,7 @@ from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import WatchedServer
 
@@ -152,7 +152,7 @@ def _archive_checks(platform: Platform) -> list[dg.AssetCheckEvaluation]:
 
 
 def test_a_backfill_is_refused_outside_the_dates_of_the_feed() -> None:
-    settings = Environment.load(env="test", tables="book_ticker,funding_rates")
+    settings = Settings.load(env="test", tables="book_ticker,funding_rates")
     today = date(2026, 1, 1)
 
     def keys(table: str, first: date, last: date) -> tuple[str, ...]:

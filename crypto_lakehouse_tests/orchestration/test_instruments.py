@@ -17,7 +17,7 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.launch import chunks, plan, run_chunks
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 
 pytestmark = pytest.mark.requirement("F4.7")
@@ -90,7 +90,7 @@ def platform(archive: Path, tmp_path: Path) -> Iterator[tuple[Platform, ListingS
 
 def backfill(platform: Platform, market: str, first: str, last: str) -> list[str]:
     """What ``backfill --table instruments`` does; errors of the runs."""
-    settings = Environment.load(
+    settings = Settings.load(
         env="test",
         lake_uri=str(platform.lake),
         archive_url=platform.url,
@@ -194,7 +194,7 @@ def test_an_archive_that_cannot_be_listed_or_lists_nothing_is_a_failure(
 def test_a_plan_needs_klines_in_the_settings() -> None:
     def planned(tables: str, market: str = "um") -> str:
         day = date(2022, 6, 2)
-        return plan("binance", market, "instruments", day, day, Environment.load(env="test", tables=tables), TODAY).name
+        return plan("binance", market, "instruments", day, day, Settings.load(env="test", tables=tables), TODAY).name
 
     assert planned("klines_1h") == "binance/um/instruments"
     with pytest.raises(ValueError, match="add klines_1m to LAKEHOUSE_TABLES"):
@@ -205,5 +205,5 @@ def test_a_plan_needs_klines_in_the_settings() -> None:
 
 def test_a_backfill_of_klines_does_not_list_the_whole_market() -> None:
     day = date(2025, 1, 1)
-    wish = plan("binance", "um", "klines_1m", day, day, Environment.load(env="test"), date(2025, 2, 1))
+    wish = plan("binance", "um", "klines_1m", day, day, Settings.load(env="test"), date(2025, 2, 1))
     assert "instruments" not in {key.path[3] for key in wish.assets}

@@ -8,7 +8,7 @@ import pytest
 
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")
@@ -23,7 +23,7 @@ COMPACTIONS = {"compact_binance_spot", "compact_binance_um", "compact_binance_cm
 
 
 def _repository(env: str) -> dg.RepositoryDefinition:
-    return build_defs(Environment.load(env=env)).get_repository_def()
+    return build_defs(Settings.load(env=env)).get_repository_def()
 
 
 @pytest.mark.requirement("F5.5")
@@ -42,7 +42,7 @@ def test_an_update_job_makes_all_layers() -> None:
 
 @pytest.mark.requirement("F5.5", "F4.7")
 def test_instruments_have_a_job_where_all_klines_are_monthly() -> None:
-    repository = build_defs(Environment.load(env="test", tables="klines_1w")).get_repository_def()
+    repository = build_defs(Settings.load(env="test", tables="klines_1w")).get_repository_def()
     made = repository.get_job("update_binance_um_daily").asset_layer.executable_asset_keys
     assert {key.to_user_string() for key in made} == {"gold/binance/um/instruments"}
 
@@ -52,7 +52,7 @@ def test_instruments_have_a_job_where_all_klines_are_monthly() -> None:
     ("settings", "there"), [({}, False), ({"archive_checks": True}, True), ({"env": "prod"}, True)]
 )
 def test_checks_that_nothing_runs_are_not_defined_in_local(settings: dict[str, Any], there: bool) -> None:
-    defs = build_defs(Environment.load(**{"env": "local", **settings}))
+    defs = build_defs(Settings.load(**{"env": "local", **settings}))
     bronze = dg.AssetKey(["bronze", "binance", "um", "klines_1m"])
     keys = defs.resolve_asset_graph().asset_check_keys
     names = {key.name for key in keys if key.asset_key == bronze}

@@ -31,9 +31,9 @@ def test_a_run_is_of_the_code_location_of_the_workspace(empty: Platform) -> None
     assert run.status is dg.DagsterRunStatus.SUCCESS
     [location] = location_origins_from_yaml_paths([str(REPOSITORY / "workspace.yaml")])
     assert run.remote_job_origin is not None
-    origin = run.remote_job_origin.repository_origin
-    assert origin.code_location_origin.location_name == location.location_name
-    assert origin.repository_name == empty.defs().get_repository_def().name
+    provenance = run.remote_job_origin.repository_origin
+    assert provenance.code_location_origin.location_name == location.location_name
+    assert provenance.repository_name == empty.defs().get_repository_def().name
     assert run.remote_job_origin.job_name == run.job_name == "update_binance_um_daily"
 
 

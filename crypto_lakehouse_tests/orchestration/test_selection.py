@@ -20,7 +20,7 @@ from crypto_lakehouse.orchestration.funding import days_after_funding
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.test_compaction import day_rows, put
 
@@ -38,7 +38,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_market_is_there_and_partitions_begin_at_the_start() -> None:
-    defs = build_defs(Environment.load(env="test", markets="um", start="2023-06-15", tables="klines_1m,funding_rates"))
+    defs = build_defs(Settings.load(env="test", markets="um", start="2023-06-15", tables="klines_1m,funding_rates"))
     specs = list(defs.resolve_all_asset_specs())
     assert {spec.group_name for spec in specs} == {
         f"binance_um_{layer}" for layer in ("bronze", "silver", "gold", "compacted")
@@ -89,7 +89,7 @@ def test_checks_look_at_nothing_before_the_start(filled: Platform) -> None:
 
 
 def test_a_backfill_outside_is_refused_in_words_that_help() -> None:
-    settings = Environment.load(env="test", markets="um,cm", start="2023-06-15")
+    settings = Settings.load(env="test", markets="um,cm", start="2023-06-15")
     today = date(2026, 1, 1)
 
     def planned(market: str, table: str, first: date, last: date = date(2023, 7, 1)) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def test_a_backfill_outside_is_refused_in_words_that_help() -> None:
 
 def test_gold_days_before_the_start_do_not_follow_their_funding_rates(filled: Platform) -> None:
     tables = "klines_1m,funding_rates"
-    settings = Environment.load(env="test", lake_uri=str(filled.lake), tables=tables, **NARROW)
+    settings = Settings.load(env="test", lake_uri=str(filled.lake), tables=tables, **NARROW)
     done = plan("binance", "um", "funding_rates", date(2024, 12, 31), date(2024, 12, 31), settings, date(2026, 1, 1))
     assert days_after_funding(done, settings, filled.store) is None
     assert filled.run("update_binance_um_monthly", "2024-12", "2024-12", tables=tables, **NARROW).success

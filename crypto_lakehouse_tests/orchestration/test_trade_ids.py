@@ -14,7 +14,7 @@ import pytest
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.orchestration.launch import Outcome, plan, run_chunks
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.reference_gold import frame
@@ -53,8 +53,8 @@ def run(platform: Platform, days: Sequence[str]) -> list[Outcome]:
     return list(run_chunks(wish, [days], defs, platform.instance, ""))
 
 
-def _environment(tables: str = SETTINGS["tables"]) -> Environment:
-    return Environment.load(env="test", tables=tables)
+def _environment(tables: str = SETTINGS["tables"]) -> Settings:
+    return Settings.load(env="test", tables=tables)
 
 
 def gold(platform: Platform) -> dict[str, str]:

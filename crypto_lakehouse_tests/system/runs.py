@@ -21,7 +21,7 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -60,9 +60,9 @@ class WatchedServer(ArchiveServer):
         return watch
 
 
-def settings(server: ArchiveServer, lake: Path | str, **more: Any) -> Environment:
+def settings(server: ArchiveServer, lake: Path | str, **more: Any) -> Settings:
     """Settings for a lake that is filled from the server."""
-    return Environment.load(
+    return Settings.load(
         env="test", lake_uri=str(lake), archive_url=server.url, archive_listing_url=server.listing_url, **more
     )
 
@@ -79,7 +79,7 @@ def variables(server: ArchiveServer, lake: Path | str) -> dict[str, str]:
 
 
 def run(
-    environment: Environment, market: str, first: str, last: str, symbols: str = "", cadence: str = "daily"
+    environment: Settings, market: str, first: str, last: str, symbols: str = "", cadence: str = "daily"
 ) -> dg.ExecuteInProcessResult:
     """Run the update job of a market for the partitions from ``first`` to ``last``; failures do not raise."""
     defs = build_defs(environment)
@@ -121,7 +121,7 @@ def digests(lake: Path) -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     """``market first last [bytes]``: one run; the last limits the size of files, as a full disk does."""
     market, first, last, *limit = arguments
-    environment = Environment.load()
+    environment = Settings.load()
     if limit:
         import resource
 

@@ -12,7 +12,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.binance import BinanceArchive
-from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
@@ -36,7 +36,7 @@ class Watched(BinanceArchive):
     before: Callable[[str], None]
 
     def fetch(
-        self, files: Sequence[ArchiveFile], directory: Path, hold: Hold | None = None
+        self, files: Sequence[ArchiveFile], directory: Path, hold: MemoryBudget | None = None
     ) -> Iterator[FetchedFile | RejectedFile]:
         for got in sorted(super().fetch(files, directory, hold), key=lambda got: got.file.period):
             self.before(got.file.period)
@@ -73,7 +73,7 @@ def test_the_next_day_is_downloaded_while_a_day_is_written(server: WatchedServer
         assert second.wait(30) or part.key != DAYS[0]
 
     for part in partitions(server, store, lambda day: second.set() if day == DAYS[1] else None):
-        write_partition(store, "bronze", *PLACE, part.key, rows(part), part.origin)  # type: ignore[arg-type]
+        write_partition(store, "bronze", *PLACE, part.key, rows(part), part.provenance)  # type: ignore[arg-type]
     assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS)
 
 
@@ -87,7 +87,7 @@ def test_an_error_of_a_day_is_raised_after_the_days_before_it(server: WatchedSer
     made = partitions(server, store, full)
     for _ in range(2):
         part = next(made)
-        write_partition(store, "bronze", *PLACE, part.key, part.rows, part.origin)
+        write_partition(store, "bronze", *PLACE, part.key, part.rows, part.provenance)
     with pytest.raises(ArchiveError, match="the disk is full"):
         list(next(made).rows)
     assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[:2])
@@ -105,7 +105,7 @@ def test_parsed_files_free_their_share_of_memory(
     monkeypatch.setattr(arrivals, "_FETCHED_AT_ONCE", 1)
     raw, folder = RawStore(store, "binance", keep=False), tmp_path / "folder"
     folder.mkdir()
-    with closing(arrivals.Arrivals(source, raw, folder)) as coming:
+    with closing(arrivals.DownloadQueue(source, raw, folder)) as coming:
         coming.want((file, None) for file in files)
         for file in files:
             got = coming.take(file)
@@ -120,7 +120,7 @@ def test_rows_of_a_skipped_day_are_in_no_other_day(server: WatchedServer, tmp_pa
     store = LakeStore.open(str(tmp_path))
     for part in partitions(server, store, lambda _: None):
         if part.key != DAYS[0]:
-            write_partition(store, "bronze", *PLACE, part.key, part.rows, part.origin)
+            write_partition(store, "bronze", *PLACE, part.key, part.rows, part.provenance)
     assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[1:])
     for day in DAYS[1:]:
         rows = read_partition(store, "bronze", *PLACE, day)

@@ -53,10 +53,10 @@ def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = ""
     raw = RawStore(store, "binance", keep=True)
     bronze = BronzeIngest(UM, source, store, raw, SymbolFilter.parse(symbols), lambda: NOW)
     for part in bronze.partitions(keys):
-        write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows, part.origin)
+        write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows, part.provenance)
     for key in keys:
         minutes = silver_partition(UM, key, store, NOW)
-        write_partition(store, "silver", UM.table, "binance", "um", key, minutes.rows, minutes.origin)
+        write_partition(store, "silver", UM.table, "binance", "um", key, minutes.rows, minutes.provenance)
 
 
 @pytest.mark.requirement("D6", "T4")

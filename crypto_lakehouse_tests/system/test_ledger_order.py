@@ -52,7 +52,7 @@ def partitions(source: BinanceArchive, store: LakeStore, symbols: str = "*") -> 
 
 
 def write(store: LakeStore, part: BronzePartition) -> None:
-    write_partition(store, *PLACE, part.key, part.rows, part.origin)
+    write_partition(store, *PLACE, part.key, part.rows, part.provenance)
 
 
 def ingest(source: BinanceArchive, store: LakeStore) -> None:

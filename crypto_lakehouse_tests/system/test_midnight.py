@@ -27,7 +27,7 @@ from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
-from crypto_lakehouse.pipeline.silver import overtaken, silver_partition
+from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, needs_real_archive
 from crypto_lakehouse_tests.system.runs import digests, failures, read, run, settings
@@ -91,13 +91,13 @@ def ingest(server: ArchiveServer, lake: Path, of: Feed, keys: Sequence[str], bre
     silver = (silver_partition(of, key, store, NOW) for key in keys)
     made = chain(
         (("bronze", part) for part in bronze.partitions(keys)),
-        (("silver", part) for part in chain(silver, overtaken(of, keys, store, NOW))),
+        (("silver", part) for part in chain(silver, stale_successors(of, keys, store, NOW))),
     )
     for layer, part in (one for one in made if one[1].unchanged is None):
         if break_off == 0:
             return
         break_off -= 1
-        write_partition(store, layer, *place, part.key, part.rows, part.origin)
+        write_partition(store, layer, *place, part.key, part.rows, part.provenance)
 
 
 def silver_of(lake: Path, of: Feed, day: str) -> pl.DataFrame:
@@ -232,9 +232,9 @@ def test_two_runs_at_once_lose_no_row(server: ArchiveServer, wide: Path, tmp_pat
     ingest(server, tmp_path, UM, DAYS[1:2], break_off=1)
     slow = silver_partition(UM, DAYS[1], store, NOW)
     ingest(server, tmp_path, UM, DAYS[:1])
-    write_partition(store, "silver", *place, slow.key, slow.rows, slow.origin)
-    for part in overtaken(UM, DAYS[1:2], store, NOW):
-        write_partition(store, "silver", *place, part.key, part.rows, part.origin)
+    write_partition(store, "silver", *place, slow.key, slow.rows, slow.provenance)
+    for part in stale_successors(UM, DAYS[1:2], store, NOW):
+        write_partition(store, "silver", *place, part.key, part.rows, part.provenance)
     assert digests(tmp_path).items() <= digests(wide).items()
 
 

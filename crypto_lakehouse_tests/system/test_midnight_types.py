@@ -109,11 +109,11 @@ def test_rows_from_neighbouring_files_are_sorted_into_the_pieces_of_a_large_symb
     for key, rows in frames.items():
         write_partition(store, "bronze", *place, key, rows)
     part = silver_partition(TICKER, "2023-07-02", store, NOW)
-    write_partition(store, "silver", *place, "2023-07-02", part.rows, part.origin)
+    write_partition(store, "silver", *place, "2023-07-02", part.rows, part.provenance)
     made = pl.read_parquet(next(tmp_path.glob("silver/**/date=2023-07-02/*.parquet")), hive_partitioning=False)
     ids = {"AUSDT": odd, "BUSDT": pl.concat([even, odd, odd + 2]).unique(), "CUSDT": odd}
     assert made.select("symbol", "update_id").rows() == [
         (symbol, number) for symbol in sorted(ids) for number in sorted(ids[symbol])
     ]
-    assert part.origin().facts["rows_from_neighbours"] == 12
+    assert part.provenance().facts["rows_from_neighbours"] == 12
     assert part.reasons == {}

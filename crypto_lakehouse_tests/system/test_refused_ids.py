@@ -17,7 +17,7 @@ from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.system.runs import digests, read, settings
 
 DAYS = ("2024-12-27", "2024-12-28")
@@ -53,7 +53,7 @@ def damaged(lines: Lines) -> Lines:
     return changed
 
 
-def run(environment: Environment, first: str, last: str) -> list[dg.AssetCheckEvaluation]:
+def run(environment: Settings, first: str, last: str) -> list[dg.AssetCheckEvaluation]:
     """Update the market for the days; return the result of the check of ids."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = (

@@ -20,10 +20,10 @@ from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.bars import parse_bars
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
-from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_days, overtaken_bars
+from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_days, stale_bars
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
@@ -60,14 +60,14 @@ def silver(store: LakeStore, day: str, minutes: Sequence[int], price: float, sou
     }
     schema = schema_of("silver", "klines_1m")
     frame = pl.DataFrame({name: known[name] for name in schema.column_names}, schema_overrides={"contracts": pl.Int64})
-    write_partition(store, "silver", "klines_1m", *PLACE, day, frame, Origin(source))
+    write_partition(store, "silver", "klines_1m", *PLACE, day, frame, Provenance(source))
 
 
 def gold(store: LakeStore, days: Sequence[str], rule: GapRule | None = None) -> None:
     for part in ContinuousMinutes(store, UM, rule or GapRule()).days(days):
         for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
             if table not in part.unchanged:
-                write_partition(store, "gold", table, *PLACE, part.key, rows, part.origins[table])
+                write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
 
 
 def bars(store: LakeStore, days: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ def bars(store: LakeStore, days: Sequence[str]) -> None:
     maker = DayBars(store, UM, [BARS], [day.key for day in todo])
     for day in todo:
         made: pa.Table = maker.make(day.key)[BARS.table]
-        write_partition(store, "gold", BARS.table, *PLACE, day.key, made, Origin(day.made_from))
+        write_partition(store, "gold", BARS.table, *PLACE, day.key, made, Provenance(day.input_fingerprint))
     maker.close()
 
 
@@ -96,13 +96,13 @@ def test_bars_on_offsets_of_less_than_a_day_follow_the_day_before(store: LakeSto
     bars(store, [SECOND])
     assert bar_of(store) == (100.0, 5.0, 5, False)
     gold(store, [FIRST])
-    assert overtaken_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
+    assert stale_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
     bars(store, [FIRST, SECOND])
     assert bar_of(store) == (100.0, 60.0, 60, True)
     # The first day is replaced; it ends as before, so that the minutes of the second one stay as they are.
     silver(store, FIRST, whole, 100.0, "3", volume=7.0)
     gold(store, [FIRST, SECOND])
-    assert overtaken_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
+    assert stale_bars(store, UM, BARS, [FIRST], GapRule()) == [SECOND]
     bars(store, [SECOND])
     assert bar_of(store) == (100.0, 55 * 7.0 + 5, 60, True)
 
@@ -118,7 +118,7 @@ def test_minutes_replaced_during_a_read_do_not_get_the_new_fingerprint(store: La
     silver(store, SECOND, range(60), 200.0, "new")
     part = next(making)
     for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
-        write_partition(store, "gold", table, *PLACE, part.key, rows, part.origins[table])
+        write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
     making.close()  # type: ignore[attr-defined]
     gold(store, [SECOND])
     rows = read_partition(store, "gold", "continuous_1m", *PLACE, SECOND)

@@ -111,14 +111,14 @@ def gold(store: LakeStore, keys: list[str]) -> None:
     def write(part: MinutesPartition) -> None:
         for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
             if table not in part.unchanged:
-                write_partition(store, "gold", table, *PLACE, part.key, rows, part.origins[table])
+                write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
 
     last = None
     for part in maker.days(keys):
         write(part)
         last = part
     assert last is not None
-    for part in maker.overtaken(last):
+    for part in maker.stale_successors(last):
         write(part)
 
 
@@ -130,11 +130,11 @@ def update(server: ArchiveServer, lake: Path, keys: list[str], symbols: str) -> 
     bronze = BronzeIngest(MINUTES, source, store, raw, SymbolFilter.parse(symbols), lambda: NOW)
     for part in bronze.partitions(keys):
         if part.unchanged is None:
-            write_partition(store, "bronze", MINUTES.table, *PLACE, part.key, part.rows, part.origin)
+            write_partition(store, "bronze", MINUTES.table, *PLACE, part.key, part.rows, part.provenance)
     for key in keys:
         minutes = silver_partition(MINUTES, key, store, NOW)
         if minutes.unchanged is None:
-            write_partition(store, "silver", MINUTES.table, *PLACE, key, minutes.rows, minutes.origin)
+            write_partition(store, "silver", MINUTES.table, *PLACE, key, minutes.rows, minutes.provenance)
     gold(store, keys)
 
 

@@ -31,7 +31,7 @@ from crypto_lakehouse.pipeline import fingerprints as unchanged
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, settings
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 
@@ -64,7 +64,7 @@ class Recorded:
     facts: dict[str, Any]
 
 
-def update(environment: Environment, cadence: str = "daily", **tags: str) -> list[Recorded]:
+def update(environment: Settings, cadence: str = "daily", **tags: str) -> list[Recorded]:
     """Run the update job of ``um`` once; return the record of every partition."""
     first, last = DAYS if cadence == "daily" else ("2024-12", "2024-12")
     tags = {RANGE_START_TAG: first, RANGE_END_TAG: last, **tags}
@@ -213,8 +213,8 @@ def test_after_any_change_of_the_archive_the_lake_equals_a_full_rebuild(changes:
                     path = put(folder / "archive", symbol, "2024-03-05", CONTENTS.get(content, b""))
                     if content == "gone":
                         path.unlink()
-                ingest(server, folder / "quick", remake=False)
-                ingest(server, folder / "whole", remake=True)
+                ingest(server, folder / "quick", force=False)
+                ingest(server, folder / "whole", force=True)
                 assert digests(folder / "quick") == digests(folder / "whole")
                 ledgers = [
                     read(Lakehouse(folder / lake), "ledger.files").sort("key", "etag", "status")
@@ -223,17 +223,17 @@ def test_after_any_change_of_the_archive_the_lake_equals_a_full_rebuild(changes:
                 assert ledgers[0].equals(ledgers[1])
 
 
-def ingest(server: WatchedServer, lake: Path, remake: bool) -> None:
+def ingest(server: WatchedServer, lake: Path, force: bool) -> None:
     store = LakeStore.open(str(lake))
     source = BinanceArchive(server.url, server.listing_url, attempts=1)
     now = datetime(2025, 2, 1, tzinfo=UTC)
     raw = RawStore(store, "binance", keep=False)
-    bronze = BronzeIngest(UM, source, store, raw, SymbolFilter(), lambda: now, remake)
+    bronze = BronzeIngest(UM, source, store, raw, SymbolFilter(), lambda: now, force)
     place = (UM.table, "binance", "um")
     for part in bronze.partitions(["2024-03-05", "2024-03-06"]):
-        write_partition(store, "bronze", *place, part.key, part.rows, part.origin)
-        silver = silver_partition(UM, part.key, store, now, remake)
-        write_partition(store, "silver", *place, part.key, silver.rows, silver.origin)
+        write_partition(store, "bronze", *place, part.key, part.rows, part.provenance)
+        silver = silver_partition(UM, part.key, store, now, force)
+        write_partition(store, "silver", *place, part.key, silver.rows, silver.provenance)
 
 
 def test_only_damaged_raw_files_are_written_again(tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ def window(time: datetime, interval: str, offset: timedelta) -> tuple[datetime, 
         following = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
         return begin + offset, following + offset
     length = LENGTHS[interval]
-    origin = (MONDAY if interval == "1w" else EPOCH) + offset
-    begin = origin + (time - origin) // length * length
+    provenance = (MONDAY if interval == "1w" else EPOCH) + offset
+    begin = provenance + (time - provenance) // length * length
     return begin, begin + length
 
 

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse.archive.listing import MalformedAnswerError, parse_page
-from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import (
     ArchiveError,
     ArchiveSource,
@@ -250,7 +250,7 @@ def test_an_old_zip_with_its_old_checksum_is_not_the_file_that_is_listed(server:
     assert server.hits[KEY] == 2
     (tmp_path / "BTCUSDT-1m-2024-01-01.zip").write_bytes(old)
     server.faults = {KEY: older[0], f"{KEY}.CHECKSUM": older[1]}
-    (result,) = source(server).fetch([file], tmp_path, Hold(2 * len(DATA)))
+    (result,) = source(server).fetch([file], tmp_path, MemoryBudget(2 * len(DATA)))
     assert isinstance(result, RejectedFile)
     assert (result.reason, result.sha256) == ("size_mismatch", hashlib.sha256(old).hexdigest())
     assert "lists 1,024,000 bytes but serves 1,023,999" in result.detail
@@ -314,7 +314,7 @@ def test_closing_the_iterator_stops_the_downloads(server: Server, tmp_path: Path
 @pytest.mark.requirement("F2.2", "P3")
 def test_small_files_are_held_in_memory_while_there_is_room(server: Server, tmp_path: Path) -> None:
     keys = [f"{FOLDER}/BTCUSDT-1m-2024-01-{day:02}.zip" for day in range(1, 5)]
-    small, hold = DATA[:1000], Hold(2_500)
+    small, hold = DATA[:1000], MemoryBudget(2_500)
     files = [server.put(key, small) for key in keys]
     large = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-31.zip")
     come = list(source(server).fetch([large, *files], tmp_path, hold))
@@ -335,7 +335,7 @@ def test_small_files_are_held_in_memory_while_there_is_room(server: Server, tmp_
 @pytest.mark.requirement("F2.2")
 def test_a_file_with_a_wrong_checksum_is_not_kept_in_memory(server: Server, tmp_path: Path) -> None:
     file = server.put(KEY, DATA[:1000], checksum=f"{'0' * 64}  {{name}}\n")
-    hold = Hold(1000)
+    hold = MemoryBudget(1000)
     (result,) = source(server).fetch([file], tmp_path, hold)
     assert isinstance(result, RejectedFile)
     assert result.reason == "checksum_mismatch"

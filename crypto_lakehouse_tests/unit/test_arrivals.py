@@ -14,7 +14,7 @@ from crypto_lakehouse.archive.memory_budget import HeldFile
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 
 NEW = b"the newer version"
 
@@ -36,7 +36,7 @@ def test_a_raw_copy_of_another_size_than_listed_is_fetched_again(kept: bytes, tm
     raw.put("data/a.zip", sha256, HeldFile("a.zip", kept))
     file = ArchiveFile("data/a.zip", "A", "2024-01-01", len(NEW), "e", datetime(2024, 1, 2, tzinfo=UTC))
     row = {"status": "ingested", "sha256": sha256, "etag": "e", "size": len(NEW), "last_modified": file.last_modified}
-    arrivals = Arrivals(cast(ArchiveSource, Source()), raw, tmp_path)
+    arrivals = DownloadQueue(cast(ArchiveSource, Source()), raw, tmp_path)
     arrivals.want([(file, row)])
     taken = arrivals.take(file)
     assert isinstance(taken, FetchedFile)

@@ -294,12 +294,12 @@ def test_a_day_written_while_a_month_is_compacted_makes_the_month_file_void(
 ) -> None:
     write_rows = compaction.write_rows
 
-    def overtaken(*arguments: Any) -> Any:
+    def stale_successors(*arguments: Any) -> Any:
         info = write_rows(*arguments)
         rewrite(store)
         return info
 
-    monkeypatch.setattr(compaction, "write_rows", overtaken)
+    monkeypatch.setattr(compaction, "write_rows", stale_successors)
     with pytest.raises(MonthChanged, match="2023-02"):
         february(store)
     assert month_files(store) == []

@@ -19,7 +19,7 @@ from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
-from crypto_lakehouse.pipeline.map_ordered import side_by_side
+from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
@@ -110,9 +110,9 @@ def test_side_by_side_keeps_the_order_and_stops_at_an_error() -> None:
 
     done: list[int] = []
     with pytest.raises(ValueError, match="five"):
-        done.extend(side_by_side(halve, items(), 3))
+        done.extend(map_ordered(halve, items(), 3))
     assert max(asked) < 9
-    assert list(side_by_side(halve, iter([4, 9, 2]), 3)) == [2, 4, 1]
+    assert list(map_ordered(halve, iter([4, 9, 2]), 3)) == [2, 4, 1]
 
 
 def test_side_by_side_yields_started_results_before_an_error_of_the_items() -> None:
@@ -122,5 +122,5 @@ def test_side_by_side_yields_started_results_before_an_error_of_the_items() -> N
 
     done: list[int] = []
     with pytest.raises(ValueError, match="no third one"):
-        done.extend(side_by_side(abs, items(), 3))
+        done.extend(map_ordered(abs, items(), 3))
     assert done == [2, 4]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.archive.model import ArchiveFile
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
-from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, StoredPartition
-from crypto_lakehouse.pipeline.bronze.days import Step, steps, table_order
+from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
+from crypto_lakehouse.pipeline.bronze.days import FileTask, table_order, tasks
 
 KEY = "2024-03-05"
 WHEN = datetime(2024, 3, 6, tzinfo=UTC)
-STORED = StoredPartition(PartitionInfo(1, 1, 1, None, None, "here"), Origin("made"), WHEN)
+STORED = StoredPartition(PartitionInfo(1, 1, 1, None, None, "here"), Provenance("made"), WHEN)
 SYMBOLS = ("A", "B", "C", "D")
 ALL, SOME = ChosenSymbols(), ChosenSymbols(("A", "B"))
 
@@ -40,25 +40,25 @@ def whole(
         known = state.get(one.key)
         same = known is not None and known["etag"] == one.etag
         lasting = known is not None and known["status"] in ("ingested", "quarantined")
-        kinds[one.key] = "settled" if is_made and same and lasting else "new"
+        kinds[one.key] = "unchanged" if is_made and same and lasting else "new"
     gone = {key for key, known in state.items() if known["status"] == "ingested" and key not in kinds}
     kinds |= dict.fromkeys(gone, "gone")
     is_recorded = bool(kinds) or any(known["status"] == "no_file" for known in state.values())
-    unchanged = stored is not None and is_made and is_recorded and set(kinds.values()) <= {"settled"}
+    unchanged = stored is not None and is_made and is_recorded and set(kinds.values()) <= {"unchanged"}
     return unchanged, sorted(kinds.items())
 
 
-def kind(step: Step) -> str:
-    if step.gone:
-        assert step.gone.file == step.file
-        assert step.gone.reason == "no_longer_listed"
+def kind(task: FileTask) -> str:
+    if task.gone:
+        assert task.gone.file == task.file
+        assert task.gone.reason == "no_longer_listed"
         return "gone"
-    return "settled" if step.is_settled else "new"
+    return "unchanged" if task.is_up_to_date else "new"
 
 
 @pytest.mark.requirement("D6", "P3")
 @given(data=st.data())
-def test_steps_by_symbol_equal_the_steps_of_the_whole_listing(data: st.DataObject) -> None:
+def test_tasks_by_symbol_equal_the_tasks_of_the_whole_listing(data: st.DataObject) -> None:
     files = [file(symbol, number) for symbol in SYMBOLS for number in range(2)]
     statuses = st.sampled_from([None, "ingested", "quarantined", "failed"])
     known = {one.key: row(one, status) for one in files if (status := data.draw(statuses, one.key))}
@@ -74,12 +74,12 @@ def test_steps_by_symbol_equal_the_steps_of_the_whole_listing(data: st.DataObjec
     chosen = data.draw(st.sampled_from([ALL, ALL, SOME]), "chosen")
     by_symbol = [(symbol, [one for one in listed if one.symbol == symbol]) for symbol in asked]
 
-    begin, *found = steps(KEY, known, stored, is_made, chosen, iter(by_symbol))
+    begin, *found = tasks(KEY, known, stored, is_made, chosen, iter(by_symbol))
     unchanged, kinds = whole(known, stored, is_made, listed)
     assert begin.file is None
-    assert all(step.day is begin.day for step in found)
+    assert all(task.day is begin.day for task in found)
     assert (begin.day.key, begin.day.unchanged) == (KEY, STORED if unchanged and chosen == ALL else None)
-    assert [(step.file.key, kind(step)) for step in found if step.file] == kinds
+    assert [(task.file.key, kind(task)) for task in found if task.file] == kinds
     assert kinds == sorted(kinds, key=lambda one: table_order(next(f for f in files if f.key == one[0])))
 
 
@@ -93,7 +93,7 @@ def test_a_new_file_is_known_before_later_symbols_are_listed() -> None:
             yield symbol, [file(symbol, 0)]
 
     settled = row(file("A", 0), "ingested")
-    coming = steps(KEY, {settled["key"]: settled}, STORED, True, ALL, listed())
+    coming = tasks(KEY, {settled["key"]: settled}, STORED, True, ALL, listed())
     assert next(coming).day.unchanged is None
-    assert [kind(next(coming)) for _ in range(2)] == ["settled", "new"]
+    assert [kind(next(coming)) for _ in range(2)] == ["unchanged", "new"]
     assert asked == ["A", "B"]

@@ -12,7 +12,7 @@ from crypto_lakehouse.catalog.bars import bars_of_table, parse_bars, parse_offse
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli import app
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
-from crypto_lakehouse.settings import Environment, SettingsError
+from crypto_lakehouse.settings import Settings, SettingsError
 from crypto_lakehouse.transforms.parse import parse_csv
 
 KLINES = feed("binance", "um", "klines_1m").file_format
@@ -108,7 +108,7 @@ def test_letters_of_other_scripts_in_a_symbol_stay() -> None:
 def test_a_setting_in_digits_of_another_script_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"LAKEHOUSE_{name}", text)
     with pytest.raises(SettingsError, match=f"LAKEHOUSE_{name}"):
-        Environment.load()
+        Settings.load()
 
 
 @pytest.mark.requirement("T7")

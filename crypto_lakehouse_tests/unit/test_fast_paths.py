@@ -26,7 +26,7 @@ from crypto_lakehouse.catalog import feed as feed_of
 from crypto_lakehouse.catalog.binance_files import EOH_SUMMARY, FUNDING_RATE, KLINES, METRICS
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_blocks, read_together
-from crypto_lakehouse.pipeline.prefetch import ahead
+from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import (
     ParsedRows,
@@ -232,10 +232,10 @@ def test_coded_text_gives_the_bytes_of_plain_text_however_it_is_cut(data: st.Dat
     assert [n for frame in [coded] for _, n in symbol_runs(frame)] == heights
 
 
-def parquet(tables: list[pa.Table], limit: int, ahead: bool) -> bytes:
+def parquet(tables: list[pa.Table], limit: int, prefetch: bool) -> bytes:
     schema = replace(bronze_schema(FUNDING), row_group_rows=limit)
     sink = io.BytesIO()
-    writer = GroupWriter(sink, schema, ahead)
+    writer = GroupWriter(sink, schema, prefetch)
     for table in tables:
         writer.write(conform(table, schema, nulls_allowed=False))
     writer.close()
@@ -264,7 +264,7 @@ def test_coded_rows_in_disorder_are_sorted_by_their_text() -> None:
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 4))
 def test_items_produced_ahead_keep_their_order(items: list[int], depth: int) -> None:
-    assert list(ahead(iter(items), depth)) == items
+    assert list(prefetch(iter(items), depth)) == items
 
 
 def test_an_error_ahead_comes_where_its_item_would_have_been() -> None:
@@ -272,7 +272,7 @@ def test_an_error_ahead_comes_where_its_item_would_have_been() -> None:
         yield 1
         raise ValueError("no second")
 
-    taken = ahead(items(), 2)
+    taken = prefetch(items(), 2)
     assert next(taken) == 1
     with pytest.raises(ValueError, match="no second"):
         next(taken)
@@ -288,7 +288,7 @@ def test_closing_the_consumer_ends_the_thread_and_closes_its_items() -> None:
         finally:
             closed.set()
 
-    taken = ahead(endless(), 2)
+    taken = prefetch(endless(), 2)
     next(taken)
     taken.close()
     assert closed.is_set()

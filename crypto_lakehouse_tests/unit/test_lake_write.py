@@ -36,7 +36,7 @@ from crypto_lakehouse.lake.storage.partitions import (
 from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
+from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.model import BAR_ROWS
 
@@ -137,7 +137,7 @@ def test_a_write_that_cannot_finish_keeps_the_old_object_and_names_the_path(stor
     code = f"""
 import resource
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
+from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     LakeStore.open({store.uri!r}).write_bytes_atomic("raw/a", bytes(100_000))
@@ -306,7 +306,7 @@ def test_the_ledger_takes_periods_without_files_and_refuses_unknown_fields(store
 
 @pytest.mark.requirement("F3.4")
 def test_no_value_is_invented_for_a_missing_file(store: LakeStore) -> None:
-    account = Account(UM_1M, store, KEY, Counts(), NOW)
+    account = IngestRecorder(UM_1M, store, KEY, Counts(), NOW)
     account.close()
     account.record()
     (row,) = read_ledger(store, UM_1M).rows(named=True)
@@ -331,7 +331,7 @@ def test_values_invented_by_older_versions_are_read_unchanged(store: LakeStore) 
         (state,) = read_state(store, UM_1M, KEY).values()
         assert recorded.items() <= state.items()
         assert latest(read_ledger(store, UM_1M)).height == 1
-        account = Account(UM_1M, store, KEY, Counts(), later)
+        account = IngestRecorder(UM_1M, store, KEY, Counts(), later)
         account.close()
         account.record()
         recorded.update(dict.fromkeys(invented))

@@ -13,7 +13,7 @@ from crypto_lakehouse.catalog.near import near, unknown_name
 from crypto_lakehouse.lake.storage.describe import tables_called
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.schemas import LAYERS
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 
 SYMBOLS = ["1000SHIBUSDT", "BTCUSDC", "BTCUSDT", "BTCUSD_PERP", "ETHUSDT", "币安人生USDT"]
 
@@ -67,7 +67,7 @@ def test_other_names_of_markets_are_understood(name: str, meant: str) -> None:
 
 def _planned(market: str, table: str, exchange: str = "binance") -> None:
     day = date(2024, 1, 1)
-    plan(exchange, market, table, day, day, Environment.load(), date(2024, 6, 1))
+    plan(exchange, market, table, day, day, Settings.load(), date(2024, 6, 1))
 
 
 @pytest.mark.requirement("F1.4", "F7.3")

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from crypto_lakehouse.lake.storage.partitions import write_partition
-from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, origin_of, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, provenance_of, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import schema_of
 
 SLICE = ("silver", "funding_rates", "binance", "um", "2024-01")
-ORIGIN = Origin("f" * 64, {"rows": [1, 2]})
+ORIGIN = Provenance("f" * 64, {"rows": [1, 2]})
 PROVENANCE = {"made_from": "x", "facts": {}, "symbols": 1, "min_time": None, "max_time": None}
 
 
@@ -45,8 +45,8 @@ def test_written_provenance_is_read_back(store: LakeStore) -> None:
     path = write(store)
     stored = found(store)
     assert stored is not None
-    assert stored.origin == ORIGIN
-    assert origin_of(pq.read_metadata(path)) == ORIGIN
+    assert stored.provenance == ORIGIN
+    assert provenance_of(pq.read_metadata(path)) == ORIGIN
     assert (stored.info.rows, stored.info.symbols, stored.info.min_time) == (0, 0, None)
 
 
@@ -59,7 +59,7 @@ def test_a_long_footer_is_read_too(store: LakeStore) -> None:
     pq.write_table(table.replace_schema_metadata({"crypto_lakehouse": json.dumps(content)}), path)
     stored = found(store)
     assert stored is not None
-    assert stored.origin == Origin("x", facts)
+    assert stored.provenance == Provenance("x", facts)
 
 
 @pytest.mark.requirement("P2")
@@ -100,7 +100,7 @@ def test_metadata_of_another_writer_under_our_key_is_ignored(store: LakeStore, v
     path = write(store)
     pq.write_table(pq.read_table(path).replace_schema_metadata({"crypto_lakehouse": value}), path)
     assert found(store) is None
-    assert origin_of(pq.read_metadata(path)) == Origin("")
+    assert provenance_of(pq.read_metadata(path)) == Provenance("")
 
 
 class _Refusing(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ import pytest
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
-from crypto_lakehouse.settings import Environment, SettingsError
+from crypto_lakehouse.settings import Settings, SettingsError
 
 pytestmark = pytest.mark.requirement("F6.3")
 
@@ -157,7 +157,7 @@ def test_bad_limits_are_refused_by_the_settings_and_by_the_reader(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
-        Environment.load()
+        Settings.load()
     with pytest.raises(ValueError, match=name):
         Lakehouse(tmp_path).sql("SELECT 1")
 
@@ -165,5 +165,5 @@ def test_bad_limits_are_refused_by_the_settings_and_by_the_reader(
 def test_empty_limits_are_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LAKEHOUSE_SQL_MEMORY", "LAKEHOUSE_SQL_TIMEOUT"):
         monkeypatch.setenv(name, "")
-    assert Environment.load().sql_memory is None
+    assert Settings.load().sql_memory is None
     assert Lakehouse(tmp_path).sql("SELECT 1 AS one")["one"][0] == 1

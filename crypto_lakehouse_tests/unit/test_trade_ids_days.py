@@ -40,7 +40,7 @@ def run(store: LakeStore, keys: list[str], batch_rows: int = 3) -> list[str]:
     for part in maker.days(keys):
         made.append(part)
         written.append(store_gold(store, part))
-    return written + [store_gold(store, part) for part in maker.overtaken(made)]
+    return written + [store_gold(store, part) for part in maker.stale_successors(made)]
 
 
 def store_gold(store: LakeStore, part: IdsPartition) -> str:

@@ -22,7 +22,7 @@ from crypto_lakehouse.lake.storage.damage import check_columns, reading, unchang
 from crypto_lakehouse.lake.storage.describe import list_parts
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform
 from crypto_lakehouse.lake.storage.paths import partition_path
-from crypto_lakehouse.lake.storage.provenance import Origin, PartitionInfo, footer
+from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, footer
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
 from crypto_lakehouse.transforms.frames import Frame
@@ -55,18 +55,18 @@ def write_partition(
     market: str,
     key: str,
     rows: Rows,
-    origin: Origin | Callable[[], Origin] | None = None,
+    provenance: Provenance | Callable[[], Provenance] | None = None,
 ) -> PartitionInfo:
     """Replace one partition with ``rows``, sorted by primary key; a partition may be empty.
 
     ``rows`` is one frame in any order, or an iterable of frames in order of primary key: each frame is written when it
     arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
-    frames. ``origin`` is written to the footer; a function is called after the last row. Raises ValueError if a frame
-    does not fit the schema or is out of order, or if a name is unsafe, KeyError on an unknown table, LakeError if the
-    storage refuses; after an error the old partition stays.
+    frames. ``provenance`` is written to the footer; a function is called after the last row. Raises ValueError if a
+    frame does not fit the schema or is out of order, or if a name is unsafe, KeyError on an unknown table, LakeError if
+    the storage refuses; after an error the old partition stays.
     """
     path = _path(layer, table, exchange, market, key)
-    return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, origin)
+    return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, provenance)
 
 
 def write_rows(
@@ -74,7 +74,7 @@ def write_rows(
     path: str,
     schema: Schema,
     rows: Rows,
-    origin: Origin | Callable[[], Origin] | None = None,
+    provenance: Provenance | Callable[[], Provenance] | None = None,
 ) -> PartitionInfo:
     """Publish rows of a schema at a path of the lake; otherwise like ``write_partition``."""
     # A single frame needs no thread that encodes ahead: no other rows are computed while it is written.
@@ -93,7 +93,7 @@ def write_rows(
                     seen.add(checked, runs)
                 except ValueError as error:
                     raise ValueError(f"cannot write {path}: {error}") from error
-            known = origin() if callable(origin) else origin
+            known = provenance() if callable(provenance) else provenance
             metadata = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
                 writer.close(metadata)

@@ -42,14 +42,14 @@ class PartitionInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """``made_from``, the fingerprint of inputs and code, and ``facts`` about the rows: names and JSON values.
+class Provenance:
+    """``input_fingerprint``, the fingerprint of inputs and code, and ``facts`` about the rows: names and JSON values.
 
     Both depend only on inputs and code, because they are bytes of the partition. An empty fingerprint means that the
     inputs are unknown.
     """
 
-    made_from: str
+    input_fingerprint: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,15 +58,17 @@ class StoredPartition:
     """A partition of the lake as described by its footer; ``modified`` is the time of writing (UTC)."""
 
     info: PartitionInfo
-    origin: Origin
+    provenance: Provenance
     modified: datetime
 
 
-def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: datetime | None) -> Mapping[bytes, bytes]:
+def footer(
+    provenance: Provenance, symbols: int, min_time: datetime | None, max_time: datetime | None
+) -> Mapping[bytes, bytes]:
     """Return key and value for a Parquet footer."""
     values = {
-        "made_from": origin.made_from,
-        "facts": dict(origin.facts),
+        "made_from": provenance.input_fingerprint,
+        "facts": dict(provenance.facts),
         "symbols": symbols,
         "min_time": min_time.isoformat() if min_time else None,
         "max_time": max_time.isoformat() if max_time else None,
@@ -74,10 +76,10 @@ def footer(origin: Origin, symbols: int, min_time: datetime | None, max_time: da
     return {_KEY: json.dumps(values, sort_keys=True).encode()}
 
 
-def origin_of(metadata: pq.FileMetaData) -> Origin:
+def provenance_of(metadata: pq.FileMetaData) -> Provenance:
     """Return the provenance in the footer of a file; an empty fingerprint and no facts if the footer has none."""
     record = _record(metadata)
-    return Origin(record.made_from, record.facts) if record else Origin("")
+    return Provenance(record.input_fingerprint, record.facts) if record else Provenance("")
 
 
 def stored_partition(
@@ -103,14 +105,14 @@ def stored_partition(
         if record := _record(metadata):
             uri = store.polars_uri(path)
             info = PartitionInfo(metadata.num_rows, file.size, record.symbols, record.min_time, record.max_time, uri)
-            return StoredPartition(info, Origin(record.made_from, record.facts), file.modified)
+            return StoredPartition(info, Provenance(record.input_fingerprint, record.facts), file.modified)
     return None
 
 
 class _Record(NamedTuple):
     """The values that ``footer`` writes."""
 
-    made_from: str
+    input_fingerprint: str
     facts: Mapping[str, Any]
     symbols: int
     min_time: datetime | None
@@ -122,14 +124,14 @@ def _record(metadata: pq.FileMetaData) -> _Record | None:
     with suppress(ValueError):
         match json.loads((metadata.metadata or {}).get(_KEY, b"null")):
             case {
-                "made_from": str(made_from),
+                "made_from": str(input_fingerprint),
                 "facts": dict(facts),
                 "symbols": int(symbols),
                 "min_time": str() | None as first,
                 "max_time": str() | None as last,
             }:
                 min_time, max_time = (datetime.fromisoformat(text) if text else None for text in (first, last))
-                return _Record(made_from, facts, symbols, min_time, max_time)
+                return _Record(input_fingerprint, facts, symbols, min_time, max_time)
     return None
 
 

@@ -12,14 +12,14 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.bronze.recorder import Counts
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import bronze_schema
-from crypto_lakehouse.settings import Environment, RawRetention
+from crypto_lakehouse.settings import RawRetention, Settings
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class BronzeConfig(dg.Config):
     symbols: str = ""
 
 
-def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def bronze_asset(feed: Feed, settings: Settings, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
     """The bronze asset of a feed."""
     arguments = asset_arguments(
         "bronze",
@@ -52,10 +52,10 @@ def bronze_asset(feed: Feed, environment: Environment, policy: dg.BackfillPolicy
             feed=feed,
             source=archive.source(),
             store=store,
-            raw=RawStore(store, feed.exchange, keep=environment.raw_retention is RawRetention.KEEP),
-            symbols=SymbolFilter.parse(config.symbols or environment.symbols),
+            raw=RawStore(store, feed.exchange, keep=settings.raw_retention is RawRetention.KEEP),
+            symbols=SymbolFilter.parse(config.symbols or settings.symbols),
             now=lambda: datetime.now(UTC),
-            remake=is_remade(context),
+            force=is_forced(context),
             named_for_feed=bool(config.symbols),
         )
         return PartitionStream(_made(ingest, list(context.partition_keys)))
@@ -68,7 +68,7 @@ def _made(ingest: BronzeIngest, keys: list[str]) -> Iterator[Made | Unchanged]:
         if part.unchanged is not None:
             yield Unchanged(part.key, part.unchanged, _about(ingest, part.counts))
         else:
-            yield Made(part.key, _explained(ingest, part.rows), partial(_about, ingest, part.counts), part.origin)
+            yield Made(part.key, _explained(ingest, part.rows), partial(_about, ingest, part.counts), part.provenance)
 
 
 def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:

@@ -23,7 +23,7 @@ REMAKE_TAG = "lakehouse/remake"
 """The former name of ``FORCE_TAG``, which works the same: runs and scripts of users carry it."""
 
 
-def is_remade(context: dg.AssetExecutionContext) -> bool:
+def is_forced(context: dg.AssetExecutionContext) -> bool:
     """Whether the run rebuilds its partitions even where their inputs have not changed."""
     return not {FORCE_TAG, REMAKE_TAG}.isdisjoint(context.run.tags)
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
-from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_remade
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_forced
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
@@ -33,12 +33,12 @@ from crypto_lakehouse.pipeline.gold.continuous import (
     ContinuousMinutes,
     MinutesPartition,
     bars_days,
-    overtaken_bars,
+    stale_bars,
 )
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
 from crypto_lakehouse.pipeline.map_ordered import WRITERS
 from crypto_lakehouse.schemas import schema_of
-from crypto_lakehouse.settings import Environment
+from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.frames import Frame
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
@@ -50,13 +50,13 @@ _TABLES = {
 }
 
 
-def gap_rule(environment: Environment) -> GapRule:
+def gap_rule(settings: Settings) -> GapRule:
     """The gap rule of the settings."""
-    return GapRule.of_days(environment.gap_days, environment.gap_change)
+    return GapRule.of_days(settings.gap_days, settings.gap_change)
 
 
 def continuous_asset(
-    market: Market, with_funding: bool, environment: Environment, policy: dg.BackfillPolicy
+    market: Market, with_funding: bool, settings: Settings, policy: dg.BackfillPolicy
 ) -> dg.AssetsDefinition:
     """``continuous_1m``, ``gaps`` and ``symbol_states`` of a market, which are always built together."""
     inputs = [asset_key("silver", market, MINUTES)]
@@ -77,7 +77,7 @@ def continuous_asset(
     )
     def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = ContinuousMinutes(store, market, gap_rule(environment), is_remade(context))
+        maker = ContinuousMinutes(store, market, gap_rule(settings), is_forced(context))
         made: list[MinutesPartition] = []
 
         def rebuilt(part: MinutesPartition) -> Iterator[Any]:
@@ -96,7 +96,7 @@ def continuous_asset(
         yield dg.Output(PartitionStream(rows(), WRITERS), output_name=CONTINUOUS)
         yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
         yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
-        for part in maker.overtaken(made[-1]):
+        for part in maker.stale_successors(made[-1]):
             context.log.info(f"{part.key}: rebuilt, because the state of the day before has changed")
             yield from rebuilt(part)
         for part in maker.resumed([part.key for part in made]):
@@ -106,7 +106,7 @@ def continuous_asset(
     return continuous
 
 
-def bars_asset(market: Market, bars: Bars, environment: Environment, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def bars_asset(market: Market, bars: Bars, settings: Settings, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
     """One table of bars of a market."""
     arguments = asset_arguments(
         "gold",
@@ -123,9 +123,9 @@ def bars_asset(market: Market, bars: Bars, environment: Environment, policy: dg.
     def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
-        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_remade(context)), WRITERS))
-        overtaken = overtaken_bars(store, market, bars, keys, gap_rule(environment))
-        for made in _bars(store, market, bars, overtaken, remake=True):
+        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_forced(context)), WRITERS))
+        stale_successors = stale_bars(store, market, bars, keys, gap_rule(settings))
+        for made in _bars(store, market, bars, stale_successors, force=True):
             assert isinstance(made, Made)
             context.log.info(f"{made.key}: rebuilt, because its minutes are newer")
             yield rewritten(store, market, bars.table, made)
@@ -133,13 +133,11 @@ def bars_asset(market: Market, bars: Bars, environment: Environment, policy: dg.
     return made_bars
 
 
-def _bars(
-    store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], remake: bool
-) -> Iterator[Made | Unchanged]:
+def _bars(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], force: bool) -> Iterator[Made | Unchanged]:
     days = list(bars_days(store, market, bars, keys))
-    with closing(DayBars(store, market, [bars], [day.key for day in days if remake or not day.unchanged])) as maker:
+    with closing(DayBars(store, market, [bars], [day.key for day in days if force or not day.unchanged])) as maker:
         for day in days:
-            if day.unchanged is not None and not remake:
+            if day.unchanged is not None and not force:
                 yield Unchanged(day.key, day.unchanged)
                 continue
             try:
@@ -147,7 +145,7 @@ def _bars(
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             facts = {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
-            yield Made(day.key, rows, origin=Origin(day.made_from, facts))
+            yield Made(day.key, rows, provenance=Provenance(day.input_fingerprint, facts))
 
 
 def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made | Unchanged:
@@ -158,7 +156,7 @@ def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: Fram
 
 def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made:
     """One table of a day, to be written."""
-    return Made(part.key, rows, origin=part.origins[table])
+    return Made(part.key, rows, provenance=part.provenances[table])
 
 
 def rewritten(store: LakeStore, market: Market, table: str, made: Made, layer: str = "gold") -> dg.AssetMaterialization:

@@ -10,12 +10,12 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_remade
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_forced
 from crypto_lakehouse.orchestration.assets.gold import rewritten
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.map_ordered import THREADS
-from crypto_lakehouse.pipeline.silver import overtaken, silver_partition
+from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.schemas import silver_schema
 
 
@@ -40,19 +40,19 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         require_partitions(store, bronze, keys)
 
         def made(key: str) -> Made | Unchanged:
-            part = silver_partition(feed, key, store, datetime.now(UTC), is_remade(context))
+            part = silver_partition(feed, key, store, datetime.now(UTC), is_forced(context))
             if part.unchanged is not None:
                 return Unchanged(key, part.unchanged)
-            return Made(key, part.rows, origin=part.origin)
+            return Made(key, part.rows, provenance=part.provenance)
 
         # Two days of large files would need twice the memory of one.
         at_once = 1 if feed.file_format.large else THREADS
         yield dg.Output(PartitionStream(map(made, keys), at_once))
-        for part in overtaken(feed, keys, store, datetime.now(UTC)):
+        for part in stale_successors(feed, keys, store, datetime.now(UTC)):
             context.log.info(
                 f"{part.key}: rebuilt, because files of a neighbouring day that hold rows of it have changed"
             )
-            rebuilt = Made(part.key, part.rows, origin=part.origin)
+            rebuilt = Made(part.key, part.rows, provenance=part.provenance)
             yield rewritten(store, feed.market, feed.table, rebuilt, layer="silver")
 
     return silver

@@ -11,7 +11,7 @@ import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
-from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out, is_remade
+from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out, is_forced
 from crypto_lakehouse.orchestration.assets.gold import made_table, rewritten, stored_or_made
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
@@ -44,7 +44,7 @@ def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
     )
     def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = TradeIds(store, feed, remake=is_remade(context))
+        maker = TradeIds(store, feed, force=is_forced(context))
         made: list[IdsPartition] = []
 
         def rows() -> Iterator[Made | Unchanged]:
@@ -59,7 +59,7 @@ def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
         yield dg.Output(
             PartitionStream(stored_or_made(part, missing, part.missing) for part in made), output_name=missing
         )
-        for part in maker.overtaken(made):
+        for part in maker.stale_successors(made):
             context.log.info(f"{part.key}: rebuilt, because the last ids of the day before have changed")
             # The continuity last: from it the next run sees that the day is up to date.
             yield rewritten(store, market, missing, made_table(part, missing, part.missing))

@@ -8,14 +8,14 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Cadence, Market
-from crypto_lakehouse.lake.storage.provenance import Origin, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_remade
+from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.pictures import instruments_markdown
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.fingerprints import is_current
-from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, instrument_partitions, instruments_made_from
+from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, instrument_partitions, instruments_fingerprint
 from crypto_lakehouse.schemas import schema_of
 
 
@@ -34,13 +34,13 @@ def instruments_asset(market: Market, policy: dg.BackfillPolicy) -> dg.AssetsDef
 
     @dg.asset(**arguments, pool=f"{market.exchange}_archive")
     def instruments(context: dg.AssetExecutionContext, lake: LakeResource, archive: ArchiveResource) -> PartitionStream:
-        return PartitionStream(_made(lake.store(), archive, market, list(context.partition_keys), is_remade(context)))
+        return PartitionStream(_made(lake.store(), archive, market, list(context.partition_keys), is_forced(context)))
 
     return instruments
 
 
 def _made(
-    store: LakeStore, archive: ArchiveResource, market: Market, keys: list[str], remake: bool
+    store: LakeStore, archive: ArchiveResource, market: Market, keys: list[str], force: bool
 ) -> Iterator[Made | Unchanged]:
     try:
         for key, rows in instrument_partitions(archive.source(), market, keys):
@@ -51,12 +51,12 @@ def _made(
                 "contract_types": _counts(rows),
             }
             shown = {"preview": dg.MetadataValue.md(instruments_markdown(rows))}
-            origin = Origin(instruments_made_from(rows), facts)
+            provenance = Provenance(instruments_fingerprint(rows), facts)
             stored = stored_partition(store, "gold", INSTRUMENTS, market.exchange, market.name, key)
-            if stored is not None and is_current(stored, origin.made_from, []) and not remake:
+            if stored is not None and is_current(stored, provenance.input_fingerprint, []) and not force:
                 yield Unchanged(key, stored, shown)
             else:
-                yield Made(key, rows, shown, origin)
+                yield Made(key, rows, shown, provenance)
     except ArchiveError as error:
         raise dg.Failure(f"instruments of {market.exchange}/{market.name}: {error}") from error
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.pipeline.bronze.days import Day, Step
-from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.days import Day, FileTask
+from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.parsing import JOINED_BYTES, Read, read_blocks, read_together
 
 # The first number is how many batches of small files are read at a time; the writer needs a core of its own. The second
@@ -30,34 +30,36 @@ class Batch(NamedTuple):
 
     day: Day
     files: list[ArchiveFile]
-    is_settled: bool
+    is_up_to_date: bool
     gone: Mapping[str, RejectedFile]
 
 
-def batches(feed: Feed, steps: Iterable[Step]) -> Iterator[Batch]:
-    """The batches of the files of ``steps``, in order. Each day starts with an empty batch that announces the day."""
-    for (day, is_file, is_settled), group in groupby(steps, key=lambda s: (s.day, bool(s.file), s.is_settled)):
+def batches(feed: Feed, tasks: Iterable[FileTask]) -> Iterator[Batch]:
+    """The batches of the files of ``tasks``, in order. Each day starts with an empty batch that announces the day."""
+    for (day, is_file, is_up_to_date), group in groupby(tasks, key=lambda s: (s.day, bool(s.file), s.is_up_to_date)):
         if not is_file:
             yield Batch(day, [], True, {})
             continue
-        for batch in [list(group)] if is_settled else _cut(group, feed.file_format.large):
-            gone = {step.gone.file.key: step.gone for step in batch if step.gone}
-            yield Batch(day, [step.file for step in batch if step.file], is_settled, gone)
+        for batch in [list(group)] if is_up_to_date else _cut(group, feed.file_format.large):
+            gone = {task.gone.file.key: task.gone for task in batch if task.gone}
+            yield Batch(day, [task.file for task in batch if task.file], is_up_to_date, gone)
 
 
-def read_ahead(feed: Feed, waiting: Iterable[Batch], arrivals: Arrivals) -> Generator[tuple[Batch, Iterable[Read]]]:
+def read_ahead(
+    feed: Feed, waiting: Iterable[Batch], downloads: DownloadQueue
+) -> Generator[tuple[Batch, Iterable[Read]]]:
     """Yield (batch, its results), in order. Threads read small files some batches ahead, across days.
 
-    Settled files have no results. An error of a batch or of ``arrivals`` is raised after the results of the earlier
+    Settled files have no results. An error of a batch or of ``downloads`` is raised after the results of the earlier
     batches.
     """
     started: deque[tuple[Batch, Callable[[], Iterable[Read]]]] = deque()
 
     def deliver(batch: Batch, results: Iterable[Read]) -> Iterator[tuple[Batch, Iterable[Read]]]:
         yield batch, results
-        if not batch.is_settled:
+        if not batch.is_up_to_date:
             for file in batch.files:
-                arrivals.drop(file)
+                downloads.drop(file)
 
     failure: Exception | None = None
     remaining = iter(waiting)
@@ -67,7 +69,7 @@ def read_ahead(feed: Feed, waiting: Iterable[Batch], arrivals: Arrivals) -> Gene
                 batch = next(remaining, None)
                 if batch is None:
                     break
-                files = [] if batch.is_settled else [batch.gone.get(f.key) or arrivals.take(f) for f in batch.files]
+                files = [] if batch.is_up_to_date else [batch.gone.get(f.key) or downloads.take(f) for f in batch.files]
             except Exception as error:
                 failure = error
                 break
@@ -76,7 +78,7 @@ def read_ahead(feed: Feed, waiting: Iterable[Batch], arrivals: Arrivals) -> Gene
             if not streamed:
                 started.append((batch, pool.submit(read_together, feed, files).result if files else tuple))
             # Settled files need no wait.
-            while started and (streamed or started[0][0].is_settled or len(started) > _BEGUN):
+            while started and (streamed or started[0][0].is_up_to_date or len(started) > _BEGUN):
                 oldest, result = started.popleft()
                 yield from deliver(oldest, result())
             if streamed:
@@ -87,16 +89,16 @@ def read_ahead(feed: Feed, waiting: Iterable[Batch], arrivals: Arrivals) -> Gene
         raise failure
 
 
-def _cut(steps: Iterable[Step], one_by_one: bool) -> Iterator[list[Step]]:
-    """The steps in order: several small files together, each large file alone."""
-    batch: list[Step] = []
+def _cut(tasks: Iterable[FileTask], one_by_one: bool) -> Iterator[list[FileTask]]:
+    """The tasks in order: several small files together, each large file alone."""
+    batch: list[FileTask] = []
     size = 0
-    for step in steps:
-        its_size = step.file.size if step.file else 0
+    for task in tasks:
+        its_size = task.file.size if task.file else 0
         if batch and (one_by_one or size + its_size > JOINED_BYTES or len(batch) == _BATCH_FILES):
             yield batch
             batch, size = [], 0
-        batch.append(step)
+        batch.append(task)
         size += its_size
     if batch:
         yield batch

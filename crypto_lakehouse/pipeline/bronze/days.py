@@ -31,7 +31,7 @@ class Day:
     unchanged: StoredPartition | None
 
 
-class Step(NamedTuple):
+class FileTask(NamedTuple):
     """A file of a day, or the start of the day if ``file`` is None.
 
     A settled file is already stored or quarantined for good, so it is not fetched again. The archive no longer lists a
@@ -40,13 +40,13 @@ class Step(NamedTuple):
 
     day: Day
     file: ArchiveFile | None = None
-    is_settled: bool = True
+    is_up_to_date: bool = True
     gone: RejectedFile | None = None
 
 
 class _Found(NamedTuple):
     file: ArchiveFile
-    is_settled: bool
+    is_up_to_date: bool
     gone: RejectedFile | None
 
 
@@ -55,15 +55,15 @@ def table_order(file: ArchiveFile) -> tuple[str, str]:
     return file.symbol, file.key
 
 
-def steps(
+def tasks(
     key: str,
     state: Mapping[str, Any],
     stored: StoredPartition | None,
     is_made: bool,
     chosen: ChosenSymbols,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
-) -> Iterator[Step]:
-    """The steps of a day in the order of the table. They start when the first new file is known, or that none is new.
+) -> Iterator[FileTask]:
+    """The tasks of a day in the order of the table. They start when the first new file is known, or that none is new.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def steps(
     seen: list[_Found] = []
     for file in files:
         seen.append(file)
-        if not file.is_settled:
+        if not file.is_up_to_date:
             break
     else:
         is_recorded = bool(seen) or any(row["status"] == "no_file" for row in state.values())
@@ -100,10 +100,10 @@ def steps(
     yield from _of_day(Day(key, state, chosen, None), chain(seen, files))
 
 
-def _of_day(day: Day, files: Iterable[_Found]) -> Iterator[Step]:
-    yield Step(day)
+def _of_day(day: Day, files: Iterable[_Found]) -> Iterator[FileTask]:
+    yield FileTask(day)
     for file in files:
-        yield Step(day, *file)
+        yield FileTask(day, *file)
 
 
 def _files(
@@ -124,8 +124,8 @@ def _files(
         gone = {rejected.file.key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
         for file in sorted([*files, *(rejected.file for rejected in gone.values())], key=table_order):
             reason = gone.get(file.key)
-            is_settled = reason is None and problem_of(file, state.get(file.key)) in settled
-            yield _Found(file, is_settled, reason)
+            is_up_to_date = reason is None and problem_of(file, state.get(file.key)) in settled
+            yield _Found(file, is_up_to_date, reason)
 
 
 def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[RejectedFile]:

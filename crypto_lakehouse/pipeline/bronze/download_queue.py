@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crypto_lakehouse.archive.memory_budget import HeldFile, Hold
+from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, ListedSymbol, RejectedFile
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.raw import RawStore
@@ -23,12 +23,12 @@ _FETCHED_AT_ONCE, _HELD = 1024**3, 64 * 1024**2
 _Wanted: TypeAlias = tuple[ArchiveFile, Mapping[str, Any] | None]
 
 
-class Arrivals:
+class DownloadQueue:
     """Files in a known order, fetched ahead: from the raw layer if the archive lists the same version."""
 
     def __init__(self, source: ArchiveSource, raw: RawStore, folder: Path) -> None:
         self._source, self._raw, self._folder = source, raw, folder
-        self._hold = Hold(_HELD)
+        self._budget = MemoryBudget(_HELD)
         self._batches: Iterator[list[_Wanted]] = iter(())
         self._coming: Iterator[ListedSymbol | FetchedFile | RejectedFile] = iter(())
         self._listed: dict[str, list[ArchiveFile]] = {}
@@ -53,8 +53,8 @@ class Arrivals:
             self._early.add(file.key)
             return True
 
-        source, hold = self._source, self._hold
-        self._coming = source.list_and_fetch(feed, symbols, first, end, is_wanted, self._folder, hold)
+        source, budget = self._source, self._budget
+        self._coming = source.list_and_fetch(feed, symbols, first, end, is_wanted, self._folder, budget)
         for symbol in symbols:
             while symbol not in self._listed and self._has_more():
                 pass
@@ -77,7 +77,7 @@ class Arrivals:
         if not isinstance(result, FetchedFile):
             return
         if isinstance(result.path, HeldFile):
-            self._hold.give_back(len(result.path.content))
+            self._budget.give_back(len(result.path.content))
         elif result.path.parent == self._folder:
             result.path.unlink(missing_ok=True)
 
@@ -105,7 +105,7 @@ class Arrivals:
                 missing.append(file)
             else:
                 self._there[file.key] = known
-        self._coming = iter(self._source.fetch(missing, self._folder, self._hold)) if missing else iter(())
+        self._coming = iter(self._source.fetch(missing, self._folder, self._budget)) if missing else iter(())
 
     def _from_raw(self, file: ArchiveFile, row: Mapping[str, Any] | None) -> FetchedFile | None:
         if row is None or row["status"] != "ingested":

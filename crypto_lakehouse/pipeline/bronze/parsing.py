@@ -20,7 +20,7 @@ import pyarrow as pa
 from crypto_lakehouse.archive.model import FetchedFile, RejectedFile
 from crypto_lakehouse.archive.unzip import LARGE_MAX_BYTES, MAX_BYTES, BadZip, read_member, verified_member
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.pipeline.prefetch import ahead
+from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import ParsedRows, RejectedRow, UnusableFile, parse_blocks, parse_joined
 
@@ -68,7 +68,7 @@ def read_blocks(feed: Feed, file: FetchedFile | RejectedFile) -> Iterator[Read]:
         yield file
         return
     limit = LARGE_MAX_BYTES if feed.file_format.large else MAX_BYTES
-    with closing(ahead(verified_member(file.path, _member(file), limit), _CHUNKS_AHEAD)) as chunks:
+    with closing(prefetch(verified_member(file.path, _member(file), limit), _CHUNKS_AHEAD)) as chunks:
         blocks = parse_blocks(chunks, feed.file_format)
         try:
             # The parser detects faults of the whole file before it yields the first rows.

@@ -25,17 +25,17 @@ from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import read_states
 from crypto_lakehouse.lake.storage.leftovers import TEMPORARY
 from crypto_lakehouse.lake.storage.pieces import read_pieces
-from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.bronze.batches import Batch, batches, read_ahead
-from crypto_lakehouse.pipeline.bronze.days import Day, Step, steps
-from crypto_lakehouse.pipeline.bronze.download_queue import Arrivals
+from crypto_lakehouse.pipeline.bronze.days import Day, FileTask, tasks
+from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.parsing import Read
-from crypto_lakehouse.pipeline.bronze.recorder import Account, Counts
+from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
-from crypto_lakehouse.pipeline.fingerprints import bronze_made_from, chosen_symbols, is_made_of, made_from
-from crypto_lakehouse.pipeline.prefetch import ahead
+from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_symbols, input_fingerprint, is_made_of
+from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.transforms.frames import Frame
@@ -63,7 +63,7 @@ _JOINED_ROWS = 50_000
 class _Begun(NamedTuple):
     """The start of a day: it is rebuilt, or the stored partition is ``unchanged``."""
 
-    account: Account
+    recorder: IngestRecorder
     chosen: ChosenSymbols
     unchanged: StoredPartition | None
 
@@ -79,14 +79,14 @@ _States: TypeAlias = Mapping[str, dict[str, Any]]
 class BronzePartition:
     """One partition: its rows in the feed's bronze schema, in order, and its counts.
 
-    ``rows`` is an iterator to consume once, to its end; ``counts`` and ``origin()`` are complete after that. If the
+    ``rows`` is an iterator to consume once, to its end; ``counts`` and ``provenance()`` are complete after that. If the
     inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may skip them.
     """
 
     key: str
     rows: Iterator[Frame]
     counts: Counts
-    origin: Callable[[], Origin]
+    provenance: Callable[[], Provenance]
     unchanged: StoredPartition | None = None
 
 
@@ -95,7 +95,7 @@ class BronzeIngest:
     """Build bronze partitions of one feed.
 
     A file that a stored partition holds in the version that the archive lists is neither fetched nor parsed again,
-    unless ``remake``.
+    unless ``force``.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class BronzeIngest:
     raw: RawStore
     symbols: SymbolFilter
     now: Callable[[], datetime]
-    remake: bool = False
+    force: bool = False
     named_for_feed: bool = False
     unknown: list[str] = field(default_factory=list, init=False)
 
@@ -138,23 +138,23 @@ class BronzeIngest:
         """
         with (
             tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
-            closing(Arrivals(self.source, self.raw, Path(folder))) as arrivals,
-            closing(ahead(self._made(keys, arrivals), _AHEAD)) as made,
+            closing(DownloadQueue(self.source, self.raw, Path(folder))) as downloads,
+            closing(prefetch(self._made(keys, downloads), _AHEAD)) as made,
         ):
             for key in keys:
                 # Skip rows of the day before that the caller did not take.
                 start = next(item for item in made if isinstance(item, _Begun))
-                origin = partial(_origin, start.account, start.chosen)
+                provenance = partial(_origin, start.recorder, start.chosen)
                 if start.unchanged:
                     stored = read_pieces(self.store, *self._place, key)
-                    yield BronzePartition(key, stored, start.account.counts, origin, start.unchanged)
+                    yield BronzePartition(key, stored, start.recorder.counts, provenance, start.unchanged)
                 else:
                     with closing(_of_one_day(made)) as rows:
-                        yield BronzePartition(key, rows, start.account.counts, origin)
-                    self._record(start.account)
+                        yield BronzePartition(key, rows, start.recorder.counts, provenance)
+                    self._record(start.recorder)
 
-    def steps(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[Step]:
-        """The steps of the partitions. For the first one that can have files, they come while the listing goes on.
+    def tasks(self, keys: Sequence[str], downloads: DownloadQueue) -> Iterator[FileTask]:
+        """The tasks of the partitions. For the first one that can have files, they come while the listing goes on.
 
         The new files of that partition are fetched at the same time. Raises ArchiveError if the archive cannot be
         listed, UnknownSymbolsError if neither the archive nor the ledger knows a name.
@@ -169,67 +169,71 @@ class BronzeIngest:
             )
         now_chosen = ChosenSymbols.of(self.symbols)
         for key in keys:
-            listed = self._listed(available, later, states, arrivals) if key in covered[:1] else later.get(key, [])
+            listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
             stored = stored_partition(self.store, *self._place, key)
             chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
-            kept = None if self.remake else stored
-            yield from steps(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
+            kept = None if self.force else stored
+            yield from tasks(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
 
     @property
     def _place(self) -> tuple[str, str, str, str]:
         return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
 
-    def _record(self, account: Account) -> None:
+    def _record(self, recorder: IngestRecorder) -> None:
         """Write the ledger rows of the stored partition.
 
         If another run stored the same partition meanwhile, record the files that it lost as failed, so that the user
         sees them and a later run fetches them.
         """
-        state = account.record()
-        stored = stored_partition(self.store, *self._place, account.key)
+        state = recorder.record()
+        stored = stored_partition(self.store, *self._place, recorder.key)
         if stored is None or is_made_of(self.feed, state, stored):
             return
-        own = {row["key"] for row in account.entries}
-        is_ours = made_from(stored) == bronze_made_from(self.feed, account.entries)
+        own = {row["key"] for row in recorder.entries}
+        is_ours = input_fingerprint(stored) == bronze_fingerprint(self.feed, recorder.entries)
         lost = [row for row in state.values() if row["status"] == "ingested" and (row["key"] in own) != is_ours]
-        account.lose(lost)
+        recorder.lose(lost)
         raise LakeError(
-            f"{self.feed.name} {account.key}: two runs stored this partition at the same time, and {len(lost)} files"
+            f"{self.feed.name} {recorder.key}: two runs stored this partition at the same time, and {len(lost)} files"
             " of one run are missing from it. The ledger now lists them as failed. Materialize the partition again"
         )
 
-    def _account(self, key: str) -> Account:
-        return Account(self.feed, self.store, key, Counts(), self.now())
+    def _account(self, key: str) -> IngestRecorder:
+        return IngestRecorder(self.feed, self.store, key, Counts(), self.now())
 
-    def _made(self, keys: Sequence[str], arrivals: Arrivals) -> Iterator[_Made]:
-        """The stream of days: for each partition its account, its rows in the order of the table, and its end."""
-        todo, wanted = tee(self.steps(keys, arrivals))
-        arrivals.want((s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_settled or s.gone))
-        with closing(read_ahead(self.feed, batches(self.feed, todo), arrivals)) as read:
+    def _made(self, keys: Sequence[str], downloads: DownloadQueue) -> Iterator[_Made]:
+        """The stream of days: for each partition its recorder, its rows in the order of the table, and its end."""
+        todo, wanted = tee(self.tasks(keys, downloads))
+        downloads.want(
+            (s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_up_to_date or s.gone)
+        )
+        with closing(read_ahead(self.feed, batches(self.feed, todo), downloads)) as read:
             for day, results in groupby(read, key=lambda result: result[0].day):
-                account = self._account(day.key)
+                recorder = self._account(day.key)
                 if day.unchanged:
                     for batch, _ in results:
                         for file in batch.files:
-                            account.leave(day.state[file.key])
-                    account.count()
-                    yield _Begun(account, day.chosen, day.unchanged)
+                            recorder.leave(day.state[file.key])
+                    recorder.count()
+                    yield _Begun(recorder, day.chosen, day.unchanged)
                 else:
-                    yield _Begun(account, day.chosen, None)
-                    yield from _joined(self._rows(day, results, account))
+                    yield _Begun(recorder, day.chosen, None)
+                    yield from _joined(self._rows(day, results, recorder))
                 yield None
 
-    def _rows(self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], account: Account) -> Iterator[pa.Table]:
-        """Yield the rows of the partition, then close its account."""
+    def _rows(
+        self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], recorder: IngestRecorder
+    ) -> Iterator[pa.Table]:
+        """Yield the rows of the partition, then close its recorder."""
         with closing(StoredRows(self.store, self.feed, day.key)) as stored:
             for batch, results in read:
-                if batch.is_settled:
+                if batch.is_up_to_date:
                     for file in batch.files:
-                        account.leave(day.state[file.key])
+                        recorder.leave(day.state[file.key])
                         yield from self._left(file, day, stored)
                 else:
-                    yield from self._settle(results, account, day.state, stored)
-        account.close()
+                    yield from self._settle(results, recorder, day.state, stored)
+        recorder.close()
 
     def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
         """The rows of a settled file, read from the stored partition."""
@@ -244,33 +248,33 @@ class BronzeIngest:
             )
 
     def _settle(
-        self, results: Iterable[Read], account: Account, state: Mapping[str, Any], stored: StoredRows
+        self, results: Iterable[Read], recorder: IngestRecorder, state: Mapping[str, Any], stored: StoredRows
     ) -> Iterator[pa.Table]:
         """Yield the rows of a batch of files, then store the files in the raw layer and add their ledger rows."""
         used: dict[str, FetchedFile] = {}
         rows, refused = Counter[str](), Counter[str]()
         for result in results:
             if isinstance(result, RejectedFile):
-                yield from _reject(result, account, state, stored)
+                yield from _reject(result, recorder, state, stored)
                 continue
             for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
                 key = file.file.key
                 used[key] = file
                 rows[key] += height
                 refused[key] += len(lines)
-                account.reject(file.file, file.sha256, lines)
+                recorder.reject(file.file, file.sha256, lines)
             yield result.rows
         for key, file in used.items():
             self.raw.put(key, file.sha256, file.path)
-            account.counts.files += 1
-            account.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
+            recorder.counts.files += 1
+            recorder.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
 
     def _listed(
         self,
         available: Sequence[str],
         days: dict[str, list[tuple[str, list[ArchiveFile]]]],
         states: _States,
-        arrivals: Arrivals,
+        downloads: DownloadQueue,
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
         """Yield the files of the first of ``days``, by symbol, and collect those of the other days in ``days``."""
         known = {key: {row["symbol"] for row in states[key].values()} for key in days}
@@ -289,7 +293,7 @@ class BronzeIngest:
             # The raw layer may already have an unchanged file.
             return problem_of(file, states[now].get(file.key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
 
-        for symbol, files in arrivals.listed(self.feed, sorted(asked), first, end, is_early):
+        for symbol, files in downloads.listed(self.feed, sorted(asked), first, end, is_early):
             of_now: list[ArchiveFile] = []
             for period, some in groupby(filter(is_asked_for, files), key=lambda file: file.period):
                 if period == now:
@@ -299,9 +303,11 @@ class BronzeIngest:
             yield symbol, of_now
 
 
-def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], stored: StoredRows) -> Iterator[pa.Table]:
+def _reject(
+    result: RejectedFile, recorder: IngestRecorder, state: Mapping[str, Any], stored: StoredRows
+) -> Iterator[pa.Table]:
     file = result.file
-    account.reject_file(result)
+    recorder.reject_file(result)
     before = state.get(file.key)
     if before is not None and before["status"] == "ingested":
         # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
@@ -311,11 +317,11 @@ def _reject(result: RejectedFile, account: Account, state: Mapping[str, Any], st
             kept += rows.num_rows
             yield rows
         if kept:
-            account.counts.files += 1
-            account.keep(before)
+            recorder.counts.files += 1
+            recorder.keep(before)
             return
     status = "failed" if result.reason in _TRANSIENT else "quarantined"
-    account.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
+    recorder.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
 
 def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
@@ -326,8 +332,8 @@ def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
         yield item
 
 
-def _origin(account: Account, chosen: ChosenSymbols) -> Origin:
-    return Origin(bronze_made_from(account.feed, account.entries), chosen.facts())
+def _origin(recorder: IngestRecorder, chosen: ChosenSymbols) -> Provenance:
+    return Provenance(bronze_fingerprint(recorder.feed, recorder.entries), chosen.facts())
 
 
 def _joined(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

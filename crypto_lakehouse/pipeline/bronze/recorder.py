@@ -52,7 +52,7 @@ class Counts:
     failed: list[str] = field(default_factory=list)
 
 
-class Account:
+class IngestRecorder:
     """The records of one partition: its rejected rows, its counts, and its ledger rows (``entries``)."""
 
     def __init__(self, feed: Feed, store: LakeStore, key: str, counts: Counts, now: datetime) -> None:

@@ -18,7 +18,7 @@ from crypto_lakehouse.catalog import Cadence, Market, partition_keys
 from crypto_lakehouse.catalog.bars import ActivityBars, Bars, TimeBars
 from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import list_keys
-from crypto_lakehouse.lake.storage.provenance import Origin
+from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, day_span, lacking
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
@@ -107,7 +107,7 @@ class DayBars:
                 made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
         return made
 
-    def _day(self, rows: pa.Table, _origin: Origin) -> _Day:
+    def _day(self, rows: pa.Table, _origin: Provenance) -> _Day:
         blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
         return _Day(blocks, rows if self._needs_rows else None)
 

@@ -27,9 +27,9 @@ from crypto_lakehouse.lake.storage.partitions import (
     partition_exists,
     read_partition,
 )
-from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, is_current, sources_fingerprint
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas import schema_of
@@ -63,7 +63,7 @@ _ROLLED = ("symbol", "open_time", "open", "close", "base_volume")
 @dataclass(frozen=True, slots=True)
 class MinutesPartition:
     """One day of ``continuous_1m`` (symbols as a dictionary), ``gaps`` and ``symbol_states``, each in its schema, and
-    their provenance by table (``origins``).
+    their provenance by table (``provenances``).
 
     If the inputs have not changed, ``unchanged`` holds the stored partition of each table, and only ``states`` has
     rows.
@@ -73,7 +73,7 @@ class MinutesPartition:
     rows: pa.Table
     gaps: pl.DataFrame
     states: pl.DataFrame
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    provenances: Mapping[str, Provenance] = field(default_factory=dict)
     unchanged: Mapping[str, StoredPartition] = field(default_factory=dict)
 
 
@@ -88,11 +88,11 @@ class ContinuousMinutes:
 
     A day starts from the state after all silver days before it, whether their gold exists or not; stored states only
     avoid reading those days again. Of the days after it a day uses one fact: which symbols with funding events after
-    their last trade are traded again. A stored day whose inputs have not changed is skipped, unless ``remake``.
+    their last trade are traded again. A stored day whose inputs have not changed is skipped, unless ``force``.
     """
 
-    def __init__(self, store: LakeStore, market: Market, rule: GapRule, remake: bool = False) -> None:
-        self._store, self._market, self._rule, self._remake = store, market, rule, remake
+    def __init__(self, store: LakeStore, market: Market, rule: GapRule, force: bool = False) -> None:
+        self._store, self._market, self._rule, self._force = store, market, rule, force
         self._place = (market.exchange, market.name)
         # The last funding rates read, because days of a month share them: month, modification time, fingerprint, rows.
         self._rates: tuple[str, datetime, str, pl.DataFrame] | None = None
@@ -115,7 +115,7 @@ class ContinuousMinutes:
                 state, before = partition.states, key
                 yield partition
 
-    def overtaken(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
+    def stale_successors(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
         """Rebuild the stored days after ``last`` whose starting state has changed.
 
         So no stored day depends on the order in which its neighbours were built. This checks all later days, because
@@ -162,24 +162,26 @@ class ContinuousMinutes:
 
     def _unchanged(self, key: str, state: pl.DataFrame) -> MinutesPartition | None:
         """The stored day, if this state and its other inputs have not changed since it was built."""
-        if self._remake:
+        if self._force:
             return None
         inputs = self._inputs(key)
         waiting, _ = self._waiting(key)
-        expected = self._made_from(fingerprint(state), *map(made_from, inputs), *self._traded_after(key, waiting))
+        expected = self._input_fingerprint(
+            fingerprint(state), *map(input_fingerprint, inputs), *self._traded_after(key, waiting)
+        )
         stored = {}
-        for table, origin in expected.items():
+        for table, provenance in expected.items():
             partition = stored_partition(self._store, "gold", table, *self._place, key)
-            if partition is None or not is_current(partition, origin, inputs):
+            if partition is None or not is_current(partition, provenance, inputs):
                 return None
             stored[table] = partition
         states = read_partition(self._store, "gold", STATES, *self._place, key)
-        origins = {table: partition.origin for table, partition in stored.items()}
+        provenances = {table: partition.provenance for table, partition in stored.items()}
         return MinutesPartition(
-            key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, origins, stored
+            key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, provenances, stored
         )
 
-    def _made_from(self, prior: str, *sources: str) -> dict[str, str]:
+    def _input_fingerprint(self, prior: str, *sources: str) -> dict[str, str]:
         """The input fingerprint of each table's partition, from the fingerprints of the starting state (``prior``) and
         of the input partitions (``sources``).
         """
@@ -194,11 +196,11 @@ class ContinuousMinutes:
             inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
         return inputs
 
-    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Origin]]) -> MinutesPartition:
+    def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Provenance]]) -> MinutesPartition:
         if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
             raise lacking("silver", MINUTES, self._market, key)
-        (rows, origin), funding = minutes.take(key), self._funding(key)
-        chosen = ChosenSymbols.of_facts(origin.facts)
+        (rows, provenance), funding = minutes.take(key), self._funding(key)
+        chosen = ChosenSymbols.of_facts(provenance.facts)
         here, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
 
         def with_trades_of(traded_later: Sequence[str]) -> Continuous:
@@ -229,16 +231,18 @@ class ContinuousMinutes:
             _TRADED_LATER: traded_later,
         }
         facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
-        sources = self._made_from(prior, origin.made_from, *([] if funding is None else [funding[0]]), *traded_later)
-        origins = {table: Origin(source, facts_of.get(table, {})) for table, source in sources.items()}
-        return MinutesPartition(key, made.table, made.gaps, states, origins)
+        sources = self._input_fingerprint(
+            prior, provenance.input_fingerprint, *([] if funding is None else [funding[0]]), *traded_later
+        )
+        provenances = {table: Provenance(source, facts_of.get(table, {})) for table, source in sources.items()}
+        return MinutesPartition(key, made.table, made.gaps, states, provenances)
 
     def _waiting(self, key: str) -> tuple[list[str], list[str]]:
         """Symbols with funding events after their last trade of a stored day, and those of them that were known to be
         traded later.
         """
         stored = stored_partition(self._store, "gold", CONTINUOUS, *self._place, key)
-        facts = stored.origin.facts if stored else {}
+        facts = stored.provenance.facts if stored else {}
         return facts.get(_WAITING, []), facts.get(_TRADED_LATER, [])
 
     def _counts_other_funding(self, key: str) -> bool:
@@ -271,7 +275,7 @@ class ContinuousMinutes:
 
     def _is_by_this_rule(self, key: str) -> bool:
         stored = stored_partition(self._store, "gold", STATES, *self._place, key)
-        return stored is not None and stored.origin.facts.get(_RULE) == self._made_by()
+        return stored is not None and stored.provenance.facts.get(_RULE) == self._made_by()
 
     def _made_by(self) -> str:
         return f"{self._rule!r}: {', '.join(STATE_COLUMNS)}"
@@ -297,8 +301,10 @@ class ContinuousMinutes:
         here, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
         return put_back(next_state(rows, here, self._rule), aside)
 
-    def _minutes(self) -> Minutes[tuple[pa.Table, Origin]]:
-        return Minutes(self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, origin: (rows, origin))
+    def _minutes(self) -> Minutes[tuple[pa.Table, Provenance]]:
+        return Minutes(
+            self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, provenance: (rows, provenance)
+        )
 
     def _silver(self) -> dict[str, datetime]:
         return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
@@ -315,7 +321,7 @@ class ContinuousMinutes:
         if self._rates is None or self._rates[:2] != (month, modified):
             place = ("silver", FUNDING, *self._place, month)
             # Read the fingerprint before the rows: if the rows are newer, the next run sees it and rebuilds the day.
-            source = made_from(stored_partition(self._store, *place))
+            source = input_fingerprint(stored_partition(self._store, *place))
             self._rates = month, modified, source, read_partition(self._store, *place)
         return self._rates[2:]
 
@@ -325,7 +331,7 @@ class BarsDay:
     """A day of bars: the fingerprint of its present inputs, and the stored partition if it has these inputs."""
 
     key: str
-    made_from: str
+    input_fingerprint: str
     unchanged: StoredPartition | None
 
 
@@ -340,12 +346,12 @@ def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str])
             if day not in minutes:
                 minutes[day] = stored_partition(store, "gold", CONTINUOUS, *place, day)
         inputs = [minutes[day] for day in days]
-        expected = sources_fingerprint("gold", schema, [bars.name, *map(made_from, inputs)])
+        expected = sources_fingerprint("gold", schema, [bars.name, *map(input_fingerprint, inputs)])
         stored = stored_partition(store, "gold", bars.table, *place, key)
         yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
 
 
-def overtaken_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str], rule: GapRule) -> list[str]:
+def stale_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str], rule: GapRule) -> list[str]:
     """Stored partitions other than ``keys`` that are older than a day of continuous minutes in their bars.
 
     They start as many days before the first of ``keys`` as a run of these may have rebuilt minutes.

@@ -48,7 +48,7 @@ def instrument_partitions(
         yield key, instruments(market, numbered, day)
 
 
-def instruments_made_from(rows: pl.DataFrame) -> str:
+def instruments_fingerprint(rows: pl.DataFrame) -> str:
     """The input fingerprint of a partition. A listing has no sha256 of its own, so the rows stand for it."""
     digest = hashlib.sha256(rows.write_csv().encode()).hexdigest()
     return sources_fingerprint("gold", schema_of("gold", INSTRUMENTS), [digest])

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crypto_lakehouse.lake.storage.partitions import open_partition
-from crypto_lakehouse.lake.storage.provenance import Origin, origin_of
+from crypto_lakehouse.lake.storage.provenance import Provenance, provenance_of
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 
@@ -34,7 +34,7 @@ class Minutes(Generic[Made]):
         table: str,
         place: tuple[str, str],
         columns: Sequence[str],
-        make: Callable[[pa.Table, Origin], Made],
+        make: Callable[[pa.Table, Provenance], Made],
     ) -> None:
         self._store, self._layer, self._table, self._place = store, layer, table, place
         self._columns, self._make = list(columns), make
@@ -60,5 +60,5 @@ class Minutes(Generic[Made]):
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread per day takes less time in total than many threads per day.
             rows = parquet.read(columns=self._columns, use_threads=False)
-            origin = origin_of(parquet.metadata)
-        return self._make(rows, origin)
+            provenance = provenance_of(parquet.metadata)
+        return self._make(rows, provenance)

@@ -21,10 +21,10 @@ from crypto_lakehouse.lake.storage.partitions import (
     scan_partitions,
 )
 from crypto_lakehouse.lake.storage.pieces import read_pieces
-from crypto_lakehouse.lake.storage.provenance import Origin, StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.fingerprints import is_current, made_from, sources_fingerprint
+from crypto_lakehouse.pipeline.fingerprints import input_fingerprint, is_current, sources_fingerprint
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES, lacking
 from crypto_lakehouse.schemas import schema_of, silver_schema
 from crypto_lakehouse.schemas.klines import KLINES
@@ -57,7 +57,7 @@ def id_tables(table: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class IdsPartition:
-    """One day of both gold tables, each in its schema, and their provenance by table (``origins``).
+    """One day of both gold tables, each in its schema, and their provenance by table (``provenances``).
 
     If the inputs have not changed, ``unchanged`` holds the stored partition of each table, and only ``continuity`` has
     rows.
@@ -66,7 +66,7 @@ class IdsPartition:
     key: str
     continuity: pl.DataFrame
     missing: pl.DataFrame
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    provenances: Mapping[str, Provenance] = field(default_factory=dict)
     unchanged: Mapping[str, StoredPartition] = field(default_factory=dict)
 
     @property
@@ -79,11 +79,11 @@ class TradeIds:
     """Compute days of a feed's id tables from the silver rows of the day and the last ids of the day before.
 
     ``batch_rows`` is the number of rows to process at once; it does not change results. A stored day whose inputs have
-    not changed is skipped, unless ``remake``.
+    not changed is skipped, unless ``force``.
     """
 
-    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, remake: bool = False) -> None:
-        self._store, self._feed, self._batch_rows, self._remake = store, feed, batch_rows, remake
+    def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, force: bool = False) -> None:
+        self._store, self._feed, self._batch_rows, self._force = store, feed, batch_rows, force
         self._place = (feed.table, feed.exchange, feed.market.name)
         continuity, self._missing = id_tables(feed.table)
         self._continuity = (continuity, feed.exchange, feed.market.name)
@@ -96,7 +96,7 @@ class TradeIds:
             last = self._unchanged(key, before) or self._make(key, before)
             yield last
 
-    def overtaken(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
+    def stale_successors(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
         """Rebuild each stored day right after one of ``made`` that was built from other last ids.
 
         So no stored day depends on the order in which its neighbours were built. Days after these stay valid: the last
@@ -117,18 +117,18 @@ class TradeIds:
 
     def _unchanged(self, key: str, before: pl.DataFrame) -> IdsPartition | None:
         """The stored day, if neither the last ids ``before`` nor its other inputs have changed since it was built."""
-        current = {} if self._remake else self._current(key)
+        current = {} if self._force else self._current(key)
         rows = self._stored(key) if current else None
         if rows is None or not (_in_line(rows, before) and self._marks_hold(key)):
             return None
-        origins = {table: stored.origin for table, stored in current.items()}
-        return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), origins, current)
+        provenances = {table: stored.provenance for table, stored in current.items()}
+        return IdsPartition(key, rows, missing_ranges(_no_rows(), no_ids()), provenances, current)
 
     def _current(self, key: str) -> dict[str, StoredPartition]:
         """The stored partitions of both tables if they were built from the day's present silver; else none."""
         current = {}
         inputs = self._inputs(key)
-        for table, expected in self._made_from(inputs).items():
+        for table, expected in self._input_fingerprint(inputs).items():
             stored = stored_partition(self._store, "gold", table, self._feed.exchange, self._feed.market.name, key)
             if stored is None or not is_current(stored, expected, inputs):
                 return {}
@@ -140,9 +140,9 @@ class TradeIds:
         layers = ["silver"] + ["bronze"] * partition_exists(self._store, "bronze", *self._place, key)
         return [stored_partition(self._store, layer, *self._place, key) for layer in layers]
 
-    def _made_from(self, inputs: Sequence[StoredPartition | None]) -> dict[str, str]:
+    def _input_fingerprint(self, inputs: Sequence[StoredPartition | None]) -> dict[str, str]:
         """The input fingerprint of each table's partition, without the ids of the day before: its rows hold these."""
-        sources = [made_from(stored) for stored in inputs]
+        sources = [input_fingerprint(stored) for stored in inputs]
         return {
             table: sources_fingerprint("gold", schema_of("gold", table), sources)
             for table in id_tables(self._feed.table)
@@ -152,7 +152,7 @@ class TradeIds:
         if not partition_exists(self._store, "silver", *self._place, key):
             raise lacking("silver", self._feed.table, self._feed.market, key)
         # Take the fingerprint before reading the rows: if another run replaces them meanwhile, the next run sees it.
-        sources = self._made_from(self._inputs(key))
+        sources = self._input_fingerprint(self._inputs(key))
         summaries, missing, repeated, reached = [], [], [], before
         for rows in self._batches(key):
             summaries.append(id_summary(rows))
@@ -164,8 +164,8 @@ class TradeIds:
             merge_summaries(summaries), ranges, pl.concat(repeated), before, self._bronze_rows(key)
         )
         facts = {name: int(continuity[name].sum()) for name in ("missing_ids", "refused_ids", "repeated_ids")}
-        origins = {name: Origin(sources[name], own) for name, own in zip(sources, (facts, {}), strict=True)}
-        return IdsPartition(key, continuity, ranges, origins)
+        provenances = {name: Provenance(sources[name], own) for name, own in zip(sources, (facts, {}), strict=True)}
+        return IdsPartition(key, continuity, ranges, provenances)
 
     def _batches(self, key: str) -> Iterator[pl.DataFrame]:
         """Ids and times of a silver day in batches. The first one is empty, so at least one batch exists."""
@@ -176,7 +176,7 @@ class TradeIds:
         before = _next(key, -1)
         if not partition_exists(self._store, "silver", *self._place, before):
             return no_ids()
-        if not self._remake and self._current(before) and (stored := self._stored(before)) is not None:
+        if not self._force and self._current(before) and (stored := self._stored(before)) is not None:
             return stored.select(no_ids().columns)
         return merge_summaries(id_summary(rows) for rows in self._batches(before)).select(no_ids().columns)
 

@@ -10,7 +10,7 @@ import pytest
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.settings import Env, Environment, SettingsError
+from crypto_lakehouse.settings import Env, Settings, SettingsError
 
 SECRET = "hunter2secret"
 
@@ -24,7 +24,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.requirement("F1.1")
 def test_defaults() -> None:
-    settings = Environment.load()
+    settings = Settings.load()
     assert settings.env is Env.LOCAL
     assert settings.lake_uri == "./lake"
     assert settings.archive_url == "https://data.binance.vision"
@@ -39,7 +39,7 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT_URL", "http://127.0.0.1:8333/")
     monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1h, funding_rates")
     monkeypatch.setenv("LAKEHOUSE_CONCURRENCY", "4")
-    settings = Environment.load(concurrency=8)
+    settings = Settings.load(concurrency=8)
     assert settings.lake_uri == "s3://bucket/prefix"
     assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
     assert settings.table_names == ["klines_1h", "funding_rates"]
@@ -63,7 +63,7 @@ def test_the_reader_and_the_settings_find_the_same_lake(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    settings = Environment.load()
+    settings = Settings.load()
     assert Lakehouse()._store == LakeStore.open(settings.lake_uri, settings.s3_endpoint_url, settings.s3_region)
 
 
@@ -83,22 +83,22 @@ def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected:
     monkeypatch.setenv("LAKEHOUSE_TABLES", text)
     if "[" in text:
         with pytest.raises(SettingsError, match=r"no table 'klines_1\[s\]'; did you mean klines_1s"):
-            Environment.load()
+            Settings.load()
     elif expected is None:
         rest = {table for _, _, table in FEEDS if "klines" not in table}
-        assert set(Environment.load().table_names) == rest
+        assert set(Settings.load().table_names) == rest
     else:
-        assert Environment.load().table_names == expected
+        assert Settings.load().table_names == expected
 
 
 @pytest.mark.requirement("F1.5")
 def test_markets_and_start_narrow_the_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = Environment.load().feeds
+    everything = Settings.load().feeds
     assert everything == [feed for feed in FEEDS.values() if feed.table in ("klines_1m", "funding_rates")]
     monkeypatch.setenv("LAKEHOUSE_MARKETS", " cm, um ")
     monkeypatch.setenv("LAKEHOUSE_START", "2023-06-15")
     monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1m,funding_rates,option_summaries,book_depth")
-    settings = Environment.load()
+    settings = Settings.load()
     assert settings.market_names == ["um", "cm"]
     first = {feed.name: feed.first_date for feed in settings.feeds}
     day, month = date(2023, 6, 15), date(2023, 6, 1)
@@ -108,8 +108,8 @@ def test_markets_and_start_narrow_the_feeds(monkeypatch: pytest.MonkeyPatch) -> 
         for table in ("klines_1m", "funding_rates", "book_depth")
     }
     # A feed that begins later than that keeps its own first day, and one that has ended is left out.
-    assert Environment.load(start="2020-01-01", tables="book_depth").feeds[0].first_date == date(2023, 1, 1)
-    assert {feed.name for feed in Environment.load(start="2024-04-01", tables="book_ticker").feeds} == {
+    assert Settings.load(start="2020-01-01", tables="book_depth").feeds[0].first_date == date(2023, 1, 1)
+    assert {feed.name for feed in Settings.load(start="2024-04-01", tables="book_ticker").feeds} == {
         "binance/cm/book_ticker"
     }
 
@@ -128,24 +128,24 @@ def test_settings_that_leave_nothing_are_an_error(
     for name, value in settings.items():
         monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
     with pytest.raises(SettingsError) as caught:
-        Environment.load()
+        Settings.load()
     assert text in str(caught.value)
 
 
 @pytest.mark.requirement("F1.3")
 def test_a_star_means_every_table_in_the_order_of_the_catalogue() -> None:
-    assert Environment.load(tables="*").table_names == list(dict.fromkeys(table for _, _, table in FEEDS))
+    assert Settings.load(tables="*").table_names == list(dict.fromkeys(table for _, _, table in FEEDS))
 
 
 @pytest.mark.requirement("F1.1")
 def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = Environment.load()
-    for field in Environment.model_fields:
+    defaults = Settings.load()
+    for field in Settings.model_fields:
         monkeypatch.setenv(f"LAKEHOUSE_{field.upper()}", "")
-    assert Environment.load() == defaults
-    assert Environment.load(lake_uri="/").lake_uri == "/"
+    assert Settings.load() == defaults
+    assert Settings.load(lake_uri="/").lake_uri == "/"
     with pytest.raises(SettingsError, match=r"LAKEHOUSE_LAKE_URI='': .*a folder or s3://"):
-        Environment.load(lake_uri="")
+        Settings.load(lake_uri="")
 
 
 @pytest.mark.requirement("F1.1")
@@ -160,7 +160,7 @@ def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, typo: str, meant: str) -> None:
     monkeypatch.setenv(typo, "x")
     with pytest.raises(SettingsError, match=rf"{typo}: no such setting; did you mean {meant}\?"):
-        Environment.load()
+        Settings.load()
 
 
 @pytest.mark.requirement("F1.1")
@@ -199,7 +199,7 @@ def test_a_bad_value_names_variable_value_and_what_is_allowed(
 ) -> None:
     monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
     with pytest.raises(SettingsError) as caught:
-        Environment.load()
+        Settings.load()
     line = next(line for line in str(caught.value).splitlines() if f"LAKEHOUSE_{name}" in line)
     assert repr(value) in line
     assert allowed in line
@@ -212,7 +212,7 @@ def test_all_faults_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_RETRIES", "-1")
     monkeypatch.setenv("LAKEHOUSE_ENVV", "local")
     with pytest.raises(SettingsError) as caught:
-        Environment.load()
+        Settings.load()
     assert len(str(caught.value).splitlines()) == 4
     for name in ("LAKEHOUSE_ENV=", "LAKEHOUSE_RETRIES=", "LAKEHOUSE_ENVV:"):
         assert name in str(caught.value)
@@ -222,13 +222,13 @@ def test_all_faults_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_masked_hides_secrets_and_shows_that_they_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT_URL", f"http://user:{SECRET}@host:9000")
-    settings = Environment.load()
+    settings = Settings.load()
     masked = settings.masked()
     assert masked["AWS_SECRET_ACCESS_KEY"] == "****"
     assert masked["AWS_ACCESS_KEY_ID"] == "(not set)"
     assert masked["LAKEHOUSE_S3_ENDPOINT_URL"] == "http://****@host:9000"
     assert masked["LAKEHOUSE_ENV"] == "local"
-    assert {f"LAKEHOUSE_{field.upper()}" for field in Environment.model_fields} <= set(masked)
+    assert {f"LAKEHOUSE_{field.upper()}" for field in Settings.model_fields} <= set(masked)
     for text in (str(masked), repr(settings), str(settings)):
         assert SECRET not in text
     assert settings.s3_endpoint_url == f"http://user:{SECRET}@host:9000"
@@ -250,7 +250,7 @@ def test_masked_hides_secrets_and_shows_that_they_are_set(monkeypatch: pytest.Mo
 def test_no_error_quotes_the_credentials_of_a_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", url)
     with pytest.raises(SettingsError, match=r"LAKEHOUSE_ARCHIVE_URL.*\*\*\*\*@") as caught:
-        Environment.load()
+        Settings.load()
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
