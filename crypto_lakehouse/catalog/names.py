@@ -12,11 +12,19 @@ from functools import lru_cache
 
 from crypto_lakehouse.catalog.model import Cadence
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Symbols with letters outside ASCII exist on Binance since 2025; separators, dots and blanks do not.
 _SYMBOL = re.compile(r"\w{1,40}(?:[-_]\w{1,20}){0,3}", re.UNICODE)
 # Not \d, which also matches the digits of other scripts.
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is a safe table, exchange or market name, else raise ValueError."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name: lower-case letters, digits and '_' only, such as klines_1m")
+    return name
 
 
 def check_symbol(name: str) -> str:

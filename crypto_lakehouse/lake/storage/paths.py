@@ -9,20 +9,13 @@ from __future__ import annotations
 import re
 
 from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.catalog.names import check_name
 from crypto_lakehouse.schemas import LAYERS
 
 PART = "part-0.parquet"
 COMPACTED = "compacted"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ARCHIVE_NAME = re.compile(r"\w[\w.\-]*", re.UNICODE)
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if it is a safe table, exchange or market name, else raise ValueError."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not a name: lower-case letters, digits and '_' only, such as klines_1m")
-    return name
 
 
 def slice_dir(layer: str, table: str, exchange: str, market: str) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
-from crypto_lakehouse.lake.storage.paths import check_name, raw_path
+from crypto_lakehouse.catalog.names import check_name
+from crypto_lakehouse.lake.storage.paths import raw_path
 from crypto_lakehouse.lake.storage.store import LakeStore
 
 

@@ -1,0 +1,146 @@
+"""The slice of a table that belongs to one market, and a partition of it, as values.
+
+They know their schema, cadence, paths and asset key, and the commands that build them. Reading and writing belong to
+``lake/storage``, Dagster's classes for keys and partitions to ``orchestration``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition
+from crypto_lakehouse.catalog.commands import command_line, table_options
+from crypto_lakehouse.catalog.names import check_name
+from crypto_lakehouse.schemas import LAYERS, Schema, bronze_schema, cadence_of, schema_of
+
+FILE_NAME = "part-0.parquet"
+"""Name of the one file of a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSlice:
+    """One market's part of a table: what an asset holds, and a folder of the lake.
+
+    Raises ValueError on an unknown layer and on unsafe names, so a slice is always a safe path. Whether the table
+    exists is only known once its schema, cadence or a partition is asked for: these raise KeyError if it does not.
+
+    Examples
+    --------
+    >>> funding = TableSlice("silver", "binance", "um", "funding_rates")
+    >>> funding.partition("2024-01").path
+    'silver/funding_rates/exchange=binance/market=um/month=2024-01/part-0.parquet'
+    """
+
+    layer: str
+    exchange: str
+    market: str
+    table: str
+
+    def __post_init__(self) -> None:
+        if self.layer not in LAYERS:
+            raise ValueError(f"{self.layer!r} is not a layer; the layers are {', '.join(LAYERS)}")
+        for name in (self.exchange, self.market, self.table):
+            check_name(name)
+
+    @classmethod
+    def of_feed(cls, layer: str, feed: Feed) -> TableSlice:
+        """The slice of a layer that a feed fills."""
+        return cls(layer, feed.exchange, feed.market.name, feed.table)
+
+    @classmethod
+    def of_market(cls, layer: str, market: Market, table: str) -> TableSlice:
+        """The slice of any table of a market."""
+        return cls(layer, market.exchange, market.name, table)
+
+    @property
+    def name(self) -> str:
+        """``layer/exchange/market/table``, as Dagster writes the asset key."""
+        return "/".join(self.asset_key)
+
+    @property
+    def asset_key(self) -> tuple[str, str, str, str]:
+        """The parts of the asset key."""
+        return self.layer, self.exchange, self.market, self.table
+
+    @property
+    def folder(self) -> str:
+        """The folder below the root of the lake, as Hive columns."""
+        return f"{self.layer}/{self.table}/exchange={self.exchange}/market={self.market}"
+
+    @property
+    def feed(self) -> Feed | None:
+        """The feed of this exchange and market that fills the table; None in gold and in the logs."""
+        return FEEDS.get((self.exchange, self.market, self.table)) if self.layer in ("bronze", "silver") else None
+
+    @property
+    def schema(self) -> Schema:
+        """Schema of the partitions; in bronze, of this market's own files."""
+        return bronze_schema(self.feed) if self.layer == "bronze" and self.feed else schema_of(self.layer, self.table)
+
+    @property
+    def cadence(self) -> Cadence:
+        """Whether the partitions are days or months, by the feed of this exchange and market."""
+        return self.feed.cadence if self.feed else cadence_of(self.layer, self.table)
+
+    @property
+    def is_compacted(self) -> bool:
+        """Whether the slice can have month files, which hold the same rows sorted by symbol."""
+        return self.layer == "silver" and self.feed is not None and self.feed.compacted
+
+    def partition(self, key: str) -> Partition:
+        """The partition of a day (``YYYY-MM-DD``) or month (``YYYY-MM``). Raises ValueError on any other key."""
+        return Partition(self, key)
+
+    def backfill_command(self, first: str, last: str, force: bool = False) -> str:
+        """The command that builds the partitions ``first`` to ``last``, both inclusive."""
+        options = table_options(self.exchange, self.market, self.table, first, last)
+        return command_line("backfill", options={**options, "force": None} if force else options)
+
+    def compact_command(self, month: str) -> str:
+        """The command that writes the month file of a month."""
+        return command_line("compact", options=table_options(self.exchange, self.market, self.table, month, month))
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A day or month of a slice: one file of the lake. Raises ValueError on a key that does not fit the cadence.
+
+    Examples
+    --------
+    >>> january = TableSlice("silver", "binance", "um", "funding_rates").partition("2024-01")
+    >>> january.start, january.end
+    (datetime.date(2024, 1, 1), datetime.date(2024, 2, 1))
+    >>> january.backfill_command()
+    'crypto-lakehouse backfill --market um --table funding_rates --from 2024-01 --to 2024-01'
+    """
+
+    slice: TableSlice
+    key: str
+
+    def __post_init__(self) -> None:
+        parse_partition(self.key, self.slice.cadence)
+
+    @property
+    def start(self) -> date:
+        """First UTC day."""
+        return parse_partition(self.key, self.slice.cadence)[0]
+
+    @property
+    def end(self) -> date:
+        """The day after the last UTC day."""
+        return parse_partition(self.key, self.slice.cadence)[1]
+
+    @property
+    def folder(self) -> str:
+        """The folder below the root of the lake."""
+        return f"{self.slice.folder}/{self.slice.cadence.partition_column}={self.key}"
+
+    @property
+    def path(self) -> str:
+        """The path of the Parquet file below the root of the lake."""
+        return f"{self.folder}/{FILE_NAME}"
+
+    def backfill_command(self, force: bool = False) -> str:
+        """The command that builds the partition."""
+        return self.slice.backfill_command(self.key, self.key, force)
