@@ -11,34 +11,26 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.lake.reader.ends import goes_on_after_end
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
-from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
-from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
-from crypto_lakehouse.orchestration.assets.universe import instruments_asset
 from crypto_lakehouse.orchestration.checks import (
     archive_checks,
-    bars_check,
-    carry_check,
     completeness_check,
     epoch_checks,
     table_checks,
 )
+from crypto_lakehouse.orchestration.gold import gold_asset, gold_checks, gold_groups, keys_after
 from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
 from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_job, update_jobs, update_schedules
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
-from crypto_lakehouse.orchestration.series_checks import ends_check, gap_checks
-from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
-from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, STATES
-from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
-from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.orchestration.series_checks import ends_check
+from crypto_lakehouse.pipeline.gold.continuous import MINUTES
 from crypto_lakehouse.settings import Env, Settings
 
 # Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
@@ -66,6 +58,7 @@ def build_defs(
     settings = settings or Settings.load()
     policy = backfill_policy(settings.max_partitions_per_run)
     active = settings.feeds
+    groups = list(gold_groups(active, settings, policy))
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
@@ -77,26 +70,12 @@ def build_defs(
             checks.append(ends_check(feed, any(f.table == MINUTES and f.market == feed.market for f in active)))
         if with_archive_checks and settings.has_archive_checks:
             checks += archive_checks(feed, settings)
-        if feed.table == MINUTES:
-            with_funding = any(f.table == FUNDING and f.market == feed.market for f in active)
-            feed_assets.append(continuous_asset(feed.market, with_funding, settings, policy))
-            feed_assets += [bars_asset(feed.market, bars, settings, policy) for bars in settings.bars_kinds]
-            for table in (CONTINUOUS, GAPS, STATES, *(bars.table for bars in settings.bars_kinds)):
-                checks.append(table_checks("gold", feed.market, table, Cadence.DAILY))
-            checks += [bars_check(feed.market, bars) for bars in settings.bars_kinds]
-            checks += [carry_check(feed.market, gap_rule(settings)), *gap_checks(feed.market, with_funding)]
-        if feed.table in NUMBERED:
-            feed_assets.append(trade_ids_asset(feed, policy))
-            for table in id_tables(feed.table):
-                checks.append(table_checks("gold", feed.market, table, feed.cadence))
-            with_minutes = any(f.table == MINUTES and f.market == feed.market for f in active)
-            checks += [id_continuity_check(feed), klines_from_trades_check(feed, with_minutes)]
         assets += feed_assets
-        sensors.append(feed_sensor(feed, [key for asset in feed_assets for key in asset.keys], settings))
-    # Instruments have no sensor: the newest partition covers all days before it, and the daily schedule builds it.
-    for market in markets_with_instruments(active):
-        assets.append(instruments_asset(market, policy))
-        checks.append(table_checks("gold", market, INSTRUMENTS, Cadence.DAILY))
+        keys = [*(key for asset in feed_assets for key in asset.keys), *keys_after(feed, groups)]
+        sensors.append(feed_sensor(feed, keys, settings))
+    for group in groups:
+        assets.append(gold_asset(group))
+        checks += gold_checks(group)
     sensors.append(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",

@@ -12,8 +12,9 @@ from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, parse_partition, part
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.launch import Plan, gold_tables, since_start
+from crypto_lakehouse.orchestration.launch import Plan, since_start
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
+from crypto_lakehouse.schemas.gold import tables_after
 from crypto_lakehouse.settings import Settings
 
 
@@ -44,7 +45,7 @@ def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan
         for key, (_, at) in minutes.items()
         if key >= since and (month := key[: len("YYYY-MM")]) in stored_at and at < stored_at[month]
     ]
-    assets = [asset_key("gold", market, name) for name, of in gold_tables(settings).items() if of.source == MINUTES]
+    assets = [asset_key("gold", market, table.name) for table in tables_after(MINUTES, settings.bars_kinds)]
     return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
@@ -75,7 +76,7 @@ def lacking_funding(wish: Plan, settings: Settings, store: LakeStore, today: dat
 
 def _takes_funding(wish: Plan, settings: Settings) -> bool:
     """Whether the plan builds gold tables of minutes in a market that has funding."""
-    minute_tables = {name for name, of in gold_tables(settings).items() if of.source == MINUTES}
+    minute_tables = {table.name for table in tables_after(MINUTES, settings.bars_kinds)}
     builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in wish.assets)
     return builds_them and _feed(wish) is not None
 

@@ -38,23 +38,14 @@ from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, asset_key
+from crypto_lakehouse.orchestration.gold import is_enabled
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
-from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES
-from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, markets_with_instruments
-from crypto_lakehouse.pipeline.gold.trade_ids import NUMBERED, id_tables
+from crypto_lakehouse.schemas.gold import gold_tables, tables_after
 from crypto_lakehouse.settings import Settings
-
-
-@dataclass(frozen=True, slots=True)
-class GoldTable:
-    """A gold table: its silver source, and all tables that the same asset builds with it."""
-
-    source: str
-    together: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,27 +135,29 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
     ``first`` and ``last`` are UTC days, both inclusive; a monthly table gets every month that holds one
     of them. Raises ValueError that says what to change.
     """
-    gold = gold_tables(settings)
-    sources = {**{name: of.source for name, of in gold.items()}, INSTRUMENTS: MINUTES}
+    gold = {entry.name: entry for entry in gold_tables(settings.bars_kinds)}
     if "." in table:
         raise ValueError(f"{table}: use {table.rpartition('.')[2]}, without its layer, because all layers are built")
-    if table not in sources and (bars := bars_of_table(table)):
+    if table not in gold and (bars := bars_of_table(table)):
         raise ValueError(f"table {table} is not enabled; add {bars.name} to LAKEHOUSE_BARS (now: {settings.bars})")
     try:
         find_market(exchange, market)
     except KeyError as error:
         raise ValueError(error.args[0]) from None
-    tables_there = tables_of(exchange, market)
-    if sources.get(table, table) not in tables_there:
-        gold_there = [name for name, source_table in sources.items() if source_table in tables_there]
-        raise ValueError(no_table(exchange, market, table, [*tables_there, *gold_there]))
-    source = feed(exchange, market, sources.get(table, table))
-    if table == INSTRUMENTS:
-        with_klines = [m.name for m in markets_with_instruments(feeds(settings.table_names))]
-        if source.market.name not in with_klines:
-            raise ValueError(f"table {INSTRUMENTS} needs {MINUTES}; add {MINUTES} to LAKEHOUSE_TABLES")
-    elif source.table not in settings.table_names:
-        raise _not_enabled(source, settings)
+    tables_here = set(tables_of(exchange, market))
+    sources = gold[table].sources if table in gold else (table,)
+    if not tables_here.issuperset(sources):
+        gold_here = [name for name, entry in gold.items() if tables_here.issuperset(entry.sources)]
+        raise ValueError(no_table(exchange, market, table, [*tables_of(exchange, market), *gold_here]))
+    source = feed(exchange, market, sources[0])
+    enabled = [one for one in feeds(settings.table_names) if one.market == source.market]
+    if table in gold and gold[table].is_of_listing:
+        if not is_enabled(gold[table], enabled):
+            raise ValueError(f"table {table} needs {source.table}; add {source.table} to LAKEHOUSE_TABLES")
+    else:
+        for name in sources:
+            if name not in settings.table_names:
+                raise _not_enabled(name, settings)
     if last < first:
         raise ValueError(f"the range ends ({last}) before it starts ({first})")
     if not (source.covers(first) and source.covers(last)):
@@ -175,11 +168,12 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
     if end > today:
         period = "day" if source.cadence is Cadence.DAILY else "month"
         raise ValueError(f"{keys[-1]} is not over (UTC): choose --to in a {period} that is over")
-    if table in sources:
-        tables = [("gold", name) for name in (gold[table].together if table in gold else (table,))]
+    if table in gold:
+        group = gold[table].asset
+        tables = [("gold", name) for name, entry in gold.items() if name == table or (group and entry.asset == group)]
     else:
         tables = [("bronze", table), ("silver", table)]
-        tables += [("gold", name) for name, of in gold.items() if of.source == table]
+        tables += [("gold", entry.name) for entry in tables_after(table, settings.bars_kinds)]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(source.market, source.cadence, assets, tuple(keys))
 
@@ -189,7 +183,7 @@ def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Pl
     if not feed.compacted:
         raise ValueError(f"{feed.name} has no month files: only daily klines of any kind have them")
     if feed.table not in settings.table_names:
-        raise _not_enabled(feed, settings)
+        raise _not_enabled(feed.table, settings)
     return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
 
 
@@ -216,18 +210,10 @@ def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:
     return feed.since(settings.start)
 
 
-def _not_enabled(feed: Feed, settings: Settings) -> ValueError:
+def _not_enabled(table: str, settings: Settings) -> ValueError:
     return ValueError(
-        f"table {feed.table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(settings.table_names)})"
+        f"table {table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(settings.table_names)})"
     )
-
-
-def gold_tables(settings: Settings) -> dict[str, GoldTable]:
-    """The gold tables that the settings enable if their source is enabled, in the order in which they are built."""
-    groups: list[tuple[str, tuple[str, ...]]] = [(MINUTES, (CONTINUOUS, GAPS, STATES))]
-    groups += [(MINUTES, (bars.table,)) for bars in settings.bars_kinds]
-    groups += [(table, id_tables(table)) for table in NUMBERED]
-    return {name: GoldTable(source, names) for source, names in groups for name in names}
 
 
 def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:

@@ -1,7 +1,7 @@
 """Schemas of every table in the lake: ``schema_of(layer, table)`` and the list of all tables.
 
-To add a table, add a module here, or an entry in the catalogue for another interval. A table is named ``layer.table``
-everywhere: ``silver.klines_1m``.
+Schemas are in a module for each kind of table, gold tables in the registry ``gold.py``. A table is named
+``layer.table`` everywhere: ``silver.klines_1m``.
 """
 
 from __future__ import annotations
@@ -12,33 +12,22 @@ from dataclasses import replace
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType, feeds
-from crypto_lakehouse.catalog.bars import BAR_INTERVALS, TimeBars, bars_of_table
+from crypto_lakehouse.catalog.bars import BAR_INTERVALS
 from crypto_lakehouse.catalog.near import unknown_name
-from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
-from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
-from crypto_lakehouse.schemas.instruments import INSTRUMENTS
+from crypto_lakehouse.schemas.gold import GOLD_TABLES, find_gold_table
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.ledger import FILES
 from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, EVENT_CODEC, EVENT_ROWS, INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
-from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_GOLD = {
-    "continuous_1m": CONTINUOUS,
-    "gaps": GAPS,
-    "symbol_states": SYMBOL_STATES,
-    "instruments": INSTRUMENTS,
-    **{f"{trades.name}_continuity": ID_CONTINUITY for trades in (AGG_TRADES, TRADES)},
-    **{f"{trades.name}_missing_ids": MISSING_IDS for trades in (AGG_TRADES, TRADES)},
-}
 _SILVER = {
     schema.name: schema
     for schema in (
@@ -104,10 +93,8 @@ def schema_of(layer: str, table: str) -> Schema:
     """Schema of ``layer.table`` over all markets. Raises KeyError, which lists the layer's tables."""
     if layer in ("bronze", "silver") and (matching := feeds([table])):
         return _bronze_of_all(matching) if layer == "bronze" else silver_schema(matching[0])
-    if layer == "gold" and table in _GOLD:
-        return _GOLD[table]
-    if layer == "gold" and (bars := bars_of_table(table)):
-        return BARS if isinstance(bars, TimeBars) else ACTIVITY_BARS
+    if layer == "gold" and (entry := find_gold_table(table)):
+        return entry.schema
     if (layer, table) == ("ledger", "files"):
         return FILES
     if (layer, table) == ("quarantine", "rejected"):
@@ -126,7 +113,7 @@ def table_names() -> list[tuple[str, str]]:
     return [
         *(("bronze", table) for table in tables),
         *(("silver", table) for table in tables),
-        *(("gold", table) for table in _GOLD),
+        *(("gold", table.name) for table in GOLD_TABLES),
         *(("gold", f"bars_{interval}") for interval in BAR_INTERVALS),
         ("ledger", "files"),
         ("quarantine", "rejected"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.catalog import Cadence, Feed, Market
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.gold import LISTING, GoldTable, split_name
+from crypto_lakehouse.settings import Settings
 
 OWNERS = ["team:market-data"]
 IO_MANAGER_KEY = "lake_io_manager"
@@ -26,6 +29,57 @@ REMAKE_TAG = "lakehouse/remake"
 def is_forced(context: dg.AssetExecutionContext) -> bool:
     """Whether the run rebuilds its partitions even where their inputs have not changed."""
     return not {FORCE_TAG, REMAKE_TAG}.isdisjoint(context.run.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldGroup:
+    """The gold tables of a market that one asset builds. ``feeds`` are the enabled feeds of the market, by table."""
+
+    market: Market
+    tables: tuple[GoldTable, ...]
+    feeds: Mapping[str, Feed]
+    settings: Settings
+    policy: dg.BackfillPolicy
+
+    @property
+    def name(self) -> str:
+        """Name of the asset that builds several tables together."""
+        return f"{self.tables[0].asset}_{self.market.exchange}_{self.market.name}"
+
+    @property
+    def keys(self) -> list[dg.AssetKey]:
+        """The keys of the tables."""
+        return [asset_key("gold", self.market, table.name) for table in self.tables]
+
+    @property
+    def inputs(self) -> list[dg.AssetKey]:
+        """The keys of the input tables; optional ones only if they are enabled."""
+        first = self.tables[0]
+        names = [split_name(name) for name in first.inputs]
+        names += [(layer, table) for layer, table in map(split_name, first.optional) if table in self.feeds]
+        return [asset_key(layer, self.market, table) for layer, table in names if layer != LISTING]
+
+    def description(self, table: GoldTable) -> str:
+        """The description of a table in this market."""
+        return table.description.format(market=self.market.title)
+
+
+def gold_arguments(group: GoldGroup, kinds: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments of ``@dg.asset`` for a gold table that has an asset of its own."""
+    (table,) = group.tables
+    return asset_arguments(
+        "gold", group.market, table.name, Cadence.DAILY, table.schema, group.description(table), kinds, group.policy
+    ) | {"deps": group.inputs}
+
+
+def gold_outs(group: GoldGroup, kinds: Sequence[str], automation: dg.AutomationCondition) -> dict[str, dg.AssetOut]:
+    """The outputs of ``@dg.multi_asset`` for gold tables that are built together."""
+    return {
+        table.name: asset_out(
+            "gold", group.market, table.name, table.schema, group.description(table), kinds, automation
+        )
+        for table in group.tables
+    }
 
 
 def asset_key(layer: str, market: Market, table: str) -> dg.AssetKey:

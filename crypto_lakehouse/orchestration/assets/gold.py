@@ -14,11 +14,11 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market
-from crypto_lakehouse.catalog.bars import Bars
+from crypto_lakehouse.catalog.bars import Bars, bars_of_table
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, asset_out, is_forced
+from crypto_lakehouse.orchestration.assets.common import GoldGroup, asset_key, gold_arguments, gold_outs, is_forced
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
@@ -26,9 +26,7 @@ from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import (
     CONTINUOUS,
-    FUNDING,
     GAPS,
-    MINUTES,
     STATES,
     ContinuousMinutes,
     MinutesPartition,
@@ -37,17 +35,11 @@ from crypto_lakehouse.pipeline.gold.continuous import (
 )
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
 from crypto_lakehouse.pipeline.map_ordered import WRITERS
-from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.frames import Frame
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 _KINDS = ["polars", "parquet"]
-_TABLES = {
-    CONTINUOUS: "Every minute of every symbol from its first trade on; minutes without trades are filled and marked.",
-    GAPS: "Pauses in trading that cut a symbol's series into segments.",
-    STATES: "State at the end of a day for the next one: last trade, its close and the segment, per symbol.",
-}
 
 
 def gap_rule(settings: Settings) -> GapRule:
@@ -55,29 +47,20 @@ def gap_rule(settings: Settings) -> GapRule:
     return GapRule.of_days(settings.gap_days, settings.gap_change)
 
 
-def continuous_asset(
-    market: Market, with_funding: bool, settings: Settings, policy: dg.BackfillPolicy
-) -> dg.AssetsDefinition:
+def continuous_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """``continuous_1m``, ``gaps`` and ``symbol_states`` of a market, which are always built together."""
-    inputs = [asset_key("silver", market, MINUTES)]
-    if with_funding:
-        inputs.append(asset_key("silver", market, FUNDING))
+    market, rule = group.market, gap_rule(group.settings)
 
     @dg.multi_asset(
-        name=f"continuous_{market.exchange}_{market.name}",
-        outs={
-            table: asset_out(
-                "gold", market, table, schema_of("gold", table), text, _KINDS, automation=when_inputs_are_new()
-            )
-            for table, text in _TABLES.items()
-        },
-        deps=inputs,
+        name=group.name,
+        outs=gold_outs(group, _KINDS, when_inputs_are_new()),
+        deps=group.inputs,
         partitions_def=partitions_of(market, Cadence.DAILY),
-        backfill_policy=policy,
+        backfill_policy=group.policy,
     )
     def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = ContinuousMinutes(store, market, gap_rule(settings), is_forced(context))
+        maker = ContinuousMinutes(store, market, rule, is_forced(context))
         made: list[MinutesPartition] = []
 
         def rebuilt(part: MinutesPartition) -> Iterator[Any]:
@@ -106,25 +89,17 @@ def continuous_asset(
     return continuous
 
 
-def bars_asset(market: Market, bars: Bars, settings: Settings, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def bars_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """One table of bars of a market."""
-    arguments = asset_arguments(
-        "gold",
-        market,
-        bars.table,
-        Cadence.DAILY,
-        schema_of("gold", bars.table),
-        f"Bars {bars.name} of {market.title} with VWAP and a flag that is true if the archive has every minute.",
-        _KINDS,
-        policy,
-    )
+    market, rule, bars = group.market, gap_rule(group.settings), bars_of_table(group.tables[0].name)
+    assert bars is not None
 
-    @dg.asset(**arguments, deps=[asset_key("gold", market, CONTINUOUS)], automation_condition=when_inputs_are_new())
+    @dg.asset(**gold_arguments(group, _KINDS), automation_condition=when_inputs_are_new())
     def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
         yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_forced(context)), WRITERS))
-        stale_successors = stale_bars(store, market, bars, keys, gap_rule(settings))
+        stale_successors = stale_bars(store, market, bars, keys, rule)
         for made in _bars(store, market, bars, stale_successors, force=True):
             assert isinstance(made, Made)
             context.log.info(f"{made.key}: rebuilt, because its minutes are newer")

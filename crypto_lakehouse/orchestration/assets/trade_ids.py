@@ -9,38 +9,27 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
-from crypto_lakehouse.orchestration.assets.common import asset_key, asset_out, is_forced
+from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_outs, is_forced
 from crypto_lakehouse.orchestration.assets.gold import made_table, rewritten, stored_or_made
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition, TradeIds, id_tables
-from crypto_lakehouse.schemas import schema_of
 
 
-def trade_ids_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def trade_ids_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """Both id tables of a feed of trades, which are always built together."""
-    market = feed.market
+    market, feed = group.market, group.feeds[group.tables[0].sources[0]]
     continuity, missing = id_tables(feed.table)
-    words = {
-        continuity: f"Ids of {feed.table} of {market.title} per symbol and day: first, last, missing, repeated.",
-        missing: f"Every range of ids that is missing in {feed.table} of {market.title}.",
-    }
 
     @dg.multi_asset(
-        name=f"{feed.table}_ids_{feed.exchange}_{market.name}",
-        outs={
-            table: asset_out(
-                "gold", market, table, schema_of("gold", table), text, ["polars", "parquet"], when_inputs_are_new()
-            )
-            for table, text in words.items()
-        },
-        deps=[asset_key("silver", market, feed.table)],
+        name=group.name,
+        outs=gold_outs(group, ["polars", "parquet"], when_inputs_are_new()),
+        deps=group.inputs,
         partitions_def=partitions_of(market, feed.cadence),
-        backfill_policy=policy,
+        backfill_policy=group.policy,
     )
     def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()

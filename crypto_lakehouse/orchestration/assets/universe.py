@@ -7,32 +7,22 @@ import dagster as dg
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
-from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.catalog import Market
 from crypto_lakehouse.lake.storage.provenance import Provenance, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
+from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_arguments, is_forced
 from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
 from crypto_lakehouse.orchestration.pictures import instruments_markdown
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.fingerprints import is_current
 from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, instrument_partitions, instruments_fingerprint
-from crypto_lakehouse.schemas import schema_of
 
 
-def instruments_asset(market: Market, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+def instruments_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """The instruments of a market. They need no other table: the newest partition covers all days before it."""
-    arguments = asset_arguments(
-        "gold",
-        market,
-        INSTRUMENTS,
-        Cadence.DAILY,
-        schema_of("gold", INSTRUMENTS),
-        f"All instruments of {market.title} up to each day, as known on that day, delisted ones included.",
-        ["polars", "parquet"],
-        policy,
-    )
+    market = group.market
 
-    @dg.asset(**arguments, pool=f"{market.exchange}_archive")
+    @dg.asset(**gold_arguments(group, ["polars", "parquet"]), pool=f"{market.exchange}_archive")
     def instruments(context: dg.AssetExecutionContext, lake: LakeResource, archive: ArchiveResource) -> PartitionStream:
         return PartitionStream(_made(lake.store(), archive, market, list(context.partition_keys), is_forced(context)))
 

@@ -6,13 +6,13 @@ This module chooses the archive folder to list. ``transforms/gold/universe.py`` 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
-from crypto_lakehouse.catalog import Cadence, Feed, Market, feed, parse_partition
+from crypto_lakehouse.catalog import Cadence, Market, feed, parse_partition
 from crypto_lakehouse.lake.reader.universe import INSTRUMENTS as INSTRUMENTS
 from crypto_lakehouse.pipeline.fingerprints import sources_fingerprint
 from crypto_lakehouse.schemas import schema_of
@@ -20,11 +20,6 @@ from crypto_lakehouse.transforms.gold.universe import instruments, numbered_runs
 
 # Every symbol has minutes, whatever other tables it has. The settings do not limit this listing to some symbols.
 _LISTED = "klines_1m"
-
-
-def markets_with_instruments(feeds: Iterable[Feed]) -> list[Market]:
-    """The markets of the kline feeds: every market with klines has instruments."""
-    return list({(f.exchange, f.market.name): f.market for f in feeds if f.schema == "klines"}.values())
 
 
 def instrument_partitions(

@@ -41,8 +41,6 @@ from crypto_lakehouse.transforms.gold.trade_ids import (
 )
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades, merge_klines
 
-# Silver tables whose ids have no holes; each has the two gold tables of ``id_tables``.
-NUMBERED = ("agg_trades", "trades")
 _IDS = ("symbol", "trade_id", "time")
 _TRADED = (*_IDS, "price", "base_quantity", "quote_quantity", "contracts", "is_buyer_maker")
 # Rows to process at once; larger batches take more memory and are not faster.

@@ -1,0 +1,99 @@
+"""Gold assets and their checks, made from the registry of gold tables: which market has which, and which code builds
+them.
+
+The registry is ``schemas/gold.py``. The assets are in ``assets``, the checks in ``checks.py`` and its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
+from crypto_lakehouse.catalog.bars import bars_of_table
+from crypto_lakehouse.orchestration.assets.common import GoldGroup
+from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
+from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
+from crypto_lakehouse.orchestration.assets.universe import instruments_asset
+from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks
+from crypto_lakehouse.orchestration.series_checks import gap_checks
+from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
+from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES
+from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
+from crypto_lakehouse.settings import Settings
+
+Checks = list[dg.AssetChecksDefinition]
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The code that builds an asset, and that of its checks besides those of stored rows."""
+
+    asset: Callable[[GoldGroup], dg.AssetsDefinition]
+    checks: Callable[[GoldGroup], Checks] | None = None
+
+
+def _continuous_checks(group: GoldGroup) -> Checks:
+    return [carry_check(group.market, gap_rule(group.settings)), *gap_checks(group.market, FUNDING in group.feeds)]
+
+
+def _bars_checks(group: GoldGroup) -> Checks:
+    bars = bars_of_table(group.tables[0].name)
+    assert bars is not None
+    return [bars_check(group.market, bars)]
+
+
+def _trade_checks(group: GoldGroup) -> Checks:
+    feed = group.feeds[group.tables[0].sources[0]]
+    return [id_continuity_check(feed), klines_from_trades_check(feed, MINUTES in group.feeds)]
+
+
+MAKERS = {
+    "continuous": Maker(continuous_asset, _continuous_checks),
+    "bars": Maker(bars_asset, _bars_checks),
+    "trade_ids": Maker(trade_ids_asset, _trade_checks),
+    "instruments": Maker(instruments_asset),
+}
+
+
+def gold_groups(feeds: Sequence[Feed], settings: Settings, policy: dg.BackfillPolicy) -> Iterator[GoldGroup]:
+    """The groups of gold tables of all markets that have their inputs. ``feeds`` are those that are enabled."""
+    for market in {(feed.exchange, feed.market.name): feed.market for feed in feeds}.values():
+        enabled = {feed.table: feed for feed in feeds if feed.market == market}
+        groups: dict[str, list[GoldTable]] = {}
+        for table in gold_tables(settings.bars_kinds):
+            if is_enabled(table, list(enabled.values())):
+                groups.setdefault(table.asset or table.name, []).append(table)
+        for tables in groups.values():
+            yield GoldGroup(market, tuple(tables), enabled, settings, policy)
+
+
+def is_enabled(table: GoldTable, feeds: Sequence[Feed]) -> bool:
+    """Whether the enabled ``feeds`` of a market give it a gold table.
+
+    A listing needs no rows, so any interval of klines stands for the one whose listing is the input.
+    """
+    if table.is_of_listing:
+        schemas = {feed.schema for feed in FEEDS.values() if feed.table in table.sources}
+        return any(feed.schema in schemas for feed in feeds)
+    return {feed.table for feed in feeds}.issuperset(table.sources)
+
+
+def gold_asset(group: GoldGroup) -> dg.AssetsDefinition:
+    """The asset that builds the tables of a group."""
+    return MAKERS[group.tables[0].maker].asset(group)
+
+
+def gold_checks(group: GoldGroup) -> Checks:
+    """The checks of the tables of a group."""
+    rows = [table_checks("gold", group.market, table.name, Cadence.DAILY) for table in group.tables]
+    more = MAKERS[group.tables[0].maker].checks
+    return [*rows, *(more(group) if more else [])]
+
+
+def keys_after(feed: Feed, groups: Sequence[GoldGroup]) -> list[dg.AssetKey]:
+    """The gold assets that a run of a feed also builds."""
+    names = {table.name for group in groups for table in tables_after(feed.table, group.settings.bars_kinds)}
+    return [key for group in groups if group.market == feed.market for key in group.keys if key.path[-1] in names]
