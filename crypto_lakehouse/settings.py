@@ -16,19 +16,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crypto_lakehouse.catalog import FEEDS, Feed, parse_date
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, parse_date
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.names import check_number
-from crypto_lakehouse.catalog.selection import select_feeds, select_markets
+from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
 
 PREFIX = "LAKEHOUSE_"
-_TABLES = tuple(dict.fromkeys(table for _, _, table in FEEDS))
+_DEFAULT = EXCHANGES[DEFAULT_EXCHANGE]
 
 
 class SettingsError(Exception):
@@ -81,15 +81,16 @@ class Settings(BaseSettings):
         None, description="S3 endpoint, where it is not that of the AWS variables or profile"
     )
     s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
-    archive_url: HttpUrl = Field("https://data.binance.vision", description="where archive files are")
-    archive_listing_url: HttpUrl = Field(
-        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision", description="where they are listed"
-    )
+    archive_url: HttpUrl = Field(_DEFAULT.archive_url, description="where Binance's archive files are")
+    archive_listing_url: HttpUrl = Field(_DEFAULT.listing_url, description="where they are listed")
+    exchanges: str = Field(DEFAULT_EXCHANGE, description=f"enabled exchanges: {','.join(EXCHANGES)}")
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
     tables: str = Field(
         "klines_1m,funding_rates", description="enabled tables: names, patterns (mark_klines_*), !exclusions"
     )
-    markets: str = Field("", description="enabled markets: spot,um,cm,option; empty: all")
+    markets: str = Field(
+        "", description="enabled markets: spot,um,cm,option, or binance/spot where exchanges share a name; empty: all"
+    )
     start: date | None = Field(None, description="first UTC day of the partitions: 2023-01-01; empty: the markets' own")
     bars: str = Field("1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
     gap_days: float = Field(1.0, gt=0, le=366, description="days without trades after which a price jump is a gap")
@@ -142,16 +143,22 @@ class Settings(BaseSettings):
         SymbolFilter.parse(value)
         return value
 
+    @field_validator("exchanges")
+    @classmethod
+    def _check_exchanges(cls, value: str) -> str:
+        select_exchanges(value)
+        return value
+
     @field_validator("tables")
     @classmethod
-    def _check_tables(cls, value: str) -> str:
-        select_tables(value, _TABLES)
+    def _check_tables(cls, value: str, others: ValidationInfo) -> str:
+        select_tables(value, tables_of_exchanges(_exchanges(others)))
         return value
 
     @field_validator("markets")
     @classmethod
-    def _check_markets(cls, value: str) -> str:
-        select_markets(value)
+    def _check_markets(cls, value: str, others: ValidationInfo) -> str:
+        select_markets(value, _exchanges(others))
         return value
 
     @field_validator("start", mode="before")
@@ -190,17 +197,53 @@ class Settings(BaseSettings):
     @property
     def table_names(self) -> list[str]:
         """Names of the enabled tables, in the order of the catalogue."""
-        return select_tables(self.tables, _TABLES)
+        return select_tables(self.tables, tables_of_exchanges(self.exchange_names))
+
+    @property
+    def exchange_names(self) -> list[str]:
+        """Names of the enabled exchanges, in the order of the catalogue."""
+        return select_exchanges(self.exchanges)
+
+    @property
+    def enabled_markets(self) -> list[Market]:
+        """The enabled markets of the enabled exchanges, in the order of the catalogue."""
+        return select_markets(self.markets, self.exchange_names)
 
     @property
     def market_names(self) -> list[str]:
-        """Names of the enabled markets, in the order of the catalogue."""
-        return select_markets(self.markets)
+        """The enabled markets as ``markets`` may name them: ``um``, or ``binance/um`` with several exchanges."""
+        return self._names(self.enabled_markets)
 
     @property
     def feeds(self) -> list[Feed]:
-        """The enabled feeds: those of ``tables`` in ``markets``, from ``start`` on."""
-        return select_feeds(self.table_names, self.market_names, self.start)
+        """The enabled feeds: those of ``tables`` in ``markets`` of ``exchanges``, from ``start`` on."""
+        return select_feeds(self.table_names, self.enabled_markets, self.start)
+
+    def is_enabled(self, market: Market) -> bool:
+        """Whether the market and its exchange are enabled."""
+        return (market.exchange, market.name) in [(one.exchange, one.name) for one in self.enabled_markets]
+
+    @property
+    def shown_markets(self) -> list[tuple[str, str]]:
+        """(exchange, market) of the markets that ``markets`` does not hide.
+
+        What is stored of an exchange that is not enabled is shown, like a table that is not enabled.
+        """
+        hidden = self._hidden_markets
+        return [place for place, market in MARKETS.items() if market not in hidden]
+
+    @property
+    def _hidden_markets(self) -> list[Market]:
+        return [market for market in select_markets("", self.exchange_names) if not self.is_enabled(market)]
+
+    def _names(self, markets: Iterable[Market]) -> list[str]:
+        is_alone = len(self.exchange_names) == 1
+        return [market.name if is_alone else f"{market.exchange}/{market.name}" for market in markets]
+
+    def archive_urls(self, exchange: str) -> tuple[str, str]:
+        """The URLs of an exchange's files and of their listing. Raises KeyError for an unknown exchange."""
+        files, listing = (getattr(self, name) for name in EXCHANGES[exchange].url_settings)
+        return files, listing
 
     @property
     def has_archive_checks(self) -> bool:
@@ -213,7 +256,7 @@ class Settings(BaseSettings):
     @property
     def hidden(self) -> str:
         """What ``markets`` and ``start`` hide of the lake, in words; empty if they hide nothing."""
-        others = [name for name in select_markets("") if name not in self.market_names]
+        others = self._names(self._hidden_markets)
         facts = [f"partitions before {PREFIX}START={self.start}"] if self.start else []
         facts += [f"markets that are not in {PREFIX}MARKETS ({', '.join(others)})"] if others else []
         return " and ".join(facts)
@@ -246,6 +289,11 @@ class Settings(BaseSettings):
         for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
             values[name] = _mask_url(os.environ.get(name) or "(not set)")
         return values
+
+
+def _exchanges(others: ValidationInfo) -> list[str]:
+    """The exchanges that the settings name; if that setting is wrong, the default, so that others are checked too."""
+    return select_exchanges(others.data.get("exchanges", DEFAULT_EXCHANGE))
 
 
 def _is_unknown(name: str) -> bool:

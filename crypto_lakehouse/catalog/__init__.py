@@ -1,23 +1,25 @@
 """The catalogue: markets, tables and file formats of the exchanges, as plain data without I/O.
 
-To add a dataset or an exchange, add an entry here and a test. Every other room looks feeds up with ``feed()`` and
-``feeds()``.
+The entries are in the modules of the exchanges, which ``exchanges.py`` registers. Every other room looks feeds up with
+``feed()`` and ``feeds()``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from crypto_lakehouse.catalog import binance
+from crypto_lakehouse.catalog.exchanges import DEFAULT_EXCHANGE, EXCHANGES
 from crypto_lakehouse.catalog.intervals import INTERVALS
 from crypto_lakehouse.catalog.model import Cadence, Feed, FieldType, FileColumn, FileFormat, Interval, Market
 from crypto_lakehouse.catalog.names import check_symbol, parse_date, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.near import unknown_name
 
 FEEDS: dict[tuple[str, str, str], Feed] = {
-    (feed.exchange, feed.market.name, feed.table): feed for feed in binance.FEEDS
+    (feed.exchange, feed.market.name, feed.table): feed for exchange in EXCHANGES.values() for feed in exchange.feeds
 }
-MARKETS: dict[tuple[str, str], Market] = {(m.exchange, m.name): m for m in binance.MARKETS}
+MARKETS: dict[tuple[str, str], Market] = {
+    (market.exchange, market.name): market for exchange in EXCHANGES.values() for market in exchange.markets
+}
 
 
 def feed(exchange: str, market: str, table: str) -> Feed:
@@ -34,17 +36,20 @@ def find_market(exchange: str, market: str) -> Market:
     try:
         return MARKETS[exchange, market]
     except KeyError:
-        exchanges = list(dict.fromkeys(name for name, _ in MARKETS))
-        if exchange not in exchanges:
-            raise KeyError(unknown_name("exchange", exchange, exchanges)) from None
-        known = [name for of, name in MARKETS if of == exchange]
-        raise KeyError(no_market(market, known, exchange)) from None
+        if exchange not in EXCHANGES:
+            raise KeyError(no_exchange(exchange)) from None
+        raise KeyError(no_market(market, EXCHANGES[exchange].markets)) from None
 
 
-def no_market(market: str, known: Collection[str], exchange: str = binance.EXCHANGE) -> str:
-    """The error text for a market that is not in ``known``."""
-    aliases = {m.name: m.aliases for m in MARKETS.values() if m.exchange == exchange and m.name in known}
-    return unknown_name("market", market, known, aliases=aliases)
+def no_exchange(exchange: str) -> str:
+    """The error text for an exchange that is not in the registry."""
+    return unknown_name("exchange", exchange, EXCHANGES)
+
+
+def no_market(market: str, known: Iterable[Market]) -> str:
+    """The error text for a market that is not one of ``known``."""
+    aliases = {m.name: m.aliases for m in known}
+    return unknown_name("market", market, aliases, aliases=aliases)
 
 
 def no_table(exchange: str, market: str, table: str, known: Collection[str]) -> str:
@@ -68,6 +73,8 @@ def feeds(tables: Iterable[str] | None = None) -> list[Feed]:
 
 
 __all__ = [
+    "DEFAULT_EXCHANGE",
+    "EXCHANGES",
     "FEEDS",
     "INTERVALS",
     "MARKETS",
@@ -82,6 +89,7 @@ __all__ = [
     "feed",
     "feeds",
     "find_market",
+    "no_exchange",
     "no_market",
     "no_table",
     "parse_date",

@@ -1,6 +1,7 @@
-"""Binance: markets and feeds of its public archive, as data; the formats of the files are in ``binance_files.py``.
+"""Binance: its entry in the registry, with markets and feeds of its public archive, as data.
 
-What changed over time is in ``epochs.py``. ``archive`` lists and fetches files; ``transforms`` parses them. The facts
+The formats of the files are in ``binance_files.py``, what changed over time is in ``binance_epochs.py``, the names of
+symbols are in ``binance_names.py``. ``archive`` lists and fetches files; ``transforms`` parses them. The facts
 come from the archive's own files and listings (https://data.binance.vision) and
 https://github.com/binance/binance-public-data.
 """
@@ -12,8 +13,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from crypto_lakehouse.catalog import binance_files as files
+from crypto_lakehouse.catalog.binance_epochs import EPOCHS
+from crypto_lakehouse.catalog.binance_listings import RELISTINGS, RENAMES
+from crypto_lakehouse.catalog.binance_names import ASSETS, parse_symbol
 from crypto_lakehouse.catalog.intervals import INTERVALS, MONTHLY_ONLY
-from crypto_lakehouse.catalog.model import Cadence, Feed, FileFormat, Market
+from crypto_lakehouse.catalog.model import Cadence, Exchange, Feed, FileFormat, Market
 
 EXCHANGE = "binance"
 
@@ -226,3 +230,18 @@ _TYPES = (
 )
 
 FEEDS: tuple[Feed, ...] = tuple(feed for kind in _TYPES for feed in kind.feeds())
+
+BINANCE = Exchange(
+    name=EXCHANGE,
+    archive_url="https://data.binance.vision",
+    listing_url="https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
+    url_settings=("archive_url", "archive_listing_url"),
+    markets=MARKETS,
+    feeds=FEEDS,
+    assets=ASSETS,
+    parse_symbol=parse_symbol,
+    max_concurrency=512,
+    epochs=EPOCHS,
+    relistings=RELISTINGS,
+    renames=RENAMES,
+)

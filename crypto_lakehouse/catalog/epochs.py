@@ -2,17 +2,17 @@
 
 Contains the lookups, which parsers, checks, the sample archive and the documentation use. The facts of an exchange are
 in its own module (``binance_epochs.py``), the ``Epoch`` class is in ``model.py``. Callers decide what follows from a
-fact. Facts that never changed are the formats in ``binance_files.py`` and the feeds in ``binance.py``.
+fact. Facts that never changed are the formats of the files and the feeds, in the modules of the exchanges.
 """
 
 from __future__ import annotations
 
 from datetime import date
 
-from crypto_lakehouse.catalog import binance_epochs
+from crypto_lakehouse.catalog.exchanges import EXCHANGES
 from crypto_lakehouse.catalog.model import EXCLUSIVE_TOPICS, TOPIC_VALUES, Epoch, Feed, Topic
 
-EPOCHS: tuple[Epoch, ...] = binance_epochs.EPOCHS
+EPOCHS: tuple[Epoch, ...] = tuple(epoch for exchange in EXCHANGES.values() for epoch in exchange.epochs)
 
 
 def epochs_of(feed: Feed, topic: Topic | None = None) -> list[Epoch]:

@@ -1,16 +1,19 @@
 """The vocabulary of the catalogue: exchanges, markets, intervals, feeds, the format of their files and its epochs.
 
-Contains plain, frozen classes. Their entries are in ``binance.py``; I/O, Dagster and frames do not belong here.
+Contains plain, frozen classes. Their entries are in the modules of the exchanges (``binance.py``), which
+``exchanges.py`` registers; I/O, Dagster and frames do not belong here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import product
 from typing import Any
+
+from crypto_lakehouse.catalog.symbol_facts import Asset, SymbolFacts
 
 
 class Cadence(StrEnum):
@@ -262,3 +265,61 @@ class Epoch:
             and self.cadence in (None, feed.cadence)
             and (not self.intervals or (feed.interval is not None and feed.interval.name in self.intervals))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Relisting:
+    """All pairs of ``base_asset``: ``last_day`` is the last UTC day on which the old instrument was traded,
+    ``first_day`` the first one of the new instrument.
+    """
+
+    exchange: str
+    market: str
+    base_asset: str
+    last_day: date
+    first_day: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """All pairs of ``old`` continue as pairs of ``new``, one coin for one coin."""
+
+    exchange: str
+    market: str
+    old: str
+    new: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """All that the catalogue says about one exchange.
+
+    ``archive_url`` and ``listing_url`` are where its files are, and where they are listed; ``url_settings`` are the
+    fields of the settings that replace them. ``max_concurrency`` is the greatest number of parallel requests that its
+    archive gets, whatever the settings say. ``assets`` are the quotes of its pairs and the stable coins;
+    ``parse_symbol`` reads the facts in a name. Raises ValueError for an entry that is of another exchange.
+    """
+
+    name: str
+    archive_url: str
+    listing_url: str
+    url_settings: tuple[str, str]
+    markets: tuple[Market, ...]
+    feeds: tuple[Feed, ...]
+    assets: Mapping[str, Asset]
+    parse_symbol: Callable[[Market, str], SymbolFacts]
+    max_concurrency: int
+    epochs: tuple[Epoch, ...] = ()
+    relistings: tuple[Relisting, ...] = ()
+    renames: tuple[Rename, ...] = ()
+
+    def __post_init__(self) -> None:
+        facts: tuple[Epoch | Relisting | Rename, ...] = (*self.epochs, *self.relistings, *self.renames)
+        entries: tuple[Market | Feed | Epoch | Relisting | Rename, ...] = (*self.markets, *self.feeds, *facts)
+        for entry in entries:
+            if entry.exchange != self.name:
+                raise ValueError(f"the catalogue of {self.name} has an entry of {entry.exchange}: {entry}")
+        if unknown := [feed.name for feed in self.feeds if feed.market not in self.markets]:
+            raise ValueError(f"the catalogue of {self.name} has feeds of a market that it does not list: {unknown}")

@@ -21,8 +21,8 @@ from typing import Annotated
 
 import typer
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveSource
+from crypto_lakehouse.archive.sources import Limits, open_source
 from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, verify_zips
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
@@ -329,15 +329,9 @@ def _open(
     except ValueError as error:
         fail(error, 2)
     settings = load_settings()
-    source = BinanceArchive(
-        settings.archive_url,
-        settings.archive_listing_url,
-        settings.concurrency,
-        settings.retries,
-        settings.stall_timeout,
-        settings.least_rate,
-    )
-    return found, source, settings.archive_url
+    files, listing = settings.archive_urls(exchange)
+    limits = Limits(settings.concurrency, settings.retries, settings.stall_timeout, settings.least_rate)
+    return found, open_source(exchange, files, listing, limits), files
 
 
 def _filter(quote: str, contract: str, stable: bool, leveraged: bool, settled: bool, symbols: str) -> InstrumentFilter:

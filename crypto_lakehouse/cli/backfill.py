@@ -36,7 +36,7 @@ def refuse_unknown_symbols(settings: Settings, wish: Plan, symbols: str) -> None
         return
     of = feed(*place)
     with explained():
-        source = ArchiveResource.of(settings).source()
+        source = ArchiveResource.of(settings).source(of.exchange)
         listed = source.symbols(of)
         try:
             check_symbols_exist(of, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
@@ -96,7 +96,8 @@ def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str 
     if chosen == SymbolFilter():
         return ""
     _, *place = funding.assets[0].path
-    with_funding = ArchiveResource.of(settings).source().symbols(feed(*place))
+    rates = feed(*place)
+    with_funding = ArchiveResource.of(settings).source(rates.exchange).symbols(rates)
     if not chosen.select(with_funding):
         return None
     without = chosen.unknown(with_funding)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.catalog import Feed, feeds
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.console import follow, say, summarize
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
@@ -46,6 +46,7 @@ def run_demo(folder: Path, console: Console) -> int:
             s3_endpoint_url=None,
             archive_url=server.url,
             archive_listing_url=server.listing_url,
+            exchanges=DEFAULT_EXCHANGE,
             symbols="",
             tables=",".join(TABLES),
             markets="",
@@ -68,15 +69,15 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
     store = LakeStore.open(settings.lake_uri)
-    source = ArchiveResource.of(settings).source()
+    archive = ArchiveResource.of(settings)
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
     # A home of its own: in the real one, sample dates would count as materialized.
     with open_instance(home) as instance:
         todo = []
-        for feed in sorted(feeds(TABLES), key=lambda feed: TABLES.index(feed.table)):
+        for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table)):
             wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
-            lacking = unmade(wish, instance, store) | _changed(feed, source, store, last)
+            lacking = unmade(wish, instance, store) | _changed(feed, archive.source(feed.exchange), store, last)
             keys = [key for key in wish.keys if key in lacking]
             if keys:
                 todo.append((wish, chunks(keys, wish.cadence, settings.max_partitions_per_run)))

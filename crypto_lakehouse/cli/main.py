@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.catalog import no_market
+from crypto_lakehouse.catalog import find_market
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
 from crypto_lakehouse.cli.backfill import backfill_plans, refuse_unknown_symbols
@@ -77,7 +77,7 @@ def status(
 
         store = open_lake(settings)
         try:
-            slices = lake_status(store, table, settings.market_names, settings.start)
+            slices = lake_status(store, table, settings.shown_markets, settings.start)
         except KeyError as error:
             fail(error.args[0], 2)
     if as_json:
@@ -263,7 +263,7 @@ def export_legacy(
     from crypto_lakehouse.cli.export import show_export
     from crypto_lakehouse.lake.storage.describe import require_lake
     from crypto_lakehouse.lake.storage.store import LakeStore
-    from crypto_lakehouse.pipeline.export_legacy import FOLDERS, LegacyExport, Wish
+    from crypto_lakehouse.pipeline.export_legacy import EXCHANGE, FOLDERS, LegacyExport, Wish, check_market
     from crypto_lakehouse.transforms.gold.continuous import GapRule
     from crypto_lakehouse.transforms.gold.legacy import Profile
 
@@ -273,8 +273,10 @@ def export_legacy(
             2,
         )
     for name in market or ():
-        if name not in FOLDERS:
-            fail(no_market(name, FOLDERS), 2)
+        try:
+            check_market(name)
+        except KeyError as error:
+            fail(error.args[0], 2)
     if profile not in list(Profile):
         fail(f"no profile {profile!r}; there are {', '.join(Profile)}", 2)
     try:
@@ -287,7 +289,7 @@ def export_legacy(
         lake = open_lake(settings)
         require_lake(lake)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
-        chosen = market or [name for name in FOLDERS if name in settings.market_names]
+        chosen = market or [name for name in FOLDERS if settings.is_enabled(find_market(EXCHANGE, name))]
         exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]
         succeeded = show_export(Console(), exports, wish.symbols)
     raise typer.Exit(0 if succeeded else 1)

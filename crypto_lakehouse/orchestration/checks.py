@@ -241,7 +241,7 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
         if feed.last_date is not None and stored[-1] == partition_key(feed.last_date, feed.cadence):
             return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed ended on {feed.last_date}"})
         try:
-            source = archive.source()
+            source = archive.source(feed.exchange)
             symbols = settings.symbol_filter.select(source.symbols(feed))
             probes = [symbols[i * len(symbols) // 20] for i in range(20)] if len(symbols) > 20 else symbols
             files = source.files(feed, probes, newest, feed.span(_today())[1])
@@ -264,7 +264,7 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
         first, end = parse_partition(stored[0], feed.cadence)[0], parse_partition(stored[-1], feed.cadence)[1]
         try:
-            different = compare(feed, archive.source(), store, settings.symbol_filter, first, end)
+            different = compare(feed, archive.source(feed.exchange), store, settings.symbol_filter, first, end)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
         found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]

@@ -150,6 +150,7 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         gold_here = [name for name, entry in gold.items() if tables_here.issuperset(entry.sources)]
         raise ValueError(no_table(exchange, market, table, [*tables_of(exchange, market), *gold_here]))
     source = feed(exchange, market, sources[0])
+    _check_exchange(source, settings)
     enabled = [one for one in feeds(settings.table_names) if one.market == source.market]
     if table in gold and gold[table].is_of_listing:
         if not is_enabled(gold[table], enabled):
@@ -182,6 +183,7 @@ def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Pl
     """The plan for month files of a feed. Raises ValueError if the feed has none, or is not enabled."""
     if not feed.compacted:
         raise ValueError(f"{feed.name} has no month files: only daily klines of any kind have them")
+    _check_exchange(feed, settings)
     if feed.table not in settings.table_names:
         raise _not_enabled(feed.table, settings)
     return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
@@ -190,14 +192,13 @@ def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Pl
 def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:
     """The feed without its days before LAKEHOUSE_START.
 
-    Raises ValueError that names the setting if the market is not enabled, or if ``first``, the first day or month of a
-    request, lies before LAKEHOUSE_START.
+    Raises ValueError that names the setting if the exchange or market is not enabled, or if ``first``, the first day or
+    month of a request, lies before LAKEHOUSE_START.
     """
-    markets = settings.market_names
-    if feed.market.name not in markets:
-        raise ValueError(
-            f"market {feed.market.name} is not enabled; add it to LAKEHOUSE_MARKETS (now: {','.join(markets)})"
-        )
+    _check_exchange(feed, settings)
+    if not settings.is_enabled(feed.market):
+        markets = ",".join(settings.market_names)
+        raise ValueError(f"market {feed.market.name} is not enabled; add it to LAKEHOUSE_MARKETS (now: {markets})")
     if settings.start is None:
         return feed
     start = settings.start.isoformat()
@@ -208,6 +209,13 @@ def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:
             f" LAKEHOUSE_START to an earlier day (now: {start})"
         )
     return feed.since(settings.start)
+
+
+def _check_exchange(feed: Feed, settings: Settings) -> None:
+    if feed.exchange not in settings.exchange_names:
+        raise ValueError(
+            f"exchange {feed.exchange} is not enabled; add it to LAKEHOUSE_EXCHANGES (now: {settings.exchanges})"
+        )
 
 
 def _not_enabled(table: str, settings: Settings) -> ValueError:

@@ -1,12 +1,12 @@
-"""Dagster resources: the lake and the archive, built from the settings. They have no logic of their own."""
+"""Dagster resources: the lake and the archives, built from the settings. They have no logic of their own."""
 
 from typing import Self
 
 import dagster as dg
 
 from crypto_lakehouse.archive.addresses import split_credentials
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveSource
+from crypto_lakehouse.archive.sources import Limits, open_source
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.settings import Settings
 
@@ -33,14 +33,14 @@ class LakeResource(dg.ConfigurableResource):
 
 
 class ArchiveResource(dg.ConfigurableResource):
-    """The exchange's archive: its URLs, parallel requests, attempts and timeouts.
+    """The archives of the enabled exchanges: their URLs, by exchange, and parallel requests, attempts and timeouts.
 
     The URLs hold no credentials, because Dagster stores and shows the fields of a resource. ``source`` takes them from
-    the environment when it opens the archive.
+    the environment when it opens an archive.
     """
 
-    archive_url: str
-    listing_url: str
+    archive_urls: dict[str, str]
+    listing_urls: dict[str, str]
     concurrency: int
     attempts: int
     stall_timeout: float
@@ -49,25 +49,24 @@ class ArchiveResource(dg.ConfigurableResource):
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """From the settings."""
+        urls = {name: settings.archive_urls(name) for name in settings.exchange_names}
         return cls(
-            archive_url=split_credentials(settings.archive_url)[0],
-            listing_url=split_credentials(settings.archive_listing_url)[0],
+            archive_urls={name: split_credentials(files)[0] for name, (files, _) in urls.items()},
+            listing_urls={name: split_credentials(listing)[0] for name, (_, listing) in urls.items()},
             concurrency=settings.concurrency,
             attempts=settings.retries,
             stall_timeout=settings.stall_timeout,
             least_rate=settings.least_rate,
         )
 
-    def source(self) -> ArchiveSource:
-        """Open the archive."""
-        settings = Settings.load()
-        return BinanceArchive(
-            archive_url=_with_credentials(self.archive_url, settings.archive_url),
-            listing_url=_with_credentials(self.listing_url, settings.archive_listing_url),
-            concurrency=self.concurrency,
-            attempts=self.attempts,
-            timeout=self.stall_timeout,
-            least_rate=self.least_rate,
+    def source(self, exchange: str) -> ArchiveSource:
+        """Open the archive of an enabled exchange."""
+        files, listing = Settings.load().archive_urls(exchange)
+        return open_source(
+            exchange,
+            _with_credentials(self.archive_urls[exchange], files),
+            _with_credentials(self.listing_urls[exchange], listing),
+            Limits(self.concurrency, self.attempts, self.stall_timeout, self.least_rate),
         )
 
 

@@ -65,7 +65,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         recorded = {key: context.instance.get_materialized_partitions(key) for key in keys}
         built = _materialized(recorded, feed)
         first, end = _window(feed, built)
-        source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source()
+        source = archive.model_copy(update={"attempts": 2, "stall_timeout": 10.0}).source(feed.exchange)
         store = lake.store()
         try:
             if _is_finished(recorded, store, feed, built):

@@ -25,11 +25,17 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.gold.legacy import EVENT, Profile, legacy_bars, legacy_series
 
-_EXCHANGE = "binance"
+EXCHANGE = "binance"
 _MINUTES, _FUNDING = "klines_1m", "funding_rates"
 # The legacy tool's folder of each market; it joins funding rates on all but spot.
 FOLDERS = {"spot": "spot", "um": "futures_um", "cm": "futures_cm"}
 _NOT_FUNDED = ("spot",)
+
+
+def check_market(market: str) -> None:
+    """Raise KeyError, which suggests similar names, if the legacy tool does not know the market."""
+    if market not in FOLDERS:
+        raise KeyError(no_market(market, [MARKETS[EXCHANGE, name] for name in FOLDERS]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +95,20 @@ class LegacyExport:
     """
 
     def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
-        if market not in FOLDERS:
-            raise KeyError(no_market(market, FOLDERS))
+        check_market(market)
         self.market, self._lake, self._out, self._wish = market, lake, out, wish
-        self._market = MARKETS[_EXCHANGE, market]
+        self._market = MARKETS[EXCHANGE, market]
         self._funded = market not in _NOT_FUNDED
-        there = list_keys(lake, "silver", _MINUTES, _EXCHANGE, market)
+        there = list_keys(lake, "silver", _MINUTES, EXCHANGE, market)
         asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
         self.days = [key for key in asked if key in there]
         self.missing_days = [key for key in asked if key not in there and self._is_inside(key)]
-        self._read = [partition_path("silver", _MINUTES, _EXCHANGE, market, Cadence.DAILY, key) for key in self.days]
-        self._minutes = scan_partitions(lake, "silver", _MINUTES, _EXCHANGE, market, self.days)
+        self._read = [partition_path("silver", _MINUTES, EXCHANGE, market, Cadence.DAILY, key) for key in self.days]
+        self._minutes = scan_partitions(lake, "silver", _MINUTES, EXCHANGE, market, self.days)
         self.months, self.missing_months = self._find_months(lake) if self._funded else ([], [])
-        self._rates = (
-            scan_partitions(lake, "silver", _FUNDING, _EXCHANGE, market, self.months) if self._funded else None
-        )
+        self._rates = scan_partitions(lake, "silver", _FUNDING, EXCHANGE, market, self.months) if self._funded else None
         self._read += [
-            partition_path("silver", _FUNDING, _EXCHANGE, market, Cadence.MONTHLY, key) for key in self.months
+            partition_path("silver", _FUNDING, EXCHANGE, market, Cadence.MONTHLY, key) for key in self.months
         ]
         with reading(lake, self._read):
             names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
@@ -168,13 +171,13 @@ class LegacyExport:
         return bool(self.days) and self.days[0] < day < self.days[-1]
 
     def _find_months(self, lake: LakeStore) -> tuple[list[str], list[str]]:
-        there = list_keys(lake, "silver", _FUNDING, _EXCHANGE, self.market)
+        there = list_keys(lake, "silver", _FUNDING, EXCHANGE, self.market)
         needed = list(dict.fromkeys(day[: len("YYYY-MM")] for day in (*self.days, *self.missing_days)))
         return [m for m in needed if m in there], sorted(m for m in needed if m not in there)
 
     def _symbols_with_rates(self) -> set[str]:
         """Symbols with a funding rate in any month of the lake, because the legacy tool reads all its files."""
-        place = ("silver", _FUNDING, _EXCHANGE, self.market)
+        place = ("silver", _FUNDING, EXCHANGE, self.market)
         months = sorted(list_keys(self._lake, *place))
         names = collect_partitions(self._lake, *place, months, lambda rows: rows.select(pl.col("symbol").unique()))
         return set(names["symbol"])

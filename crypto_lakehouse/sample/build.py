@@ -114,7 +114,7 @@ def _chosen(tables: Sequence[str], markets: Sequence[str]) -> list[Feed]:
     known = [market.name for market in MARKETS]
     for name in markets:
         if name not in known:
-            raise ValueError(no_market(name, known))
+            raise ValueError(no_market(name, MARKETS))
     for pattern in tables:
         if not any(fnmatchcase(feed.table, pattern) for feed in available):
             raise ValueError(unknown_name("table", pattern, list(dict.fromkeys(f.table for f in available))))

@@ -151,14 +151,15 @@ def test_credentials_of_the_archive_are_sent_and_in_no_definition(
             assert f"{address}/files" in text
             assert f"{address}/listing" in text
             assert not [secret for secret in ("bob", "s3cr", "ann:", "0th") if secret in text]
-        source = archive.source()
+        source = archive.source("binance")
         list(source.fetch([ArchiveFile("x.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))], tmp_path))
         with pytest.raises(ArchiveError, match="403"):
             source.symbols(feed("binance", "um", "klines_1m"))
         # Credentials are for the place that they were given with.
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/elsewhere")
         other = ArchiveFile("y.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))
-        list(ArchiveResource.of(Settings.load(archive_url=f"http://{address}/open")).source().fetch([other], tmp_path))
+        opened = ArchiveResource.of(Settings.load(archive_url=f"http://{address}/open")).source("binance")
+        list(opened.fetch([other], tmp_path))
     basic = [f"Basic {base64.b64encode(text).decode()}" for text in (b"bob:s3cr@t", b"ann:0th@r")]
     assert sent == {"files": basic[0], "listing": basic[1], "open": None}
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse.catalog import MARKETS, Market, check_symbol
 from crypto_lakehouse.catalog.binance import CM, OPTION, SPOT, UM
-from crypto_lakehouse.catalog.instruments import (
+from crypto_lakehouse.catalog.binance_names import (
     ASSETS,
     LEVERAGED_SUFFIXES,
     QUOTE_ASSETS,
     QUOTE_EXCEPTIONS,
     STABLE_ASSETS,
+)
+from crypto_lakehouse.catalog.instruments import (
     ContractType,
     InstrumentFilter,
     SymbolFacts,

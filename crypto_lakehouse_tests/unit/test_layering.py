@@ -105,6 +105,22 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()
 
 
+@pytest.mark.requirement("T1", "T2")
+def test_only_the_registries_import_the_modules_of_an_exchange() -> None:
+    """The sample archive is Binance's, so it may too."""
+    allowed = {"catalog/exchanges.py", "archive/sources.py"}
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in modules()
+        if path.relative_to(PACKAGE).as_posix() not in allowed
+        and room(path) != "sample"
+        and not path.name.startswith("binance")
+        for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
+        if ".binance" in name
+    ]
+    assert not wrong
+
+
 @pytest.mark.requirement("T2")
 def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
     wrong = [

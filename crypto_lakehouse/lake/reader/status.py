@@ -49,12 +49,15 @@ class TableStatus:
 
 
 def lake_status(
-    store: LakeStore, table: str | None = None, markets: Collection[str] | None = None, start: date | None = None
+    store: LakeStore,
+    table: str | None = None,
+    markets: Collection[tuple[str, str]] | None = None,
+    start: date | None = None,
 ) -> list[TableStatus]:
     """Return the status of every stored table, or of those called ``table`` (with or without its layer).
 
-    ``markets`` limits it to these markets; ``start`` (UTC day) skips earlier partitions and files. Raises KeyError on
-    an unknown table, MissingLakeError if there is no lake, LakeError if the storage refuses.
+    ``markets`` limits it to these (exchange, market); ``start`` (UTC day) skips earlier partitions and files. Raises
+    KeyError on an unknown table, MissingLakeError if there is no lake, LakeError if the storage refuses.
     """
     named = None if table is None else tables_called(table, LAYERS)
     seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
@@ -71,7 +74,7 @@ def lake_status(
             for feed, exchange, market in sorted(seen, key=str):
                 if feed == name:
                     slices[exchange, market] += []
-        shown = {place: parts for place, parts in slices.items() if markets is None or place[1] in markets}
+        shown = {place: parts for place, parts in slices.items() if markets is None or place in markets}
         statuses += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
     if since:
         statuses = [status for status in statuses if status.partitions or status.failed or status.quarantined]

@@ -50,7 +50,7 @@ def bronze_asset(feed: Feed, settings: Settings, policy: dg.BackfillPolicy) -> d
         store = lake.store()
         ingest = BronzeIngest(
             feed=feed,
-            source=archive.source(),
+            source=archive.source(feed.exchange),
             store=store,
             raw=RawStore(store, feed.exchange, keep=settings.raw_retention is RawRetention.KEEP),
             symbols=SymbolFilter.parse(config.symbols or settings.symbols),

@@ -33,7 +33,7 @@ def _made(
     store: LakeStore, archive: ArchiveResource, market: Market, keys: list[str], force: bool
 ) -> Iterator[Made | Unchanged]:
     try:
-        for key, rows in instrument_partitions(archive.source(), market, keys):
+        for key, rows in instrument_partitions(archive.source(market.exchange), market, keys):
             facts = {
                 "listed_instruments": int((rows["last_day"] == date.fromisoformat(key)).sum()),
                 "relistings": int((rows["listing"] > 1).sum()),
