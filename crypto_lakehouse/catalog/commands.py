@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from crypto_lakehouse.catalog.binance import EXCHANGE
+from crypto_lakehouse.catalog.exchanges import DEFAULT_EXCHANGE
 
 PROGRAM = "crypto-lakehouse"
 
@@ -30,5 +30,5 @@ def command_line(*words: str, options: Mapping[str, str | None] | None = None) -
 
 def table_options(exchange: str, market: str, table: str, first: str, last: str) -> dict[str, str | None]:
     """The options for partitions of a table of a market; ``--exchange`` only where it is not the default."""
-    options: dict[str, str | None] = {} if exchange == EXCHANGE else {"exchange": exchange}
+    options: dict[str, str | None] = {} if exchange == DEFAULT_EXCHANGE else {"exchange": exchange}
     return {**options, "market": market, "table": table, "from": first, "to": last}
