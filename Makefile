@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo test bench lint format docs specs ui lock clean
+.PHONY: help demo test test-fast test-all drills bench lint format docs specs ui lock clean
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -19,8 +19,16 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## Sample archive to gold bars through real Dagster runs, in ./demo
 	$(BIN)/crypto-lakehouse demo
 
+test-fast: $(READY)  ## The tests that take less than a second or so each
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
 test: $(READY)  ## All tests; those that need an absent program are skipped with the reason
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+drills: $(READY)  ## The tests of first starts and of signals, with many rounds
+	LAKEHOUSE_TEST_ROUNDS=8 SIGNALS=16 $(BIN)/python -m pytest crypto_lakehouse_tests/system/test_homes.py crypto_lakehouse_tests/system/test_signals.py
+
+test-all: test drills  ## All tests, then the drills
 
 bench: $(READY)  ## All benchmarks against their goals and the kept figures; KEEP=--keep writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(KEEP)

@@ -283,11 +283,15 @@ class Settings(BaseSettings):
 
     def masked(self) -> dict[str, str]:
         """Each variable with its effective value; credentials in URLs and AWS variables are masked."""
-        values = {f"{PREFIX}{name.upper()}": _mask_url(str(value)) for name, value in self.model_dump().items()}
+        unset = "(not set)"
+        values = {
+            f"{PREFIX}{name.upper()}": unset if value in (None, "") else _mask_url(str(value))
+            for name, value in self.model_dump().items()
+        }
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            values[name] = "****" if os.environ.get(name) else "(not set)"
+            values[name] = "****" if os.environ.get(name) else unset
         for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            values[name] = _mask_url(os.environ.get(name) or "(not set)")
+            values[name] = _mask_url(os.environ.get(name) or unset)
         return values
 
 

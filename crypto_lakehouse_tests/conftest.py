@@ -1,11 +1,14 @@
-"""What every test shares: the traceability plugin, pytest's own plugin-testing kit, hypothesis' settings, signals.
+"""What every test shares: the traceability plugin, pytest's own plugin-testing kit, hypothesis' settings, signals, the
+mark of slow tests, and reports without the events of Dagster.
 
 Fixtures that one layer alone needs belong in that layer's folder, not here.
 """
 
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,7 +25,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
+_SYSTEM = Path(__file__).parent / "system"
+# A run of Dagster logs each of its events; in a failing test they would hide what failed.
+_NOISE = re.compile(r"^.* - dagster - (?:DEBUG|INFO) - .*\n?", re.MULTILINE)
+
 _HANDLERS = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests with real components as slow."""
+    for item in items:
+        if item.path.is_relative_to(_SYSTEM):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Leave the events of Dagster's runs out of what a failing test printed."""
+    report = yield
+    report.sections = [(name, _NOISE.sub("", text)) for name, text in report.sections]
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -173,6 +173,17 @@ class Traceability:
         for item in items:
             item.user_properties.extend((PROPERTY, claimed) for claimed in claimed_ids(item))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Show in a failure what the test was to prove."""
+        report = yield
+        titles = [
+            f"{one.id} {one.title}" for claimed in claimed_ids(item) if (one := self.requirements.get(str(claimed)))
+        ]
+        if report.failed and titles:
+            report.sections.append(("Requirements of this test", "\n".join(titles)))
+        return report
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the worst outcome over setup, call and teardown; an expected failure proves nothing."""
         claimed = {str(value) for name, value in report.user_properties if name == PROPERTY}

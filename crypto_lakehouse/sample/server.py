@@ -104,10 +104,19 @@ class ArchiveServer:
 
     def _stop(self) -> None:
         if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(shut_down(self._runner), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def shut_down(runner: web.AppRunner) -> None:
+    """Stop a server, and end the answers that it could not finish, so that its loop can be closed."""
+    await runner.cleanup()
+    unfinished = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in unfinished:
+        task.cancel()
+    await asyncio.gather(*unfinished, return_exceptions=True)
 
 
 async def _file(folder: Folder, request: web.Request) -> web.StreamResponse:

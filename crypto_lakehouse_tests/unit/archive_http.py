@@ -19,6 +19,7 @@ from crypto_lakehouse.archive.model import (
     RejectedFile,
 )
 from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.sample.server import shut_down
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -57,7 +58,7 @@ class Server:
 
     def stop(self) -> None:
         self.released.set()
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(shut_down(self._runner), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -228,6 +228,7 @@ def test_masked_hides_secrets_and_shows_that_they_are_set(monkeypatch: pytest.Mo
     assert masked["AWS_ACCESS_KEY_ID"] == "(not set)"
     assert masked["LAKEHOUSE_S3_ENDPOINT_URL"] == "http://****@host:9000"
     assert masked["LAKEHOUSE_ENV"] == "local"
+    assert masked["LAKEHOUSE_SYMBOLS"] == masked["LAKEHOUSE_START"] == masked["LAKEHOUSE_SQL_MEMORY"] == "(not set)"
     assert {f"LAKEHOUSE_{field.upper()}" for field in Settings.model_fields} <= set(masked)
     for text in (str(masked), repr(settings), str(settings)):
         assert SECRET not in text
