@@ -1,7 +1,7 @@
 """Binds the numbered requirements in ``docs/specs`` to the tests that prove them.
 
 Here: reading the specification files, the pytest plugin that checks ``@pytest.mark.requirement(...)``, and
-the table behind ``make specs`` (``python -m crypto_lakehouse_tests.traceability``). Not here: requirements,
+the table that ``make specs`` prints (``python -m crypto_lakehouse_tests.traceability``). Not here: requirements,
 which are prose in ``docs/specs``, and tests of the platform.
 
 A requirement is a ``### <id> <title>`` heading with an ``Acceptance:`` list. It is *done*, and must have a

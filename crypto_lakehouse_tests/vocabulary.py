@@ -16,6 +16,7 @@ WORDS: Mapping[str, str] = {
     "told": "reported, returned",
     "lacks": "is missing, does not have",
     "anew": "again; or a verb: rebuild, recompute",
+    "behind": "after, following",
     "beside": "next to, with",
     "mend": "repair, rebuild",
     "mends": "repairs, rebuilds",

@@ -29,7 +29,7 @@ from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter,
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, load_settings, whole
-from crypto_lakehouse.cli.pipe import STDIN, advance, bar, behind_bar, emit, field, input_lines, note, read_names
+from crypto_lakehouse.cli.pipe import STDIN, advance, after_bar, bar, emit, field, input_lines, note, read_names
 from crypto_lakehouse.pipeline.discover import (
     coverage,
     file_url,
@@ -236,7 +236,7 @@ def archive_verify(
                     yield _verify_line(one.path, finding, as_json)
 
     with explained():
-        emit(behind_bar(lines()))
+        emit(after_bar(lines()))
     note(f"{checked} files checked, {bad} bad" + "".join(f", {counts[code]} {code}" for code in sorted(counts)))
     if total == 0 and not refused:
         fail(f"no zip file in {folder}", 1)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from crypto_lakehouse.cli.common import explained, fail, load_settings, open_lake
-from crypto_lakehouse.cli.pipe import advance, bar, behind_bar, emit, field, note
+from crypto_lakehouse.cli.pipe import advance, after_bar, bar, emit, field, note
 
 
 def verify(
@@ -46,6 +46,6 @@ def verify(
             files = parquet_files(store, table)
         except KeyError as error:
             fail(error.args[0], 2)
-        emit(behind_bar(lines()))
+        emit(after_bar(lines()))
     note(f"{checked} files checked in {store.uri}, {bad} damaged")
     raise typer.Exit(1 if bad else 0)

@@ -103,7 +103,7 @@ def emit(lines: Iterable[str]) -> None:
         raise typer.Exit(0) from None
 
 
-def behind_bar(lines: Iterable[str]) -> Iterator[str]:
+def after_bar(lines: Iterable[str]) -> Iterator[str]:
     """The lines. If stdout is a terminal, all of them come after the progress bar has ended, because they would mix."""
     yield from list(lines) if sys.stdout.isatty() else lines
 

@@ -72,8 +72,8 @@ def _span(interval: str, day: date) -> tuple[date, date]:
     if interval == "1mo":
         first = day.replace(day=1)
         return first, (first + timedelta(days=31)).replace(day=1)
-    days, behind = (7, day.weekday()) if interval == "1w" else (3, (day - _EPOCH).days % 3)
-    first = day - timedelta(days=behind)
+    days, offset = (7, day.weekday()) if interval == "1w" else (3, (day - _EPOCH).days % 3)
+    first = day - timedelta(days=offset)
     return first, first + timedelta(days=days)
 
 

@@ -129,7 +129,7 @@ def test_checks_of_an_ended_feed(platform: Platform, server: WatchedServer) -> N
     found = {e.check_name: e for e in _archive_checks(platform)}
     assert all(e.passed for e in found.values())
     assert found["freshness"].metadata["note"].value == "the feed ended on 2023-10-23"
-    # The reconciliation asks for what is made and covered: no hole behind the end, no file of 2023-10-25.
+    # The reconciliation asks for what is made and covered: no hole after the end, no file of 2023-10-25.
     assert found["reconciliation"].metadata["partitions"].value == "4: 2023-10-20 to 2023-10-23"
     assert len(server.listings) == 2
 

@@ -143,7 +143,7 @@ def test_a_date_whose_run_ended_after_bronze_is_asked_for_exactly(empty: Platfor
     _make(empty, "2025-01-02", "bronze")
     requests, _ = _tick(empty)
     assert _spans(requests) == [("2025-01-02", "2025-01-02")]
-    # What fails behind bronze is given up after as many attempts as any other failure.
+    # What fails after bronze is given up after as many attempts as any other failure.
     shutil.rmtree(empty.lake / "bronze/klines_1m/exchange=binance/market=um/date=2025-01-02")
     assert _execute(empty, requests, retries="1", **NOWHERE) == [False]
     assert "given up: 2025-01-02" in _tick(empty, sensor_attempts="1")[1]

@@ -86,7 +86,7 @@ def test_days_in_any_order_give_the_tables_of_one_range_and_the_check_names_what
         assert run(other, [day])[0].error == ""
     assert gold(other) == gold(platform)
     assert len(gold(platform)) == 2 * len(DAYS)
-    # The day behind the one that was made last is recorded again, with its own partition.
+    # The day after the one that was made last is recorded again, with its own partition.
     records = other.instance.fetch_materializations(dg.AssetKey(["gold", "binance", "um", TABLES[0]]), limit=10).records
     assert [record.partition_key for record in records] == [DAYS[2], DAYS[1], DAYS[0], DAYS[2]]
 

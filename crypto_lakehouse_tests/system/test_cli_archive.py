@@ -441,7 +441,7 @@ def test_a_progress_bar_is_shown_only_on_a_terminal(zips: Path, shell: Shell) ->
     assert "━" in shown
     assert "━" not in shell(files).stderr
 
-    # Bar and lines share a terminal: the lines come whole, behind the bar.
+    # Bar and lines share a terminal: the lines come whole, after the bar.
     _, shown = read_terminal(shell, f"crypto-lakehouse archive verify '{zips}' || true", stdout=True)
     lines = [line for line in shown.replace("\r", "").split("\n") if line.startswith("corrupt\t")]
     assert len(lines) == 1

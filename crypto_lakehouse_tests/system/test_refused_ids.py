@@ -83,7 +83,7 @@ def test_refused_and_missing_ids_are_distinguished_in_any_order_of_days(tmp_path
             (first + 3, first + 4, 2, True),
             (first + 6, first + 6, 1, False),
             (first + 8, first + 8, 1, True),
-            # The last row of a day is missed when the next one goes on behind it.
+            # The last row of a day is missed when the next one goes on after it.
             (last, last, 1, True),
         ]
         continuity = read(lake, "gold.agg_trades_continuity", market="um").sort("first_time")

@@ -142,7 +142,7 @@ def continuous_minutes(
     series = _Series.of(minutes, state)
     before = series.last.copy()
     breaks, count = series.walk(rule, first)
-    trailing = series.behind(first, end, rule)
+    trailing = series.trailing_fills(first, end, rule)
     places = room(Places, count + int(trailing.sum()))
     begins = lay_out(series.candles, breaks, before, trailing, first, places)
     rows = _spread(series.ordered, places, inverse, legacy)
@@ -238,7 +238,7 @@ class _Series:
         columns: list[Array] = [column[:n_breaks] for column in breaks]
         return Breaks(*columns), count
 
-    def behind(self, first: int, end: int, rule: GapRule) -> Ints:
+    def trailing_fills(self, first: int, end: int, rule: GapRule) -> Ints:
         """The number of minutes of [first, end) to fill after each symbol's last trade."""
         stops, last = self.candles.stops, self.last.time
         last_candle = np.full(len(stops), -1)

@@ -80,11 +80,11 @@ def missing_ranges(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
         )
     )
     inner = (pl.col("prior_trade_id") > pl.col("last_id")).fill_null(pl.col("last_id").is_null())
-    behind = known.with_columns(
+    after_holes = known.with_columns(
         id_before=pl.when(inner).then("prior_trade_id").otherwise("last_id"),
         time_before=pl.when(inner).then("prior_time").otherwise("last_time"),
     ).filter(pl.col("trade_id") > pl.col("id_before") + 1)
-    return behind.select(
+    return after_holes.select(
         "symbol",
         first_missing_id=pl.col("id_before") + 1,
         last_missing_id=pl.col("trade_id") - 1,

@@ -124,9 +124,9 @@ def walk(candles: Candles, last: Last, first: int, after: int, change: float, br
 
 
 @compiled
-def lay_out(candles: Candles, breaks: Breaks, before: Last, behind: Ints, first: int, places: Places) -> Ints:
-    """Fill ``places`` with the traded minutes, the filled minutes between them, and ``behind[n]`` filled minutes after
-    the last trade of symbol ``n``.
+def lay_out(candles: Candles, breaks: Breaks, before: Last, trailing: Ints, first: int, places: Places) -> Ints:
+    """Fill ``places`` with the traded minutes, the filled minutes between them, and ``trailing[n]`` filled minutes
+    after the last trade of symbol ``n``.
 
     ``before`` is the state at the start; no row is filled before ``first``. Returns the first row of each symbol,
     followed by the number of rows.
@@ -142,7 +142,7 @@ def lay_out(candles: Candles, breaks: Breaks, before: Last, behind: Ints, first:
             if row < end and not candles.base_volume[row] > 0:
                 continue
             fill = max(last + 1, first)
-            stop = candles.time[row] if row < end else fill + behind[symbol]
+            stop = candles.time[row] if row < end else fill + trailing[symbol]
             if found < len(breaks.candle) and breaks.candle[found] == row and row < end:
                 segment = breaks.segment[found]
                 found += 1
