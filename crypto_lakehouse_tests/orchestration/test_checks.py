@@ -19,6 +19,8 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 
+pytestmark = pytest.mark.slow
+
 UM_1M = feed("binance", "um", "klines_1m")
 SILVER = ("silver", "klines_1m", "binance", "um")
 GOLD = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")

@@ -24,6 +24,8 @@ from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import digests, read
 
+pytestmark = pytest.mark.slow
+
 GONE, ALIVE = "ETHUSDT", "BTCUSDT"
 SETTLED, BACK = datetime(2025, 1, 31, 9, tzinfo=UTC), datetime(2025, 12, 23, 17, 30, tzinfo=UTC)
 DAYS = [f"{date(2025, 1, 30) + timedelta(days=n)}" for n in range(5)]

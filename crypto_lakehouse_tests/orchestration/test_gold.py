@@ -13,6 +13,8 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
+pytestmark = pytest.mark.slow
+
 JOB = "update_binance_um_daily"
 CHOSEN = "1h,1d,1h:5m,1w,dollar:100000000"
 

@@ -21,6 +21,8 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 from crypto_lakehouse_tests.orchestration.test_processes import of_a_dead_process
 
+pytestmark = pytest.mark.slow
+
 SENSOR = "binance_um_klines_1m_sensor"
 JOB = "update_binance_um_daily"
 UM_1M = feed("binance", "um", "klines_1m")

@@ -20,6 +20,8 @@ from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.reference_gold import frame
 from crypto_lakehouse_tests.unit.reference_trades import trade
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("trades_continuity", "trades_missing_ids")
 SETTINGS = {"tables": "trades,klines_1m"}
 # 103 and 104 are missing within the first day, 107 between it and the second; 110 comes on both later days.

@@ -35,6 +35,8 @@ from crypto_lakehouse_tests.unit.archive_http import (
     status,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def endless(data: bytes, pause: float, head: dict[str, str], sent: list[int]) -> Fault:
     """Send ``data`` again and again, until the client goes; ``sent`` counts its bytes."""

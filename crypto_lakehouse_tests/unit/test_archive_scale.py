@@ -21,6 +21,8 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline import reconcile
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS, DAYS = 1200, 40
 BUCKET = Bucket({"spot": SYMBOLS}, 2 * SYMBOLS * DAYS)
 

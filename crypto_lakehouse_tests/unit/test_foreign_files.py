@@ -23,6 +23,8 @@ from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 
+pytestmark = pytest.mark.slow
+
 KLINES = feed("binance", "um", "klines_1m")
 MINUTES = ("silver", "klines_1m", "binance", "um")
 

@@ -28,6 +28,8 @@ from crypto_lakehouse.schemas import table_names
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 from crypto_lakehouse_tests.unit.small_lake import store_a_row
 
+pytestmark = pytest.mark.slow
+
 MINUTES = "gold/continuous_1m/exchange=binance/market=um"
 
 

@@ -21,6 +21,8 @@ from crypto_lakehouse.transforms.gold.windows import earliest_open, minute_numbe
 from crypto_lakehouse_tests.unit.obvious_gold import obvious_bars, obvious_minutes
 from crypto_lakehouse_tests.unit.reference_gold import empty
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2024, 2, 26, tzinfo=UTC)  # a Monday before the end of a leap February
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RULE = GapRule(timedelta(minutes=40), 0.1)

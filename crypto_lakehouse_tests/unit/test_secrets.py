@@ -14,6 +14,8 @@ from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, RejectedFi
 from crypto_lakehouse_tests.unit.archive_http import KEY, SPOT_1M
 from crypto_lakehouse_tests.unit.raw_server import FAULTS, RawServer, forms_of
 
+pytestmark = pytest.mark.slow
+
 USER, PASSWORD = "canary-user", "canary/p@ss+word"
 USERINFO = "canary-user:canary%2Fp%40ss+word"
 FORMS = forms_of(USER, PASSWORD)
