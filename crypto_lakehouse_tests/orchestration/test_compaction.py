@@ -22,7 +22,7 @@ from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import failure_text
 from crypto_lakehouse_tests.unit.test_compaction import FEBRUARY, UM, day_rows, put
 
-pytestmark = pytest.mark.requirement("P5", "F5.1")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("P5", "F5.1")]
 
 MONTHS, DAYS = (dg.AssetKey([layer, "binance", "um", "klines_1m"]) for layer in ("compacted", "silver"))
 

@@ -14,7 +14,7 @@ from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 
-pytestmark = pytest.mark.requirement("D12", "F5.4")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("D12", "F5.4")]
 
 UM_BOOK, UM_OPEN = feed("binance", "um", "book_depth"), feed("binance", "um", "open_interest")
 UM_FUNDING, SPOT_HOURS = feed("binance", "um", "funding_rates"), feed("binance", "spot", "klines_1h")

@@ -15,7 +15,7 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform, failure_text
 from crypto_lakehouse_tests.system.test_midnight import labels, metrics, midnight, put
 
-pytestmark = pytest.mark.requirement("D15")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("D15")]
 
 UM = feed("binance", "um", "open_interest")
 JOB, SENSOR = "update_binance_um_daily", "binance_um_open_interest_sensor"

@@ -13,7 +13,7 @@ from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.orchestration.test_processes import of_a_dead_process
 from crypto_lakehouse_tests.system.test_cli import REPOSITORY
 
-pytestmark = pytest.mark.requirement("F7.3")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F7.3")]
 
 
 def _backfill(platform: Platform) -> dg.DagsterRun:

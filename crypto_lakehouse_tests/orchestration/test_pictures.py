@@ -9,7 +9,7 @@ from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.orchestration.pictures import preview_markdown, sparkline
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
 
-pytestmark = pytest.mark.requirement("F5.1")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F5.1")]
 
 
 def _preview(rows: dict[str, Any]) -> list[str]:

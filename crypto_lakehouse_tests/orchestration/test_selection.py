@@ -24,7 +24,7 @@ from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.test_compaction import day_rows, put
 
-pytestmark = pytest.mark.requirement("F1.5")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F1.5")]
 
 SILVER = dg.AssetKey(["silver", "binance", "um", "klines_1m"])
 NARROW = {"markets": "um", "start": DAYS[1]}

@@ -12,7 +12,7 @@ from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failur
 from crypto_lakehouse_tests.orchestration.test_checks import _check
 from crypto_lakehouse_tests.orchestration.test_sensors import _tick
 
-pytestmark = pytest.mark.requirement("F1.6")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F1.6")]
 
 JOB = "update_binance_um_daily"
 

@@ -16,7 +16,7 @@ from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
 from crypto_lakehouse.settings import Settings, SettingsError
 
-pytestmark = pytest.mark.requirement("F6.3")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F6.3")]
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ def test_all():
     pass
 """
 
-pytestmark = pytest.mark.requirement("F8.1")
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F8.1")]
 
 
 @pytest.fixture
