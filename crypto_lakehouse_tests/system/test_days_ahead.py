@@ -19,8 +19,8 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, write_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.bronze import download_queue as arrivals
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
-from crypto_lakehouse.pipeline.bronze.partitions import download_queue as arrivals
 from crypto_lakehouse_tests.system.runs import WatchedServer, read
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 
