@@ -28,6 +28,7 @@ from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.map_ordered import WRITERS, map_ordered
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
@@ -74,7 +75,7 @@ def do(store: LakeStore, job: str) -> None:
     def write(day: tuple[str, dict[str, Frame]]) -> None:
         key, tables = day
         for table, rows in tables.items():
-            write_partition(store, "gold", table, *_PLACE, key, rows)
+            write_partition(store, TableSlice("gold", *_PLACE, table).partition(key), rows)
 
     for _ in map_ordered(write, _made(store, job), WRITERS):
         pass
@@ -99,7 +100,7 @@ def _floor(store: LakeStore, job: str) -> Callable[[], None]:
     columns = [name for name in schema_of(layer, read).column_names if name not in _UNREAD[read]]
 
     def decode(key: str) -> None:
-        with open_partition(store, layer, read, *_PLACE, key) as source:
+        with open_partition(store, TableSlice(layer, *_PLACE, read).partition(key)) as source:
             pq.ParquetFile(source, read_dictionary=["symbol"]).read(columns=columns, use_threads=False)
 
     def run() -> None:
@@ -112,7 +113,11 @@ def _floor(store: LakeStore, job: str) -> Callable[[], None]:
 
     tables = {
         table: [
-            conform(read_partition(store, "gold", table, *_PLACE, key), schema_of("gold", table), False)
+            conform(
+                read_partition(store, TableSlice("gold", *_PLACE, table).partition(key)),
+                schema_of("gold", table),
+                False,
+            )
             for key in _keys(store, "gold", table)
         ]
         for table in written
@@ -133,7 +138,7 @@ def _kinds(text: str) -> list[TimeBars]:
 
 
 def _keys(store: LakeStore, layer: str, table: str) -> Sequence[str]:
-    return list(list_keys(store, layer, table, *_PLACE))
+    return list(list_keys(store, TableSlice(layer, *_PLACE, table)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from benchmarks.legacy_bars import KLINE_COLUMNS
 from crypto_lakehouse.catalog import FEEDS, Cadence, partition_keys
 from crypto_lakehouse.lake.storage.partitions import scan_partitions, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 
 MARKET = FEEDS["binance", "um", "klines_1m"].market
 FIRST = date(2024, 11, 1)
@@ -34,7 +35,11 @@ def make_silver(store: LakeStore, symbols: int, days: int) -> list[str]:
     keys = partition_keys(FIRST, FIRST + timedelta(days=days), Cadence.DAILY)
     prices = np.exp(random.normal(0, 3, symbols))
     for number, key in enumerate(keys):
-        write_partition(store, "silver", "klines_1m", *_PLACE, key, _day(random, key, prices, number in _PAUSE))
+        write_partition(
+            store,
+            TableSlice("silver", *_PLACE, "klines_1m").partition(key),
+            _day(random, key, prices, number in _PAUSE),
+        )
     make_funding(store, symbols, keys)
     return keys
 
@@ -44,15 +49,15 @@ def make_funding(store: LakeStore, symbols: int, keys: list[str]) -> None:
     random = np.random.default_rng(8)
     for month in sorted({key[:7] for key in keys}):
         events = _funding(random, symbols, [key for key in keys if key.startswith(month)])
-        write_partition(store, "silver", "funding_rates", *_PLACE, month, events)
+        write_partition(store, TableSlice("silver", *_PLACE, "funding_rates").partition(month), events)
 
 
 def make_legacy(store: LakeStore, keys: list[str], klines: Path, funding: Path) -> None:
     """Write the same rows for the legacy way: one Parquet file of klines and one of funding rates per symbol."""
     klines.mkdir(parents=True)
     funding.mkdir(parents=True)
-    rows = scan_partitions(store, "silver", "klines_1m", *_PLACE, keys)
-    rates = scan_partitions(store, "silver", "funding_rates", *_PLACE, sorted({key[:7] for key in keys}))
+    rows = scan_partitions(store, TableSlice("silver", *_PLACE, "klines_1m"), keys)
+    rates = scan_partitions(store, TableSlice("silver", *_PLACE, "funding_rates"), sorted({key[:7] for key in keys}))
     events = rates.select("symbol", candle_begin_time="funding_hour", funding_rate="funding_rate").collect()
     symbols = events["symbol"].unique().sort()
     for start in range(0, len(symbols), _SYMBOLS_AT_ONCE):

@@ -35,6 +35,7 @@ from crypto_lakehouse.pipeline.gold.continuous import (
 )
 from crypto_lakehouse.pipeline.map_ordered import THREADS, WRITERS, map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 
 T = TypeVar("T")
@@ -52,17 +53,23 @@ def make_chain(
     raw = RawStore(store, "binance", keep=keep_raw)
     for bronze in BronzeIngest(KLINES, source, store, raw, SymbolFilter(), lambda: now).partitions(keys):
         if bronze.unchanged is None:
-            write_partition(store, "bronze", KLINES.table, *_PLACE, bronze.key, bronze.rows, bronze.provenance)
+            write_partition(
+                store, TableSlice("bronze", *_PLACE, KLINES.table).partition(bronze.key), bronze.rows, bronze.provenance
+            )
 
     def silver(key: str) -> None:
         made = silver_partition(KLINES, key, store, now)
         if made.unchanged is None:
-            write_partition(store, "silver", KLINES.table, *_PLACE, key, made.rows, made.provenance)
+            write_partition(
+                store, TableSlice("silver", *_PLACE, KLINES.table).partition(key), made.rows, made.provenance
+            )
 
     def minutes(day: MinutesPartition) -> None:
         for table, rows in ((CONTINUOUS, day.rows), (GAPS, day.gaps), (STATES, day.states)):
             if table not in day.unchanged:
-                write_partition(store, "gold", table, *_PLACE, day.key, rows, day.provenances[table])
+                write_partition(
+                    store, TableSlice("gold", *_PLACE, table).partition(day.key), rows, day.provenances[table]
+                )
 
     _each(silver, keys)
     _each(minutes, ContinuousMinutes(store, KLINES.market, GapRule()).days(keys), WRITERS)
@@ -87,4 +94,4 @@ def _write_bars(store: LakeStore, kind: Bars, made: tuple[BarsDay, pa.Table]) ->
     provenance = Provenance(
         day.input_fingerprint, {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
     )
-    write_partition(store, "gold", kind.table, *_PLACE, day.key, rows, provenance)
+    write_partition(store, TableSlice("gold", *_PLACE, kind.table).partition(day.key), rows, provenance)

@@ -26,16 +26,17 @@ from benchmarks.latency import LatencyProxy
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.compaction import MONTH_ROWS, compact_month
-from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.months import month_of, month_path
 from crypto_lakehouse.lake.storage.parquet import encode
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.s3_server import s3_server
 
 TABLE = "silver.klines_1m"
-SLICE = ("silver", "klines_1m", "binance", "um")
+SLICE = TableSlice("silver", "binance", "um", "klines_1m")
 SYMBOLS, DAYS, MINUTES = 200, 365, 1440
 FIRST = date(2023, 1, 1)
 ROUND_TRIP = 0.030
@@ -143,12 +144,12 @@ def _make_days(lake: str, numbers: Sequence[int | str]) -> None:
     store, minutes = LakeStore.open(lake), _minutes()
     for number in map(int, numbers):
         day = FIRST + timedelta(number)
-        write_partition(store, *SLICE, day.isoformat(), _on_day(minutes, day, 1 + 0.3 * np.sin(1.7 * number)))
+        write_partition(store, SLICE.partition(day.isoformat()), _on_day(minutes, day, 1 + 0.3 * np.sin(1.7 * number)))
 
 
 def _make_months(lake: str, months: Sequence[int | str]) -> None:
     for month in map(str, months):
-        compact_month(LakeStore.open(lake), *SLICE, month)
+        compact_month(LakeStore.open(lake), SLICE, month)
 
 
 def _minutes() -> pl.DataFrame:
@@ -191,12 +192,12 @@ def _on_day(minutes: pl.DataFrame, day: date, factor: float) -> pl.DataFrame:
 def _upload(lake: LakeStore, target: LakeStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda file: target.write_bytes_atomic(file.path, b"day"), lake.list("silver")))
-        days = list_parts(target, *SLICE[:2])
+        days = list_slice_files(target, SLICE)
 
         def month_file(path: str) -> None:
             month = next(name for name in path.split("/") if name.startswith("month=")).removeprefix("month=")
             held = [day for day in days if month_of(day.key) == month]
-            with target.publishing(month_path(*SLICE, month, held)) as draft:
+            with target.publishing(month_path(SLICE, month, held)) as draft:
                 shutil.copyfile(lake.path(path), draft)
 
         list(pool.map(month_file, [file.path for file in lake.list("compacted")]))

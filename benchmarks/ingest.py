@@ -40,6 +40,7 @@ from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_together
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
+from crypto_lakehouse.schemas.slices import TableSlice
 
 # About the number of symbols in a day of um.
 SYMBOLS, DAYS = 600, 2
@@ -48,7 +49,7 @@ _LEGACY_FILES = 30
 _TOGETHER = 40
 # Milliseconds: the archive on this machine, whose server then needs the same cores, and far away.
 _ROUND_TRIPS = (0, 100)
-_PLACE = ("klines_1m", "binance", "um")
+_PLACE = ("binance", "um", "klines_1m")
 
 
 def run() -> Iterator[Result]:
@@ -67,10 +68,12 @@ def ingest(source: ArchiveSource, lake: Path, days: Sequence[str], with_silver: 
     raw = RawStore(store, "binance", keep=False)
     bronze = BronzeIngest(KLINES, source, store, raw, SymbolFilter.parse("*"), lambda: now)
     for part in bronze.partitions(days):
-        write_partition(store, "bronze", *_PLACE, part.key, part.rows)
+        write_partition(store, TableSlice("bronze", *_PLACE).partition(part.key), part.rows)
 
     def silver(day: str) -> None:
-        write_partition(store, "silver", *_PLACE, day, silver_partition(KLINES, day, store, now).rows)
+        write_partition(
+            store, TableSlice("silver", *_PLACE).partition(day), silver_partition(KLINES, day, store, now).rows
+        )
 
     for _ in map_ordered(silver, days if with_silver else []):
         pass
@@ -157,7 +160,7 @@ def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, millisec
         store = LakeStore.open(str(folder / f"written-{milliseconds}-{next(numbers)}"))
         for day in days:
             rows = (made.rows for made in read if made.files[0].file.period == day)
-            write_partition(store, "bronze", *_PLACE, day, rows)
+            write_partition(store, TableSlice("bronze", *_PLACE).partition(day), rows)
 
     def whole() -> None:
         ingest(source, folder / f"whole-{milliseconds}-{next(numbers)}", days, with_silver=False)

@@ -23,6 +23,7 @@ from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.parse import parse_blocks
 
 TRADES = FEEDS["binance", "um", "trades"]
@@ -64,7 +65,7 @@ def ingest(archive: Path, lake: Path) -> None:
     source = FolderArchive(archive, TRADES)
     made = BronzeIngest(TRADES, source, store, raw, SymbolFilter.parse("*"), lambda: datetime.now(UTC))
     for part in made.partitions([DAY]):
-        write_partition(store, "bronze", "trades", "binance", "um", part.key, part.rows)
+        write_partition(store, TableSlice("bronze", "binance", "um", "trades").partition(part.key), part.rows)
 
 
 if __name__ == "__main__":

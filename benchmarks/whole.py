@@ -23,6 +23,7 @@ from benchmarks.measure import Result, interleaved
 from crypto_lakehouse.catalog.bars import TimeBars, parse_bars_list
 from crypto_lakehouse.lake.storage.partitions import scan_partitions
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 
 SYMBOLS, DAYS, ROUNDS = 100, 3, 3
 BARS = "5m,1h,1d,1h:5m"
@@ -42,7 +43,9 @@ def run() -> Iterator[Result]:
         funding.mkdir()
         store = LakeStore.open(str(folder / "funding-lake"))
         make_funding(store, SYMBOLS, keys)
-        rates = scan_partitions(store, "silver", "funding_rates", "binance", "um", sorted({key[:7] for key in keys}))
+        rates = scan_partitions(
+            store, TableSlice("silver", "binance", "um", "funding_rates"), sorted({key[:7] for key in keys})
+        )
         hour = pl.col("funding_hour").dt.cast_time_unit("ms")
         write_funding(rates.select("symbol", "funding_rate", candle_begin_time=hour).collect(), funding)
 

@@ -28,6 +28,7 @@ from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import Schema, schema_of
+from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.checks.epochs import check_epochs, checks_of, with_known
 from crypto_lakehouse.transforms.gold.continuous import GapRule
@@ -110,7 +111,7 @@ def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg
         keys = keys_to_check(context, store, layer, market, table, cadence)
         found: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
         for key in keys:
-            for rows in _in_pieces(store, (layer, table, market.exchange, market.name, key), schema):
+            for rows in _in_pieces(store, TableSlice.of_market(layer, market, table).partition(key)):
                 for name, findings in found.items():
                     findings += [(key, symbol, what) for symbol, what in checks[name](rows, schema)]
         for name, findings in found.items():
@@ -119,12 +120,12 @@ def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg
     return rows_stored
 
 
-def _in_pieces(store: LakeStore, where: tuple[str, str, str, str, str], schema: Schema) -> Iterator[pl.DataFrame]:
+def _in_pieces(store: LakeStore, partition: Partition) -> Iterator[pl.DataFrame]:
     """A partition in pieces that never split a primary key: if each piece passes, so does the whole."""
-    pieces = read_pieces(store, *where, order=schema.id_column)
+    pieces = read_pieces(store, partition, order=partition.slice.schema.id_column)
     first = next(pieces, None)
     # An empty partition has no piece, but it has columns to check.
-    yield read_partition(store, *where) if first is None else first
+    yield read_partition(store, partition) if first is None else first
     for piece in pieces:
         interrupts.ask()
         yield piece
@@ -213,7 +214,7 @@ def _epoch_check(layer: str, feed: Feed) -> dg.AssetChecksDefinition:
         keys = keys_to_check(context, store, layer, feed.market, feed.table, feed.cadence)
         found: list[Finding] = []
         for key in keys:
-            rows = scan_partitions(store, layer, feed.table, feed.exchange, feed.market.name, [key])
+            rows = scan_partitions(store, TableSlice.of_feed(layer, feed), [key])
             found += [(key, symbol, what) for symbol, what in check_epochs(layer, rows, feed, key)]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 
@@ -286,7 +287,7 @@ def keys_to_check(
     """Stored partitions of the run's range or partition; for a run without either, the newest ones."""
     interrupts.ask()
     since = partition_key(market.first_date, cadence)
-    stored = sorted(key for key in list_keys(store, layer, table, market.exchange, market.name) if key >= since)
+    stored = sorted(key for key in list_keys(store, TableSlice.of_market(layer, market, table)) if key >= since)
     tags = context.run.tags
     start, end = tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG)
     one = tags.get("dagster/partition")
@@ -330,7 +331,7 @@ def result(
 
 def _stored_keys(store: LakeStore, feed: Feed) -> list[str]:
     """Keys of bronze that the feed covers. A partition outside of them is empty and says nothing about the feed."""
-    keys = sorted(list_keys(store, "bronze", feed.table, feed.exchange, feed.market.name))
+    keys = sorted(list_keys(store, TableSlice.of_feed("bronze", feed)))
     return [key for key in keys if feed.covers(parse_partition(key, feed.cadence)[0])]
 
 

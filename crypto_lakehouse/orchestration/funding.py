@@ -6,7 +6,7 @@ brought their rates.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.lake.storage.partitions import list_keys
@@ -15,6 +15,7 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import Plan, since_start
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.schemas.gold import tables_after
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 
@@ -36,8 +37,8 @@ def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan
     if done.assets[-1].path[-1] != FUNDING or MINUTES not in settings.table_names:
         return None
     market = done.market
-    rates = list_keys(store, "silver", FUNDING, market.exchange, market.name)
-    minutes = list_keys(store, "gold", CONTINUOUS, market.exchange, market.name)
+    rates = list_keys(store, TableSlice.of_market("silver", market, FUNDING))
+    minutes = list_keys(store, TableSlice.of_market("gold", market, CONTINUOUS))
     stored_at = {key: rates[key][1] for key in done.keys if key in rates}
     since = partition_key(market.first_date, Cadence.DAILY)
     days = [
@@ -55,17 +56,15 @@ def lacking_funding(wish: Plan, settings: Settings, store: LakeStore, today: dat
         return []
     if FUNDING not in settings.table_names:
         return [f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES"]
-    stored = list_keys(store, "silver", FUNDING, wish.market.exchange, wish.market.name)
+    stored = list_keys(store, TableSlice.of_market("silver", wish.market, FUNDING))
     missing = [month for month in _months(wish, settings) if month not in stored]
     ended = [month for month in missing if parse_partition(month, Cadence.MONTHLY)[1] <= today]
     messages = []
     if ended:
-        first = parse_partition(ended[0], Cadence.MONTHLY)[0]
-        last = parse_partition(ended[-1], Cadence.MONTHLY)[1] - timedelta(days=1)
+        command = TableSlice.of_market("silver", wish.market, FUNDING).backfill_command(ended[0], ended[-1])
         messages.append(
             f"warning: no {FUNDING} in the lake for {_span(ended)}: funding columns of these months are null. Build"
-            f" it with: crypto-lakehouse backfill --market {wish.market.name} --table {FUNDING} --from {first}"
-            f" --to {last}"
+            f" it with: {command}"
         )
     if open_ones := [month for month in missing if month not in ended]:
         messages.append(

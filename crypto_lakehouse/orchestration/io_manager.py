@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.map_ordered import map_ordered
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 
 _PREVIEW_ROWS = 200_000
@@ -63,10 +64,9 @@ class PartitionStream:
         return iter(self._made)
 
 
-def slice_of(asset_key: dg.AssetKey) -> tuple[str, str, str, str]:
-    """(layer, table, exchange, market) of an asset key, which is [layer, exchange, market, table]."""
-    layer, exchange, market, table = asset_key.path
-    return layer, table, exchange, market
+def slice_of(asset_key: dg.AssetKey) -> TableSlice:
+    """The slice that an asset holds."""
+    return TableSlice(*asset_key.path)
 
 
 class LakeParquetIOManager(dg.ConfigurableIOManager):
@@ -89,7 +89,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         expected = list(context.asset_partition_keys)
         missing = set(expected)
         store = self.lake.store()
-        where = slice_of(context.asset_key)
+        table_slice = slice_of(context.asset_key)
         logged = noted = time.monotonic()
         stream = self._stream(expected, obj)
 
@@ -108,7 +108,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         def stored(made: Made | Unchanged) -> tuple[str, PartitionInfo, dict[str, Any], str]:
             if isinstance(made, Unchanged):
                 return made.key, made.stored.info, _unchanged(made), ", unchanged"
-            return made.key, *store_partition(store, *where, made), ""
+            return made.key, *store_partition(store, table_slice, made), ""
 
         done = map_ordered(stored, expected_partitions(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
@@ -159,30 +159,26 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 f"{context.asset_key.to_user_string()} has no partition for {requested}: its days are not over (UTC)",
                 allow_retries=False,
             )
-        layer, table, exchange, market = slice_of(context.asset_key)
         store = self.lake.store()
         require_partitions(store, context.asset_key, keys)
-        return scan_partitions(store, layer, table, exchange, market, keys)
+        return scan_partitions(store, slice_of(context.asset_key), keys)
 
 
 def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[str]) -> None:
     """Raises dg.Failure, without retry, that names missing partitions and the command that builds them."""
-    layer, table, exchange, market = slice_of(asset_key)
-    stored = list_keys(store, layer, table, exchange, market)
+    table_slice = slice_of(asset_key)
+    stored = list_keys(store, table_slice)
     missing = [key for key in keys if key not in stored]
     if missing:
         names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise dg.Failure(
             f"{asset_key.to_user_string()} has no partition for {len(missing)} keys: {names}."
-            f" Build them first: crypto-lakehouse backfill --market {market}"
-            f" --table {table} --from {missing[0]} --to {missing[-1]}",
+            f" Build them first: {table_slice.backfill_command(missing[0], missing[-1])}",
             allow_retries=False,
         )
 
 
-def store_partition(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, made: Made
-) -> tuple[PartitionInfo, dict[str, Any]]:
+def store_partition(store: LakeStore, table_slice: TableSlice, made: Made) -> tuple[PartitionInfo, dict[str, Any]]:
     """Write one partition. Returns its facts, and its metadata for Dagster: rows, bytes, symbols, min and max time,
     URI, a preview, and the metadata of the asset.
     """
@@ -193,7 +189,7 @@ def store_partition(
         list(_watched([rows], shown))
     else:
         rows = _watched(rows, shown)
-    info = write_partition(store, layer, table, exchange, market, made.key, rows, made.provenance)
+    info = write_partition(store, table_slice.partition(made.key), rows, made.provenance)
     provenance = made.provenance() if callable(made.provenance) else made.provenance
     metadata = {
         **_described(info),

@@ -45,6 +45,7 @@ from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import gold_tables, tables_after
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 
@@ -228,8 +229,7 @@ def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[st
     """Partitions of the plan that are missing in a table of it, in the lake or in Dagster's records."""
     missing: set[str] = set()
     for key in wish.assets:
-        layer, exchange, market, table = key.path
-        stored = set(list_keys(store, layer, table, exchange, market))
+        stored = set(list_keys(store, TableSlice(*key.path)))
         missing |= set(wish.keys) - (stored & instance.get_materialized_partitions(key))
     return missing
 

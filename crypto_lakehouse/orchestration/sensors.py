@@ -29,6 +29,7 @@ from crypto_lakehouse.pipeline.neighbours import neighbour_keys
 from crypto_lakehouse.pipeline.reconcile import Difference, Problem, compare
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 # The partitions of each asset of a feed that Dagster has recorded as materialized.
@@ -177,7 +178,7 @@ def _incomplete(recorded: Recorded, store: LakeStore, feed: Feed, first: date, e
     window = {
         part for part in partition_keys(first, end, feed.cadence) if parse_partition(part, feed.cadence)[1] <= end
     }
-    there = {key: find_keys(store, *slice_of(key), sorted(window)) for key in recorded}
+    there = {key: find_keys(store, slice_of(key), sorted(window)) for key in recorded}
     found: set[str] = set()
     for key in recorded.keys() - {bronze}:
         source = bronze if key == silver else silver
@@ -202,8 +203,8 @@ def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end
         return {}
     days = partition_keys(max(first.replace(day=1), feed.first_date), end, feed.cadence)
     months = sorted({day[: len("YYYY-MM")] for day in days})
-    rates = find_keys(store, "silver", FUNDING, feed.exchange, feed.market.name, months)
-    made = find_keys(store, *slice_of(minutes), days) if rates else {}
+    rates = find_keys(store, TableSlice.of_market("silver", feed.market, FUNDING), months)
+    made = find_keys(store, slice_of(minutes), days) if rates else {}
     came = {day: rates.get(day[: len("YYYY-MM")], at) for day, at in made.items()}
     return {day: came[day] for day, at in made.items() if at < came[day]}
 

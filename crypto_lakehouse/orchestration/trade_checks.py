@@ -9,6 +9,7 @@ from crypto_lakehouse.orchestration.checks import Finding, keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds, check_klines, id_tables
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.trade_ids import id_findings
 
 
@@ -27,7 +28,7 @@ def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
         ids = TradeIds(store, feed)
         found: list[Finding] = []
         for key in keys:
-            rows = read_partition(store, "gold", table, feed.exchange, feed.market.name, key)
+            rows = read_partition(store, TableSlice.of_market("gold", feed.market, table).partition(key))
             found += [(key, symbol, what) for symbol, what in id_findings(rows)]
             if ids.out_of_line(rows, key):
                 found.append((key, "", "was compared with other ids than the day before has now: rebuild both days"))

@@ -11,9 +11,10 @@ from datetime import date
 
 from crypto_lakehouse.catalog import Cadence, Feed, parse_partition, partition_keys
 from crypto_lakehouse.lake.storage.compaction import MonthInfo, compact_month
-from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.months import current_months, month_of
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 
 _NAMED = 5
 
@@ -41,10 +42,10 @@ def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
 
     Costs two listings. A month is complete when silver has every day that the feed covers, empty days included.
     """
-    where = ("silver", feed.table, feed.exchange, feed.market.name)
-    stored = list_parts(store, *where[:2], f"exchange={where[2]}/market={where[3]}")
-    days = {part.key for part in stored}
-    current = current_months(store, *where, stored)
+    table_slice = TableSlice.of_feed("silver", feed)
+    stored = list_slice_files(store, table_slice)
+    days = {file.key for file in stored}
+    current = current_months(store, table_slice, stored)
     states = []
     for month in sorted({month_of(day) for day in days}):
         first, end = parse_partition(month, Cadence.MONTHLY)
@@ -69,6 +70,6 @@ def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: d
         elif state.missing:
             incomplete.append(f"{month} is missing {state.missing_text}")
         else:
-            yield compact_month(store, "silver", feed.table, feed.exchange, feed.market.name, month)
+            yield compact_month(store, TableSlice.of_feed("silver", feed), month)
     if incomplete:
         raise IncompleteMonth(f"{feed.name}: {'; '.join(incomplete)}. Materialize these days of silver, then compact")

@@ -20,8 +20,8 @@ from crypto_lakehouse.catalog.bars import Bars, TimeBars, offset_name
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.damage import reading
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, scan_partitions
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.gold.legacy import EVENT, Profile, legacy_bars, legacy_series
 
@@ -99,17 +99,17 @@ class LegacyExport:
         self.market, self._lake, self._out, self._wish = market, lake, out, wish
         self._market = MARKETS[EXCHANGE, market]
         self._funded = market not in _NOT_FUNDED
-        there = list_keys(lake, "silver", _MINUTES, EXCHANGE, market)
+        self._silver = TableSlice("silver", EXCHANGE, market, _MINUTES)
+        self._funding = TableSlice("silver", EXCHANGE, market, _FUNDING)
+        stored = list_keys(lake, self._silver)
         asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
-        self.days = [key for key in asked if key in there]
-        self.missing_days = [key for key in asked if key not in there and self._is_inside(key)]
-        self._read = [partition_path("silver", _MINUTES, EXCHANGE, market, Cadence.DAILY, key) for key in self.days]
-        self._minutes = scan_partitions(lake, "silver", _MINUTES, EXCHANGE, market, self.days)
+        self.days = [key for key in asked if key in stored]
+        self.missing_days = [key for key in asked if key not in stored and self._is_inside(key)]
+        self._read = [self._silver.partition(key).path for key in self.days]
+        self._minutes = scan_partitions(lake, self._silver, self.days)
         self.months, self.missing_months = self._find_months(lake) if self._funded else ([], [])
-        self._rates = scan_partitions(lake, "silver", _FUNDING, EXCHANGE, market, self.months) if self._funded else None
-        self._read += [
-            partition_path("silver", _FUNDING, EXCHANGE, market, Cadence.MONTHLY, key) for key in self.months
-        ]
+        self._rates = scan_partitions(lake, self._funding, self.months) if self._funded else None
+        self._read += [self._funding.partition(key).path for key in self.months]
         with reading(lake, self._read):
             names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
         self.available = sorted(check_symbol(name) for name in names["symbol"])
@@ -126,8 +126,8 @@ class LegacyExport:
         folder = FOLDERS[self.market]
         before = [
             file.path
-            for place in (f"holo_1m_klines/{folder}", *(_bars_folder(folder, *grid) for grid in self._wish.grids))
-            for file in self._out.list(place, recursive=False)
+            for output in (f"holo_1m_klines/{folder}", *(_bars_folder(folder, *grid) for grid in self._wish.grids))
+            for file in self._out.list(output, recursive=False)
         ]
         for symbol in self.symbols:
             interrupts.ask()
@@ -171,15 +171,16 @@ class LegacyExport:
         return bool(self.days) and self.days[0] < day < self.days[-1]
 
     def _find_months(self, lake: LakeStore) -> tuple[list[str], list[str]]:
-        there = list_keys(lake, "silver", _FUNDING, EXCHANGE, self.market)
+        stored = list_keys(lake, self._funding)
         needed = list(dict.fromkeys(day[: len("YYYY-MM")] for day in (*self.days, *self.missing_days)))
-        return [m for m in needed if m in there], sorted(m for m in needed if m not in there)
+        return [m for m in needed if m in stored], sorted(m for m in needed if m not in stored)
 
     def _symbols_with_rates(self) -> set[str]:
         """Symbols with a funding rate in any month of the lake, because the legacy tool reads all its files."""
-        place = ("silver", _FUNDING, EXCHANGE, self.market)
-        months = sorted(list_keys(self._lake, *place))
-        names = collect_partitions(self._lake, *place, months, lambda rows: rows.select(pl.col("symbol").unique()))
+        months = sorted(list_keys(self._lake, self._funding))
+        names = collect_partitions(
+            self._lake, self._funding, months, lambda rows: rows.select(pl.col("symbol").unique())
+        )
         return set(names["symbol"])
 
     def _publish(self, path: str, frame: pl.DataFrame) -> str:

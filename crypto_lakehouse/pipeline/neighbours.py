@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.storage.pieces import column_spans, read_pieces
 from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import bronze_schema
+from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, EdgeRule, own_rows, visiting_rows
 
 SIDES = (-1, 1)
@@ -72,11 +73,11 @@ class Neighbourhood:
         if rule is not None:
             start, end = parse_partition(key, feed.cadence)
             for offset, other in zip(SIDES, neighbour_keys(feed, key), strict=True):
-                place = ("bronze", feed.table, feed.exchange, feed.market.name, other)
-                stored = stored_partition(store, *place)
-                if stored is None and not partition_exists(store, *place):
+                partition = TableSlice.of_feed("bronze", feed).partition(other)
+                stored = stored_partition(store, partition)
+                if stored is None and not partition_exists(store, partition):
                     continue
-                spans = column_spans(store, *place, rule.column)
+                spans = column_spans(store, partition, rule.column)
                 times = rule.visiting(start, end, offset)
                 groups = frozenset(n for n, span in enumerate(spans) if rule.may_have(span, *times))
                 if groups:
@@ -90,7 +91,7 @@ class Neighbourhood:
         MissingPartition if the bronze partition is missing.
         """
         rule, order = EDGE_RULES.get(self.feed.schema), bronze_schema(self.feed).id_column
-        own = read_pieces(store, *self._place(self.key), order=order)
+        own = read_pieces(store, self._bronze(self.key), order=order)
         if rule is None or not (self.neighbours or self._leaves(rule, store)):
             yield from own
             return
@@ -110,7 +111,7 @@ class Neighbourhood:
 
     def _leaves(self, rule: EdgeRule, store: LakeStore) -> bool:
         """Whether the partition's own files may hold rows of a neighbour."""
-        spans = column_spans(store, *self._place(self.key), rule.column)
+        spans = column_spans(store, self._bronze(self.key), rule.column)
         times = rule.leaving(*parse_partition(self.key, self.feed.cadence))
         return any(rule.may_have(span, *period) for span in spans for period in times)
 
@@ -121,7 +122,7 @@ class Neighbourhood:
         for neighbour in self.neighbours:
             # Facts about a file need all its rows.
             groups = None if rule.with_facts else neighbour.groups
-            for piece in read_pieces(store, *self._place(neighbour.key), order=order, groups=groups):
+            for piece in read_pieces(store, self._bronze(neighbour.key), order=order, groups=groups):
                 rows = visiting_rows(piece, rule, start, end, neighbour.offset)
                 if rows.height:
                     frames.append(rows)
@@ -131,8 +132,8 @@ class Neighbourhood:
         self.taken = visitors.height
         return visitors
 
-    def _place(self, key: str) -> tuple[str, str, str, str, str]:
-        return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name, key
+    def _bronze(self, key: str) -> Partition:
+        return TableSlice.of_feed("bronze", self.feed).partition(key)
 
 
 def _up_to(piece: pl.DataFrame, order: str | None) -> pl.Expr:

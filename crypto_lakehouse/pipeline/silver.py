@@ -25,6 +25,7 @@ from crypto_lakehouse.pipeline.fingerprints import (
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
 from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.book import clean_book_depth, clean_book_ticker
 from crypto_lakehouse.transforms.silver.clean import Cleaned
 from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
@@ -96,13 +97,13 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, forc
     A stored partition whose inputs have not changed is skipped, unless ``force``. Iterating over the rows raises
     MissingPartition if the bronze partition is missing.
     """
-    where = (feed.table, feed.exchange, feed.market.name, key)
+    partition = TableSlice.of_feed("silver", feed).partition(key)
     around, inputs, source = _sources(feed, key, store)
     part = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
-    stored = None if force else stored_partition(store, "silver", *where)
+    stored = None if force else stored_partition(store, partition)
     if is_current(stored, source, inputs):
         part.unchanged = stored
-        part.rows = read_pieces(store, "silver", *where, order=silver_schema(feed).id_column)
+        part.rows = read_pieces(store, partition, order=silver_schema(feed).id_column)
     else:
         part.rows = prefetch(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
     return part
@@ -132,12 +133,12 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
     if not neighbours:
         return []
     near = sorted(neighbours.union(keys))
-    place = (feed.table, feed.exchange, feed.market.name)
-    bronze, silver = find_keys(store, "bronze", *place, near), find_keys(store, "silver", *place, keys)
+    bronze = find_keys(store, TableSlice.of_feed("bronze", feed), near)
+    silver = find_keys(store, TableSlice.of_feed("silver", feed), keys)
     outdated = []
     for key in (key for key in keys if key in bronze and key in silver):
         around, inputs, source = _sources(feed, key, store)
-        stored = stored_partition(store, "silver", *place, key)
+        stored = stored_partition(store, TableSlice.of_feed("silver", feed).partition(key))
         if stored is None or source == UNKNOWN:
             sources = (key, *(other.key for other in around.neighbours))
             is_stale = any(bronze.get(partition, silver[key]) > silver[key] for partition in sources)
@@ -151,7 +152,7 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
 def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, list[StoredPartition | None], str]:
     """The neighbours that hold rows of a partition, all its stored input partitions, and their fingerprint."""
     around = Neighbourhood.of(feed, key, store)
-    bronze = stored_partition(store, "bronze", feed.table, feed.exchange, feed.market.name, key)
+    bronze = stored_partition(store, TableSlice.of_feed("bronze", feed).partition(key))
     inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
     # Rows do not depend on which symbols were chosen, but gold does.
     chosen = [f"{name} {entries}" for name, entries in chosen_symbols(bronze).facts().items()]

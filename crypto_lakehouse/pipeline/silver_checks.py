@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.ledger import read_state
 from crypto_lakehouse.lake.storage.partitions import partition_exists, scan_partitions
 from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.neighbours import SIDES, neighbour_keys
 from crypto_lakehouse.pipeline.silver import stale
-from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, own_rows, visiting_rows
 
 _STALE = "outdated: bronze now holds other files of this day or its neighbours; rebuild the day"
@@ -31,7 +32,7 @@ def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> li
     """
     findings: list[tuple[str, str, str]] = []
     for key in keys:
-        rows = scan_partitions(store, "silver", feed.table, feed.exchange, feed.market.name, [key])
+        rows = scan_partitions(store, TableSlice.of_feed("silver", feed), [key])
         column = silver_schema(feed).archive_symbol
         symbols = set(rows.select(pl.col(column).unique()).collect()[column])
         for row in read_state(store, feed, key).values():
@@ -51,10 +52,9 @@ def _keeps_rows(feed: Feed, key: str, symbol: str, store: LakeStore) -> bool:
     rule = EDGE_RULES.get(feed.schema)
     if rule is None:
         return True
-    place = ("bronze", feed.table, feed.exchange, feed.market.name, key)
-    span = parse_partition(key, feed.cadence)
-    pieces = read_pieces(store, *place, order=bronze_schema(feed).id_column, symbol=symbol)
-    return any(own_rows(piece.filter(symbol=symbol), rule, *span).height for piece in pieces)
+    partition = TableSlice.of_feed("bronze", feed).partition(key)
+    pieces = read_pieces(store, partition, order=partition.slice.schema.id_column, symbol=symbol)
+    return any(own_rows(piece.filter(symbol=symbol), rule, partition.start, partition.end).height for piece in pieces)
 
 
 def _waiting_rows(feed: Feed, key: str, store: LakeStore) -> Iterator[tuple[str, int]]:
@@ -62,11 +62,11 @@ def _waiting_rows(feed: Feed, key: str, store: LakeStore) -> Iterator[tuple[str,
     because the feed has no files of these days. Skips neighbours that are already stored.
     """
     for offset, other in zip(SIDES, neighbour_keys(feed, key), strict=False):
-        start, end = parse_partition(other, feed.cadence)
-        place = (feed.table, feed.exchange, feed.market.name)
-        if feed.covers(start) or partition_exists(store, "silver", *place, other):
+        neighbour = TableSlice.of_feed("silver", feed).partition(other)
+        if feed.covers(neighbour.start) or partition_exists(store, neighbour):
             continue
-        pieces = read_pieces(store, "bronze", *place, key, order=bronze_schema(feed).id_column)
-        rule = EDGE_RULES[feed.schema]
-        if count := sum(visiting_rows(piece, rule, start, end, -offset).height for piece in pieces):
+        bronze = TableSlice.of_feed("bronze", feed).partition(key)
+        pieces = read_pieces(store, bronze, order=bronze.slice.schema.id_column)
+        rule, days = EDGE_RULES[feed.schema], (neighbour.start, neighbour.end)
+        if count := sum(visiting_rows(piece, rule, *days, -offset).height for piece in pieces):
             yield other, count

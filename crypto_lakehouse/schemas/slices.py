@@ -92,10 +92,14 @@ class TableSlice:
         """The partition of a day (``YYYY-MM-DD``) or month (``YYYY-MM``). Raises ValueError on any other key."""
         return Partition(self, key)
 
-    def backfill_command(self, first: str, last: str, force: bool = False) -> str:
-        """The command that builds the partitions ``first`` to ``last``, both inclusive."""
+    def backfill_command(self, first: str, last: str, symbols: str = "", force: bool = False) -> str:
+        """The command that builds the partitions ``first`` to ``last``, both inclusive: of all symbols, or of some."""
         options = table_options(self.exchange, self.market, self.table, first, last)
-        return command_line("backfill", options={**options, "force": None} if force else options)
+        if symbols:
+            options["symbols"] = symbols
+        if force:
+            options["force"] = None
+        return command_line("backfill", options=options)
 
     def compact_command(self, month: str) -> str:
         """The command that writes the month file of a month."""
@@ -143,4 +147,4 @@ class Partition:
 
     def backfill_command(self, force: bool = False) -> str:
         """The command that builds the partition."""
-        return self.slice.backfill_command(self.key, self.key, force)
+        return self.slice.backfill_command(self.key, self.key, force=force)

@@ -17,12 +17,13 @@ from crypto_lakehouse.orchestration.checks import check_prices
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform
 
 pytestmark = pytest.mark.slow
 
 UM_1M = feed("binance", "um", "klines_1m")
-SILVER = ("silver", "klines_1m", "binance", "um")
+SILVER = TableSlice("silver", "binance", "um", "klines_1m")
 GOLD = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")
 FILE = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{}.zip"
 
@@ -110,9 +111,9 @@ def test_schema_names_the_date_and_the_column(
 
 @pytest.mark.requirement("F5.4")
 def test_primary_key_names_dates_and_symbols_of_doubled_rows(filled: Platform) -> None:
-    rows = read_partition(filled.store, *SILVER, DAYS[0])
+    rows = read_partition(filled.store, SILVER.partition(DAYS[0]))
     doubled = rows.filter(pl.col("symbol") == "BTCUSDT").head(3)
-    write_partition(filled.store, *SILVER, DAYS[0], pl.concat([rows, doubled]))
+    write_partition(filled.store, SILVER.partition(DAYS[0]), pl.concat([rows, doubled]))
     results = _check(filled)
     assert _failed(results) == {("silver/klines_1m", "primary_key")}
     expected = f"| {DAYS[0]} | BTCUSDT | 3 keys more than once |"
@@ -130,9 +131,9 @@ def test_primary_key_names_dates_and_symbols_of_doubled_rows(filled: Platform) -
     ],
 )
 def test_ohlc_names_dates_and_symbols_of_impossible_rows(filled: Platform, column: str, value: pl.Expr) -> None:
-    rows = read_partition(filled.store, *SILVER, DAYS[2])
+    rows = read_partition(filled.store, SILVER.partition(DAYS[2]))
     bad = rows.with_columns(pl.when(pl.col("symbol") == "ETHUSDT").then(value).otherwise(column).alias(column))
-    write_partition(filled.store, *SILVER, DAYS[2], bad)
+    write_partition(filled.store, SILVER.partition(DAYS[2]), bad)
     results = _check(filled)
     assert _failed(results) == {("silver/klines_1m", "ohlc")}
     expected = f"| {DAYS[2]} | ETHUSDT | 1440 rows break the price or volume rules |"
@@ -141,9 +142,9 @@ def test_ohlc_names_dates_and_symbols_of_impossible_rows(filled: Platform, colum
 
 @pytest.mark.requirement("F5.4")
 def test_ohlc_of_bars_looks_at_the_vwap(filled: Platform) -> None:
-    where = ("gold", "bars_1d", "binance", "um")
-    rows = read_partition(filled.store, *where, DAYS[0]).with_columns(vwap=pl.col("high") + 1)
-    write_partition(filled.store, *where, DAYS[0], rows)
+    where = TableSlice("gold", "binance", "um", "bars_1d")
+    rows = read_partition(filled.store, where.partition(DAYS[0])).with_columns(vwap=pl.col("high") + 1)
+    write_partition(filled.store, where.partition(DAYS[0]), rows)
     results = _check(filled)
     assert _failed(results) == {("gold/bars_1d", "ohlc"), ("gold/bars_1d", "sources")}
     assert f"| {DAYS[0]} | BTCUSDT |" in _table(results, "gold/bars_1d", "ohlc")
@@ -166,15 +167,17 @@ def test_ohlc_of_tables_without_traded_volumes_looks_at_prices(table: str, marke
 
 @pytest.mark.requirement("F5.4")
 def test_ohlc_finds_volumes_in_the_wrong_unit(filled: Platform) -> None:
-    rows = read_partition(filled.store, *SILVER, DAYS[1])
-    write_partition(filled.store, *SILVER, DAYS[1], rows.with_columns(quote_volume=pl.col("quote_volume") * 1000))
+    rows = read_partition(filled.store, SILVER.partition(DAYS[1]))
+    write_partition(
+        filled.store, SILVER.partition(DAYS[1]), rows.with_columns(quote_volume=pl.col("quote_volume") * 1000)
+    )
     assert ("silver/klines_1m", "ohlc") in _failed(_check(filled))
 
 
 @pytest.mark.requirement("F5.4")
 def test_completeness_names_a_file_without_rows_in_silver(filled: Platform) -> None:
-    rows = read_partition(filled.store, *SILVER, DAYS[1])
-    write_partition(filled.store, *SILVER, DAYS[1], rows.filter(pl.col("symbol") != "ETHUSDT"))
+    rows = read_partition(filled.store, SILVER.partition(DAYS[1]))
+    write_partition(filled.store, SILVER.partition(DAYS[1]), rows.filter(pl.col("symbol") != "ETHUSDT"))
     results = _check(filled)
     # Gold still has the rows that silver lost.
     assert _failed(results) == {("silver/klines_1m", "completeness"), ("gold/symbol_states", "carry")}

@@ -15,7 +15,6 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.cli import app
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.settings import Settings
@@ -150,4 +149,4 @@ def test_a_day_that_is_backfilled_again_is_read_at_once_and_compacted_again(
     assert run(defs, instance, "2023-02", "2023-02").success
     assert "compacted" in lake.scan("silver.klines_1m", **asked).explain()
     assert lake.scan("silver.klines_1m", **asked).collect()["close"].equals(closes)
-    assert Path(store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[3]))).is_file()
+    assert Path(store.path(UM.partition(FEBRUARY[3]).path)).is_file()

@@ -21,6 +21,7 @@ from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.files import ArchiveFolder
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import digests, read
 
@@ -112,7 +113,9 @@ def test_funding_of_a_settled_contract_is_in_no_bar(made: tuple[Platform, dg.Exe
     week = read(lake, "gold.bars_1h", market="um", symbols=GONE, start="2025-01-31")
     assert week["funding_sum"].sum() == pytest.approx(-0.0006, abs=1e-15)
     # What is stored of the day after is filled, and has no event either.
-    stored = read_partition(platform.store, "gold", "bars_1d", "binance", "um", "2025-02-01").filter(symbol=GONE)
+    stored = read_partition(
+        platform.store, TableSlice("gold", "binance", "um", "bars_1d").partition("2025-02-01")
+    ).filter(symbol=GONE)
     assert stored.select("funding_sum", "funding_count", "first_minute").rows() == [(0.0, 0, None)]
     # Silver keeps them all.
     silver = read(lake, "silver.funding_rates", market="um", symbols=GONE, start="2025-02-01", end="2025-07-01")
@@ -173,7 +176,9 @@ def test_checks_name_what_goes_on_after_the_end(made: tuple[Platform, dg.Execute
 def test_a_symbol_that_ends_has_no_filled_tail_for_readers(made: tuple[Platform, dg.ExecuteInProcessResult]) -> None:
     platform, _ = made
     lake = Lakehouse(platform.lake)
-    stored = read_partition(platform.store, "gold", "continuous_1m", "binance", "um", "2025-02-01").filter(symbol=GONE)
+    stored = read_partition(
+        platform.store, TableSlice("gold", "binance", "um", "continuous_1m").partition("2025-02-01")
+    ).filter(symbol=GONE)
     assert stored.height == 1440
     last = SETTLED - timedelta(minutes=1)
     asked = {"market": "um", "start": "2025-01-30"}

@@ -14,6 +14,7 @@ from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 from crypto_lakehouse_tests.system.runs import WatchedServer
@@ -47,7 +48,7 @@ def _make(platform: Platform, key: str, layers: tuple[str, ...] = ("bronze", "si
     schemas = {"bronze": bronze_schema(OPTIONS), "silver": silver_schema(OPTIONS)}
     for layer in layers:
         rows = pl.DataFrame(schemas[layer].arrow.empty_table())
-        write_partition(platform.store, layer, OPTIONS.table, "binance", "option", key, rows)
+        write_partition(platform.store, TableSlice(layer, "binance", "option", OPTIONS.table).partition(key), rows)
         asset = dg.AssetKey([layer, "binance", "option", OPTIONS.table])
         platform.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
 

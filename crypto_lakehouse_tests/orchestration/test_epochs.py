@@ -12,6 +12,7 @@ from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import Platform
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("D12", "F5.4")]
@@ -31,8 +32,8 @@ def _store(platform: Platform, layer: str, entry: Feed, key: str, rows: dict[str
         .alias(c.name)
         for c in schema.columns
     ]
-    where = (entry.table, entry.exchange, entry.market.name)
-    write_partition(platform.store, layer, *where, key, frame.select(columns))
+    where = (entry.exchange, entry.market.name, entry.table)
+    write_partition(platform.store, TableSlice(layer, *where).partition(key), frame.select(columns))
 
 
 def _filler(kind: pl.DataType) -> object:

@@ -11,6 +11,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
 pytestmark = pytest.mark.slow
@@ -67,13 +68,13 @@ def test_bars_have_funding_once_the_month_is_there_and_checks_are_green(empty: P
 
 @pytest.mark.requirement("F4.6", "F5.4")
 def test_a_bar_that_differs_from_its_minutes_and_a_day_out_of_line_are_found(filled: Platform) -> None:
-    place = ("gold", "bars_1h", "binance", "um", DAYS[1])
-    bars = read_partition(filled.store, *place)
+    place = TableSlice("gold", "binance", "um", "bars_1h").partition(DAYS[1])
+    bars = read_partition(filled.store, place)
     raised = pl.when(pl.col("symbol") == "BTCUSDT").then(pl.col("base_volume") * 2).otherwise("base_volume")
-    write_partition(filled.store, *place, bars.with_columns(base_volume=raised))
-    place = ("gold", "symbol_states", "binance", "um", DAYS[2])
-    states = read_partition(filled.store, *place)
-    write_partition(filled.store, *place, states.with_columns(prior=pl.lit("0" * 64)))
+    write_partition(filled.store, place, bars.with_columns(base_volume=raised))
+    place = TableSlice("gold", "binance", "um", "symbol_states").partition(DAYS[2])
+    states = read_partition(filled.store, place)
+    write_partition(filled.store, place, states.with_columns(prior=pl.lit("0" * 64)))
     defs = filled.defs()
     result = defs.resolve_job_def("reconciliation").execute_in_process(instance=filled.instance, raise_on_error=False)
     wrong = {
@@ -91,9 +92,9 @@ def test_a_bar_that_differs_from_its_minutes_and_a_day_out_of_line_are_found(fil
 @pytest.mark.requirement("D9")
 def test_a_run_mends_days_that_a_broken_off_run_left_out_of_line(filled: Platform) -> None:
     sound = gold(filled.lake)
-    place = ("gold", "symbol_states", "binance", "um", DAYS[2])
-    states = read_partition(filled.store, *place)
-    write_partition(filled.store, *place, states.with_columns(prior=pl.lit("0" * 64)))
+    place = TableSlice("gold", "binance", "um", "symbol_states").partition(DAYS[2])
+    states = read_partition(filled.store, place)
+    write_partition(filled.store, place, states.with_columns(prior=pl.lit("0" * 64)))
     assert gold(filled.lake) != sound
     assert filled.run(JOB, DAYS[0], DAYS[0]).success
     assert gold(filled.lake) == sound

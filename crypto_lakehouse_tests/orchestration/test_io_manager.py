@@ -22,15 +22,16 @@ from crypto_lakehouse.orchestration.io_manager import (
 )
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
 
-WHERE = ("silver", "klines_1m", "binance", "um")
+WHERE = TableSlice("silver", "binance", "um", "klines_1m")
 KEY = dg.AssetKey(["silver", "binance", "um", "klines_1m"])
 DAILY = dg.DailyPartitionsDefinition("2024-12-30")
 
 
 def _rows(platform: Platform, day: str) -> pl.DataFrame:
-    return read_partition(platform.store, *WHERE, day)
+    return read_partition(platform.store, WHERE.partition(day))
 
 
 def _store(lake: Path, value: Any, first: str, last: str) -> dg.ExecuteInProcessResult:
@@ -69,7 +70,7 @@ def test_a_mapping_is_stored_with_metadata_of_each_partition(filled: Platform, t
     for day, metadata in found.items():
         assert _rows(filled, day).equals(frames[day])
         assert metadata["dagster/partition_row_count"].value == frames[day].height
-        assert metadata["bytes"].value == list_keys(filled.store, *WHERE)[day][0]
+        assert metadata["bytes"].value == list_keys(filled.store, WHERE)[day][0]
         assert metadata["symbols"].value == 2
         assert metadata["min_time"].value == f"{day}T00:00:00+00:00"
         assert metadata["max_time"].value == f"{day}T23:59:00+00:00"
@@ -129,7 +130,7 @@ def test_foreign_repeated_and_missing_keys_are_refused(
     assert text in failure_text(result)
     assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
     filled.lake = tmp_path / "new"
-    assert "2025-01-05" not in list_keys(filled.store, *WHERE)
+    assert "2025-01-05" not in list_keys(filled.store, WHERE)
 
 
 def _reader(seen: list[pl.LazyFrame]) -> dg.AssetsDefinition:

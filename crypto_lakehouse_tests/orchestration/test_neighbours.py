@@ -12,6 +12,7 @@ from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.jobs import RECONCILIATION_JOB
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, START, Platform, failure_text
 from crypto_lakehouse_tests.system.test_midnight import labels, metrics, midnight, put
 
@@ -60,7 +61,7 @@ def _checks(platform: Platform, name: str, of: Feed = UM) -> dict[str, dg.AssetC
 
 
 def _midnight(platform: Platform, day: str) -> float:
-    rows = read_partition(platform.store, "silver", UM.table, "binance", "um", day)
+    rows = read_partition(platform.store, TableSlice("silver", "binance", "um", UM.table).partition(day))
     return float(rows.filter(symbol="BTCUSDT")["open_interest"][0])
 
 
@@ -108,7 +109,10 @@ def test_a_file_whose_only_row_is_the_next_days_midnight_misses_nothing(empty: P
     assert empty.run(JOB, DAYS[0], DAYS[1], tables="open_interest").success
     heights = [
         dict(rows.group_by("symbol").len().rows())
-        for rows in (read_partition(empty.store, "silver", UM.table, "binance", "um", day) for day in DAYS[:2])
+        for rows in (
+            read_partition(empty.store, TableSlice("silver", "binance", "um", UM.table).partition(day))
+            for day in DAYS[:2]
+        )
     ]
     assert heights == [{}, {"AUSDT": 1, "BUSDT": 288}]
     assert _checks(empty, "completeness")["silver"].passed
@@ -128,6 +132,9 @@ def test_rows_of_a_day_after_the_last_one_of_a_feed_are_named_until_that_day_is_
         found.metadata["table"].value
     )
     assert empty.run(job, after, after, tables="liquidations").success
-    heights = [read_partition(empty.store, "silver", of.table, "binance", "cm", day).height for day in (last, after)]
+    heights = [
+        read_partition(empty.store, TableSlice("silver", "binance", "cm", of.table).partition(day)).height
+        for day in (last, after)
+    ]
     assert heights == [1, 1]
     assert _checks(empty, "completeness", of)["silver"].passed

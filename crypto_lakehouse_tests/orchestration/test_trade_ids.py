@@ -14,6 +14,7 @@ import pytest
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.orchestration.launch import Outcome, plan, run_chunks
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
@@ -43,7 +44,7 @@ def silver(day: str) -> pl.DataFrame:
 
 def store(platform: Platform, *days: str) -> None:
     for day in days:
-        write_partition(platform.store, "silver", "trades", "binance", "um", day, silver(day))
+        write_partition(platform.store, TableSlice("silver", "binance", "um", "trades").partition(day), silver(day))
 
 
 def run(platform: Platform, days: Sequence[str]) -> list[Outcome]:
@@ -79,7 +80,7 @@ def test_days_in_any_order_give_the_tables_of_one_range_and_the_check_names_what
         f" {DAYS[2]} BTCUSDT 1 ids are not above 110, the last id of the day before"
     ]
     place = ("binance", "um")
-    missing = [read_partition(platform.store, "gold", TABLES[1], *place, day) for day in DAYS]
+    missing = [read_partition(platform.store, TableSlice("gold", *place, TABLES[1]).partition(day)) for day in DAYS]
     ranges = [rows.select("symbol", "first_missing_id", "last_missing_id").rows() for rows in missing]
     assert ranges == [[("BTCUSDT", 103, 104)], [("BTCUSDT", 107, 107)], []]
     other = Platform(tmp_path / "other", platform.archive, platform.url, platform.listing_url)
@@ -99,7 +100,7 @@ def test_checks_name_symbols_days_ids_and_klines_that_differ(platform: Platform)
     run(platform, DAYS)
     klines = klines_from_trades(silver(DAYS[1]), INTERVALS["1m"], MARKETS["binance", "um"])
     wrong = klines.with_columns(trade_count=pl.when(symbol="BTCUSDT").then(7).otherwise("trade_count"))
-    write_partition(platform.store, "silver", "klines_1m", "binance", "um", DAYS[1], wrong)
+    write_partition(platform.store, TableSlice("silver", "binance", "um", "klines_1m").partition(DAYS[1]), wrong)
     job = platform.defs(**SETTINGS).resolve_job_def("reconciliation")
     result = job.execute_in_process(instance=platform.instance, raise_on_error=False)
     tables = {
@@ -123,9 +124,9 @@ def test_a_day_left_out_of_line_is_named_and_mended_by_the_next_run(platform: Pl
     store(platform, *DAYS)
     run(platform, DAYS)
     sound = gold(platform)
-    place = ("gold", TABLES[0], "binance", "um", DAYS[2])
-    stored = read_partition(platform.store, *place)
-    write_partition(platform.store, *place, stored.with_columns(before_id=pl.lit(5, pl.Int64)))
+    place = TableSlice("gold", "binance", "um", TABLES[0]).partition(DAYS[2])
+    stored = read_partition(platform.store, place)
+    write_partition(platform.store, place, stored.with_columns(before_id=pl.lit(5, pl.Int64)))
     assert gold(platform) != sound
     job = platform.defs(**SETTINGS).resolve_job_def("reconciliation")
     result = job.execute_in_process(instance=platform.instance, raise_on_error=False)

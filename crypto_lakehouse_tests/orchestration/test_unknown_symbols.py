@@ -8,6 +8,7 @@ import pytest
 
 from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
 from crypto_lakehouse_tests.orchestration.test_checks import _check
 from crypto_lakehouse_tests.orchestration.test_sensors import _tick
@@ -54,18 +55,22 @@ def test_names_of_the_settings_may_be_of_any_market(empty: Platform) -> None:
     several = "BTCUSDT,BTCUSD_PERP"
     for market, mine in (("um", "BTCUSDT"), ("cm", "BTCUSD_PERP")):
         assert _run(empty, "", f"update_binance_{market}_daily", symbols=several).success
-        rows = read_partition(empty.store, "bronze", "klines_1m", "binance", market, DAYS[0])
+        rows = read_partition(empty.store, TableSlice("bronze", "binance", market, "klines_1m").partition(DAYS[0]))
         assert rows["symbol"].unique().to_list() == [mine]
 
 
 def test_a_symbol_that_only_the_ledger_knows_is_no_unknown_one(filled: Platform) -> None:
     # The archive has removed it; what was stored of it stays.
     shutil.rmtree(filled.archive / "data/futures/um/daily/klines/ETHUSDT")
-    before = read_partition(filled.store, "bronze", "klines_1m", "binance", "um", DAYS[0])
+    before = read_partition(filled.store, TableSlice("bronze", "binance", "um", "klines_1m").partition(DAYS[0]))
     assert _run(filled, "ETHUSDT").success
-    assert read_partition(filled.store, "bronze", "klines_1m", "binance", "um", DAYS[0]).equals(before)
+    assert read_partition(filled.store, TableSlice("bronze", "binance", "um", "klines_1m").partition(DAYS[0])).equals(
+        before
+    )
     assert not _run(filled, "ETHUSDX").success
-    assert read_partition(filled.store, "bronze", "klines_1m", "binance", "um", DAYS[0]).equals(before)
+    assert read_partition(filled.store, TableSlice("bronze", "binance", "um", "klines_1m").partition(DAYS[0])).equals(
+        before
+    )
 
 
 def test_a_sensor_asks_for_nothing_and_says_which_symbol(empty: Platform) -> None:

@@ -18,15 +18,16 @@ import polars as pl
 
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.test_lake_write import klines
 
-UM = ("silver", "klines_1m", "binance", "um")
+UM = TableSlice("silver", "binance", "um", "klines_1m")
 DAYS = [f"2023-02-{day:02}" for day in range(1, 29)]
 SYMBOLS = ["AUSDT", "BTCUSDT", "ETHUSDT"]
 
 
 def write_day(store: LakeStore, key: str, version: int) -> None:
-    write_partition(store, *UM, key, day_rows(key, version))
+    write_partition(store, UM.partition(key), day_rows(key, version))
 
 
 @cache

@@ -23,10 +23,10 @@ def test_month_files_on_s3(s3_lake: tuple[str, str, dict[str, str]], monkeypatch
         monkeypatch.setenv(name, value)
     store = LakeStore.open(f"{uri}/compaction", endpoint)
     for key in FEBRUARY:
-        write_partition(store, *UM, key, klines(["BTCUSDT", "ETHUSDT"], date.fromisoformat(key), 5))
-    first = compact_month(store, *UM, "2023-02")
+        write_partition(store, UM.partition(key), klines(["BTCUSDT", "ETHUSDT"], date.fromisoformat(key), 5))
+    first = compact_month(store, UM, "2023-02")
     assert (first.days, first.rows, first.kept) == (28, 280, False)
-    assert compact_month(store, *UM, "2023-02").kept
+    assert compact_month(store, UM, "2023-02").kept
     lake = Lakehouse(store.uri, s3_endpoint_url=endpoint)
 
     def read() -> pl.DataFrame:
@@ -36,10 +36,10 @@ def test_month_files_on_s3(s3_lake: tuple[str, str, dict[str, str]], monkeypatch
     assert read().equals(from_days(store, ["ETHUSDT"]))
     # At once, and of the same size.
     other = klines(["BTCUSDT", "ETHUSDT"], date.fromisoformat(FEBRUARY[0]), 5).with_columns(pl.col("trade_count") + 1)
-    write_partition(store, *UM, FEBRUARY[0], other)
+    write_partition(store, UM.partition(FEBRUARY[0]), other)
     assert "compacted" not in lake.scan("silver.klines_1m", market="um", symbols="ETHUSDT").explain()
     assert read()["trade_count"][0] == 1
-    second = compact_month(store, *UM, "2023-02")
+    second = compact_month(store, UM, "2023-02")
     assert [store.polars_uri(file.path) for file in store.list("compacted")] == [second.uri]
     assert read().equals(from_days(store, ["ETHUSDT"]))
     assert lake.tables()["layer"].unique().to_list() == ["silver"]

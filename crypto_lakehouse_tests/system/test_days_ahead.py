@@ -21,11 +21,12 @@ from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import download_queue as arrivals
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.runs import WatchedServer, read
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 
 UM = feed("binance", "um", "klines_1m")
-PLACE = (UM.table, "binance", "um")
+PLACE = ("binance", "um", UM.table)
 DAYS = ("2024-03-05", "2024-03-06", "2024-03-07")
 SYMBOLS = ("AUSDT", "BUSDT")
 
@@ -73,8 +74,8 @@ def test_the_next_day_is_downloaded_while_a_day_is_written(server: WatchedServer
         assert second.wait(30) or part.key != DAYS[0]
 
     for part in partitions(server, store, lambda day: second.set() if day == DAYS[1] else None):
-        write_partition(store, "bronze", *PLACE, part.key, rows(part), part.provenance)  # type: ignore[arg-type]
-    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS)
+        write_partition(store, TableSlice("bronze", *PLACE).partition(part.key), rows(part), part.provenance)  # type: ignore[arg-type]
+    assert list(list_keys(store, TableSlice("bronze", *PLACE))) == list(DAYS)
 
 
 @pytest.mark.requirement("D6")
@@ -87,10 +88,10 @@ def test_an_error_of_a_day_is_raised_after_the_days_before_it(server: WatchedSer
     made = partitions(server, store, full)
     for _ in range(2):
         part = next(made)
-        write_partition(store, "bronze", *PLACE, part.key, part.rows, part.provenance)
+        write_partition(store, TableSlice("bronze", *PLACE).partition(part.key), part.rows, part.provenance)
     with pytest.raises(ArchiveError, match="the disk is full"):
         list(next(made).rows)
-    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[:2])
+    assert list(list_keys(store, TableSlice("bronze", *PLACE))) == list(DAYS[:2])
     assert set(read(Lakehouse(tmp_path), "ledger.files")["period"]) == set(DAYS[:2])
 
 
@@ -120,9 +121,9 @@ def test_rows_of_a_skipped_day_are_in_no_other_day(server: WatchedServer, tmp_pa
     store = LakeStore.open(str(tmp_path))
     for part in partitions(server, store, lambda _: None):
         if part.key != DAYS[0]:
-            write_partition(store, "bronze", *PLACE, part.key, part.rows, part.provenance)
-    assert list(list_keys(store, "bronze", *PLACE)) == list(DAYS[1:])
+            write_partition(store, TableSlice("bronze", *PLACE).partition(part.key), part.rows, part.provenance)
+    assert list(list_keys(store, TableSlice("bronze", *PLACE))) == list(DAYS[1:])
     for day in DAYS[1:]:
-        rows = read_partition(store, "bronze", *PLACE, day)
+        rows = read_partition(store, TableSlice("bronze", *PLACE).partition(day))
         assert rows.height == len(SYMBOLS) * len(GOOD.splitlines())
         assert rows["source_key"].str.contains(day).all()

@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.storage.ledger import read_ledger
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.runs import digests, failures, run, settings
 
 DAYS = ("2024-12-27", "2024-12-30")
@@ -53,7 +54,7 @@ def plain(served: ArchiveServer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The lake of a real run in a folder without such names, with a month file and a month of funding rates."""
     root = tmp_path_factory.mktemp("plain") / "lake"
     fill(served, str(root))
-    compact_month(LakeStore.open(str(root)), "silver", "klines_1m", "binance", "um", "2024-12")
+    compact_month(LakeStore.open(str(root)), TableSlice("silver", "binance", "um", "klines_1m"), "2024-12")
     return root
 
 
@@ -139,7 +140,7 @@ def test_readers_and_runs_on_s3_take_no_column_from_above_the_root(
     store = LakeStore.open(uri, endpoint)
     for path in digests(plain):
         assert store.read_bytes(path) == (plain / path).read_bytes(), path
-    compact_month(store, "silver", "klines_1m", "binance", "um", "2024-12")
+    compact_month(store, TableSlice("silver", "binance", "um", "klines_1m"), "2024-12")
     expected, found = what_readers_see(Lakehouse(plain)), what_readers_see(Lakehouse(uri, s3_endpoint_url=endpoint))
     # The ledgers are of two runs, which saw the files at other times.
     assert [name for name in different(expected, found) if "ledger" not in name] == []

@@ -23,6 +23,7 @@ from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, run, settings
 
 UM = feed("binance", "um", "klines_1m")
@@ -53,10 +54,14 @@ def ingest(server: ArchiveServer, lake: Path, keys: list[str], symbols: str = ""
     raw = RawStore(store, "binance", keep=True)
     bronze = BronzeIngest(UM, source, store, raw, SymbolFilter.parse(symbols), lambda: NOW)
     for part in bronze.partitions(keys):
-        write_partition(store, "bronze", UM.table, "binance", "um", part.key, part.rows, part.provenance)
+        write_partition(
+            store, TableSlice("bronze", "binance", "um", UM.table).partition(part.key), part.rows, part.provenance
+        )
     for key in keys:
         minutes = silver_partition(UM, key, store, NOW)
-        write_partition(store, "silver", UM.table, "binance", "um", key, minutes.rows, minutes.provenance)
+        write_partition(
+            store, TableSlice("silver", "binance", "um", UM.table).partition(key), minutes.rows, minutes.provenance
+        )
 
 
 @pytest.mark.requirement("D6", "T4")

@@ -13,6 +13,7 @@ from crypto_lakehouse.lake.reader.status import lake_status
 from crypto_lakehouse.lake.storage.describe import MissingLakeError
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.test_lake_bars import DAYS, UM, klines, minutes_by_day, store_bars
 
 
@@ -30,7 +31,7 @@ def test_bars_are_computed_stored_listed_and_read_on_s3(
         lake.tables()
     minutes = minutes_by_day(klines())
     for day, rows in minutes.items():
-        write_partition(store, "gold", "continuous_1m", *UM, f"{day.date()}", rows)
+        write_partition(store, TableSlice("gold", *UM, "continuous_1m").partition(f"{day.date()}"), rows)
     asked = {"market": "um", "offset": "35m", "start": DAYS[1], "end": DAYS[2] + timedelta(hours=5)}
     made = lake.bars("AAAUSDT", "1h", **asked, format="polars")
     assert made.height == 29

@@ -28,10 +28,11 @@ from crypto_lakehouse.lake.storage.partitions import (
 from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.small_lake import has_one_row_per_market, store_a_row
 from crypto_lakehouse_tests.unit.test_lake_write import klines, ledger_row, reject
 
-SLICE = ("silver", "klines_1m", "binance", "um")
+SLICE = TableSlice("silver", "binance", "um", "klines_1m")
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 UM_1M = feed("binance", "um", "klines_1m")
 
@@ -48,19 +49,19 @@ def store(s3_lake: tuple[str, str, dict[str, str]], monkeypatch: pytest.MonkeyPa
 @pytest.mark.requirement("T5", "D7")
 def test_partitions_are_written_listed_read_and_scanned_on_s3(store: LakeStore) -> None:
     first = klines(["BTCUSDT", "ETHUSDT"], date(2024, 1, 1), 5)
-    info = write_partition(store, *SLICE, "2024-01-01", first)
-    write_partition(store, *SLICE, "2024-01-02", klines([], date(2024, 1, 2), 0))
+    info = write_partition(store, SLICE.partition("2024-01-01"), first)
+    write_partition(store, SLICE.partition("2024-01-02"), klines([], date(2024, 1, 2), 0))
     assert info.rows == 10
     assert info.uri.startswith("s3://lake/test/")
-    assert read_partition(store, *SLICE, "2024-01-01").equals(first)
-    assert partition_exists(store, *SLICE, "2024-01-02")
-    assert not partition_exists(store, *SLICE, "2024-01-03")
-    keys = list_keys(store, *SLICE)
+    assert read_partition(store, SLICE.partition("2024-01-01")).equals(first)
+    assert partition_exists(store, SLICE.partition("2024-01-02"))
+    assert not partition_exists(store, SLICE.partition("2024-01-03"))
+    keys = list_keys(store, SLICE)
     assert list(keys) == ["2024-01-01", "2024-01-02"]
     assert keys["2024-01-01"][0] == info.bytes
-    scanned = scan_partitions(store, *SLICE, list(keys)).filter(pl.col("symbol") == "ETHUSDT").collect()
+    scanned = scan_partitions(store, SLICE, list(keys)).filter(pl.col("symbol") == "ETHUSDT").collect()
     assert scanned.drop("date").equals(first.filter(pl.col("symbol") == "ETHUSDT"))
-    assert scan_partitions(pickle.loads(pickle.dumps(store)), *SLICE, list(keys)).collect().height == 10
+    assert scan_partitions(pickle.loads(pickle.dumps(store)), SLICE, list(keys)).collect().height == 10
 
 
 @pytest.mark.requirement("T5", "F3.4")
@@ -124,6 +125,8 @@ def test_an_interrupted_upload_leaves_the_old_object_or_the_whole_new_one(store:
 # Says where the draft is, and waits to be killed.
 _DRAFT = """
 import sys, time
+from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.lake.storage.store import LakeStore
 store = LakeStore.open(sys.argv[1], sys.argv[2])
 with store.publishing("raw/x") as draft:
@@ -175,7 +178,7 @@ def test_a_pickled_scan_holds_no_secret_and_uses_the_credentials_of_its_reader(
     store: LakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = klines(["BTCUSDT"], date(2024, 1, 1), 5)
-    write_partition(store, *SLICE, "2024-01-01", rows)
+    write_partition(store, SLICE.partition("2024-01-01"), rows)
     pickled = pickle.dumps(Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url).scan("silver.klines_1m"))
     assert os.environ["AWS_SECRET_ACCESS_KEY"].encode() not in pickled
     assert pickle.loads(pickled).collect().height == rows.height

@@ -17,11 +17,12 @@ from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
 from crypto_lakehouse.pipeline.reconcile import Problem, compare
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 
 UM = feed("binance", "um", "klines_1m")
-PLACE = ("bronze", UM.table, "binance", "um")
+PLACE = TableSlice("bronze", "binance", "um", UM.table)
 DAYS = ("2024-03-05", "2024-03-06")
 WINDOW = (date(2024, 3, 5), date(2024, 3, 7))
 
@@ -52,7 +53,7 @@ def partitions(source: BinanceArchive, store: LakeStore, symbols: str = "*") -> 
 
 
 def write(store: LakeStore, part: BronzePartition) -> None:
-    write_partition(store, *PLACE, part.key, part.rows, part.provenance)
+    write_partition(store, PLACE.partition(part.key), part.rows, part.provenance)
 
 
 def ingest(source: BinanceArchive, store: LakeStore) -> None:
@@ -76,7 +77,7 @@ def test_a_failed_write_is_not_in_the_ledger_and_the_next_run_repeats_it(
     blocked.unlink()
     ingest(source, store)
     assert compare(UM, source, store, SymbolFilter(), *WINDOW) == []
-    assert list(list_keys(store, *PLACE)) == list(DAYS)
+    assert list(list_keys(store, PLACE)) == list(DAYS)
 
 
 @pytest.mark.requirement("F3.4", "D6")
@@ -88,7 +89,7 @@ def test_two_runs_at_the_same_time_never_lose_rows_silently(
     # Both have begun before either has stored: the one for BUSDT stores last.
     for part in [next(run) for run in runs.values()]:
         write(store, part)
-    assert read_partition(store, *PLACE, DAYS[0])["symbol"].unique().to_list() == ["BUSDT"]
+    assert read_partition(store, PLACE.partition(DAYS[0]))["symbol"].unique().to_list() == ["BUSDT"]
     refused = []
     for symbol in sorted(runs, key=lambda symbol: symbol == records_last):
         try:

@@ -29,6 +29,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.realdata import instant
 
 LEGACY = Path(__file__).parents[3] / "shared" / "realdata" / "legacy"
@@ -58,9 +59,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raw = RawStore(store, of.exchange, keep=False)
             ingest = BronzeIngest(of, source, store, raw, SymbolFilter(), lambda: NOW)
             for bronze in ingest.partitions(partition_keys(first, end, of.cadence)):
-                write_partition(store, "bronze", table, of.exchange, market, bronze.key, bronze.rows)
+                write_partition(
+                    store, TableSlice("bronze", of.exchange, market, table).partition(bronze.key), bronze.rows
+                )
                 silver = silver_partition(of, bronze.key, store, NOW)
-                write_partition(store, "silver", table, of.exchange, market, bronze.key, silver.rows)
+                write_partition(
+                    store, TableSlice("silver", of.exchange, market, table).partition(bronze.key), silver.rows
+                )
                 assert not bronze.counts.reasons
                 assert not silver.reasons
     return folder

@@ -29,6 +29,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, needs_real_archive
 from crypto_lakehouse_tests.system.runs import digests, failures, read, run, settings
 
@@ -86,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchiveServer]:
 def ingest(server: ArchiveServer, lake: Path, of: Feed, keys: Sequence[str], break_off: int = -1) -> None:
     """What a run does for a feed, in the same order, without Dagster; ended by ``break_off`` after so many writes."""
     store, source = LakeStore.open(str(lake)), BinanceArchive(server.url, server.listing_url)
-    place = (of.table, of.exchange, of.market.name)
+    place = (of.exchange, of.market.name, of.table)
     bronze = BronzeIngest(of, source, store, RawStore(store, "binance", keep=True), SymbolFilter.parse(""), lambda: NOW)
     silver = (silver_partition(of, key, store, NOW) for key in keys)
     made = chain(
@@ -97,7 +98,7 @@ def ingest(server: ArchiveServer, lake: Path, of: Feed, keys: Sequence[str], bre
         if break_off == 0:
             return
         break_off -= 1
-        write_partition(store, layer, *place, part.key, part.rows, part.provenance)
+        write_partition(store, TableSlice(layer, *place).partition(part.key), part.rows, part.provenance)
 
 
 def silver_of(lake: Path, of: Feed, day: str) -> pl.DataFrame:
@@ -227,14 +228,14 @@ def test_a_replaced_file_removes_its_row_from_the_next_day(server: ArchiveServer
 
 
 def test_two_runs_at_once_lose_no_row(server: ArchiveServer, wide: Path, tmp_path: Path) -> None:
-    store, place = LakeStore.open(str(tmp_path)), (UM.table, UM.exchange, UM.market.name)
+    store, place = LakeStore.open(str(tmp_path)), (UM.exchange, UM.market.name, UM.table)
     # The run of the second day plans its silver, and is not done when that of the first day runs from start to end.
     ingest(server, tmp_path, UM, DAYS[1:2], break_off=1)
     slow = silver_partition(UM, DAYS[1], store, NOW)
     ingest(server, tmp_path, UM, DAYS[:1])
-    write_partition(store, "silver", *place, slow.key, slow.rows, slow.provenance)
+    write_partition(store, TableSlice("silver", *place).partition(slow.key), slow.rows, slow.provenance)
     for part in stale_successors(UM, DAYS[1:2], store, NOW):
-        write_partition(store, "silver", *place, part.key, part.rows, part.provenance)
+        write_partition(store, TableSlice("silver", *place).partition(part.key), part.rows, part.provenance)
     assert digests(tmp_path).items() <= digests(wide).items()
 
 

@@ -17,6 +17,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas import bronze_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
 from crypto_lakehouse_tests.system.runs import digests, read
 from crypto_lakehouse_tests.system.test_midnight import NOW, ingest, put
@@ -81,7 +82,7 @@ def test_a_row_one_step_outside_is_in_the_day_of_its_time_in_any_order(of: Feed,
 
 def test_rows_from_neighbouring_files_are_sorted_into_the_pieces_of_a_large_symbol(tmp_path: Path) -> None:
     """A symbol of several row groups, cut between ids: rows from the neighbouring files are sorted into their place."""
-    store, place = LakeStore.open(str(tmp_path)), (TICKER.table, TICKER.exchange, TICKER.market.name)
+    store, place = LakeStore.open(str(tmp_path)), (TICKER.exchange, TICKER.market.name, TICKER.table)
     midnight = datetime(2023, 7, 2, tzinfo=UTC)
     count, day = 450_000, timedelta(days=1)
 
@@ -107,9 +108,9 @@ def test_rows_from_neighbouring_files_are_sorted_into_the_pieces_of_a_large_symb
         "2023-07-03": bronze("3", "BUSDT", odd + 2, early + day - timedelta(seconds=5)),
     }
     for key, rows in frames.items():
-        write_partition(store, "bronze", *place, key, rows)
+        write_partition(store, TableSlice("bronze", *place).partition(key), rows)
     part = silver_partition(TICKER, "2023-07-02", store, NOW)
-    write_partition(store, "silver", *place, "2023-07-02", part.rows, part.provenance)
+    write_partition(store, TableSlice("silver", *place).partition("2023-07-02"), part.rows, part.provenance)
     made = pl.read_parquet(next(tmp_path.glob("silver/**/date=2023-07-02/*.parquet")), hive_partitioning=False)
     ids = {"AUSDT": odd, "BUSDT": pl.concat([even, odd, odd + 2]).unique(), "CUSDT": odd}
     assert made.select("symbol", "update_id").rows() == [

@@ -44,5 +44,5 @@ def test_readers_return_whole_days_while_files_are_replaced(store: LakeStore) ->
             assert is_whole(lake.read("silver.klines_1m", symbols=SYMBOLS[1], **where))
             assert is_whole(pl.DataFrame(lake.sql(SQL, format="polars")))
             for key in DAYS[::9]:
-                assert read_partition(store, *UM, key)["trade_count"].n_unique() == 1
+                assert read_partition(store, UM.partition(key))["trade_count"].n_unique() == 1
         assert writer.poll() is None

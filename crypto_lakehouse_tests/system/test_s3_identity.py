@@ -21,19 +21,18 @@ from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.damage import scan_alone
 from crypto_lakehouse.lake.storage.integrity import check_files, parquet_files
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.schemas import cadence_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.s3_server import ROLE
 from crypto_lakehouse_tests.system.test_cli import COMMAND
 from crypto_lakehouse_tests.unit.test_lake_write import klines
 
 pytestmark = pytest.mark.requirement("T5")
 
-SLICE = ("silver", "klines_1m", "binance", "um")
+SLICE = TableSlice("silver", "binance", "um", "klines_1m")
 DAY = "2024-01-01"
-PATH = partition_path(*SLICE, cadence_of("silver", "klines_1m"), DAY)
+PATH = SLICE.partition(DAY).path
 WRONG = {"aws_access_key_id": "some-other-user", "aws_secret_access_key": "canary-of-the-wrong-user"}
 NOWHERE = "http://127.0.0.1:1"
 
@@ -82,15 +81,15 @@ def every_client_works(uri: str, endpoint: str | None = None) -> None:
     """boto3 writes, Arrow lists and reads, Polars scans, DuckDB queries, and other processes verify."""
     rows = klines(["BTCUSDT", "ETHUSDT"], date(2024, 1, 1), 5)
     store, lake = LakeStore.open(uri, endpoint), Lakehouse(uri, s3_endpoint_url=endpoint)
-    write_partition(store, *SLICE, DAY, rows)
+    write_partition(store, SLICE.partition(DAY), rows)
     store.write_bytes_atomic("raw/x", b"x")
     assert [file.path for file in store.list("silver")] == [PATH]
-    assert read_partition(store, *SLICE, DAY).equals(rows)
+    assert read_partition(store, SLICE.partition(DAY)).equals(rows)
     assert lake.scan("silver.klines_1m", market="um").collect().height == rows.height
     assert lake.read("silver.klines_1m", market="um", symbols="BTCUSDT", format="polars").height == 5
     assert lake.sql("SELECT count(*) AS n FROM silver.klines_1m", format="polars")["n"].item() == rows.height
     assert [file.damage for file in check_files(store, parquet_files(store))] == [None]
-    compact_month(store, *SLICE, "2024-01")
+    compact_month(store, SLICE, "2024-01")
     assert len(store.list("compacted")) == 1
     store.delete(store.list("compacted")[0].path)
     assert store.now() > datetime(2024, 1, 1, tzinfo=UTC)
@@ -101,7 +100,7 @@ def every_client_is_refused(uri: str, endpoint: str | None = None) -> None:
     actions: tuple[Callable[[], object], ...] = (
         lambda: store.write_bytes_atomic("raw/x", b"x"),
         lambda: store.list(),
-        lambda: read_partition(store, *SLICE, DAY),
+        lambda: read_partition(store, SLICE.partition(DAY)),
         lambda: lake.read("silver.klines_1m", market="um"),
         lambda: lake.sql("SELECT count(*) FROM silver.klines_1m"),
         lambda: scan_alone(store, PATH).collect(),

@@ -25,6 +25,7 @@ from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_days, stale_bars
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, line, put
@@ -60,14 +61,16 @@ def silver(store: LakeStore, day: str, minutes: Sequence[int], price: float, sou
     }
     schema = schema_of("silver", "klines_1m")
     frame = pl.DataFrame({name: known[name] for name in schema.column_names}, schema_overrides={"contracts": pl.Int64})
-    write_partition(store, "silver", "klines_1m", *PLACE, day, frame, Provenance(source))
+    write_partition(store, TableSlice("silver", *PLACE, "klines_1m").partition(day), frame, Provenance(source))
 
 
 def gold(store: LakeStore, days: Sequence[str], rule: GapRule | None = None) -> None:
     for part in ContinuousMinutes(store, UM, rule or GapRule()).days(days):
         for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
             if table not in part.unchanged:
-                write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
+                write_partition(
+                    store, TableSlice("gold", *PLACE, table).partition(part.key), rows, part.provenances[table]
+                )
 
 
 def bars(store: LakeStore, days: Sequence[str]) -> None:
@@ -75,13 +78,15 @@ def bars(store: LakeStore, days: Sequence[str]) -> None:
     maker = DayBars(store, UM, [BARS], [day.key for day in todo])
     for day in todo:
         made: pa.Table = maker.make(day.key)[BARS.table]
-        write_partition(store, "gold", BARS.table, *PLACE, day.key, made, Provenance(day.input_fingerprint))
+        write_partition(
+            store, TableSlice("gold", *PLACE, BARS.table).partition(day.key), made, Provenance(day.input_fingerprint)
+        )
     maker.close()
 
 
 def bar_of(store: LakeStore) -> tuple[object, ...]:
     """The bar from 23:05 of the first day to 0:05 of the second."""
-    rows = read_partition(store, "gold", BARS.table, *PLACE, SECOND)
+    rows = read_partition(store, TableSlice("gold", *PLACE, BARS.table).partition(SECOND))
     opened = datetime(2024, 3, 1, 23, 5, tzinfo=UTC)
     return rows.filter(pl.col("open_time") == opened).select("open", "base_volume", "n_minutes", "complete").row(0)
 
@@ -118,10 +123,10 @@ def test_minutes_replaced_during_a_read_do_not_get_the_new_fingerprint(store: La
     silver(store, SECOND, range(60), 200.0, "new")
     part = next(making)
     for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
-        write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
+        write_partition(store, TableSlice("gold", *PLACE, table).partition(part.key), rows, part.provenances[table])
     making.close()  # type: ignore[attr-defined]
     gold(store, [SECOND])
-    rows = read_partition(store, "gold", "continuous_1m", *PLACE, SECOND)
+    rows = read_partition(store, TableSlice("gold", *PLACE, "continuous_1m").partition(SECOND))
     assert rows.filter(~pl.col("is_filled"))["close"].unique().to_list() == [200.0]
 
 
@@ -137,7 +142,9 @@ def test_states_of_another_gap_rule_are_not_reused(store: LakeStore, tmp_path: P
     gold(store, [FIRST, SECOND, THIRD], strict)
     gold(store, [FOURTH], patient)
     gold(alone, [FIRST, SECOND, THIRD, FOURTH], patient)
-    theirs, ours = (read_partition(lake, "gold", "continuous_1m", *PLACE, FOURTH) for lake in (alone, store))
+    theirs, ours = (
+        read_partition(lake, TableSlice("gold", *PLACE, "continuous_1m").partition(FOURTH)) for lake in (alone, store)
+    )
     assert ours.equals(theirs)
 
 
@@ -153,7 +160,9 @@ def test_states_of_a_version_with_other_columns_are_not_reused(store: LakeStore,
     gold(store, [SECOND])
     gold(alone, [SECOND])
     for table in ("continuous_1m", "symbol_states"):
-        theirs, ours = (read_partition(lake, "gold", table, *PLACE, SECOND) for lake in (alone, store))
+        theirs, ours = (
+            read_partition(lake, TableSlice("gold", *PLACE, table).partition(SECOND)) for lake in (alone, store)
+        )
         assert ours.equals(theirs)
     # A reader of the older partitions alone has no ends in them.
     (path,) = Path(store.root).glob(f"gold/symbol_states/**/date={SECOND}/*.parquet")

@@ -27,6 +27,7 @@ from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, Minutes
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse_tests.system.runs import digests, read
 from crypto_lakehouse_tests.system.test_cli import UM, run
@@ -111,7 +112,9 @@ def gold(store: LakeStore, keys: list[str]) -> None:
     def write(part: MinutesPartition) -> None:
         for table, rows in (("continuous_1m", part.rows), ("gaps", part.gaps), ("symbol_states", part.states)):
             if table not in part.unchanged:
-                write_partition(store, "gold", table, *PLACE, part.key, rows, part.provenances[table])
+                write_partition(
+                    store, TableSlice("gold", *PLACE, table).partition(part.key), rows, part.provenances[table]
+                )
 
     last = None
     for part in maker.days(keys):
@@ -130,11 +133,15 @@ def update(server: ArchiveServer, lake: Path, keys: list[str], symbols: str) -> 
     bronze = BronzeIngest(MINUTES, source, store, raw, SymbolFilter.parse(symbols), lambda: NOW)
     for part in bronze.partitions(keys):
         if part.unchanged is None:
-            write_partition(store, "bronze", MINUTES.table, *PLACE, part.key, part.rows, part.provenance)
+            write_partition(
+                store, TableSlice("bronze", *PLACE, MINUTES.table).partition(part.key), part.rows, part.provenance
+            )
     for key in keys:
         minutes = silver_partition(MINUTES, key, store, NOW)
         if minutes.unchanged is None:
-            write_partition(store, "silver", MINUTES.table, *PLACE, key, minutes.rows, minutes.provenance)
+            write_partition(
+                store, TableSlice("silver", *PLACE, MINUTES.table).partition(key), minutes.rows, minutes.provenance
+            )
     gold(store, keys)
 
 

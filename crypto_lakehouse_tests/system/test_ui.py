@@ -26,6 +26,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.test_cli import COMMAND, environment
 
 ROOT = Path(crypto_lakehouse.__file__).parent.parent
@@ -167,9 +168,9 @@ def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(page: Pa
     page.goto(f"{url}/runs")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     store = LakeStore.open(str(home / "lake"))
-    where = ("bronze", "klines_1m", "binance", "um")
-    assert list(list_keys(store, *where)) == [DAY]
-    assert set(read_partition(store, *where, DAY)["symbol"]) == {"BTCUSDT", "ETHUSDT"}
+    where = TableSlice("bronze", "binance", "um", "klines_1m")
+    assert list(list_keys(store, where)) == [DAY]
+    assert set(read_partition(store, where.partition(DAY))["symbol"]) == {"BTCUSDT", "ETHUSDT"}
     page.goto(f"{url}/assets/bronze/binance/um/klines_1m?view=partitions&partition={DAY}")
     expect(page.get_by_text("2880").or_(page.get_by_text("2,880")).first).to_be_visible()
 

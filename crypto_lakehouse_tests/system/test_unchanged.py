@@ -31,6 +31,7 @@ from crypto_lakehouse.pipeline import fingerprints as unchanged
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, settings
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
@@ -229,11 +230,11 @@ def ingest(server: WatchedServer, lake: Path, force: bool) -> None:
     now = datetime(2025, 2, 1, tzinfo=UTC)
     raw = RawStore(store, "binance", keep=False)
     bronze = BronzeIngest(UM, source, store, raw, SymbolFilter(), lambda: now, force)
-    place = (UM.table, "binance", "um")
+    place = ("binance", "um", UM.table)
     for part in bronze.partitions(["2024-03-05", "2024-03-06"]):
-        write_partition(store, "bronze", *place, part.key, part.rows, part.provenance)
+        write_partition(store, TableSlice("bronze", *place).partition(part.key), part.rows, part.provenance)
         silver = silver_partition(UM, part.key, store, now, force)
-        write_partition(store, "silver", *place, part.key, silver.rows, silver.provenance)
+        write_partition(store, TableSlice("silver", *place).partition(part.key), silver.rows, silver.provenance)
 
 
 def test_only_damaged_raw_files_are_written_again(tmp_path: Path) -> None:

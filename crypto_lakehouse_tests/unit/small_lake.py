@@ -13,7 +13,8 @@ from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.lake.storage.describe import path_columns
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import cadence_of, schema_of, slice_schema
+from crypto_lakehouse.schemas import cadence_of, schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 
 DAYS = [date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)]
 
@@ -50,11 +51,13 @@ def store_a_row(store: LakeStore, layer: str, table: str, market: str) -> None:
     values = {"int64": 7, "double": 1.5, "string": market, "bool": True, "date32[day]": DAYS[0]}
     row = {
         column.name: [values.get(str(column.type), datetime(2024, 1, 1, 12, tzinfo=UTC))]
-        for column in slice_schema(layer, table, "binance", market).columns
+        for column in TableSlice(layer, "binance", market, table).schema.columns
     }
     key = "2024-01" if cadence_of(layer, table) is Cadence.MONTHLY else "2024-01-01"
     write_partition(
-        store, layer, table, "binance", market, key, pa.table(row, slice_schema(layer, table, "binance", market).arrow)
+        store,
+        TableSlice(layer, "binance", market, table).partition(key),
+        pa.table(row, TableSlice(layer, "binance", market, table).schema.arrow),
     )
 
 

@@ -21,28 +21,27 @@ from crypto_lakehouse.lake.storage import compaction
 from crypto_lakehouse.lake.storage.compaction import MonthChanged, MonthInfo, compact_month
 from crypto_lakehouse.lake.storage.months import LEAST_DAYS
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.compaction import IncompleteMonth, compact_months, month_states
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.test_lake_write import klines
 
 pytestmark = pytest.mark.requirement("P5")
 
-TABLE = ("silver", "klines_1m", "binance")
-UM, SPOT = (*TABLE, "um"), (*TABLE, "spot")
+UM, SPOT = (TableSlice("silver", "binance", market, "klines_1m") for market in ("um", "spot"))
 FEBRUARY = partition_keys(date(2023, 2, 1), date(2023, 3, 1), Cadence.DAILY)
 SYMBOLS = ["AAAUSDT", "BTCUSDT", "ÖUSDT"]
 READ = {"table": "silver.klines_1m", "market": "um", "start": "2023-02-01", "end": "2023-03-01"}
 
 
-def put(store: LakeStore, key: str, rows: pl.DataFrame, where: tuple[str, str, str, str] = UM) -> None:
+def put(store: LakeStore, key: str, rows: pl.DataFrame, table_slice: TableSlice = UM) -> None:
     """Write a day file dated an hour ago, so that no test waits for it to settle."""
-    write_partition(store, *where, key, rows)
-    age(store, key, where)
+    write_partition(store, table_slice.partition(key), rows)
+    age(store, key, table_slice)
 
 
-def age(store: LakeStore, key: str, where: tuple[str, str, str, str] = UM) -> None:
-    path = store.path(partition_path(*where, Cadence.DAILY, key))
+def age(store: LakeStore, key: str, table_slice: TableSlice = UM) -> None:
+    path = store.path(table_slice.partition(key).path)
     at = Path(path).stat().st_mtime - 3600
     os.utime(path, (at, at))
 
@@ -66,7 +65,7 @@ def store(tmp_path: Path) -> LakeStore:
 
 
 def february(store: LakeStore) -> MonthInfo:
-    return compact_month(store, *UM, "2023-02")
+    return compact_month(store, UM, "2023-02")
 
 
 def month_files(store: LakeStore) -> list[str]:
@@ -77,8 +76,8 @@ def uses_months(lake: Lakehouse, **asked: Any) -> bool:
     return "compacted" in lake.scan(**{**READ, **asked}).explain()
 
 
-def from_days(store: LakeStore, symbols: list[str], where: tuple[str, str, str, str] = UM) -> pl.DataFrame:
-    days = pl.concat(read_partition(store, *where, key) for key in FEBRUARY)
+def from_days(store: LakeStore, symbols: list[str], table_slice: TableSlice = UM) -> pl.DataFrame:
+    days = pl.concat(read_partition(store, table_slice.partition(key)) for key in FEBRUARY)
     return days.filter(pl.col("symbol").is_in(symbols))
 
 
@@ -104,12 +103,12 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lakehouse, Lakehous
     lakes = []
     for name in ("days", "months"):
         store = LakeStore.open(str(tmp_path_factory.mktemp(name)))
-        for where, seed in ((UM, 0), (SPOT, 5)):
+        for table_slice, seed in ((UM, 0), (SPOT, 5)):
             for key in partition_keys(date(2023, 1, 28), date(2023, 4, 3), Cadence.DAILY):
-                put(store, key, day_rows(key, seed), where)
+                put(store, key, day_rows(key, seed), table_slice)
         if name == "months":
-            for where, month in ((UM, "2023-02"), (UM, "2023-03"), (SPOT, "2023-03")):
-                compact_month(store, *where, month)
+            for table_slice, month in ((UM, "2023-02"), (UM, "2023-03"), (SPOT, "2023-03")):
+                compact_month(store, table_slice, month)
         lakes.append(Lakehouse(store.uri))
     return lakes[0], lakes[1]
 
@@ -186,7 +185,7 @@ def test_it_holds_the_rows_of_the_days_to_the_bit(
         patch.setattr(compaction, "_FRAME_ROWS", 5)
         info = february(store)
     found = pl.read_parquet(info.uri, hive_partitioning=False)
-    expected = pl.concat(read_partition(store, *UM, key) for key in sorted(rows))
+    expected = pl.concat(read_partition(store, UM.partition(key)) for key in sorted(rows))
     expected = expected.sort("symbol", "open_time", maintain_order=True)
     assert found.equals(expected)
     # Equal to ``equals`` are also zeros of either sign.
@@ -215,7 +214,7 @@ def test_a_long_read_opens_one_file_a_complete_month_and_the_days_around(store: 
     expected = Lakehouse(store.uri).read("silver.klines_1m", market="um", symbols="BTCUSDT", format="polars")
     february(store)
     for key in FEBRUARY:
-        spoil(store, partition_path(*UM, Cadence.DAILY, key))
+        spoil(store, UM.partition(key).path)
     lake = Lakehouse(store.uri)
     assert lake.read("silver.klines_1m", market="um", symbols="BTCUSDT", format="polars").equals(expected)
     plan = lake.scan("silver.klines_1m", market="um", symbols="BTCUSDT").explain()
@@ -236,7 +235,7 @@ def rewrite(store: LakeStore) -> None:
 
 
 def remove(store: LakeStore) -> None:
-    store.delete(partition_path(*UM, Cadence.DAILY, FEBRUARY[9]))
+    store.delete(UM.partition(FEBRUARY[9]).path)
 
 
 def touch(store: LakeStore) -> None:
@@ -249,8 +248,8 @@ def test_after_a_day_changes_days_are_read_until_the_next_compaction(store: Lake
     change(store)
     lake = Lakehouse(store.uri)
     assert not uses_months(lake, symbols="BTCUSDT")
-    there = [key for key in FEBRUARY if Path(store.path(partition_path(*UM, Cadence.DAILY, key))).exists()]
-    truth = pl.concat(read_partition(store, *UM, key) for key in there).filter(pl.col("symbol") == "BTCUSDT")
+    there = [key for key in FEBRUARY if Path(store.path(UM.partition(key).path)).exists()]
+    truth = pl.concat(read_partition(store, UM.partition(key)) for key in there).filter(pl.col("symbol") == "BTCUSDT")
     assert lake.scan(**READ, symbols="BTCUSDT").collect().drop("exchange", "market").equals(truth)
     second = february(store)
     assert second.uri != first.uri
@@ -261,8 +260,8 @@ def test_after_a_day_changes_days_are_read_until_the_next_compaction(store: Lake
 
 def test_a_month_file_is_not_used_after_a_day_is_added(store: LakeStore) -> None:
     late = FEBRUARY[-1]
-    path = partition_path(*UM, Cadence.DAILY, late)
-    rows = read_partition(store, *UM, late)
+    path = UM.partition(late).path
+    rows = read_partition(store, UM.partition(late))
     store.delete(path)
     february(store)
     put(store, late, rows)
@@ -274,17 +273,17 @@ def test_a_day_written_twice_within_the_grain_of_the_clock_is_seen(store: LakeSt
     """Times of S3 are whole seconds: without a pause the second version could pass for the first."""
 
     def in_whole_seconds(rows: pl.DataFrame) -> None:
-        write_partition(store, *UM, FEBRUARY[9], rows)
-        path = store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[9]))
+        write_partition(store, UM.partition(FEBRUARY[9]), rows)
+        path = store.path(UM.partition(FEBRUARY[9]).path)
         os.utime(path, (second := int(Path(path).stat().st_mtime), second))
 
     rows = day_rows(FEBRUARY[9])
     others = rows.with_columns(pl.col("trade_count") + 1)
     in_whole_seconds(rows)
-    size = Path(store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[9]))).stat().st_size
+    size = Path(store.path(UM.partition(FEBRUARY[9]).path)).stat().st_size
     february(store)
     in_whole_seconds(others)
-    assert Path(store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[9]))).stat().st_size == size
+    assert Path(store.path(UM.partition(FEBRUARY[9]).path)).stat().st_size == size
     found = Lakehouse(store.uri).scan(**READ, symbols=SYMBOLS).collect()
     assert found.drop("exchange", "market").equals(from_days(store, SYMBOLS))
 
@@ -346,7 +345,7 @@ def test_a_month_file_deleted_after_the_listing_is_no_error(store: LakeStore, mo
     assert found.drop("exchange", "market").equals(rows.drop("exchange", "market", strict=False))
 
 
-def test_nothing_is_written_where_it_is_up_to_date(store: LakeStore) -> None:
+def test_nothing_is_written_table_slice_it_is_up_to_date(store: LakeStore) -> None:
     february(store)
     before = {file.path: file.modified for file in store.list()}
     assert february(store).kept
@@ -363,7 +362,7 @@ def test_days_with_rows_of_other_days_are_not_compacted(store: LakeStore) -> Non
 
 def test_only_months_that_are_over_and_whole_are_compacted(store: LakeStore) -> None:
     um = feed("binance", "um", "klines_1m")
-    store.delete(partition_path(*UM, Cadence.DAILY, FEBRUARY[3]))
+    store.delete(UM.partition(FEBRUARY[3]).path)
     states = {one.month: one for one in month_states(um, store, date(2023, 3, 31))}
     assert {month: len(one.missing) for month, one in states.items()} == {"2023-01": 29, "2023-02": 1}
     with pytest.raises(IncompleteMonth, match=r"2023-02 is missing 2023-02-04.*2023-03 is not over"):
@@ -391,7 +390,7 @@ def test_daily_klines_alone_have_month_files() -> None:
 
 
 def test_days_in_an_older_layout_become_months_with_newer_ones(store: LakeStore) -> None:
-    path = store.path(partition_path(*UM, Cadence.DAILY, FEBRUARY[4]))
+    path = store.path(UM.partition(FEBRUARY[4]).path)
     old = pq.read_table(path, partitioning=None)
     rows = pl.DataFrame(old)
     # As day files once were: zstd, no dictionaries of prices, and no column that says that it has no nulls.
@@ -399,10 +398,10 @@ def test_days_in_an_older_layout_become_months_with_newer_ones(store: LakeStore)
     pq.write_table(old.cast(nullable), path, compression="zstd", use_dictionary=["symbol"], store_schema=False)
     age(store, FEBRUARY[4])
     assert rows.height
-    assert read_partition(store, *UM, FEBRUARY[4]).equals(rows)
+    assert read_partition(store, UM.partition(FEBRUARY[4])).equals(rows)
     february(store)
     lake = Lakehouse(store.uri)
     assert uses_months(lake, symbols=["BTCUSDT"])
     there = lake.scan(**{**READ, "symbols": ["BTCUSDT"]}).collect()
-    days = [read_partition(store, *UM, key).filter(pl.col("symbol") == "BTCUSDT") for key in FEBRUARY]
+    days = [read_partition(store, UM.partition(key)).filter(pl.col("symbol") == "BTCUSDT") for key in FEBRUARY]
     assert there.select(rows.columns).equals(pl.concat(days))

@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.storage.ledger import read_ledger, record_files
 from crypto_lakehouse.lake.storage.partitions import open_partition, read_partition
 from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 
 Damage = Callable[[Path], None]
@@ -77,7 +78,7 @@ def test_a_read_of_many_files_names_the_damaged_one(store: LakeStore, table: str
 
 
 def open_and_decode(store: LakeStore) -> None:
-    with open_partition(store, "silver", "klines_1m", "binance", "um", DAYS[1]) as source:
+    with open_partition(store, TableSlice("silver", "binance", "um", "klines_1m").partition(DAYS[1])) as source:
         pq.ParquetFile(source).read()
 
 
@@ -87,8 +88,8 @@ def open_and_decode(store: LakeStore) -> None:
     "read",
     [
         open_and_decode,
-        lambda store: read_partition(store, "silver", "klines_1m", "binance", "um", DAYS[1]),
-        lambda store: list(read_pieces(store, "silver", "klines_1m", "binance", "um", DAYS[1])),
+        lambda store: read_partition(store, TableSlice("silver", "binance", "um", "klines_1m").partition(DAYS[1])),
+        lambda store: list(read_pieces(store, TableSlice("silver", "binance", "um", "klines_1m").partition(DAYS[1]))),
     ],
 )
 def test_a_read_of_one_partition_names_it(
@@ -123,7 +124,7 @@ def test_status_names_a_damaged_object_of_the_ledger(store: LakeStore, monkeypat
 def test_a_remedy_is_a_command_for_the_partition() -> None:
     slice_ = "exchange=binance/market=um"
     monthly = remedy(f"silver/funding_rates/{slice_}/month=2024-02/part-0.parquet")
-    assert "--table funding_rates --from 2024-02-01 --to 2024-02-29 --force" in monthly
+    assert "--table funding_rates --from 2024-02 --to 2024-02 --force" in monthly
     log = remedy(f"quarantine/rejected/{slice_}/feed=trades/date=2024-02-01/abc.parquet")
     assert "Delete it" in log
     assert "--table trades --from 2024-02-01 --to 2024-02-01 --force" in log

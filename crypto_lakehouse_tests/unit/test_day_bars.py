@@ -21,6 +21,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.schemas.bars import BARS
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse_tests.unit.test_obvious_gold import silver
@@ -54,7 +55,7 @@ def lake(tmp_path: Path, minutes: pl.DataFrame) -> CountingStore:
     store = CountingStore(str(tmp_path), str(tmp_path), LakeStore.open(str(tmp_path)).filesystem)
     for key in KEYS:
         day = minutes.filter(pl.col("open_time").dt.date().cast(pl.String) == key)
-        write_partition(store, "gold", "continuous_1m", *PLACE, key, day)
+        write_partition(store, TableSlice("gold", *PLACE, "continuous_1m").partition(key), day)
     return store
 
 

@@ -21,12 +21,13 @@ from crypto_lakehouse.lake.storage.damage import DamagedFile
 from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state, read_states, record_files
 from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 
 pytestmark = pytest.mark.slow
 
 KLINES = feed("binance", "um", "klines_1m")
-MINUTES = ("silver", "klines_1m", "binance", "um")
+MINUTES = TableSlice("silver", "binance", "um", "klines_1m")
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_file_of_other_types_is_named(store: LakeStore, monkeypatch: pytest.Mo
     named = f"{re.escape(str(file))} is damaged: .*close.*--from {DAYS[1]} --to {DAYS[1]}"
     reads: list[Callable[[], object]] = [
         lambda: Lakehouse(store.uri).read("silver.klines_1m", market="um"),
-        lambda: read_partition(store, *MINUTES, DAYS[1]),
+        lambda: read_partition(store, MINUTES.partition(DAYS[1])),
     ]
     for read in reads:
         with pytest.raises(DamagedFile, match=named):

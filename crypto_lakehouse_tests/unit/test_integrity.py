@@ -25,6 +25,7 @@ from crypto_lakehouse.lake.storage.integrity import check_files, parquet_files
 from crypto_lakehouse.lake.storage.quarantine import record_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import table_names
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.sample_minutes import DAYS, put_minutes
 from crypto_lakehouse_tests.unit.small_lake import store_a_row
 
@@ -61,7 +62,7 @@ def test_whole_files_of_every_table_are_well(tmp_path: Path) -> None:
         if layer not in ("ledger", "quarantine"):
             store_a_row(store, layer, table, "um")
     put_minutes(store, "silver.klines_1m")
-    compact_month(store, "silver", "klines_1m", "binance", "um", "2024-01")
+    compact_month(store, TableSlice("silver", "binance", "um", "klines_1m"), "2024-01")
     rejected = {"symbol": "A", "source_key": "a.zip", "reason": "bad", "detail": "bad"}
     record_rejected(store, feed("binance", "um", "klines_1m"), DAYS[0], [rejected], datetime.now(UTC))
     (tmp_path / "silver" / "notes.parquet").write_bytes(b"of somebody else")

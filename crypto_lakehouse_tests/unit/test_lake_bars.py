@@ -18,6 +18,7 @@ from crypto_lakehouse.lake.storage.damage import DamagedFile
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
@@ -77,7 +78,7 @@ def minutes() -> dict[datetime, pl.DataFrame]:
 def store(tmp_path: Path, minutes: dict[datetime, pl.DataFrame]) -> LakeStore:
     store = LakeStore.open(str(tmp_path / "lake"))
     for day, rows in minutes.items():
-        write_partition(store, "gold", "continuous_1m", *UM, f"{day.date()}", rows)
+        write_partition(store, TableSlice("gold", *UM, "continuous_1m").partition(f"{day.date()}"), rows)
     return store
 
 
@@ -95,14 +96,16 @@ def store_bars(store: LakeStore, bars: Bars, minutes: dict[datetime, pl.DataFram
         else:
             month = known.filter(pl.col("open_time") >= day.replace(day=1))
             made = activity_bars(month, bars, day, day + DAY)
-        write_partition(store, "gold", bars.table, *UM, f"{day.date()}", made)
+        write_partition(store, TableSlice("gold", *UM, bars.table).partition(f"{day.date()}"), made)
 
 
 def mark(store: LakeStore, table: str) -> None:
     """Make the rows of a stored table recognizable."""
     for day in DAYS:
-        rows = read_partition(store, "gold", table, *UM, f"{day.date()}")
-        write_partition(store, "gold", table, *UM, f"{day.date()}", rows.with_columns(open=pl.lit(-1.0)))
+        rows = read_partition(store, TableSlice("gold", *UM, table).partition(f"{day.date()}"))
+        write_partition(
+            store, TableSlice("gold", *UM, table).partition(f"{day.date()}"), rows.with_columns(open=pl.lit(-1.0))
+        )
 
 
 def path(store: LakeStore, table: str, day: datetime) -> Path:

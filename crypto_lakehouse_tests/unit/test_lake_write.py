@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.archive.memory_budget import HeldFile
-from crypto_lakehouse.catalog import Cadence, feed
+from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.lake.reader.status import lake_status
 from crypto_lakehouse.lake.storage import paths
 from crypto_lakehouse.lake.storage.compaction import compact_month
-from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.describe import list_files
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger, read_state, record_files
 from crypto_lakehouse.lake.storage.partitions import (
     MissingPartition,
@@ -39,8 +39,9 @@ from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.model import BAR_ROWS
+from crypto_lakehouse.schemas.slices import TableSlice
 
-SLICE = ("silver", "klines_1m", "binance", "um")
+SLICE = TableSlice("silver", "binance", "um", "klines_1m")
 KEY = "2024-01-01"
 UM_1M = feed("binance", "um", "klines_1m")
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
@@ -137,6 +138,8 @@ def test_a_write_that_cannot_finish_keeps_the_old_object_and_names_the_path(stor
     code = f"""
 import resource
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
@@ -153,19 +156,19 @@ except LakeError as error:
 @pytest.mark.requirement("T4", "D7")
 def test_the_same_rows_in_any_order_give_the_same_bytes(store: LakeStore) -> None:
     frame = klines(["BTCUSDT", "ETHUSDT"], date(2024, 1, 1), 50)
-    info = write_partition(store, *SLICE, KEY, frame)
+    info = write_partition(store, SLICE.partition(KEY), frame)
     before = Path(info.uri).read_bytes()
-    assert write_partition(store, *SLICE, KEY, frame.reverse().to_arrow()) == info
+    assert write_partition(store, SLICE.partition(KEY), frame.reverse().to_arrow()) == info
     assert Path(info.uri).read_bytes() == before
     assert (info.rows, info.symbols, info.bytes) == (100, 2, len(before))
     assert (info.min_time, info.max_time) == (frame["open_time"].min(), frame["open_time"].max())
-    assert read_partition(store, *SLICE, KEY).equals(frame)
+    assert read_partition(store, SLICE.partition(KEY)).equals(frame)
 
 
 @pytest.mark.requirement("D7")
 def test_parquet_layout(store: LakeStore) -> None:
     symbols = [f"S{i:02}USDT" for i in range(13)]
-    info = write_partition(store, *SLICE, KEY, klines(symbols, date(2024, 1, 1), 1440))
+    info = write_partition(store, SLICE.partition(KEY), klines(symbols, date(2024, 1, 1), 1440))
     meta = pq.ParquetFile(info.uri).metadata
     assert b"ARROW:schema" not in (meta.metadata or {})
     assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [14_400, 4_320]
@@ -185,7 +188,7 @@ def test_parquet_layout(store: LakeStore) -> None:
 @pytest.mark.requirement("D7")
 @pytest.mark.parametrize("minutes", [7_000, 8_000, 20_000])
 def test_row_groups_do_not_split_a_symbol_that_fits_in_one(store: LakeStore, minutes: int) -> None:
-    info = write_partition(store, *SLICE, KEY, klines(["A", "B", "C"], date(2024, 1, 1), minutes))
+    info = write_partition(store, SLICE.partition(KEY), klines(["A", "B", "C"], date(2024, 1, 1), minutes))
     file = pq.ParquetFile(info.uri)
     groups = [file.read_row_group(i, ["symbol"])["symbol"].to_pylist() for i in range(file.num_row_groups)]
     assert all(len(group) <= BAR_ROWS for group in groups)
@@ -198,22 +201,22 @@ def test_row_groups_do_not_split_a_symbol_that_fits_in_one(store: LakeStore, min
 @pytest.mark.requirement("D7")
 def test_an_empty_partition_is_a_fact(store: LakeStore) -> None:
     empty = klines([], date(2024, 1, 1), 0)
-    info = write_partition(store, *SLICE, KEY, empty)
+    info = write_partition(store, SLICE.partition(KEY), empty)
     assert (info.rows, info.symbols, info.min_time, info.max_time) == (0, 0, None, None)
-    assert read_partition(store, *SLICE, KEY).equals(empty)
-    write_partition(store, *SLICE, "2024-01-02", klines(["BTCUSDT"], date(2024, 1, 2), 3))
-    assert list(list_keys(store, *SLICE)) == [KEY, "2024-01-02"]
-    assert scan_partitions(store, *SLICE, [KEY, "2024-01-02"]).collect().height == 3
-    assert scan_partitions(store, *SLICE, []).drop("date").collect().equals(empty)
+    assert read_partition(store, SLICE.partition(KEY)).equals(empty)
+    write_partition(store, SLICE.partition("2024-01-02"), klines(["BTCUSDT"], date(2024, 1, 2), 3))
+    assert list(list_keys(store, SLICE)) == [KEY, "2024-01-02"]
+    assert scan_partitions(store, SLICE, [KEY, "2024-01-02"]).collect().height == 3
+    assert scan_partitions(store, SLICE, []).drop("date").collect().equals(empty)
 
 
 @pytest.mark.requirement("D7")
 def test_a_missing_partition_is_named(store: LakeStore) -> None:
-    assert not partition_exists(store, *SLICE, KEY)
+    assert not partition_exists(store, SLICE.partition(KEY))
     with pytest.raises(MissingPartition, match="date=2024-01-01"):
-        read_partition(store, *SLICE, KEY)
+        read_partition(store, SLICE.partition(KEY))
     with pytest.raises(MissingPartition, match="date=2024-01-01"):
-        scan_partitions(store, *SLICE, [KEY])
+        scan_partitions(store, SLICE, [KEY])
 
 
 @pytest.mark.requirement("D7")
@@ -229,7 +232,7 @@ def test_a_missing_partition_is_named(store: LakeStore) -> None:
 )
 def test_frames_that_do_not_fit_are_refused(store: LakeStore, change: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        write_partition(store, *SLICE, KEY, change(klines(["A"], date(2024, 1, 1), 2)))
+        write_partition(store, SLICE.partition(KEY), change(klines(["A"], date(2024, 1, 1), 2)))
     assert store.list() == []
 
 
@@ -256,8 +259,8 @@ def test_what_is_written_is_read_back(store: LakeStore, rows: dict[Any, Any]) ->
         pl.Series("trade_count", [v[1] for v in rows.values()], pl.Int64),
         pl.Series("contracts", [v[2] for v in rows.values()], pl.Int64),
     )
-    write_partition(store, *SLICE, KEY, frame)
-    assert read_partition(store, *SLICE, KEY).equals(frame.sort("symbol", "open_time"))
+    write_partition(store, SLICE.partition(KEY), frame)
+    assert read_partition(store, SLICE.partition(KEY)).equals(frame.sort("symbol", "open_time"))
 
 
 @pytest.mark.requirement("F3.4")
@@ -380,12 +383,12 @@ def test_raw_files_are_kept_by_hash(store: LakeStore, tmp_path: Path) -> None:
 @pytest.mark.requirement("T7")
 @pytest.mark.parametrize("bad", ["../x", "..", "a/b", "", "a b", "A", "a\n", "a=b", "ü"])
 def test_unsafe_names_never_become_paths(store: LakeStore, bad: str) -> None:
-    for names in ((bad, "binance", "um"), ("klines_1m", bad, "um"), ("klines_1m", "binance", bad)):
-        with pytest.raises(ValueError):
-            paths.slice_dir("silver", *names)
     for key in (bad, "2024-1-1", "2024-01", "2024-02-30", "2024-01-01/.."):
         with pytest.raises(ValueError):
-            paths.partition_dir(*SLICE, Cadence.DAILY, key)
+            paths.log_folder("ledger", "files", UM_1M, key)
+    for month in (bad, "2024-1", "2024-13", "2024-01-01"):
+        with pytest.raises(ValueError):
+            paths.months_folder(SLICE, month)
     for key in (f"{bad}/../a.zip", "/a.zip", "data/..zip", "data//a.zip", "data/a.csv"):
         with pytest.raises(ValueError):
             paths.raw_path("binance", key, "0" * 64)
@@ -395,12 +398,15 @@ def test_unsafe_names_never_become_paths(store: LakeStore, bad: str) -> None:
 
 
 @pytest.mark.requirement("T7", "D7")
-def test_paths_and_back() -> None:
-    assert paths.partition_dir(*SLICE, Cadence.DAILY, KEY) == (
-        "silver/klines_1m/exchange=binance/market=um/date=2024-01-01"
+def test_logs_and_month_files_have_folders_of_their_own() -> None:
+    assert paths.log_folder("ledger", "files", UM_1M) == "ledger/files/exchange=binance/market=um/feed=klines_1m"
+    assert paths.log_folder("quarantine", "rejected", feed("binance", "um", "funding_rates"), "2024-02") == (
+        "quarantine/rejected/exchange=binance/market=um/feed=funding_rates/month=2024-02"
     )
-    path = paths.partition_path("silver", "funding_rates", "binance", "um", Cadence.MONTHLY, "2024-02")
-    assert path == "silver/funding_rates/exchange=binance/market=um/month=2024-02/part-0.parquet"
+    assert paths.months_folder(SLICE) == "compacted/silver/klines_1m/exchange=binance/market=um"
+    assert paths.months_folder(SLICE, "2024-02") == (
+        "compacted/silver/klines_1m/exchange=binance/market=um/month=2024-02"
+    )
 
 
 FOREIGN = [
@@ -423,14 +429,14 @@ FOREIGN = [
 @pytest.mark.parametrize("foreign", FOREIGN)
 def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None:
     rows = klines(["BTCUSDT"], date(2024, 1, 1), 3)
-    write_partition(store, *SLICE, KEY, rows)
+    write_partition(store, SLICE.partition(KEY), rows)
     record_files(store, UM_1M, KEY, [ledger_row("BTCUSDT")], NOW)
-    store.write_bytes_atomic(f"{paths.slice_dir(*SLICE)}/{foreign}", b"not ours")
+    store.write_bytes_atomic(f"{SLICE.folder}/{foreign}", b"not ours")
     for folder in ("date=2024-13-01", "month=2024-00"):
         store.write_bytes_atomic(
             f"ledger/files/exchange=binance/market=um/feed=klines_1m/{folder}/a.parquet", b"not ours"
         )
-    assert list(list_keys(store, *SLICE)) == [part.key for part in list_parts(store, *SLICE[:2])] == [KEY]
+    assert list(list_keys(store, SLICE)) == [file.key for file in list_files(store, SLICE.layer, SLICE.table)] == [KEY]
     lake = Lakehouse(store.uri)
     assert lake.read("silver.klines_1m", format="polars").height == rows.height
     assert lake.read("silver.klines_1m", start="2023-01-01", end="2025-01-01", format="polars").height == rows.height
@@ -438,7 +444,7 @@ def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None
     assert lake.read("ledger.files", start="2023-01-01", format="polars").height == 1
     assert lake.tables()["partitions"].to_list() == [1, 1]
     assert [(one.table, one.partitions) for one in lake_status(store)] == [("klines_1m", 0), ("klines_1m", 1)]
-    assert compact_month(store, *SLICE, "2024-01").days == 1
+    assert compact_month(store, SLICE, "2024-01").days == 1
 
 
 @pytest.mark.requirement("T4")

@@ -26,6 +26,7 @@ from crypto_lakehouse.cli import app
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport, Wish
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.gold.legacy import Profile, legacy_bars, legacy_series
@@ -91,7 +92,7 @@ def store(lake: Path, market: str, table: str, rows: pl.DataFrame, days: Sequenc
     for key in keys:
         begin, end = parse_partition(key, of.cadence)
         part = rows.filter((pl.col(time).dt.date() >= begin) & (pl.col(time).dt.date() < end))
-        write_partition(LakeStore.open(str(lake)), "silver", table, "binance", market, key, part)
+        write_partition(LakeStore.open(str(lake)), TableSlice("silver", "binance", market, table).partition(key), part)
 
 
 def export(

@@ -17,21 +17,21 @@ import pytest
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, provenance_of, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 
-SLICE = ("silver", "funding_rates", "binance", "um", "2024-01")
+PARTITION = TableSlice("silver", "binance", "um", "funding_rates").partition("2024-01")
 ORIGIN = Provenance("f" * 64, {"rows": [1, 2]})
 PROVENANCE = {"made_from": "x", "facts": {}, "symbols": 1, "min_time": None, "max_time": None}
 
 
 def write(store: LakeStore) -> Path:
-    write_partition(store, *SLICE, pl.DataFrame(schema_of("silver", "funding_rates").arrow.empty_table()), ORIGIN)
+    write_partition(store, PARTITION, pl.DataFrame(PARTITION.slice.schema.arrow.empty_table()), ORIGIN)
     (file,) = store.list()
     return Path(store.path(file.path))
 
 
 def found(store: LakeStore) -> StoredPartition | None:
-    return stored_partition(store, *SLICE)
+    return stored_partition(store, PARTITION)
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.schemas.model import EVENT_ROWS
+from crypto_lakehouse.schemas.slices import TableSlice
 
 KEY = "2024-01-01"
-SLICE = ("bronze", "trades", "binance", "um")
-MINUTES = ("bronze", "klines_1m", "binance", "um")
+SLICE = TableSlice("bronze", "binance", "um", "trades")
+MINUTES = TableSlice("bronze", "binance", "um", "klines_1m")
 
 
 def trades(symbol: str, ids: list[int]) -> pl.DataFrame:
@@ -56,9 +57,9 @@ def test_the_bytes_do_not_depend_on_how_the_frames_were_cut(sizes: list[int], cu
     whole = pl.concat([trades("A", []), *frames])
     with tempfile.TemporaryDirectory() as folder:
         store = LakeStore.open(folder)
-        at_once = write_partition(store, *SLICE, KEY, whole)
+        at_once = write_partition(store, SLICE.partition(KEY), whole)
         expected = Path(at_once.uri).read_bytes()
-        in_parts = write_partition(store, *SLICE, KEY, iter(cut(whole, cuts)))
+        in_parts = write_partition(store, SLICE.partition(KEY), iter(cut(whole, cuts)))
         assert in_parts == at_once
         assert Path(in_parts.uri).read_bytes() == expected
         assert [path.name for path in Path(in_parts.uri).parent.iterdir()] == ["part-0.parquet"]
@@ -69,17 +70,17 @@ def test_the_bytes_do_not_depend_on_how_the_frames_were_cut(sizes: list[int], cu
 @pytest.mark.requirement("D7")
 def test_frames_out_of_order_are_refused_and_the_old_partition_stays(tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path))
-    info = write_partition(store, *SLICE, KEY, trades("A", [1]))
+    info = write_partition(store, SLICE.partition(KEY), trades("A", [1]))
     before = Path(info.uri).read_bytes()
     with pytest.raises(ValueError, match=r"cannot write bronze/trades.*'A'.*come after those of.*'B'"):
-        write_partition(store, *SLICE, KEY, iter([trades("B", [1]), trades("A", [1])]))
+        write_partition(store, SLICE.partition(KEY), iter([trades("B", [1]), trades("A", [1])]))
 
     def failing() -> object:
         yield trades("A", [5])
         raise RuntimeError("the source broke")
 
     with pytest.raises(RuntimeError, match="the source broke"):
-        write_partition(store, *SLICE, KEY, failing())  # type: ignore[arg-type]
+        write_partition(store, SLICE.partition(KEY), failing())  # type: ignore[arg-type]
     assert Path(info.uri).read_bytes() == before
     assert [path.name for path in Path(info.uri).parent.iterdir()] == ["part-0.parquet"]
 
@@ -100,8 +101,8 @@ def test_pieces_hold_every_row_once_and_never_split_an_id(data: st.DataObject) -
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("crypto_lakehouse.schemas.EVENT_ROWS", 10)
         store = LakeStore.open(folder)
-        write_partition(store, *SLICE, KEY, whole)
-        pieces = list(read_pieces(store, *SLICE, KEY, order="id", rows=rows))
+        write_partition(store, SLICE.partition(KEY), whole)
+        pieces = list(read_pieces(store, SLICE.partition(KEY), order="id", rows=rows))
     read = pl.concat([whole.clear(), *pieces])
     keys = ["symbol", "source_line"]
     assert read.sort(keys).equals(whole.sort(keys))
@@ -118,14 +119,14 @@ def test_pieces_hold_every_row_once_and_never_split_an_id(data: st.DataObject) -
 def test_without_an_order_symbols_stay_whole(tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path))
     frames = [trades(symbol, list(range(EVENT_ROWS + 10))) for symbol in "AB"]
-    write_partition(store, *SLICE, KEY, iter(frames))
-    pieces = list(read_pieces(store, *SLICE, KEY, rows=1000))
+    write_partition(store, SLICE.partition(KEY), iter(frames))
+    pieces = list(read_pieces(store, SLICE.partition(KEY), rows=1000))
     assert [piece.equals(frame) for piece, frame in zip(pieces, frames, strict=True)] == [True, True]
-    (only_b,) = read_pieces(store, *SLICE, KEY, rows=1000, symbol="B", columns=["id", "symbol"])
+    (only_b,) = read_pieces(store, SLICE.partition(KEY), rows=1000, symbol="B", columns=["id", "symbol"])
     assert only_b.equals(frames[1].select("id", "symbol"))
 
 
 @pytest.mark.requirement("D14")
 def test_a_missing_partition_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingPartition, match=KEY):
-        list(read_pieces(LakeStore.open(str(tmp_path)), *MINUTES, KEY))
+        list(read_pieces(LakeStore.open(str(tmp_path)), MINUTES.partition(KEY)))

@@ -16,10 +16,10 @@ from crypto_lakehouse.schemas import (
     cadence_of,
     schema_of,
     silver_schema,
-    slice_schema,
     table_names,
 )
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.clean import REJECTED_COLUMNS, Cleaned
 
 
@@ -55,7 +55,7 @@ def test_every_feed_has_its_schemas(feed: Feed) -> None:
         "source_sha256",
         "source_line",
     ]
-    assert slice_schema("bronze", feed.table, feed.exchange, feed.market.name) == bronze_schema(feed)
+    assert TableSlice.of_feed("bronze", feed).schema == bronze_schema(feed)
     assert set(bronze_schema(feed).columns) <= set(schema_of("bronze", feed.table).columns)
     assert schema_of("silver", feed.table) is silver_schema(feed)
     assert cadence_of("silver", feed.table) is feed.cadence

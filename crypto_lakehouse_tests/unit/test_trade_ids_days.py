@@ -17,6 +17,7 @@ from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition, TradeIds, check_klines, id_tables
 from crypto_lakehouse.schemas import bronze_schema, schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
 from crypto_lakehouse_tests.unit.reference_gold import Row, empty, frame
 from crypto_lakehouse_tests.unit.reference_trades import DAY, START, aggregate, trade
@@ -29,7 +30,9 @@ Days = dict[str, list[Row]]
 
 def store_silver(store: LakeStore, days: Mapping[str, Iterable[Row]], table: str = "trades") -> None:
     for key, rows in days.items():
-        write_partition(store, "silver", table, "binance", "um", key, frame("silver", table, list(rows)))
+        write_partition(
+            store, TableSlice("silver", "binance", "um", table).partition(key), frame("silver", table, list(rows))
+        )
 
 
 def run(store: LakeStore, keys: list[str], batch_rows: int = 3) -> list[str]:
@@ -45,7 +48,7 @@ def run(store: LakeStore, keys: list[str], batch_rows: int = 3) -> list[str]:
 
 def store_gold(store: LakeStore, part: IdsPartition) -> str:
     for table, rows in zip(id_tables("trades"), (part.continuity, part.missing), strict=True):
-        write_partition(store, "gold", table, "binance", "um", part.key, rows)
+        write_partition(store, TableSlice("gold", "binance", "um", table).partition(part.key), rows)
     return part.key
 
 
@@ -53,7 +56,7 @@ def gold(store: LakeStore) -> dict[tuple[str, str], bytes]:
     return {
         (table, key): store.read_bytes(f"gold/{table}/exchange=binance/market=um/date={key}/part-0.parquet")
         for table in id_tables("trades")
-        for key in list_keys(store, "gold", table, "binance", "um")
+        for key in list_keys(store, TableSlice("gold", "binance", "um", table))
     }
 
 
@@ -107,9 +110,15 @@ def test_ids_missing_or_repeated_between_two_days_are_reported_on_the_later_day(
         written.append(run(store, [key]))
     # Each run finds that the next day started without last ids, and rebuilds it.
     assert written == [[KEYS[2]], KEYS[1:3], KEYS[:2]]
-    missing = [read_partition(store, "gold", "trades_missing_ids", "binance", "um", key) for key in KEYS[:3]]
+    missing = [
+        read_partition(store, TableSlice("gold", "binance", "um", "trades_missing_ids").partition(key))
+        for key in KEYS[:3]
+    ]
     assert [rows.select("first_missing_id", "last_missing_id").rows() for rows in missing] == [[(3, 3)], [(5, 6)], []]
-    continuity = [read_partition(store, "gold", "trades_continuity", "binance", "um", key) for key in KEYS[:3]]
+    continuity = [
+        read_partition(store, TableSlice("gold", "binance", "um", "trades_continuity").partition(key))
+        for key in KEYS[:3]
+    ]
     assert [rows.select("before_id", "missing_ids", "repeated_ids").row(0) for rows in continuity] == [
         (None, 1, 0),
         (4, 2, 0),
@@ -129,21 +138,23 @@ def test_a_day_rebuilt_from_other_rows_rebuilds_only_the_next_day(store: LakeSto
     assert _stored(store, KEYS[2])["before_id"].to_list() == [13]
     # A day that was left as it was is named.
     write_partition(
-        store, "gold", "trades_continuity", "binance", "um", KEYS[2], _stored(store, KEYS[2]).with_columns(before_id=12)
+        store,
+        TableSlice("gold", "binance", "um", "trades_continuity").partition(KEYS[2]),
+        _stored(store, KEYS[2]).with_columns(before_id=12),
     )
     assert TradeIds(store, TRADES).out_of_line(_stored(store, KEYS[2]), KEYS[2]) is True
     assert TradeIds(store, TRADES).out_of_line(_stored(store, KEYS[0]), KEYS[0]) is False
 
 
 def _stored(store: LakeStore, key: str) -> pl.DataFrame:
-    return read_partition(store, "gold", "trades_continuity", "binance", "um", key)
+    return read_partition(store, TableSlice("gold", "binance", "um", "trades_continuity").partition(key))
 
 
 @pytest.mark.requirement("D13", "F4.8")
 def test_removed_rows_are_bronze_rows_that_silver_does_not_have(store: LakeStore) -> None:
     spot = feed("binance", "spot", "trades")
     silver = frame("silver", "trades", [*day(0, 1, 2, 3), *day(0, 7, symbol="B")])
-    write_partition(store, "silver", "trades", "binance", "spot", KEYS[0], silver)
+    write_partition(store, TableSlice("silver", "binance", "spot", "trades").partition(KEYS[0]), silver)
     [before] = TradeIds(store, spot).days([KEYS[0]])
     assert before.continuity["removed_rows"].to_list() == [None, None]
     line = {"id": 1, "price": 1.0, "qty": 1.0, "quote_qty": 1.0, "time": 1, "is_buyer_maker": "", "is_best_match": ""}
@@ -153,7 +164,7 @@ def test_removed_rows_are_bronze_rows_that_silver_does_not_have(store: LakeStore
         for symbol, n in [*(("A", n) for n in range(5)), ("B", 0)]
     ]
     bronze = pl.DataFrame(rows, schema=empty(bronze_schema(spot)).schema)
-    write_partition(store, "bronze", "trades", "binance", "spot", KEYS[0], bronze)
+    write_partition(store, TableSlice("bronze", "binance", "spot", "trades").partition(KEYS[0]), bronze)
     [part] = TradeIds(store, spot).days([KEYS[0]])
     assert part.continuity.select("symbol", "removed_rows").rows() == [("A", 2), ("B", 0)]
 
@@ -183,10 +194,10 @@ def test_stored_trades_are_compared_with_stored_klines_in_batches(store: LakeSto
     # C has no klines, and D, which has no trades, is of no interest either.
     there = klines.filter(pl.col("symbol") != "C")
     there = pl.concat([there, there.filter(symbol="A").with_columns(symbol=pl.lit("D"))])
-    write_partition(store, "silver", "klines_1m", "binance", "um", KEYS[0], there)
+    write_partition(store, TableSlice("silver", "binance", "um", "klines_1m").partition(KEYS[0]), there)
     assert check_klines(store, of, KEYS[0], size) == []
     wrong = there.with_columns(high=pl.when(symbol="B").then(99.0).otherwise("high"))
-    write_partition(store, "silver", "klines_1m", "binance", "um", KEYS[0], wrong)
+    write_partition(store, TableSlice("silver", "binance", "um", "klines_1m").partition(KEYS[0]), wrong)
     # 13 trades, six a minute: three minutes.
     assert check_klines(store, of, KEYS[0], size) == [
         ("B", "high differs in 3 of 3 klines, first 2024-12-31 00:00: archive 99.0, trades 14.0")

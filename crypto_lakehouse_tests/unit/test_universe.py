@@ -20,6 +20,7 @@ from crypto_lakehouse.catalog.listings import RELIST_HOLE_DAYS, RELISTINGS, RENA
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.instruments import INSTRUMENTS
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.universe import Run, instruments, known_on, numbered_runs, runs_of
 
 pytestmark = pytest.mark.requirement("F4.7")
@@ -196,7 +197,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
     for market, listed in ((SPOT, spot), (UM, um)):
         for key in ("2021-02-01", "2022-06-01"):
             rows = rows_on(market, listed, key)
-            write_partition(store, "gold", "instruments", market.exchange, market.name, key, rows)
+            write_partition(store, TableSlice.of_market("gold", market, "instruments").partition(key), rows)
     return Lakehouse(folder)
 
 
@@ -246,7 +247,11 @@ def test_names_given_at_settlement_are_only_returned_on_request(tmp_path: Path) 
         "ICPUSDTSETTLED": runs(("2021-05-10", "2022-06-10")),
     }
     store = LakeStore.open(str(tmp_path))
-    write_partition(store, "gold", "instruments", "binance", "um", "2024-01-01", rows_on(UM, listed, "2024-01-01"))
+    write_partition(
+        store,
+        TableSlice("gold", "binance", "um", "instruments").partition("2024-01-01"),
+        rows_on(UM, listed, "2024-01-01"),
+    )
     lake = Lakehouse(tmp_path)
     with warnings.catch_warnings(action="error"):
         assert symbols(lake, "um", "2022-05-01") == ["BTCUSDT", "ICPUSDT"]
@@ -260,9 +265,9 @@ def test_names_given_at_settlement_are_only_returned_on_request(tmp_path: Path) 
 
 @pytest.mark.requirement("F6.7", "D10")
 def test_instruments_built_before_the_day_was_listed_are_not_used(tmp_path: Path) -> None:
-    store, where = LakeStore.open(str(tmp_path)), ("gold", "instruments", "binance", "um")
+    store, where = LakeStore.open(str(tmp_path)), TableSlice("gold", "binance", "um", "instruments")
     early = {"BTCUSDT": runs(("2024-03-01", "2024-03-04")), "GONEUSDT": runs(("2024-03-01", "2024-03-02"))}
-    write_partition(store, *where, "2024-03-05", rows_on(UM, early, "2024-03-05"))
+    write_partition(store, where.partition("2024-03-05"), rows_on(UM, early, "2024-03-05"))
     lake = Lakehouse(tmp_path)
     assert symbols(lake, "um", "2024-03-04") == ["BTCUSDT"]
     assert symbols(lake, "um", "2024-02-29") == []
@@ -271,9 +276,9 @@ def test_instruments_built_before_the_day_was_listed_are_not_used(tmp_path: Path
         lake.universe("um", on="2024-03-05")
     # The next day heals it, and so does the command.
     late = {"BTCUSDT": runs(("2024-03-01", "2024-03-06"))}
-    write_partition(store, *where, "2024-03-06", rows_on(UM, late, "2024-03-06"))
+    write_partition(store, where.partition("2024-03-06"), rows_on(UM, late, "2024-03-06"))
     assert symbols(lake, "um", "2024-03-05") == ["BTCUSDT"]
-    write_partition(store, *where, "2024-03-07", rows_on(UM, {}, "2024-03-07"))
+    write_partition(store, where.partition("2024-03-07"), rows_on(UM, {}, "2024-03-07"))
     with pytest.raises(MissingPartition, match="it is empty"):
         lake.universe("um", on="2024-03-05")
 

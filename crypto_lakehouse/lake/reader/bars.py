@@ -30,6 +30,7 @@ from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_ke
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.windows import earliest_open
@@ -95,7 +96,7 @@ def find_bars(
 @dataclass(frozen=True, slots=True)
 class _Asked:
     store: LakeStore
-    place: tuple[str, str]
+    market: tuple[str, str]
     bars: Bars
     offset: timedelta
     symbols: Sequence[str] | None
@@ -106,9 +107,12 @@ class _Asked:
     def schema(self) -> Schema:
         return BARS if isinstance(self.bars, TimeBars) else ACTIVITY_BARS
 
+    def _slice(self, table: str) -> TableSlice:
+        return TableSlice("gold", *self.market, table)
+
     def modified(self, table: str) -> dict[str, datetime]:
         """Return when each partition of a gold table was written (UTC)."""
-        return {key: at for key, (_, at) in list_keys(self.store, "gold", table, *self.place).items()}
+        return {key: at for key, (_, at) in list_keys(self.store, self._slice(table)).items()}
 
     def span(self, keys: Iterable[str]) -> tuple[datetime, datetime]:
         """Return [first, stop) in which the requested bars close, limited to the partitions ``keys``."""
@@ -157,7 +161,7 @@ class _Asked:
     ) -> pl.DataFrame:
         mine = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
         return collect_partitions(
-            self.store, "gold", table, *self.place, days, lambda rows: choose(rows.drop("date")).filter(*mine)
+            self.store, self._slice(table), days, lambda rows: choose(rows.drop("date")).filter(*mine)
         )
 
     def _asked_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -169,7 +173,7 @@ class _Asked:
             rows = rows.filter(pl.col("open_time") < self.end)
         nothing_traded = untraded("gold", self.bars.table)
         assert nothing_traded is not None
-        exchange, market = self.place
+        exchange, market = self.market
         ends = find_ends(self.store, exchange, [market])
         placed = rows.lazy().with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
         rows = without_filled_ends(placed, ends, nothing_traded).drop("exchange", "market").collect()

@@ -16,6 +16,7 @@ from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END, marked_after_end, of_pairs, untraded_times
 
 CONTINUOUS, STATES = "continuous_1m", "symbol_states"
@@ -98,12 +99,13 @@ def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
 
 def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
     """Return the newest partition of a market's states; empty if there is none or if it has no column ``has_ended``."""
-    newest = max(list_keys(store, "gold", STATES, exchange, market), default=None)
+    table_slice = TableSlice("gold", exchange, market, STATES)
+    newest = max(list_keys(store, table_slice), default=None)
     empty = pl.DataFrame(schema_of("gold", STATES).arrow.empty_table())
     if newest is None:
         return empty
     try:
-        states = read_partition(store, "gold", STATES, exchange, market, newest)
+        states = read_partition(store, table_slice.partition(newest))
     except MissingPartition:
         return empty
     return states if "has_ended" in states.columns else empty

@@ -36,15 +36,14 @@ from crypto_lakehouse.lake.reader.arguments import (
 from crypto_lakehouse.lake.reader.bars import CONTINUOUS, find_bars, parse_bars_offset
 from crypto_lakehouse.lake.reader.ends import find_ends, made_columns, untraded, with_after_end, without_filled_ends
 from crypto_lakehouse.lake.reader.scan import (
-    Found,
+    Selection,
     Span,
     by_day,
     check_one_market_each,
     check_unmixed,
-    find_parts,
-    lacking,
     newest_symbols,
-    scan_parts,
+    scan_files,
+    select_files,
     warn_of_older,
 )
 from crypto_lakehouse.lake.reader.universe import universe_on
@@ -59,6 +58,7 @@ from crypto_lakehouse.lake.storage.describe import (
 )
 from crypto_lakehouse.lake.storage.places import check_places, room_around
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Lakehouse:
         end: Time | None,
         columns: Sequence[str] | None,
         ordered: bool,
-    ) -> tuple[pl.LazyFrame, list[Found]]:
+    ) -> tuple[pl.LazyFrame, list[Selection]]:
         """Return the frame of ``scan`` and its files by market; unless ``ordered``, a month may be sorted by symbol."""
         check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
@@ -198,11 +198,12 @@ class Lakehouse:
         output = check_columns(table, schema, [*from_path, *made_columns(layer, name)], columns)
         bars = bars_of_table(name) if layer == "gold" else None
         span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
-        found = [find_parts(self._store, layer, name, exchange, one, span, wanted is not None) for one in markets]
-        if not any(one.stored for one in found):
+        slices = [TableSlice(layer, exchange, each, name) for each in markets]
+        selections = [select_files(self._store, each, span, by_month=wanted is not None) for each in slices]
+        if not any(selection.stored for selection in selections):
             require_lake(self._store)
-        parts = [part for one in found for part in one.parts]
-        frame = scan_parts(self._store, schema, parts, from_path)
+        files = [file for selection in selections for file in selection.files]
+        frame = scan_files(self._store, schema, files, from_path)
         if wanted is not None:
             frame = frame.filter(pl.col("symbol").is_in(wanted))
         if layer not in _BY_PARTITION and table not in _STATES:
@@ -212,22 +213,22 @@ class Lakehouse:
             if last is not None:
                 frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
         nothing_traded = untraded(layer, name)
-        if nothing_traded is not None and parts:
+        if nothing_traded is not None and files:
             ends = find_ends(self._store, exchange, markets)
             if wanted is not None:
                 ends = ends.filter(pl.col("symbol").is_in(wanted))
             if last is not None:
                 ends = ends.filter(pl.col("last_time") < last)
             frame = without_filled_ends(frame, ends, nothing_traded)
-        several = market is None and sum(bool(one.parts) for one in found) > 1
+        several = market is None and sum(bool(selection.files) for selection in selections) > 1
         if several and ordered:
-            check_unmixed(table, output, found)
+            check_unmixed(table, output, selections)
             if wanted is not None:
-                with reading(self._store, [part.path for part in parts]):
+                with reading(self._store, [file.path for file in files]):
                     check_one_market_each(table, frame.select("symbol", "market").unique().collect())
         if AFTER_END in output:
             frame = with_after_end(self._store, exchange, markets, name, frame)
-        return (by_day(frame, parts, wanted or ()) if ordered else frame).select(output), found
+        return (by_day(frame, files, wanted or ()) if ordered else frame).select(output), selections
 
     def read(
         self,
@@ -285,38 +286,39 @@ class Lakehouse:
         placed = () if room_around(layer, name) is None else (schema.time_column, *path_columns(layer, name))
         needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
 
-        def listed() -> tuple[pl.LazyFrame, list[Found]]:
+        def listed() -> tuple[pl.LazyFrame, list[Selection]]:
             return self._scan(table, exchange, market, wanted, start, end, needed, ordered=False)
 
-        def collected() -> tuple[pl.DataFrame, list[Found]]:
-            scanned, found = listed()
+        def collected() -> tuple[pl.DataFrame, list[Selection]]:
+            scanned, selections = listed()
+            files = [file for selection in selections for file in selection.files]
             if market is None:
-                check_unmixed(table, output, found)
-            with reading(self._store, [part.path for one in found for part in one.parts]):
+                check_unmixed(table, output, selections)
+            with reading(self._store, [file.path for file in files]):
                 frame = scanned.collect()
             if placed:
-                check_places(self._store, layer, name, schema, frame, (part for one in found for part in one.parts))
-            return frame, found
+                check_places(self._store, layer, name, schema, frame, files)
+            return frame, selections
 
-        frame, found = unchanged(collected, lambda: listed()[1])
+        frame, selections = unchanged(collected, lambda: listed()[1])
         if market is None and wanted:
             check_one_market_each(table, frame)
-        for warning in self._missing(table, exchange, found, named=market is not None):
+        for warning in self._missing(table, exchange, selections, named=market is not None):
             warnings.warn(warning, stacklevel=2)
-        if older := warn_of_older(layer, name, schema, frame.select(output), found):
+        if older := warn_of_older(layer, schema, frame.select(output), selections):
             warnings.warn(f"{table} in {self.uri} {older}", stacklevel=2)
         absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
-        if absent and any(one.stored for one in found):
-            known = newest_symbols(self._store, schema, found)
+        if absent and any(selection.stored for selection in selections):
+            known = newest_symbols(self._store, schema, selections)
             names = ", ".join(with_near(symbol, known) for symbol in absent)
             warnings.warn(f"{table} in {self.uri} has no rows in this range for: {names}", stacklevel=2)
         return as_format(frame.sort(order, maintain_order=True).select(output), format)
 
-    def _missing(self, table: str, exchange: str, found: Sequence[Found], named: bool) -> Iterator[str]:
+    def _missing(self, table: str, exchange: str, selections: Sequence[Selection], named: bool) -> Iterator[str]:
         """Yield warnings: markets without partitions (if ``named``, or if none has any), and missing partitions."""
-        layer, name, _ = split_table(table)
-        without = [one.market for one in found if not one.stored]
-        if without and (named or len(without) == len(found)):
+        layer, _, _ = split_table(table)
+        without = [selection.slice.market for selection in selections if not selection.stored]
+        if without and (named or len(without) == len(selections)):
             yield (
                 f"{table} of {exchange}/{', '.join(without)} in {self.uri} has no partitions: build it first with"
                 " crypto-lakehouse backfill"
@@ -325,12 +327,13 @@ class Lakehouse:
         # missing one hides no rows.
         if layer in _LOGS or table in _STATES:
             return
-        for one in found:
-            if keys := lacking(layer, name, exchange, one):
+        for selection in selections:
+            if keys := selection.missing:
                 names = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+                command = selection.slice.backfill_command(keys[0], keys[-1])
                 yield (
-                    f"{table} of {exchange}/{one.market} in {self.uri} has no partition for {names}: their rows are"
-                    " missing from the result"
+                    f"{table} of {exchange}/{selection.slice.market} in {self.uri} has no partition for {names}: their"
+                    f" rows are missing from the result. Build them with: {command}"
                 )
 
     def bars(

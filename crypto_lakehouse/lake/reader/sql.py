@@ -21,16 +21,16 @@ from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded
 from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits
 from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
 from crypto_lakehouse.lake.storage.describe import (
-    Part,
+    StoredFile,
     existing_tables,
     is_table,
-    list_parts,
+    list_files,
     path_columns,
     require_lake,
     split_table,
 )
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import LAYERS, Schema, schema_of, slice_schema
+from crypto_lakehouse.schemas import LAYERS, Schema, schema_of
 
 _ALLOWED = "lake.sql answers queries (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN) of tables named layer.table"
 _OF_FILES = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
@@ -65,8 +65,8 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
     """
     limited = LimitedQuery(Limits.from_environment())
 
-    def listed() -> list[Part]:
-        return [part for layer, table in _asked_tables(store, query) for part in list_parts(store, layer, table)]
+    def listed() -> list[StoredFile]:
+        return [file for layer, table in _asked_tables(store, query) for file in list_files(store, layer, table)]
 
     def read() -> pa.Table:
         try:
@@ -81,7 +81,7 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
             # On a damaged file DuckDB raises one of these types exactly, not a subclass.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
                 raise
-            raise blame(store, [part.path for part in listed()], first_line(error), by_arrow=True) from error
+            raise blame(store, [file.path for file in listed()], first_line(error), by_arrow=True) from error
 
     try:
         return limited.run(lambda: unchanged(read, listed))
@@ -174,23 +174,20 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
     """
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
     full = _arrow(schema_of(layer, table), hive)
-    parts = list_parts(store, layer, table)
-    if not parts:
+    files = list_files(store, layer, table)
+    if not files:
         require_lake(store)
-    stored_columns = {
-        place: tuple(_arrow(slice_schema(layer, table, *place), hive).names)
-        for place in {(part.exchange, part.market) for part in parts}
-    }
+    stored_columns = {each: tuple(_arrow(each.schema, hive).names) for each in {file.slice for file in files}}
     # Markets may store different columns, and a log holds daily and monthly feeds in one table. One read needs the same
     # columns and the same partition column in all of its files.
-    shapes: dict[tuple[str, tuple[str, ...]], list[Part]] = defaultdict(list)
-    for part in parts:
-        shapes[part.column, stored_columns[part.exchange, part.market]].append(part)
+    shapes: dict[tuple[str, tuple[str, ...]], list[StoredFile]] = defaultdict(list)
+    for file in files:
+        shapes[file.column, stored_columns[file.slice]].append(file)
     name = f"{layer}__{table}"
     # An empty table that fixes names, order and types of all columns.
     connection.register(name, full.empty_table())
     reads = [f"FROM {name}"]
-    kept = _without_filled_ends(connection, store, layer, table, parts)
+    kept = _without_filled_ends(connection, store, layer, table, files)
     for number, ((_, names), alike) in enumerate(shapes.items()):
         columns = ", ".join(f'"{column}"' for column in names)
         if by_itself:
@@ -203,15 +200,15 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
 
 
 def _without_filled_ends(
-    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, parts: list[Part]
+    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, files: list[StoredFile]
 ) -> str:
     """Return the SQL that removes rows filled after the end of their series from a read; empty if there are none."""
     nothing_traded = untraded(layer, table)
-    if nothing_traded is None or not parts:
+    if nothing_traded is None or not files:
         return ""
     markets: dict[str, set[str]] = defaultdict(set)
-    for part in parts:
-        markets[part.exchange].add(part.market)
+    for file in files:
+        markets[file.slice.exchange].add(file.slice.market)
     ends = pl.concat(find_ends(store, exchange, sorted(names)) for exchange, names in markets.items())
     if ends.is_empty():
         return ""
@@ -227,9 +224,9 @@ def _arrow(schema: Schema, hive: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema([*in_files, *(pa.field(name, kind) for name, kind in hive.items())])
 
 
-def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping[str, pa.DataType]) -> Any:
+def _dataset(store: LakeStore, files: list[StoredFile], full: pa.Schema, hive: Mapping[str, pa.DataType]) -> Any:
     return pads.dataset(
-        [store.path(part.path) for part in parts],
+        [store.path(file.path) for file in files],
         schema=full,
         format="parquet",
         filesystem=store.filesystem,
@@ -238,10 +235,10 @@ def _dataset(store: LakeStore, parts: list[Part], full: pa.Schema, hive: Mapping
     )
 
 
-def _read_parquet(store: LakeStore, parts: list[Part]) -> str:
+def _read_parquet(store: LakeStore, files: list[StoredFile]) -> str:
     # The listing, not a glob: it skips drafts, and nothing is listed twice.
-    paths = ", ".join(_quoted(_plain(store.path(part.path))) for part in parts)
-    column = parts[0].column
+    paths = ", ".join(_quoted(_plain(store.path(file.path))) for file in files)
+    column = files[0].column
     kinds = {"exchange": "VARCHAR", "market": "VARCHAR", column: "DATE" if column == "date" else "VARCHAR"}
     types = ", ".join(f"'{name}': {kind}" for name, kind in kinds.items())
     return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}})"

@@ -10,18 +10,18 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
 
-from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.lake.storage.describe import (
-    Part,
+    StoredFile,
     existing_tables,
     holes,
     is_table,
-    list_parts,
+    list_files,
     require_lake,
     tables_called,
 )
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -60,22 +60,24 @@ def lake_status(
     KeyError on an unknown table, MissingLakeError if there is no lake, LakeError if the storage refuses.
     """
     named = None if table is None else tables_called(table, LAYERS)
-    seen = {(part.feed, part.exchange, part.market) for part in list_parts(store, "ledger", "files")}
+    seen = {(file.feed, file.slice.exchange, file.slice.market) for file in list_files(store, "ledger", "files")}
     since = "" if start is None else start.isoformat()
     wanted = named if named is not None else _present(store, {feed for feed, _, _ in seen if feed})
     statuses = []
     for layer, name in wanted:
-        slices: dict[tuple[str, str], list[Part]] = defaultdict(list)
-        for part in list_parts(store, layer, name):
-            if _is_shown(part.key, since):
-                slices[part.exchange, part.market].append(part)
+        slices: dict[TableSlice, list[StoredFile]] = defaultdict(list)
+        for file in list_files(store, layer, name):
+            if _is_shown(file.key, since):
+                slices[file.slice].append(file)
         if layer == "bronze":
             # An interrupted run can leave files in the ledger without a partition.
             for feed, exchange, market in sorted(seen, key=str):
                 if feed == name:
-                    slices[exchange, market] += []
-        shown = {place: parts for place, parts in slices.items() if markets is None or place in markets}
-        statuses += [_status(store, layer, name, *place, parts, since) for place, parts in shown.items()]
+                    slices[TableSlice(layer, exchange, market, name)] += []
+        shown = {
+            each: files for each, files in slices.items() if markets is None or (each.exchange, each.market) in markets
+        }
+        statuses += [_status(store, each, files, since) for each, files in shown.items()]
     if since:
         statuses = [status for status in statuses if status.partitions or status.failed or status.quarantined]
     if not statuses:
@@ -94,18 +96,16 @@ def _is_shown(key: str, since: str) -> bool:
     return key >= since[: len(key)]
 
 
-def _status(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, parts: list[Part], since: str
-) -> TableStatus:
-    status = TableStatus(layer, table, exchange, market, bytes=sum(part.size for part in parts))
-    keys = {part.key for part in parts}
-    feed = FEEDS.get((exchange, market, table))
+def _status(store: LakeStore, table_slice: TableSlice, files: list[StoredFile], since: str) -> TableStatus:
+    layer, exchange, market, table = table_slice.asset_key
+    status = TableStatus(layer, table, exchange, market, bytes=sum(file.size for file in files))
+    keys = {file.key for file in files}
     status.partitions = len(keys)
     if keys:
         status.first, status.last = min(keys), max(keys)
-        status.holes = holes(layer, table, exchange, market, keys)
-    if layer == "bronze" and feed is not None:
-        for row in latest(read_ledger(store, feed)).sort("period", "symbol").iter_rows(named=True):
+        status.holes = holes(table_slice, keys)
+    if layer == "bronze" and table_slice.feed is not None:
+        for row in latest(read_ledger(store, table_slice.feed)).sort("period", "symbol").iter_rows(named=True):
             if row["status"] in ("failed", "quarantined") and _is_shown(row["period"], since):
                 words = filter(None, (f"{row['period']} {row['symbol']}", row["reason"], row["detail"]))
                 getattr(status, row["status"]).append(": ".join(words))

@@ -16,6 +16,7 @@ from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter,
 from crypto_lakehouse.lake.storage.describe import require_lake
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.universe import known_on
 
 INSTRUMENTS = "instruments"
@@ -28,7 +29,8 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
     Raises MissingPartition if the lake has no partition for that day or a later one, or if the newest was built before
     the archive listed files of these days; MissingLakeError if there is no lake.
     """
-    stored = list_keys(store, "gold", INSTRUMENTS, exchange, market)
+    table_slice = TableSlice("gold", exchange, market, INSTRUMENTS)
+    stored = list_keys(store, table_slice)
     # The newest partition includes files that were published late.
     newest = max(stored, default="")
     if not newest:
@@ -37,16 +39,17 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
         raise MissingPartition(
             f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {on} or later"
             f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Build one:"
-            f" {_command(market, on.isoformat())}"
+            f" {table_slice.partition(on.isoformat()).backfill_command()}"
         )
-    instruments = read_partition(store, "gold", INSTRUMENTS, exchange, market, newest)
+    partition = table_slice.partition(newest)
+    instruments = read_partition(store, partition)
     last = max(instruments["last_day"].to_list(), default=None)
     if last is None or last < on:
         raise MissingPartition(
             f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for {on} or later:"
             f" when it was built, the archive listed no files of these days"
             f" ({f'its last day is {last}' if last else 'it is empty'}). Rebuild it after the archive publishes them:"
-            f" {_command(market, newest)}"
+            f" {partition.backfill_command()}"
         )
     rows = known_on(instruments, on)
     listed = _passing(rows, wanted)
@@ -60,10 +63,6 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
                 stacklevel=3,
             )
     return listed
-
-
-def _command(market: str, key: str) -> str:
-    return f"crypto-lakehouse backfill --market {market} --table {INSTRUMENTS} --from {key} --to {key}"
 
 
 def _passing(rows: pl.DataFrame, wanted: InstrumentFilter) -> pl.DataFrame:

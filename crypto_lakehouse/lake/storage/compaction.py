@@ -21,13 +21,14 @@ import pyarrow.parquet as pq
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.lake.storage.damage import FilesChanged, reading, unchanged
-from crypto_lakehouse.lake.storage.describe import Part, list_parts
+from crypto_lakehouse.lake.storage.describe import StoredFile, list_slice_files
 from crypto_lakehouse.lake.storage.months import month_of, month_path
 from crypto_lakehouse.lake.storage.parquet import symbol_runs
 from crypto_lakehouse.lake.storage.partitions import write_rows
-from crypto_lakehouse.lake.storage.paths import month_dir, slice_dir
+from crypto_lakehouse.lake.storage.paths import months_folder
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import Schema, slice_schema
+from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.slices import TableSlice
 
 MONTH_ROWS = 44_640
 """Rows of a row group of month files: the minutes of one symbol in a month. Symbols with fewer rows share a group."""
@@ -56,34 +57,35 @@ class MonthInfo:
     kept: bool
 
 
-def compact_month(store: LakeStore, layer: str, table: str, exchange: str, market: str, month: str) -> MonthInfo:
+def compact_month(store: LakeStore, table_slice: TableSlice, month: str) -> MonthInfo:
     """Write the month file of the current day files of the month, and remove outdated month files.
 
     If it exists, nothing is written. Memory holds one row group of each day, however many rows a month has. Raises
     LakeError if there are no days, if the storage refuses or if a row is outside its day, MonthChanged if days were
     written meanwhile; after an error readers continue to use the day files.
     """
-    where = (layer, table, exchange, market)
-    return unchanged(lambda: _compacted(store, where, month), lambda: _days(store, where, month), tries=_TRIES)
+    return unchanged(
+        lambda: _compacted(store, table_slice, month), lambda: _days(store, table_slice, month), tries=_TRIES
+    )
 
 
-def _compacted(store: LakeStore, where: tuple[str, str, str, str], month: str) -> MonthInfo:
-    days = _days(store, where, month)
-    path = month_path(*where, month, days)
+def _compacted(store: LakeStore, table_slice: TableSlice, month: str) -> MonthInfo:
+    days = _days(store, table_slice, month)
+    path = month_path(table_slice, month, days)
     kept = store.exists(path)
     if not kept:
-        days = _settled(store, where, month)
-        path = month_path(*where, month, days)
-        _write(store, path, slice_schema(*where), days)
+        days = _settled(store, table_slice, month)
+        path = month_path(table_slice, month, days)
+        _write(store, path, table_slice.schema, days)
     # Another compaction of the month may run at the same time: the day files listed now decide which file stays.
-    current = month_path(*where, month, _days(store, where, month))
-    files = store.list(month_dir(*where, month))
+    current = month_path(table_slice, month, _days(store, table_slice, month))
+    files = store.list(months_folder(table_slice, month))
     for file in files:
         if file.path != current:
             store.delete(file.path)
     if path != current:
         raise MonthChanged(
-            f"days of {month} in {store.uri}/{slice_dir(*where)} were written during the compaction: compact again"
+            f"days of {month} in {store.uri}/{table_slice.folder} were written during the compaction: compact again"
         )
     with store.open_file(path) as source:
         rows = pq.read_metadata(source).num_rows
@@ -91,16 +93,14 @@ def _compacted(store: LakeStore, where: tuple[str, str, str, str], month: str) -
     return MonthInfo(month, len(days), rows, size, store.polars_uri(path), kept)
 
 
-def _days(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[Part]:
-    layer, table, exchange, market = where
-    stored = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
-    days = [part for part in stored if month_of(part.key) == month]
+def _days(store: LakeStore, table_slice: TableSlice, month: str) -> list[StoredFile]:
+    days = [file for file in list_slice_files(store, table_slice) if month_of(file.key) == month]
     if not days:
-        raise LakeError(f"no days of {month} in {store.uri}/{slice_dir(*where)}: build them first")
+        raise LakeError(f"no days of {month} in {store.uri}/{table_slice.folder}: build them first")
     return days
 
 
-def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> list[Part]:
+def _settled(store: LakeStore, table_slice: TableSlice, month: str) -> list[StoredFile]:
     """Wait until the storage's clock has passed the times of the month's day files, and return them.
 
     A day that is written again after that gets a new time. Without the wait, a day written twice within the resolution
@@ -108,18 +108,19 @@ def _settled(store: LakeStore, where: tuple[str, str, str, str], month: str) -> 
     """
     while True:
         now = store.now()
-        days = _days(store, where, month)
+        days = _days(store, table_slice, month)
         wait = max(day.modified for day in days) + _SETTLED - now
         if wait <= timedelta(0):
             return days
         if wait > _PATIENCE:
             raise LakeError(
-                f"day files of {month} in {store.uri}/{slice_dir(*where)} have times in the future: try again in {wait}"
+                f"day files of {month} in {store.uri}/{table_slice.folder} have times in the future: try again in"
+                f" {wait}"
             )
         time.sleep(wait.total_seconds())
 
 
-def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[Part]) -> None:
+def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[StoredFile]) -> None:
     with ExitStack() as stack:
         try:
             sources = [stack.enter_context(store.open_file(day.path)) for day in days]
@@ -132,14 +133,14 @@ def _write(store: LakeStore, path: str, schema: Schema, days: Sequence[Part]) ->
         write_rows(store, path, replace(schema, row_group_rows=MONTH_ROWS), _frames(merged))
 
 
-def _opened(store: LakeStore, source: pa.NativeFile, day: Part) -> pq.ParquetFile:
+def _opened(store: LakeStore, source: pa.NativeFile, day: StoredFile) -> pq.ParquetFile:
     with reading(store, [day.path]):
         return pq.ParquetFile(source, pre_buffer=True)
 
 
-def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: Part) -> Iterator[tuple[str, pa.Table]]:
+def _runs(store: LakeStore, parquet: pq.ParquetFile, schema: Schema, day: StoredFile) -> Iterator[tuple[str, pa.Table]]:
     """Yield (symbol, rows) of a day file, in its order."""
-    start, end = (datetime.combine(at, midnight(), UTC) for at in day.days)
+    start, end = (datetime.combine(at, midnight(), UTC) for at in (day.start, day.end))
     for number in range(parquet.num_row_groups):
         interrupts.ask()
         with reading(store, [day.path]):

@@ -10,24 +10,25 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
 from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import slice_schema
+from crypto_lakehouse.schemas import LAYERS
+from crypto_lakehouse.schemas.slices import TableSlice
 
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, UnicodeDecodeError)
 """The errors that Polars and Arrow raise on invalid bytes and on a storage that refuses."""
 
+_NAME = "[a-z][a-z0-9_]*"
 _PATH = re.compile(
-    rf"(?P<compacted>{COMPACTED}/)?(?P<layer>\w+)/(?P<table>\w+)/exchange=(?P<exchange>\w+)/market=(?P<market>\w+)/"
-    r"(feed=(?P<feed>\w+)/)?(?P<column>date|month)=(?P<key>[0-9-]+)/[^/]+"
+    rf"(?P<compacted>{COMPACTED}/)?(?P<layer>{'|'.join(LAYERS)})/(?P<table>{_NAME})/exchange=(?P<exchange>{_NAME})/"
+    rf"market=(?P<market>{_NAME})/(feed=(?P<feed>{_NAME})/)?(date|month)=(?P<key>[0-9-]+)/[^/]+"
 )
 _LOGS = ("ledger", "quarantine")
 # The answers of S3 to a reader that knows only the size of the previous object.
@@ -51,14 +52,18 @@ def remedy(path: str) -> str:
     match = _PATH.fullmatch(path)
     if not match:
         return "Delete it: no table of the lake has such a file"
-    table, market, key = match["feed"] or match["table"], match["market"], match["key"]
+    key, table_slice = match["key"], _slice(match)
     if match["compacted"]:
-        compact = f"crypto-lakehouse compact --market {market} --table {table} --from {key} --to {key}"
-        return f"Delete it (the day files hold the same rows) and rebuild it: {compact}"
-    first, end = parse_partition(key, Cadence.DAILY if match["column"] == "date" else Cadence.MONTHLY)
-    span = f"--from {first} --to {end - timedelta(days=1)}"
-    backfill = f"crypto-lakehouse backfill --market {market} --table {table} {span} --force"
-    return f"Delete it and rebuild the period: {backfill}" if match["layer"] in _LOGS else f"Rebuild it: {backfill}"
+        return f"Delete it (the day files hold the same rows) and rebuild it: {table_slice.compact_command(key)}"
+    if match["layer"] in _LOGS:
+        # The backfill of the feed's table writes its ledger and quarantine, too.
+        table_slice = replace(table_slice, table=match["feed"] or table_slice.table)
+        return f"Delete it and rebuild the period: {table_slice.backfill_command(key, key, force=True)}"
+    return f"Rebuild it: {table_slice.backfill_command(key, key, force=True)}"
+
+
+def _slice(match: re.Match[str]) -> TableSlice:
+    return TableSlice(match["layer"], match["exchange"], match["market"], match["table"])
 
 
 @contextmanager
@@ -89,9 +94,9 @@ def blame(store: LakeStore, paths: Sequence[str], said: str, by_arrow: bool) -> 
     path = _first_damaged(store, paths, by_arrow)
     if path is not None:
         return DamagedFile(f"{store.polars_uri(path)} is damaged: {said}. {remedy(path)}")
-    where = store.polars_uri(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {store.uri}"
+    files = store.polars_uri(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {store.uri}"
     return FilesChanged(
-        f"cannot read {where}, although each file can be read alone: {said}. A run is replacing files; try again"
+        f"cannot read {files}, although each file can be read alone: {said}. A run is replacing files; try again"
     )
 
 
@@ -187,8 +192,7 @@ def check_columns(path: str, columns: Mapping[str, pl.DataType]) -> None:
     match = _PATH.fullmatch(path)
     if match is None:
         return
-    schema = slice_schema(match["layer"], match["table"], match["exchange"], match["market"])
-    wanted = pl.DataFrame(schema.arrow.empty_table()).schema
+    wanted = pl.DataFrame(_slice(match).schema.arrow.empty_table()).schema
     others = [
         f"{name} is {columns[name]} and not {kind}" for name, kind in wanted.items() if columns.get(name, kind) != kind
     ]

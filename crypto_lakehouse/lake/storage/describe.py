@@ -13,12 +13,13 @@ from functools import lru_cache
 
 import polars as pl
 
-from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, find_market, parse_partition, partition_keys
+from crypto_lakehouse.catalog import MARKETS, Cadence, find_market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
-from crypto_lakehouse.lake.storage.paths import COMPACTED, PART
+from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
+from crypto_lakehouse.schemas.slices import FILE_NAME, TableSlice
 
 _LOGS = ("ledger", "quarantine")
 
@@ -28,15 +29,16 @@ class MissingLakeError(LakeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredFile:
     """One Parquet file of a table.
 
     ``path`` is relative to the root of the lake, ``size`` is in bytes, ``modified`` is the time of writing (UTC).
+    ``column`` is the Hive column of the key: ``date``, or ``month`` in monthly tables and month files. ``feed`` is the
+    table that a file of the logs is about.
     """
 
     path: str
-    exchange: str
-    market: str
+    slice: TableSlice
     feed: str | None
     column: str
     key: str
@@ -44,9 +46,14 @@ class Part:
     modified: datetime
 
     @property
-    def days(self) -> tuple[date, date]:
-        """UTC days of the partition: the first, and the day after the last."""
-        return parse_partition(self.key, _cadence(self.column))
+    def start(self) -> date:
+        """First UTC day of the partition or month file."""
+        return parse_partition(self.key, _cadence(self.column))[0]
+
+    @property
+    def end(self) -> date:
+        """The day after the last UTC day."""
+        return parse_partition(self.key, _cadence(self.column))[1]
 
 
 def require_lake(store: LakeStore) -> None:
@@ -131,17 +138,22 @@ def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]
     return {**both, key: pl.Date if key == "date" else pl.String}
 
 
-def list_parts(store: LakeStore, layer: str, table: str, under: str = "") -> list[Part]:
-    """Return the files of a table in order of partition, exchange and market, by one listing.
-
-    ``under`` limits the listing to a folder of the table, such as ``exchange=binance/market=um``.
-    """
-    files = store.list("/".join(filter(None, (layer, table, under))))
-    parts = filter(None, map(part_of, files))
-    return sorted(parts, key=lambda part: (part.key, part.exchange, part.market, part.path))
+def list_files(store: LakeStore, layer: str, table: str) -> list[StoredFile]:
+    """Return the files of a table in order of partition, exchange and market, by one listing."""
+    return _files_in(store, f"{layer}/{table}")
 
 
-def part_of(file: LakeFile) -> Part | None:
+def list_slice_files(store: LakeStore, table_slice: TableSlice) -> list[StoredFile]:
+    """Return the files of a slice in order of partition, by one listing."""
+    return _files_in(store, table_slice.folder)
+
+
+def _files_in(store: LakeStore, folder: str) -> list[StoredFile]:
+    files = filter(None, map(stored_file, store.list(folder)))
+    return sorted(files, key=lambda file: (file.key, file.slice.exchange, file.slice.market, file.path))
+
+
+def stored_file(file: LakeFile) -> StoredFile | None:
     """Return the file as one of its table; None if it is foreign.
 
     A foreign file has a path that the lake itself never writes, or lies in the folder of an impossible day or month.
@@ -151,21 +163,26 @@ def part_of(file: LakeFile) -> Part | None:
     match = _own_path(layer, table).fullmatch(file.path)
     if not match or not _is_key(match["key"], match["column"]):
         return None
-    return Part(path=file.path, size=file.size, modified=file.modified, **match.groupdict())
+    table_slice = _table_slice(layer, match["exchange"], match["market"], table)
+    return StoredFile(file.path, table_slice, match["feed"], match["column"], match["key"], file.size, file.modified)
 
 
-def holes(layer: str, table: str, exchange: str, market: str, keys: Collection[str]) -> list[str]:
+# The files of a listing share few slices, and each slice checks its names.
+_table_slice = lru_cache(maxsize=256)(TableSlice)
+
+
+def holes(table_slice: TableSlice, keys: Collection[str]) -> list[str]:
     """Return the missing keys between the first and the last of ``keys``.
 
     For bronze and silver tables, only those that the feed covers.
     """
     if not keys:
         return []
-    cadence, feed = cadence_of(layer, table), FEEDS.get((exchange, market, table))
-    first, end = parse_partition(min(keys), cadence)[0], parse_partition(max(keys), cadence)[1]
+    cadence, feed = table_slice.cadence, table_slice.feed
+    start, end = table_slice.partition(min(keys)).start, table_slice.partition(max(keys)).end
     return [
         key
-        for key in partition_keys(first, end, cadence)
+        for key in partition_keys(start, end, cadence)
         if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
     ]
 
@@ -178,7 +195,7 @@ def _own_path(layer: str, table: str) -> re.Pattern[str]:
         # By the convention of all engines, names that start with a dot or an underscore are not data.
         feed, column, file = rf"feed=(?P<feed>{name})/", "date|month", r"[^/._][^/]*\.parquet"
     else:
-        feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(PART)
+        feed, column, file = "(?P<feed>)?", cadence_of(layer, table).partition_column, re.escape(FILE_NAME)
     return re.compile(
         rf"{layer}/{table}/exchange=(?P<exchange>{name})/market=(?P<market>{name})/{feed}"
         rf"(?P<column>{column})=(?P<key>[0-9-]+)/{file}"
@@ -207,10 +224,10 @@ def tables_frame(store: LakeStore) -> pl.DataFrame:
         "bytes": pl.Int64,
     }
     rows = [
-        (layer, table, part.exchange, part.market, part.key, part.size)
+        (layer, table, file.slice.exchange, file.slice.market, file.key, file.size)
         for layer in LAYERS
         for table in existing_tables(store, layer)
-        for part in list_parts(store, layer, table)
+        for file in list_files(store, layer, table)
     ]
     slices = ["layer", "table", "exchange", "market"]
     listed = pl.DataFrame(rows, schema=[*slices, "key", "bytes"], orient="row")

@@ -29,10 +29,15 @@ from crypto_lakehouse.lake.storage.describe import is_table, require_lake, table
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.places import misplaced, room_around
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
-from crypto_lakehouse.schemas import LAYERS, Schema, slice_schema
+from crypto_lakehouse.schemas import LAYERS, Schema
+from crypto_lakehouse.schemas.slices import TableSlice
 
 _AT_ONCE = os.cpu_count() or 1
-_PLACE = re.compile(rf"(?:{COMPACTED}/)?(\w+)/(\w+)/exchange=(\w+)/market=(\w+)/.+\.parquet")
+_NAME = "[a-z][a-z0-9_]*"
+_PATH = re.compile(
+    rf"(?:{COMPACTED}/)?(?P<layer>{_NAME})/(?P<table>{_NAME})/exchange=(?P<exchange>{_NAME})/market=(?P<market>{_NAME})/"
+    r".+\.parquet"
+)
 # A damaged footer can contain anything: names that are not text, impossible times, sizes beyond memory.
 _FAULTS = (*UNREADABLE, ValueError, LookupError, OverflowError, MemoryError)
 
@@ -52,7 +57,7 @@ def parquet_files(store: LakeStore, table: str | None = None) -> list[LakeFile]:
     """
     folders = LAYERS if table is None else [f"{layer}/{name}" for layer, name in tables_called(table, LAYERS)]
     below = chain(folders, (f"{COMPACTED}/{folder}" for folder in folders))
-    files = [file for folder in below for file in store.list(folder) if _place(file.path)]
+    files = [file for folder in below for file in store.list(folder) if _slice_of(file.path)]
     if not files:
         require_lake(store)
     return files
@@ -110,12 +115,12 @@ def _check_alone(store: LakeStore, path: str) -> CheckedFile:
             return CheckedFile(path, "makes the process that reads it crash")
 
 
-def _place(path: str) -> tuple[str, str, str, str] | None:
-    """Return layer, table, exchange and market of a file of the lake; None for foreign files."""
-    match = _PLACE.fullmatch(path)
-    if not match or not is_table(match[1], match[2]):
+def _slice_of(path: str) -> TableSlice | None:
+    """Return the slice of a file of the lake; None for foreign files."""
+    match = _PATH.fullmatch(path)
+    if not match or not is_table(match["layer"], match["table"]):
         return None
-    return match[1], match[2], match[3], match[4]
+    return TableSlice(**match.groupdict())
 
 
 def _check(store: LakeStore, path: str) -> CheckedFile:
@@ -128,16 +133,17 @@ def _check(store: LakeStore, path: str) -> CheckedFile:
 
 
 def _read_whole(store: LakeStore, path: str) -> CheckedFile:
-    table_slice = _place(path)
+    table_slice = _slice_of(path)
     assert table_slice is not None
-    schema = slice_schema(*table_slice)
+    schema = table_slice.schema
     try:
         with store.open_file(path) as source:
             parquet = pq.ParquetFile(source, page_checksum_verification=True)
             fault, least = _fault(parquet, schema)
         rows = scan_alone(store, path)
         return CheckedFile(
-            path, fault or _fault_by_key(rows, parquet.metadata.num_rows, least) or _fault_of_place(rows, path, schema)
+            path,
+            fault or _fault_by_key(rows, parquet.metadata.num_rows, least) or _fault_of_times(rows, path, table_slice),
         )
     except FileNotFoundError:
         return CheckedFile(path, None)
@@ -148,19 +154,18 @@ def _read_whole(store: LakeStore, path: str) -> CheckedFile:
         return CheckedFile(path, f"cannot be read: {first_line(error)}")
 
 
-def _fault_of_place(rows: pl.LazyFrame, path: str, schema: Schema) -> str | None:
+def _fault_of_times(rows: pl.LazyFrame, path: str, table_slice: TableSlice) -> str | None:
     """Return the fault of a readable file whose rows belong to another partition than its path says."""
-    layer, table = path.removeprefix(f"{COMPACTED}/").split("/")[:2]
     key = path.split("/")[-2].partition("=")[2]
-    if layer in ("ledger", "quarantine"):
+    if table_slice.layer in ("ledger", "quarantine"):
         others = rows.filter(pl.col("period") != key).select("period").unique().collect()["period"]
         return f"holds rows of {', '.join(others.sort())}, which do not belong in it" if len(others) else None
-    if room_around(layer, table) is None:
+    if room_around(table_slice.layer, table_slice.table) is None:
         return None
-    time_column = pl.col(schema.time_column)
+    time_column = pl.col(table_slice.schema.time_column)
     first, last = rows.select(time_column.min().alias("first"), time_column.max().alias("last")).collect().row(0)
     cadence = Cadence.DAILY if "/date=" in path else Cadence.MONTHLY
-    return None if first is None else misplaced(layer, table, parse_partition(key, cadence), first, last)
+    return None if first is None else misplaced(table_slice, parse_partition(key, cadence), first, last)
 
 
 def _fault(parquet: pq.ParquetFile, schema: Schema) -> tuple[str | None, dict[str, Any]]:

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.damage import DamagedFile, reading, remedy, scan_alone
-from crypto_lakehouse.lake.storage.describe import part_of
+from crypto_lakehouse.lake.storage.describe import stored_file
 from crypto_lakehouse.lake.storage.parquet import conform, encode
 from crypto_lakehouse.lake.storage.partitions import scan, scan_hive
-from crypto_lakehouse.lake.storage.paths import feed_dir, log_dir
+from crypto_lakehouse.lake.storage.paths import log_folder
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
 
@@ -53,7 +53,7 @@ def record_files(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row], no
         schema = schema_of("ledger", "files")
         data = encode(conform(table_of(changed, schema), schema, nulls_allowed=False), schema)
         name = hashlib.sha256(data).hexdigest()[:32]
-        store.write_bytes_atomic(f"{_dir(feed, key)}/{name}.parquet", data)
+        store.write_bytes_atomic(f"{_folder(feed, key)}/{name}.parquet", data)
     return state | {row["key"]: row for row in changed}
 
 
@@ -62,10 +62,7 @@ def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None)
 
     Raises DamagedFile that names an object that cannot be read or that holds rows of another partition.
     """
-    if keys is None:
-        folders = [feed_dir("ledger", "files", feed.exchange, feed.market.name, feed.table)]
-    else:
-        folders = [_dir(feed, key) for key in keys]
+    folders = [_folder(feed)] if keys is None else [_folder(feed, key) for key in keys]
     schema, column = schema_of("ledger", "files"), feed.cadence.partition_column
     files = _files(store, folders)
     with reading(store, files):
@@ -139,7 +136,7 @@ def bounded(detail: str | None) -> str | None:
 
 
 def _files(store: LakeStore, folders: Iterable[str]) -> list[str]:
-    return [file.path for folder in folders for file in store.list(folder) if part_of(file)]
+    return [file.path for folder in folders for file in store.list(folder) if stored_file(file)]
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
@@ -154,5 +151,5 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pa.Table:
         raise ValueError(f"rows do not fit {schema.name}: {error}") from error
 
 
-def _dir(feed: Feed, key: str) -> str:
-    return log_dir("ledger", "files", feed.exchange, feed.market.name, feed.table, feed.cadence, key)
+def _folder(feed: Feed, key: str | None = None) -> str:
+    return log_folder("ledger", "files", feed, key)

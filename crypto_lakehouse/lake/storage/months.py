@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
-from crypto_lakehouse.catalog import FEEDS, Cadence
-from crypto_lakehouse.lake.storage.describe import Part
+from crypto_lakehouse.catalog import Cadence
+from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.partitions import scan_hive
-from crypto_lakehouse.lake.storage.paths import COMPACTED, month_dir, months_dir
+from crypto_lakehouse.lake.storage.paths import COMPACTED, months_folder
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.slices import TableSlice
 
 LEAST_DAYS = 4
 """Reads of named symbols use a month file from this many days of the month on: fewer day files are as fast."""
@@ -33,7 +33,7 @@ def month_of(key: str) -> str:
     return key[: len("YYYY-MM")]
 
 
-def month_path(layer: str, table: str, exchange: str, market: str, month: str, days: Iterable[Part]) -> str:
+def month_path(table_slice: TableSlice, month: str, days: Iterable[StoredFile]) -> str:
     """Return the path of the month file of exactly these day files, which must be all of the month.
 
     The name depends on the path, size and time of change of each day file, so it changes if a day is added, removed or
@@ -41,52 +41,41 @@ def month_path(layer: str, table: str, exchange: str, market: str, month: str, d
     """
     words = sorted(f"{day.path} {day.size} {day.modified.isoformat()}" for day in days)
     identity = hashlib.sha256("\n".join((_VERSION, *words)).encode()).hexdigest()[:32]
-    return f"{month_dir(layer, table, exchange, market, month)}/days-{identity}.parquet"
+    return f"{months_folder(table_slice, month)}/days-{identity}.parquet"
 
 
-def is_compacted(layer: str, table: str, exchange: str, market: str) -> bool:
-    """Whether this table, exchange and market can have month files."""
-    feed = FEEDS.get((exchange, market, table))
-    return layer == "silver" and feed is not None and feed.compacted
-
-
-def is_month_file(part: Part) -> bool:
+def is_month_file(file: StoredFile) -> bool:
     """Whether a file returned by ``with_months`` is a month file, not a day file."""
-    return part.path.startswith(f"{COMPACTED}/")
+    return file.path.startswith(f"{COMPACTED}/")
 
 
 def with_months(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Sequence[Part], asked: Sequence[Part]
-) -> list[Part]:
+    store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], asked: Sequence[StoredFile]
+) -> list[StoredFile]:
     """Return the files to read for the days ``asked``: a month file replaces ``LEAST_DAYS`` or more days of a month.
 
-    ``stored`` are all day files of the table, exchange and market, as listed now. A month file may hold more days than
+    ``stored`` are all day files of the slice, as listed now. A month file may hold more days than
     requested. Month files of other day files than the listed ones are skipped.
     """
     wanted = _by_month(asked)
     if all(len(days) < LEAST_DAYS for days in wanted.values()):
         return list(asked)
-    files = current_months(store, layer, table, exchange, market, stored)
-    parts: list[Part] = []
+    month_files = current_months(store, table_slice, stored)
+    files: list[StoredFile] = []
     for month, days in wanted.items():
-        file = files.get(month)
+        file = month_files.get(month)
         if file is None or len(days) < LEAST_DAYS:
-            parts += days
+            files += days
         else:
             column = Cadence.MONTHLY.partition_column
-            part = replace(days[0], column=column, key=month)
-            parts.append(replace(part, path=file.path, size=file.size, modified=file.modified))
-    return parts
+            files.append(StoredFile(file.path, table_slice, None, column, month, file.size, file.modified))
+    return files
 
 
-def current_months(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, stored: Iterable[Part]
-) -> dict[str, LakeFile]:
-    """Return the up-to-date month file of each month; ``stored`` are all day files of table, exchange and market."""
-    files = {file.path: file for file in store.list(months_dir(layer, table, exchange, market))}
-    paths = {
-        month: month_path(layer, table, exchange, market, month, days) for month, days in _by_month(stored).items()
-    }
+def current_months(store: LakeStore, table_slice: TableSlice, stored: Iterable[StoredFile]) -> dict[str, LakeFile]:
+    """Return the up-to-date month file of each month; ``stored`` are all day files of the slice."""
+    files = {file.path: file for file in store.list(months_folder(table_slice))}
+    paths = {month: month_path(table_slice, month, days) for month, days in _by_month(stored).items()}
     return {month: files[path] for month, path in paths.items() if path in files}
 
 
@@ -99,8 +88,8 @@ def scan_months(
     return frame.with_columns(date=pl.col(schema.time_column).dt.date()).select(*schema.column_names, *from_path)
 
 
-def _by_month(days: Iterable[Part]) -> dict[str, list[Part]]:
-    months: dict[str, list[Part]] = defaultdict(list)
+def _by_month(days: Iterable[StoredFile]) -> dict[str, list[StoredFile]]:
+    months: dict[str, list[StoredFile]] = defaultdict(list)
     for day in days:
         months[month_of(day.key)].append(day)
     return months

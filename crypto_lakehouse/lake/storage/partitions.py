@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crypto_lakehouse.lake.storage.damage import check_columns, reading, unchanged
-from crypto_lakehouse.lake.storage.describe import list_parts
+from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, footer
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.schemas import Schema, cadence_of, slice_schema
+from crypto_lakehouse.schemas import Schema
+from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 
 Rows: TypeAlias = Frame | Iterable[Frame]
@@ -49,11 +49,7 @@ class MissingPartition(LakeError):
 
 def write_partition(
     store: LakeStore,
-    layer: str,
-    table: str,
-    exchange: str,
-    market: str,
-    key: str,
+    partition: Partition,
     rows: Rows,
     provenance: Provenance | Callable[[], Provenance] | None = None,
 ) -> PartitionInfo:
@@ -62,11 +58,10 @@ def write_partition(
     ``rows`` is one frame in any order, or an iterable of frames in order of primary key: each frame is written when it
     arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
     frames. ``provenance`` is written to the footer; a function is called after the last row. Raises ValueError if a
-    frame does not fit the schema or is out of order, or if a name is unsafe, KeyError on an unknown table, LakeError if
-    the storage refuses; after an error the old partition stays.
+    frame does not fit the schema or is out of order, LakeError if the storage refuses; after an error the old partition
+    stays.
     """
-    path = _path(layer, table, exchange, market, key)
-    return write_rows(store, path, slice_schema(layer, table, exchange, market), rows, provenance)
+    return write_rows(store, partition.path, partition.slice.schema, rows, provenance)
 
 
 def write_rows(
@@ -139,12 +134,12 @@ class _Seen:
             self.last = span["max"] if self.last is None else max(self.last, span["max"])
 
 
-def read_partition(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> pl.DataFrame:
+def read_partition(store: LakeStore, partition: Partition) -> pl.DataFrame:
     """Return all rows of a partition, in primary key order.
 
     Raises MissingPartition if it does not exist, DamagedFile if it cannot be read.
     """
-    path = _path(layer, table, exchange, market, key)
+    path = partition.path
 
     def read() -> pl.DataFrame:
         try:
@@ -159,38 +154,33 @@ def read_partition(store: LakeStore, layer: str, table: str, exchange: str, mark
 
 
 @contextmanager
-def open_partition(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
-) -> Iterator[pa.NativeFile]:
+def open_partition(store: LakeStore, partition: Partition) -> Iterator[pa.NativeFile]:
     """Open the partition's Parquet file for a block that only decodes it.
 
     Raises MissingPartition if it does not exist, and DamagedFile if the block fails on its bytes.
     """
-    path = _path(layer, table, exchange, market, key)
     try:
-        source = store.open_file(path)
+        source = store.open_file(partition.path)
     except FileNotFoundError:
-        raise _missing(store, path) from None
-    with source, reading(store, [path]):
+        raise _missing(store, partition.path) from None
+    with source, reading(store, [partition.path]):
         yield source
 
 
-def partition_exists(store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str) -> bool:
+def partition_exists(store: LakeStore, partition: Partition) -> bool:
     """Whether the partition has been written (an empty one has)."""
-    return store.exists(_path(layer, table, exchange, market, key))
+    return store.exists(partition.path)
 
 
-def find_keys(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
-) -> dict[str, datetime]:
-    """Return those of ``keys`` that exist, each with its mtime (UTC).
+def find_keys(store: LakeStore, table_slice: TableSlice, keys: Sequence[str]) -> dict[str, datetime]:
+    """Return those of ``keys`` that are stored, each with its mtime (UTC).
 
     A few keys are looked up one by one; for many, all partitions are listed.
     """
     if len(keys) > _LOOKED_UP:
-        stored = list_keys(store, layer, table, exchange, market)
+        stored = list_keys(store, table_slice)
         return {key: stored[key][1] for key in keys if key in stored}
-    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    paths = [table_slice.partition(key).path for key in keys]
     if len(paths) == 1:
         files = [store.find(paths[0])]
     else:
@@ -199,46 +189,39 @@ def find_keys(
     return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
 
 
-def list_keys(store: LakeStore, layer: str, table: str, exchange: str, market: str) -> dict[str, tuple[int, datetime]]:
+def list_keys(store: LakeStore, table_slice: TableSlice) -> dict[str, tuple[int, datetime]]:
     """Return the keys of the stored partitions, in order, each with its size in bytes and its mtime (UTC)."""
-    parts = list_parts(store, layer, table, f"exchange={exchange}/market={market}")
-    return {part.key: (part.size, part.modified) for part in parts}
+    return {file.key: (file.size, file.modified) for file in list_slice_files(store, table_slice)}
 
 
-def scan_partitions(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, keys: Sequence[str]
-) -> pl.LazyFrame:
+def scan_partitions(store: LakeStore, table_slice: TableSlice, keys: Sequence[str]) -> pl.LazyFrame:
     """Return lazy rows of the partitions, in the order of ``keys``; without keys, an empty frame of the schema.
 
     The last column is the key of the partition as text, named ``date`` or ``month``; a filter on it opens only that
     partition. Raises MissingPartition that names the first missing partition.
     """
-    present = list_keys(store, layer, table, exchange, market) if keys else {}
-    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    present = list_keys(store, table_slice) if keys else {}
+    paths = [table_slice.partition(key).path for key in keys]
     for key, path in zip(keys, paths, strict=True):
         if key not in present:
             raise _missing(store, path)
-    column = cadence_of(layer, table).partition_column
-    return scan_hive(store, slice_schema(layer, table, exchange, market), paths, {column: pl.String()})
+    return scan_hive(store, table_slice.schema, paths, {table_slice.cadence.partition_column: pl.String()})
 
 
 def collect_partitions(
     store: LakeStore,
-    layer: str,
-    table: str,
-    exchange: str,
-    market: str,
+    table_slice: TableSlice,
     keys: Sequence[str],
     choose: Callable[[pl.LazyFrame], pl.LazyFrame],
 ) -> pl.DataFrame:
     """Collect ``choose(scan_partitions(...))``. Raises DamagedFile that names a file that cannot be read."""
-    paths = [_path(layer, table, exchange, market, key) for key in keys]
+    paths = [table_slice.partition(key).path for key in keys]
 
     def read() -> pl.DataFrame:
         with reading(store, paths):
-            return choose(scan_partitions(store, layer, table, exchange, market, keys)).collect()
+            return choose(scan_partitions(store, table_slice, keys)).collect()
 
-    return unchanged(read, lambda: list_keys(store, layer, table, exchange, market))
+    return unchanged(read, lambda: list_keys(store, table_slice))
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:
@@ -294,10 +277,6 @@ def _values_of_paths(
         )
         for name, kind in from_path.items()
     }
-
-
-def _path(layer: str, table: str, exchange: str, market: str, key: str) -> str:
-    return partition_path(layer, table, exchange, market, cadence_of(layer, table), key)
 
 
 def _missing(store: LakeStore, path: str) -> MissingPartition:

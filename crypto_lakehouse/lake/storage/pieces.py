@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import open_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import slice_schema
 from crypto_lakehouse.schemas.model import TEXT
+from crypto_lakehouse.schemas.slices import Partition
 
 PIECE_ROWS = 200_000
 """Approximate rows of a piece: several copies of a piece are in memory while it is cleaned."""
@@ -37,11 +37,7 @@ class _Group:
 
 def read_pieces(
     store: LakeStore,
-    layer: str,
-    table: str,
-    exchange: str,
-    market: str,
-    key: str,
+    partition: Partition,
     order: str | None = None,
     rows: int = PIECE_ROWS,
     columns: Sequence[str] | None = None,
@@ -70,8 +66,8 @@ def read_pieces(
     MissingPartition
         The partition does not exist.
     """
-    with open_partition(store, layer, table, exchange, market, key) as source:
-        text = [column.name for column in slice_schema(layer, table, exchange, market).columns if column.type == TEXT]
+    with open_partition(store, partition) as source:
+        text = [column.name for column in partition.slice.schema.columns if column.type == TEXT]
         parquet = pq.ParquetFile(source, read_dictionary=text)
         chosen = [
             group
@@ -87,15 +83,13 @@ def read_pieces(
                 yield from _by_ranges(parquet, piece, order, rows, columns)
 
 
-def column_spans(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str, column: str
-) -> list[tuple[Any, Any] | None]:
+def column_spans(store: LakeStore, partition: Partition, column: str) -> list[tuple[Any, Any] | None]:
     """Return the least and greatest value of a column in each row group of a partition, None where it has no value.
 
     They come from the footer or, if it has no statistics of the column, from its values. Raises MissingPartition if the
     partition does not exist.
     """
-    with open_partition(store, layer, table, exchange, market, key) as source:
+    with open_partition(store, partition) as source:
         parquet = pq.ParquetFile(source)
         return [_span(parquet, number, column) for number in range(parquet.metadata.num_row_groups)]
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.catalog.bars import bars_of_table, closing_lag
 from crypto_lakehouse.lake.storage.damage import DamagedFile, remedy
-from crypto_lakehouse.lake.storage.describe import Part
+from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 
 # The time of an event may be slightly outside the day of its file, and in monthly tables up to a week outside the
 # month. Rows of a wrong day or month are further outside.
@@ -39,9 +40,9 @@ def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
     return (timedelta(0), timedelta(0)) if (layer, table) == ("gold", "continuous_1m") else None
 
 
-def misplaced(layer: str, table: str, days: tuple[date, date], first: datetime, last: datetime) -> str | None:
-    """Return the fault of a partition of the days [first, end) whose rows are from ``first`` to ``last``, else None."""
-    room = room_around(layer, table)
+def misplaced(table_slice: TableSlice, days: tuple[date, date], first: datetime, last: datetime) -> str | None:
+    """Return the fault of a file of the days [start, end) whose rows are from ``first`` to ``last``, else None."""
+    room = room_around(table_slice.layer, table_slice.table)
     start, end = (datetime.combine(day, time(), UTC) for day in days)
     if room is None or start - room[0] <= first <= last < end + room[1]:
         return None
@@ -49,9 +50,9 @@ def misplaced(layer: str, table: str, days: tuple[date, date], first: datetime, 
 
 
 def check_places(
-    store: LakeStore, layer: str, table: str, schema: Schema, rows: pl.DataFrame, parts: Iterable[Part]
+    store: LakeStore, layer: str, table: str, schema: Schema, rows: pl.DataFrame, files: Iterable[StoredFile]
 ) -> None:
-    """Raise DamagedFile if ``rows`` contain rows of another partition; it names the file among ``parts``.
+    """Raise DamagedFile if ``rows`` contain rows of another partition; it names the file among ``files``.
 
     ``rows`` have the time column of the schema, the market and the column of the partition.
     """
@@ -65,9 +66,9 @@ def check_places(
         first, last = rows.select(since.min().alias("first"), since.max().alias("last")).row(0)
         if first is None or -room[0] <= first <= last < _DAY + room[1]:
             return
-    days = {(part.market, part.key): part for part in parts}
+    days = {(file.slice.market, file.key): file for file in files}
     spans = rows.group_by("market", column).agg(time_column.min().alias("first"), time_column.max().alias("last"))
     for market, key, first, last in spans.iter_rows():
-        part = days.get((market, str(key)))
-        if part is not None and (fault := misplaced(layer, table, part.days, first, last)):
-            raise DamagedFile(f"{store.polars_uri(part.path)} {fault}. {remedy(part.path)}")
+        file = days.get((market, str(key)))
+        if file is not None and (fault := misplaced(file.slice, (file.start, file.end), first, last)):
+            raise DamagedFile(f"{store.polars_uri(file.path)} {fault}. {remedy(file.path)}")

@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import NativeFile
 
-from crypto_lakehouse.lake.storage.paths import partition_path
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import cadence_of
+from crypto_lakehouse.schemas.slices import Partition
 
 _KEY = b"crypto_lakehouse"
 # Bytes of the first read, as in Arrow: few footers are longer.
@@ -82,14 +81,12 @@ def provenance_of(metadata: pq.FileMetaData) -> Provenance:
     return Provenance(record.input_fingerprint, record.facts) if record else Provenance("")
 
 
-def stored_partition(
-    store: LakeStore, layer: str, table: str, exchange: str, market: str, key: str
-) -> StoredPartition | None:
+def stored_partition(store: LakeStore, partition: Partition) -> StoredPartition | None:
     """Read the footer of a partition; None if the partition does not exist, is damaged or has no provenance.
 
     Raises LakeError if the storage fails.
     """
-    path = partition_path(layer, table, exchange, market, cadence_of(layer, table), key)
+    path = partition.path
     file = store.find(path)
     if file is None:
         return None

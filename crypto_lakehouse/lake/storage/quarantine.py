@@ -16,7 +16,7 @@ import polars as pl
 from crypto_lakehouse.catalog import Feed, feeds
 from crypto_lakehouse.lake.storage.ledger import Row, bounded, read_log, table_of
 from crypto_lakehouse.lake.storage.parquet import conform, encode
-from crypto_lakehouse.lake.storage.paths import feed_dir, log_dir
+from crypto_lakehouse.lake.storage.paths import log_folder
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 
@@ -39,7 +39,7 @@ def record_rejected(store: LakeStore, feed: Feed, key: str, rows: Sequence[Row],
     # The name depends on the rejects and not on the time, so that a second run finds the same object.
     texts = sorted(json.dumps(row, sort_keys=True, default=str) for row in facts)
     name = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]
-    path = f"{_dir(feed, key)}/{name}.parquet"
+    path = f"{_folder(feed, key)}/{name}.parquet"
     if store.exists(path):
         return 0
     schema = schema_of("quarantine", "rejected")
@@ -57,15 +57,12 @@ def read_rejected(store: LakeStore, feed: Feed | None = None, keys: Iterable[str
         raise ValueError("keys belong to a feed: pass feed as well")
     schema = schema_of("quarantine", "rejected")
     if feed is not None and keys is not None:
-        folders = [_dir(feed, key) for key in keys]
+        folders = [_folder(feed, key) for key in keys]
     else:
-        folders = [
-            feed_dir("quarantine", "rejected", f.exchange, f.market.name, f.table)
-            for f in ([feed] if feed is not None else feeds())
-        ]
+        folders = [_folder(each) for each in ([feed] if feed is not None else feeds())]
     facts = [name for name in schema.column_names if name != schema.time_column]
     return read_log(store, schema, folders).unique(facts, keep="first", maintain_order=True)
 
 
-def _dir(feed: Feed, key: str) -> str:
-    return log_dir("quarantine", "rejected", feed.exchange, feed.market.name, feed.table, feed.cadence, key)
+def _folder(feed: Feed, key: str | None = None) -> str:
+    return log_folder("quarantine", "rejected", feed, key)

@@ -35,6 +35,7 @@ from crypto_lakehouse.pipeline.gold.continuous import (
 )
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
 from crypto_lakehouse.pipeline.map_ordered import WRITERS
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.frames import Frame
 from crypto_lakehouse.transforms.gold.continuous import GapRule
@@ -136,5 +137,5 @@ def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -
 
 def rewritten(store: LakeStore, market: Market, table: str, made: Made, layer: str = "gold") -> dg.AssetMaterialization:
     """Write a partition outside of the run's range, and record it."""
-    _, metadata = store_partition(store, layer, table, market.exchange, market.name, made)
+    _, metadata = store_partition(store, TableSlice.of_market(layer, market, table), made)
     return dg.AssetMaterialization(asset_key(layer, market, table), partition=made.key, metadata=metadata)

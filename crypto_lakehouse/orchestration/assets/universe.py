@@ -16,6 +16,7 @@ from crypto_lakehouse.orchestration.pictures import instruments_markdown
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.fingerprints import is_current
 from crypto_lakehouse.pipeline.gold.instruments import INSTRUMENTS, instrument_partitions, instruments_fingerprint
+from crypto_lakehouse.schemas.slices import TableSlice
 
 
 def instruments_asset(group: GoldGroup) -> dg.AssetsDefinition:
@@ -42,7 +43,7 @@ def _made(
             }
             shown = {"preview": dg.MetadataValue.md(instruments_markdown(rows))}
             provenance = Provenance(instruments_fingerprint(rows), facts)
-            stored = stored_partition(store, "gold", INSTRUMENTS, market.exchange, market.name, key)
+            stored = stored_partition(store, TableSlice.of_market("gold", market, INSTRUMENTS).partition(key))
             if stored is not None and is_current(stored, provenance.input_fingerprint, []) and not force:
                 yield Unchanged(key, stored, shown)
             else:

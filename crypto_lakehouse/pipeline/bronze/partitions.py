@@ -38,6 +38,7 @@ from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_sy
 from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 
 # Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
@@ -146,7 +147,7 @@ class BronzeIngest:
                 start = next(item for item in made if isinstance(item, _Begun))
                 provenance = partial(_origin, start.recorder, start.chosen)
                 if start.unchanged:
-                    stored = read_pieces(self.store, *self._place, key)
+                    stored = read_pieces(self.store, self._slice.partition(key))
                     yield BronzePartition(key, stored, start.recorder.counts, provenance, start.unchanged)
                 else:
                     with closing(_of_one_day(made)) as rows:
@@ -170,14 +171,14 @@ class BronzeIngest:
         now_chosen = ChosenSymbols.of(self.symbols)
         for key in keys:
             listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
-            stored = stored_partition(self.store, *self._place, key)
+            stored = stored_partition(self.store, self._slice.partition(key))
             chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
             kept = None if self.force else stored
             yield from tasks(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
 
     @property
-    def _place(self) -> tuple[str, str, str, str]:
-        return "bronze", self.feed.table, self.feed.exchange, self.feed.market.name
+    def _slice(self) -> TableSlice:
+        return TableSlice.of_feed("bronze", self.feed)
 
     def _record(self, recorder: IngestRecorder) -> None:
         """Write the ledger rows of the stored partition.
@@ -186,7 +187,7 @@ class BronzeIngest:
         sees them and a later run fetches them.
         """
         state = recorder.record()
-        stored = stored_partition(self.store, *self._place, recorder.key)
+        stored = stored_partition(self.store, self._slice.partition(recorder.key))
         if stored is None or is_made_of(self.feed, state, stored):
             return
         own = {row["key"] for row in recorder.entries}

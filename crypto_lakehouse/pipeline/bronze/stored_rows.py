@@ -15,6 +15,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.partitions import partition_exists
 from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.slices import TableSlice
 
 
 class StoredRows:
@@ -40,8 +41,8 @@ class StoredRows:
 
 
 def _by_file(store: LakeStore, feed: Feed, key: str) -> Generator[pl.DataFrame]:
-    where = ("bronze", feed.table, feed.exchange, feed.market.name, key)
-    if not partition_exists(store, *where):
+    partition = TableSlice.of_feed("bronze", feed).partition(key)
+    if not partition_exists(store, partition):
         return
-    for piece in read_pieces(store, *where, order="source_line" if feed.file_format.large else None):
+    for piece in read_pieces(store, partition, order="source_line" if feed.file_format.large else None):
         yield from piece.partition_by("symbol", "source_key", "source_sha256", maintain_order=True)

@@ -20,10 +20,11 @@ from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, day_span, lacking
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, day_span, missing_partition
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.gold.bars import bars_of_blocks, block_lengths
 from crypto_lakehouse.transforms.gold.kernels.blocks import BlockTable
@@ -70,13 +71,13 @@ class DayBars:
     """
 
     def __init__(self, store: LakeStore, market: Market, kinds: Sequence[Bars], keys: Sequence[str]) -> None:
-        self._market, self._kinds, self._keys = market, tuple(kinds), sorted(keys)
-        place = (market.exchange, market.name)
-        self._there = list_keys(store, "gold", CONTINUOUS, *place)
+        self._kinds, self._keys = tuple(kinds), sorted(keys)
+        self._slice = TableSlice.of_market("gold", market, CONTINUOUS)
+        self._there = list_keys(store, self._slice)
         times = [bars for bars in kinds if isinstance(bars, TimeBars)]
         self._leads = _leads(times)
         self._needs_rows = len(times) < len(kinds)
-        self._minutes = Minutes(store, "gold", CONTINUOUS, place, _COLUMNS, self._day)
+        self._minutes = Minutes(store, self._slice, _COLUMNS, self._day)
         # Earlier days that the next day also needs.
         self._kept: Mapping[str, _Day] = {}
 
@@ -90,7 +91,7 @@ class DayBars:
         If an earlier day is missing, its bars are partial. Raises MissingPartition if the day itself is missing.
         """
         if key not in self._there:
-            raise lacking("gold", CONTINUOUS, self._market, key)
+            raise missing_partition(self._slice.partition(key))
         begins = {bars: _opening(bars, key) for bars in self._kinds}
         days = self._days(key, begins)
         self._keep(days, key)

@@ -19,6 +19,7 @@ from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_ke
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, symbols_missing
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.checks.compare import (
     bars_against_funding,
     bars_against_klines,
@@ -34,23 +35,23 @@ _NAMED = 5
 
 def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> list[tuple[str, str]]:
     """Findings (symbol, description) of one stored partition of bars; none if it is empty."""
-    rows = read_partition(store, "gold", bars.table, market.exchange, market.name, key)
+    rows = read_partition(store, TableSlice.of_market("gold", market, bars.table).partition(key))
     if rows.is_empty():
         return []
     first, last = rows["open_time"].min(), rows["close_time"].max()
     assert isinstance(first, datetime)
     assert isinstance(last, datetime)
     span = (first.date(), last.date() + timedelta(days=1))
-    minutes = _stored(store, market, "gold", CONTINUOUS, Cadence.DAILY, span)
+    minutes = _stored(store, TableSlice.of_market("gold", market, CONTINUOUS), span)
     assert minutes is not None
     found = bars_against_minutes(rows, minutes)
     if not isinstance(bars, TimeBars):
         return found
-    events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
+    events = _stored(store, TableSlice.of_market("silver", market, FUNDING), span)
     if events is not None:
         found += bars_against_funding(rows, counting_events(events, minutes))
     feed = FEEDS.get((market.exchange, market.name, f"klines_{bars.interval.name}"))
-    klines = _stored(store, market, "silver", feed.table, feed.cadence, span) if feed else None
+    klines = _stored(store, TableSlice.of_feed("silver", feed), span) if feed else None
     if klines is not None:
         windows = rows.filter(pl.col("offset") == 0).select("open_time").unique()
         found += bars_against_klines(rows, klines.join(windows, on="open_time", how="semi"))
@@ -60,8 +61,8 @@ def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> lis
 def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
     """Funding events that a stored day of continuous minutes does not count, by symbol."""
     span = parse_partition(key, Cadence.DAILY)
-    events = _stored(store, market, "silver", FUNDING, Cadence.MONTHLY, span)
-    minutes = _stored(store, market, "gold", CONTINUOUS, Cadence.DAILY, span)
+    events = _stored(store, TableSlice.of_market("silver", market, FUNDING), span)
+    minutes = _stored(store, TableSlice.of_market("gold", market, CONTINUOUS), span)
     return [] if events is None or minutes is None else events_not_counted(events, minutes)
 
 
@@ -70,9 +71,8 @@ def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
 
     The newest stored day of the market's minutes defines that time.
     """
-    place = (feed.exchange, feed.market.name)
-    untraded = find_untraded(store, *place, feed.table).drop("market")
-    rows = scan_partitions(store, "silver", feed.table, *place, [key])
+    untraded = find_untraded(store, feed.exchange, feed.market.name, feed.table).drop("market")
+    rows = scan_partitions(store, TableSlice.of_feed("silver", feed), [key])
     return rows_after_end(rows, silver_schema(feed).time_column, untraded)
 
 
@@ -80,21 +80,21 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
     """Gaps of a stored day that exist only because days are missing: the symbols, the days and the command that
     builds these days.
     """
-    gaps = read_partition(store, "gold", GAPS, market.exchange, market.name, key)
+    gaps = read_partition(store, TableSlice.of_market("gold", market, GAPS).partition(key))
     if "reason" not in gaps.columns:
         return []
     gaps = gaps.filter(pl.col("reason") == MISSING_DAYS)
     if gaps.is_empty():
         return []
-    there = list_keys(store, "silver", MINUTES, market.exchange, market.name)
+    stored = list_keys(store, TableSlice.of_market("silver", market, MINUTES))
     symbols = set(gaps["symbol"])
-    missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in there else symbols)
+    missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in stored else symbols)
     found: dict[tuple[str, ...], list[str]] = {}
     for gap in gaps.iter_rows(named=True):
         days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)
         found.setdefault(tuple(day for day in days if gap["symbol"] in missing_on(day)), []).append(gap["symbol"])
     return [
-        (_in_words(symbols), _missing(market, days, [] if there.keys().isdisjoint(days) else symbols))
+        (_in_words(symbols), _missing(market, days, [] if stored.keys().isdisjoint(days) else symbols))
         for days, symbols in found.items()
         if days
     ]
@@ -102,11 +102,11 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
 
 def _missing(market: Market, days: Sequence[str], symbols: Sequence[str]) -> str:
     """Say which days are missing, with the command that builds them: for ``symbols``, or for all if there are none."""
-    chosen = ",".join(symbols) if len(symbols) <= _NAMED else "'*'"
+    chosen = ",".join(symbols) if len(symbols) <= _NAMED else "*"
+    command = TableSlice.of_market("silver", market, MINUTES).backfill_command(days[0], days[-1], symbols=chosen)
     return (
         f"{len(days)} days from {days[0]} to {days[-1]} are not in the lake, so this may not be a real gap; it"
-        f" starts no segment. Build them with: crypto-lakehouse backfill --market {market.name} --table {MINUTES}"
-        f" --from {days[0]} --to {days[-1]}{f' --symbols {chosen}' if symbols else ''}"
+        f" starts no segment. Build them with: {command}"
     )
 
 
@@ -114,13 +114,10 @@ def _in_words(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
 
 
-def _stored(
-    store: LakeStore, market: Market, layer: str, table: str, cadence: Cadence, span: tuple[date, date]
-) -> pl.DataFrame | None:
-    """Rows of the stored partitions of the days [first, end); None if no partition is stored."""
-    there = list_keys(store, layer, table, market.exchange, market.name)
-    keys = [key for key in partition_keys(*span, cadence) if key in there]
+def _stored(store: LakeStore, table_slice: TableSlice, days: tuple[date, date]) -> pl.DataFrame | None:
+    """Rows of the stored partitions of the days [start, end); None if no partition is stored."""
+    stored, cadence = list_keys(store, table_slice), table_slice.cadence
+    keys = [key for key in partition_keys(*days, cadence) if key in stored]
     if not keys:
         return None
-    place = (layer, table, market.exchange, market.name)
-    return collect_partitions(store, *place, keys, lambda rows: rows.drop(cadence.partition_column))
+    return collect_partitions(store, table_slice, keys, lambda rows: rows.drop(cadence.partition_column))

@@ -34,6 +34,7 @@ from crypto_lakehouse.pipeline.gold.minutes import Minutes
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.frames import Frame, symbols_in
 from crypto_lakehouse.transforms.gold.continuous import (
     MISSING_DAYS,
@@ -93,7 +94,9 @@ class ContinuousMinutes:
 
     def __init__(self, store: LakeStore, market: Market, rule: GapRule, force: bool = False) -> None:
         self._store, self._market, self._rule, self._force = store, market, rule, force
-        self._place = (market.exchange, market.name)
+        self._silver_minutes = TableSlice.of_market("silver", market, MINUTES)
+        self._silver_funding = TableSlice.of_market("silver", market, FUNDING)
+        self._gold_states = TableSlice.of_market("gold", market, STATES)
         # The last funding rates read, because days of a month share them: month, modification time, fingerprint, rows.
         self._rates: tuple[str, datetime, str, pl.DataFrame] | None = None
 
@@ -121,12 +124,12 @@ class ContinuousMinutes:
         So no stored day depends on the order in which its neighbours were built. This checks all later days, because
         an interrupted run may have rebuilt only the first of them.
         """
-        silver, stored = self._silver(), list_keys(self._store, "gold", STATES, *self._place)
+        silver, stored = self._silver(), list_keys(self._store, self._gold_states)
         state, before = last.states, last.key
         with closing(self._minutes()) as minutes:
             for key in sorted(k for k in stored if k > last.key and k in silver):
                 state = self._rolled(state, before, key, silver)
-                states = read_partition(self._store, "gold", STATES, *self._place, key)
+                states = read_partition(self._store, self._gold_states.partition(key))
                 if _prior(states) == fingerprint(state):
                     state = states
                 else:
@@ -154,7 +157,7 @@ class ContinuousMinutes:
             if key not in silver:
                 continue
             state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
-            prior = _prior(read_partition(self._store, "gold", STATES, *self._place, key))
+            prior = _prior(read_partition(self._store, self._gold_states.partition(key)))
             if prior != fingerprint(state) or self._counts_other_funding(key):
                 outdated.append(key)
             before = key
@@ -171,11 +174,11 @@ class ContinuousMinutes:
         )
         stored = {}
         for table, provenance in expected.items():
-            partition = stored_partition(self._store, "gold", table, *self._place, key)
+            partition = stored_partition(self._store, TableSlice.of_market("gold", self._market, table).partition(key))
             if partition is None or not is_current(partition, provenance, inputs):
                 return None
             stored[table] = partition
-        states = read_partition(self._store, "gold", STATES, *self._place, key)
+        states = read_partition(self._store, self._gold_states.partition(key))
         provenances = {table: partition.provenance for table, partition in stored.items()}
         return MinutesPartition(
             key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, provenances, stored
@@ -191,14 +194,14 @@ class ContinuousMinutes:
     def _inputs(self, key: str) -> list[StoredPartition | None]:
         """The day's silver minutes and, if stored, its funding rates."""
         month = _month(key)
-        inputs = [stored_partition(self._store, "silver", MINUTES, *self._place, key)]
-        if partition_exists(self._store, "silver", FUNDING, *self._place, month):
-            inputs.append(stored_partition(self._store, "silver", FUNDING, *self._place, month))
+        inputs = [stored_partition(self._store, self._silver_minutes.partition(key))]
+        if partition_exists(self._store, self._silver_funding.partition(month)):
+            inputs.append(stored_partition(self._store, self._silver_funding.partition(month)))
         return inputs
 
     def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Provenance]]) -> MinutesPartition:
-        if not partition_exists(self._store, "silver", MINUTES, *self._place, key):
-            raise lacking("silver", MINUTES, self._market, key)
+        if not partition_exists(self._store, self._silver_minutes.partition(key)):
+            raise missing_partition(self._silver_minutes.partition(key))
         (rows, provenance), funding = minutes.take(key), self._funding(key)
         chosen = ChosenSymbols.of_facts(provenance.facts)
         here, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
@@ -241,7 +244,7 @@ class ContinuousMinutes:
         """Symbols with funding events after their last trade of a stored day, and those of them that were known to be
         traded later.
         """
-        stored = stored_partition(self._store, "gold", CONTINUOUS, *self._place, key)
+        stored = stored_partition(self._store, TableSlice.of_market("gold", self._market, CONTINUOUS).partition(key))
         facts = stored.provenance.facts if stored else {}
         return facts.get(_WAITING, []), facts.get(_TRADED_LATER, [])
 
@@ -254,16 +257,19 @@ class ContinuousMinutes:
         if not symbols:
             return []
         days = days_near(key, days_of_patience(self._rule))
-        there = sorted(find_keys(self._store, "silver", MINUTES, *self._place, days))
+        there = sorted(find_keys(self._store, self._silver_minutes, days))
         is_traded = pl.col("symbol").is_in(symbols) & (pl.col("base_volume") > 0)
         rows = collect_partitions(
-            self._store, "silver", MINUTES, *self._place, there, lambda rows: rows.filter(is_traded).select("symbol")
+            self._store,
+            self._silver_minutes,
+            there,
+            lambda rows: rows.filter(is_traded).select("symbol"),
         )
         return sorted(rows["symbol"].unique())
 
     def _state_before(self, key: str) -> pl.DataFrame:
         silver = {k: at for k, at in self._silver().items() if k < key}
-        stored = {k: at for k, (_, at) in list_keys(self._store, "gold", STATES, *self._place).items()}
+        stored = {k: at for k, (_, at) in list_keys(self._store, self._gold_states).items()}
         # Read again the first day whose state is missing or older than its silver, and all days after it.
         outdated = [k for k in sorted(silver) if k not in stored or stored[k] < silver[k]]
         known = sorted(k for k in silver if not outdated or k < outdated[0])
@@ -274,7 +280,7 @@ class ContinuousMinutes:
         return self._rolled(state, before, key, silver)
 
     def _is_by_this_rule(self, key: str) -> bool:
-        stored = stored_partition(self._store, "gold", STATES, *self._place, key)
+        stored = stored_partition(self._store, self._gold_states.partition(key))
         return stored is not None and stored.provenance.facts.get(_RULE) == self._made_by()
 
     def _made_by(self) -> str:
@@ -295,34 +301,31 @@ class ContinuousMinutes:
         return state
 
     def _after(self, state: pl.DataFrame, day: str) -> pl.DataFrame:
-        place = ("silver", MINUTES, *self._place)
-        chosen = chosen_symbols(stored_partition(self._store, *place, day))
-        rows = collect_partitions(self._store, *place, [day], lambda minutes: minutes.select(_ROLLED))
+        chosen = chosen_symbols(stored_partition(self._store, self._silver_minutes.partition(day)))
+        rows = collect_partitions(self._store, self._silver_minutes, [day], lambda minutes: minutes.select(_ROLLED))
         here, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
         return put_back(next_state(rows, here, self._rule), aside)
 
     def _minutes(self) -> Minutes[tuple[pa.Table, Provenance]]:
-        return Minutes(
-            self._store, "silver", MINUTES, self._place, _COLUMNS, lambda rows, provenance: (rows, provenance)
-        )
+        return Minutes(self._store, self._silver_minutes, _COLUMNS, lambda rows, provenance: (rows, provenance))
 
     def _silver(self) -> dict[str, datetime]:
-        return {k: at for k, (_, at) in list_keys(self._store, "silver", MINUTES, *self._place).items()}
+        return {k: at for k, (_, at) in list_keys(self._store, self._silver_minutes).items()}
 
     def _stored(self, key: str) -> pl.DataFrame:
-        return read_partition(self._store, "gold", STATES, *self._place, key).select(STATE_COLUMNS)
+        return read_partition(self._store, self._gold_states.partition(key)).select(STATE_COLUMNS)
 
     def _funding(self, key: str) -> tuple[str, pl.DataFrame] | None:
         """The input fingerprint of the funding rates of the day's month, and their rows."""
         month = _month(key)
-        modified = find_keys(self._store, "silver", FUNDING, *self._place, [month]).get(month)
+        modified = find_keys(self._store, self._silver_funding, [month]).get(month)
         if modified is None:
             return None
         if self._rates is None or self._rates[:2] != (month, modified):
-            place = ("silver", FUNDING, *self._place, month)
+            partition = self._silver_funding.partition(month)
             # Read the fingerprint before the rows: if the rows are newer, the next run sees it and rebuilds the day.
-            source = input_fingerprint(stored_partition(self._store, *place))
-            self._rates = month, modified, source, read_partition(self._store, *place)
+            source = input_fingerprint(stored_partition(self._store, partition))
+            self._rates = month, modified, source, read_partition(self._store, partition)
         return self._rates[2:]
 
 
@@ -337,17 +340,18 @@ class BarsDay:
 
 def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[BarsDay]:
     """Compare the days ``keys`` of bars with all stored continuous minutes that their bars may include."""
-    place, back, schema = (market.exchange, market.name), closing_lag(bars), schema_of("gold", bars.table)
-    stored_days = list_keys(store, "gold", CONTINUOUS, *place)
+    back, schema = closing_lag(bars), schema_of("gold", bars.table)
+    gold_minutes, gold_bars = (TableSlice.of_market("gold", market, table) for table in (CONTINUOUS, bars.table))
+    stored_days = list_keys(store, gold_minutes)
     minutes: dict[str, StoredPartition | None] = {}
     for key in keys:
         days = [k for k in _minutes_of(key, back) if k in stored_days]
         for day in days:
             if day not in minutes:
-                minutes[day] = stored_partition(store, "gold", CONTINUOUS, *place, day)
+                minutes[day] = stored_partition(store, gold_minutes.partition(day))
         inputs = [minutes[day] for day in days]
         expected = sources_fingerprint("gold", schema, [bars.name, *map(input_fingerprint, inputs)])
-        stored = stored_partition(store, "gold", bars.table, *place, key)
+        stored = stored_partition(store, gold_bars.partition(key))
         yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
 
 
@@ -356,11 +360,11 @@ def stale_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str]
 
     They start as many days before the first of ``keys`` as a run of these may have rebuilt minutes.
     """
-    place = (market.exchange, market.name)
-    minutes = {k: at for k, (_, at) in list_keys(store, "gold", CONTINUOUS, *place).items()}
+    gold_minutes, gold_bars = (TableSlice.of_market("gold", market, table) for table in (CONTINUOUS, bars.table))
+    minutes = {k: at for k, (_, at) in list_keys(store, gold_minutes).items()}
     back, start = closing_lag(bars), min([*keys, *days_near(min(keys), -days_of_patience(rule))])
     outdated = []
-    for key, (_, stored_at) in list_keys(store, "gold", bars.table, *place).items():
+    for key, (_, stored_at) in list_keys(store, gold_bars).items():
         if key < start or key in keys or key not in minutes:
             continue
         if any(minutes[k] > stored_at for k in _minutes_of(key, back) if k in minutes):
@@ -389,11 +393,11 @@ def days_near(key: str, count: int) -> list[str]:
 
 def symbols_missing(store: LakeStore, market: Market, key: str, symbols: Collection[str]) -> set[str]:
     """Return those of ``symbols`` for which a stored day of minutes counts as missing."""
-    place = ("silver", MINUTES, market.exchange, market.name)
-    chosen = chosen_symbols(stored_partition(store, *place, key))
+    minutes = TableSlice.of_market("silver", market, MINUTES)
+    chosen = chosen_symbols(stored_partition(store, minutes.partition(key)))
     if not set(symbols) - chosen.select(symbols):
         return set()
-    rows = collect_partitions(store, *place, [key], lambda minutes: minutes.select("symbol").unique())
+    rows = collect_partitions(store, minutes, [key], lambda rows: rows.select("symbol").unique())
     return set(not_chosen(symbols, rows, chosen))
 
 
@@ -423,11 +427,12 @@ def _prior(states: pl.DataFrame) -> str:
     return str(states["prior"][0]) if states.height else fingerprint(no_state())
 
 
-def lacking(layer: str, table: str, market: Market, key: str) -> MissingPartition:
+def missing_partition(partition: Partition) -> MissingPartition:
     """The error for a missing input partition, with the command that builds it."""
+    layer, exchange, market, table = partition.slice.asset_key
     return MissingPartition(
-        f"{layer}.{table} of {market.exchange}/{market.name} has no partition {key}. Build it first: crypto-lakehouse"
-        f" backfill --market {market.name} --table {table} --from {key} --to {key}"
+        f"{layer}.{table} of {exchange}/{market} has no partition {partition.key}. Build it first:"
+        f" {partition.backfill_command()}"
     )
 
 

@@ -16,6 +16,7 @@ from crypto_lakehouse.lake.storage.partitions import open_partition
 from crypto_lakehouse.lake.storage.provenance import Provenance, provenance_of
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.map_ordered import THREADS
+from crypto_lakehouse.schemas.slices import TableSlice
 
 Made = TypeVar("Made")
 
@@ -30,13 +31,11 @@ class Minutes(Generic[Made]):
     def __init__(
         self,
         store: LakeStore,
-        layer: str,
-        table: str,
-        place: tuple[str, str],
+        table_slice: TableSlice,
         columns: Sequence[str],
         make: Callable[[pa.Table, Provenance], Made],
     ) -> None:
-        self._store, self._layer, self._table, self._place = store, layer, table, place
+        self._store, self._slice = store, table_slice
         self._columns, self._make = list(columns), make
         self._pool = ThreadPoolExecutor(THREADS, "lakehouse-minutes")
         self._begun: dict[str, Future[Made]] = {}
@@ -55,7 +54,7 @@ class Minutes(Generic[Made]):
         return begun.result() if begun else self._read(key)
 
     def _read(self, key: str) -> Made:
-        with open_partition(self._store, self._layer, self._table, *self._place, key) as source:
+        with open_partition(self._store, self._slice.partition(key)) as source:
             # Pre-buffering saves network round trips; on a local disk it is slower than plain reads.
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])
             # One thread per day takes less time in total than many threads per day.

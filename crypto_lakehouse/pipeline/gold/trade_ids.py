@@ -25,9 +25,10 @@ from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import input_fingerprint, is_current, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.continuous import MINUTES, lacking
+from crypto_lakehouse.pipeline.gold.continuous import MINUTES, missing_partition
 from crypto_lakehouse.schemas import schema_of, silver_schema
 from crypto_lakehouse.schemas.klines import KLINES
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.checks.compare import Finding, klines_against_trades
 from crypto_lakehouse.transforms.gold.trade_ids import (
     id_continuity,
@@ -82,9 +83,10 @@ class TradeIds:
 
     def __init__(self, store: LakeStore, feed: Feed, batch_rows: int = _BATCH_ROWS, force: bool = False) -> None:
         self._store, self._feed, self._batch_rows, self._force = store, feed, batch_rows, force
-        self._place = (feed.table, feed.exchange, feed.market.name)
-        continuity, self._missing = id_tables(feed.table)
-        self._continuity = (continuity, feed.exchange, feed.market.name)
+        self._bronze, self._silver = (TableSlice.of_feed(layer, feed) for layer in ("bronze", "silver"))
+        self._continuity, self._missing = (
+            TableSlice.of_market("gold", feed.market, table) for table in id_tables(feed.table)
+        )
 
     def days(self, keys: Sequence[str]) -> Iterator[IdsPartition]:
         """Yield the days ``keys``, in order of time. Raises MissingPartition if a day is missing from silver."""
@@ -103,7 +105,7 @@ class TradeIds:
         keys = {partition.key for partition in made}
         for partition in made:
             following = _next(partition.key)
-            if following not in keys and partition_exists(self._store, "silver", *self._place, following):
+            if following not in keys and partition_exists(self._store, self._silver.partition(following)):
                 stored = self._stored(following)
                 if stored is not None and not (_in_line(stored, partition.last_ids) and self._marks_hold(following)):
                     yield self._make(following, partition.last_ids)
@@ -127,7 +129,9 @@ class TradeIds:
         current = {}
         inputs = self._inputs(key)
         for table, expected in self._input_fingerprint(inputs).items():
-            stored = stored_partition(self._store, "gold", table, self._feed.exchange, self._feed.market.name, key)
+            stored = stored_partition(
+                self._store, TableSlice.of_market("gold", self._feed.market, table).partition(key)
+            )
             if stored is None or not is_current(stored, expected, inputs):
                 return {}
             current[table] = stored
@@ -135,8 +139,10 @@ class TradeIds:
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
         """The day's silver and, if stored, its bronze."""
-        layers = ["silver"] + ["bronze"] * partition_exists(self._store, "bronze", *self._place, key)
-        return [stored_partition(self._store, layer, *self._place, key) for layer in layers]
+        partitions = [self._silver.partition(key)]
+        if partition_exists(self._store, self._bronze.partition(key)):
+            partitions.append(self._bronze.partition(key))
+        return [stored_partition(self._store, partition) for partition in partitions]
 
     def _input_fingerprint(self, inputs: Sequence[StoredPartition | None]) -> dict[str, str]:
         """The input fingerprint of each table's partition, without the ids of the day before: its rows hold these."""
@@ -147,8 +153,8 @@ class TradeIds:
         }
 
     def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
-        if not partition_exists(self._store, "silver", *self._place, key):
-            raise lacking("silver", self._feed.table, self._feed.market, key)
+        if not partition_exists(self._store, self._silver.partition(key)):
+            raise missing_partition(self._silver.partition(key))
         # Take the fingerprint before reading the rows: if another run replaces them meanwhile, the next run sees it.
         sources = self._input_fingerprint(self._inputs(key))
         summaries, missing, repeated, reached = [], [], [], before
@@ -172,7 +178,7 @@ class TradeIds:
 
     def _ids_before(self, key: str) -> pl.DataFrame:
         before = _next(key, -1)
-        if not partition_exists(self._store, "silver", *self._place, before):
+        if not partition_exists(self._store, self._silver.partition(before)):
             return no_ids()
         if not self._force and self._current(before) and (stored := self._stored(before)) is not None:
             return stored.select(no_ids().columns)
@@ -200,21 +206,21 @@ class TradeIds:
 
     def _marks_hold(self, key: str) -> bool:
         """Whether the ``refused`` marks of a day's stored missing ids agree with the rejected rows."""
-        stored = read_partition(self._store, "gold", self._missing, *self._place[1:], key)
+        stored = read_partition(self._store, self._missing.partition(key))
         if stored.is_empty():
             return True
         return "refused" in stored.columns and mark_refused(stored, self._refused_ids(key)).equals(stored)
 
     def _bronze_rows(self, key: str) -> pl.DataFrame | None:
-        if not partition_exists(self._store, "bronze", *self._place, key):
+        if not partition_exists(self._store, self._bronze.partition(key)):
             return None
-        rows = scan_partitions(self._store, "bronze", *self._place, [key])
+        rows = scan_partitions(self._store, self._bronze, [key])
         return rows.group_by("symbol").len("len").collect(engine="streaming")
 
     def _stored(self, key: str) -> pl.DataFrame | None:
-        if not partition_exists(self._store, "gold", *self._continuity, key):
+        if not partition_exists(self._store, self._continuity.partition(key)):
             return None
-        return read_partition(self._store, "gold", *self._continuity, key)
+        return read_partition(self._store, self._continuity.partition(key))
 
 
 def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS) -> list[Finding]:
@@ -223,8 +229,7 @@ def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATC
     Compares symbols that both have on that day; returns none if silver has no klines of the day. The completeness
     check of each table reports missing symbols.
     """
-    place = (feed.exchange, feed.market.name)
-    if not partition_exists(store, "silver", MINUTES, *place, key):
+    if not partition_exists(store, TableSlice.of_market("silver", feed.market, MINUTES).partition(key)):
         return []
     findings: list[Finding] = []
     for rebuilt in _rebuilt(store, feed, key, batch_rows):
@@ -234,8 +239,8 @@ def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATC
 
 
 def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl.DataFrame:
-    place, mine = ("silver", MINUTES, feed.exchange, feed.market.name), pl.col("symbol").is_in(symbols.implode())
-    return collect_partitions(store, *place, [key], lambda rows: rows.filter(mine).select(KLINES.column_names))
+    minutes, mine = TableSlice.of_market("silver", feed.market, MINUTES), pl.col("symbol").is_in(symbols.implode())
+    return collect_partitions(store, minutes, [key], lambda rows: rows.filter(mine).select(KLINES.column_names))
 
 
 def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:
@@ -255,8 +260,8 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
 
 def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
     """Silver rows in order of symbol and id, in batches of at most ``batch_rows``."""
-    place = ("silver", feed.table, feed.exchange, feed.market.name, key)
-    for piece in read_pieces(store, *place, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
+    partition = TableSlice.of_feed("silver", feed).partition(key)
+    for piece in read_pieces(store, partition, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
         yield from piece.iter_slices(batch_rows)
 
 
