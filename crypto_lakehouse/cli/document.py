@@ -13,12 +13,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, Feed, FileFormat, Market
+from crypto_lakehouse.catalog.bars import parse_bars_list
 from crypto_lakehouse.catalog.epochs import EPOCHS, TOPIC_VALUES, Epoch, Topic
 from crypto_lakehouse.schemas import Schema, silver_schema
+from crypto_lakehouse.schemas.gold import LISTING, GoldTable, gold_tables
 
 PAGE = Path("docs/api/data-formats.md")
 _ISSUES = "https://github.com/binance/binance-public-data/issues/"
 _WIDTH = 118
+_BARS = "1h,dollar:1000000"
 _HEAD = """\
 Types, files, tables and known faults of the archives. `make docs` generates this page from the catalogue, the epoch
 registry and the schemas: change those, not this page. Times and days are UTC.
@@ -34,6 +37,7 @@ def data_formats() -> str:
         *_types(),
         *_files(),
         *_silver(),
+        *_gold(),
         *_epochs(),
         _references(),
     ]
@@ -153,22 +157,50 @@ def _silver() -> list[str]:
         tables[schema.name].append(feed.table)
     for name, schema in schemas.items():
         names = ", ".join(f"`{table}`" for table in dict.fromkeys(tables[name]))
-        rows = [
-            [
-                column.name,
-                str(column.type),
-                column.unit,
-                "key" if column.name in schema.primary_key else "null" if column.nullable else "",
-                column.doc,
-            ]
-            for column in schema.columns
-        ]
+        parts += [f"### Silver {name}\n", _prose(f"{schema.doc} Tables: {names}."), _columns(schema)]
+    return parts
+
+
+def _gold() -> list[str]:
+    parts = [
+        "## Gold tables\n",
+        _prose(
+            "Gold is computed from other tables of the same market. Inputs in brackets are used if the lake has them."
+            " Bars exist for every interval and threshold in LAKEHOUSE_BARS; two of them stand for all."
+        ),
+    ]
+    tables: dict[str, list[GoldTable]] = defaultdict(list)
+    for table in gold_tables(parse_bars_list(_BARS)):
+        tables[table.schema.name].append(table)
+    for name, group in tables.items():
+        schema = group[0].schema
+        rows = [[f"`{table.name}`", table.description.format(market="the market"), _inputs(table)] for table in group]
         parts += [
-            f"### Silver {name}\n",
-            _prose(f"{schema.doc} Tables: {names}."),
-            _table(["column", "type", "unit", "key, or may be null", "meaning"], rows),
+            f"### Gold {name}\n",
+            _prose(schema.doc),
+            _table(["table", "rows", "inputs"], rows),
+            _columns(schema),
         ]
     return parts
+
+
+def _inputs(table: GoldTable) -> str:
+    names = [*table.inputs, *(f"({name})" for name in table.optional)]
+    return ", ".join(name.replace(f"{LISTING}.", "the archive's listing of ") for name in names)
+
+
+def _columns(schema: Schema) -> str:
+    rows = [
+        [
+            column.name,
+            str(column.type),
+            column.unit,
+            "key" if column.name in schema.primary_key else "null" if column.nullable else "",
+            column.doc,
+        ]
+        for column in schema.columns
+    ]
+    return _table(["column", "type", "unit", "key, or may be null", "meaning"], rows)
 
 
 def _epochs() -> list[str]:

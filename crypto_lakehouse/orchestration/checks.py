@@ -32,6 +32,7 @@ from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.checks.epochs import check_epochs, checks_of, with_known
 from crypto_lakehouse.transforms.gold.continuous import GapRule
+from crypto_lakehouse.transforms.gold.tables import RowsCheck
 
 _NEWEST = 31
 # Findings in the table of a check, and in its description, which the command line prints.
@@ -129,6 +130,23 @@ def _in_pieces(store: LakeStore, partition: Partition) -> Iterator[pl.DataFrame]
     for piece in pieces:
         interrupts.ask()
         yield piece
+
+
+def table_days_check(market: Market, table: str, name: str, check: RowsCheck) -> dg.AssetChecksDefinition:
+    """A check of a gold table's own module, of each stored day."""
+
+    @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=(check.__doc__ or "").split("\n")[0])
+    def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
+        store = lake.store()
+        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        found = [
+            (key, symbol, text)
+            for key in keys
+            for symbol, text in check(read_partition(store, "gold", table, market.exchange, market.name, key))
+        ]
+        return result(found, keys, dg.AssetCheckSeverity.WARN)
+
+    return days
 
 
 def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:

@@ -14,15 +14,17 @@ import dagster as dg
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
 from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.orchestration.assets.common import GoldGroup
+from crypto_lakehouse.orchestration.assets.days import days_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
 from crypto_lakehouse.orchestration.assets.universe import instruments_asset
-from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks
+from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks, table_days_check
 from crypto_lakehouse.orchestration.series_checks import gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
 from crypto_lakehouse.settings import Settings
+from crypto_lakehouse.transforms.gold.tables import functions_of
 
 Checks = list[dg.AssetChecksDefinition]
 
@@ -50,7 +52,14 @@ def _trade_checks(group: GoldGroup) -> Checks:
     return [id_continuity_check(feed), klines_from_trades_check(feed, MINUTES in group.feeds)]
 
 
+def _days_checks(group: GoldGroup) -> Checks:
+    (table,) = group.tables
+    checks = functions_of(table.name).checks
+    return [table_days_check(group.market, table.name, name, check) for name, check in checks.items()]
+
+
 MAKERS = {
+    "days": Maker(days_asset, _days_checks),
     "continuous": Maker(continuous_asset, _continuous_checks),
     "bars": Maker(bars_asset, _bars_checks),
     "trade_ids": Maker(trade_ids_asset, _trade_checks),

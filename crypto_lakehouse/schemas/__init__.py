@@ -28,22 +28,20 @@ from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
 
-_SILVER = {
-    schema.name: schema
-    for schema in (
-        KLINES,
-        AGG_TRADES,
-        TRADES,
-        FUNDING_RATES,
-        PRICE_KLINES,
-        OPEN_INTEREST,
-        BOOK_DEPTH,
-        BOOK_TICKER,
-        LIQUIDATIONS,
-        VOLATILITY_INDEX,
-        OPTION_SUMMARIES,
-    )
-}
+_SILVER_SCHEMAS = (
+    KLINES,
+    AGG_TRADES,
+    TRADES,
+    FUNDING_RATES,
+    PRICE_KLINES,
+    OPEN_INTEREST,
+    BOOK_DEPTH,
+    BOOK_TICKER,
+    LIQUIDATIONS,
+    VOLATILITY_INDEX,
+    OPTION_SUMMARIES,
+)
+_SILVER = {schema.name: schema for schema in _SILVER_SCHEMAS}
 _BRONZE_TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: pa.float64(), FieldType.STRING: TEXT}
 _PROVENANCE = (
     Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),

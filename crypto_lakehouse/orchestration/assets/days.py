@@ -1,0 +1,46 @@
+"""Gold assets of tables whose day is a function of stored days: all that is theirs is in the registry.
+
+A run builds its own days, then rebuilds other stored days whose inputs it has rebuilt.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from crypto_lakehouse.lake.storage.partitions import MissingPartition
+from crypto_lakehouse.lake.storage.provenance import Provenance
+from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_arguments, is_forced
+from crypto_lakehouse.orchestration.assets.gold import rewritten
+from crypto_lakehouse.orchestration.automation import when_inputs_are_new
+from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
+from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.gold.days import TableDays
+
+
+def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
+    """A gold table of a market that has no asset code of its own."""
+    market, (table,) = group.market, group.tables
+
+    @dg.asset(**gold_arguments(group, ["polars", "parquet"]), automation_condition=when_inputs_are_new())
+    def days(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        store = lake.store()
+        maker = TableDays(store, market, table, is_forced(context))
+
+        def partition(key: str) -> Made | Unchanged:
+            day = maker.day(key)
+            if day.unchanged is not None:
+                return Unchanged(key, day.unchanged)
+            try:
+                return Made(key, maker.rows(key), provenance=Provenance(day.input_fingerprint))
+            except MissingPartition as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+
+        keys = list(context.partition_keys)
+        yield dg.Output(PartitionStream(map(partition, keys)))
+        for key in maker.stale(keys):
+            context.log.info(f"{key}: rebuilt, because its inputs are newer")
+            rebuilt = Made(key, maker.rows(key), provenance=Provenance(maker.day(key).input_fingerprint))
+            yield rewritten(store, market, table.name, rebuilt)
+
+    return days

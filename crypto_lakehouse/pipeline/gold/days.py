@@ -1,0 +1,104 @@
+"""Gold tables whose day is a function of stored days of other tables: their inputs, and which days are up to date.
+
+The registry says which inputs a table has, its module in ``transforms/gold/tables`` computes the rows. Tables that
+carry something from day to day have modules of their own. No Dagster, no writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.lake.storage.damage import reading, unchanged
+from crypto_lakehouse.lake.storage.partitions import find_keys, list_keys, scan_partitions
+from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, input_fingerprint, is_current, sources_fingerprint
+from crypto_lakehouse.pipeline.gold.continuous import day_span, lacking
+from crypto_lakehouse.schemas.gold import GoldTable, split_name
+from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.gold.tables import functions_of
+
+
+@dataclass(frozen=True, slots=True)
+class TableDay:
+    """A day of a table: the fingerprint of its inputs, and the stored partition if that has been built from them."""
+
+    key: str
+    input_fingerprint: str
+    unchanged: StoredPartition | None
+
+
+class TableDays:
+    """Days of a gold table of a market. With ``force`` no stored day counts as up to date."""
+
+    def __init__(self, store: LakeStore, market: Market, table: GoldTable, force: bool = False) -> None:
+        self._store, self._market, self._table, self._force = store, market, table, force
+        self._place = (market.exchange, market.name)
+        self._inputs = [TableSlice(layer, *self._place, name) for layer, name in map(split_name, table.inputs)]
+
+    def day(self, key: str) -> TableDay:
+        """A day, and whether its stored partition is up to date."""
+        inputs, words = [], [f"version {self._table.version}"]
+        for source in self._inputs:
+            for partition in self._keys(source, key):
+                stored = stored_partition(self._store, source.layer, source.table, *self._place, partition)
+                if stored is not None:
+                    inputs.append(stored)
+                    words.append(f"{source.layer}.{source.table} {partition} {input_fingerprint(stored)}")
+        if UNKNOWN in map(input_fingerprint, inputs):
+            words = [UNKNOWN]
+        expected = sources_fingerprint("gold", self._table.schema, words)
+        stored = None if self._force else stored_partition(self._store, "gold", self._table.name, *self._place, key)
+        return TableDay(key, expected, stored if is_current(stored, expected, inputs) else None)
+
+    def rows(self, key: str) -> pl.DataFrame:
+        """Compute the rows of a day. Raises MissingPartition if an input has no partition for the day."""
+
+        def stored() -> list[dict[str, datetime]]:
+            return [self._stored_keys(source, key) for source in self._inputs]
+
+        def read() -> pl.DataFrame:
+            partitions = [sorted(keys) for keys in stored()]
+            inputs = list(zip(self._inputs, partitions, strict=True))
+            with reading(self._store, [source.partition(one).path for source, keys in inputs for one in keys]):
+                frames = [
+                    scan_partitions(self._store, source.layer, source.table, *self._place, keys)
+                    for source, keys in inputs
+                ]
+                return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
+
+        return unchanged(read, stored)
+
+    def stale(self, keys: Sequence[str]) -> list[str]:
+        """Stored days of the market other than ``keys`` that are older than a partition of their inputs.
+
+        A run may have rebuilt partitions of the inputs outside of its range.
+        """
+        since = partition_key(self._market.first_date, Cadence.DAILY)
+        inputs = [(source, list_keys(self._store, source.layer, source.table, *self._place)) for source in self._inputs]
+        outdated = []
+        for key, (_, stored_at) in list_keys(self._store, "gold", self._table.name, *self._place).items():
+            used = [[stored.get(one) for one in self._keys(source, key)] for source, stored in inputs]
+            is_newer = any(one is not None and one[1] > stored_at for partitions in used for one in partitions)
+            # Without the day itself it could not be rebuilt.
+            if key >= since and key not in keys and is_newer and all(partitions[-1] for partitions in used):
+                outdated.append(key)
+        return sorted(outdated)
+
+    def _keys(self, source: TableSlice, key: str) -> list[str]:
+        """The partitions of an input that a day uses; the last one is that of the day itself."""
+        day, end = parse_partition(key, Cadence.DAILY)
+        return partition_keys(day - timedelta(days=self._table.days_before), end, source.cadence)
+
+    def _stored_keys(self, source: TableSlice, key: str) -> dict[str, datetime]:
+        """Those of the partitions that are stored, and when. Raises MissingPartition if that of the day is not."""
+        keys = self._keys(source, key)
+        stored = find_keys(self._store, source.layer, source.table, *self._place, keys)
+        if keys[-1] not in stored:
+            raise lacking(source.layer, source.table, self._market, keys[-1])
+        return stored
