@@ -134,15 +134,14 @@ def _in_pieces(store: LakeStore, partition: Partition) -> Iterator[pl.DataFrame]
 
 def table_days_check(market: Market, table: str, name: str, check: RowsCheck) -> dg.AssetChecksDefinition:
     """A check of a gold table's own module, of each stored day."""
+    gold = TableSlice.of_market("gold", market, table)
 
     @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=(check.__doc__ or "").split("\n")[0])
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
         found = [
-            (key, symbol, text)
-            for key in keys
-            for symbol, text in check(read_partition(store, "gold", table, market.exchange, market.name, key))
+            (key, symbol, text) for key in keys for symbol, text in check(read_partition(store, gold.partition(key)))
         ]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 

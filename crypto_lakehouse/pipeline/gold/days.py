@@ -38,22 +38,22 @@ class TableDays:
 
     def __init__(self, store: LakeStore, market: Market, table: GoldTable, force: bool = False) -> None:
         self._store, self._market, self._table, self._force = store, market, table, force
-        self._place = (market.exchange, market.name)
-        self._inputs = [TableSlice(layer, *self._place, name) for layer, name in map(split_name, table.inputs)]
+        self._slice = TableSlice.of_market("gold", market, table.name)
+        self._inputs = [TableSlice.of_market(layer, market, name) for layer, name in map(split_name, table.inputs)]
 
     def day(self, key: str) -> TableDay:
         """A day, and whether its stored partition is up to date."""
         inputs, words = [], [f"version {self._table.version}"]
         for source in self._inputs:
             for partition in self._keys(source, key):
-                stored = stored_partition(self._store, source.layer, source.table, *self._place, partition)
+                stored = stored_partition(self._store, source.partition(partition))
                 if stored is not None:
                     inputs.append(stored)
                     words.append(f"{source.layer}.{source.table} {partition} {input_fingerprint(stored)}")
         if UNKNOWN in map(input_fingerprint, inputs):
             words = [UNKNOWN]
         expected = sources_fingerprint("gold", self._table.schema, words)
-        stored = None if self._force else stored_partition(self._store, "gold", self._table.name, *self._place, key)
+        stored = None if self._force else stored_partition(self._store, self._slice.partition(key))
         return TableDay(key, expected, stored if is_current(stored, expected, inputs) else None)
 
     def rows(self, key: str) -> pl.DataFrame:
@@ -66,10 +66,7 @@ class TableDays:
             partitions = [sorted(keys) for keys in stored()]
             inputs = list(zip(self._inputs, partitions, strict=True))
             with reading(self._store, [source.partition(one).path for source, keys in inputs for one in keys]):
-                frames = [
-                    scan_partitions(self._store, source.layer, source.table, *self._place, keys)
-                    for source, keys in inputs
-                ]
+                frames = [scan_partitions(self._store, source, keys) for source, keys in inputs]
                 return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
 
         return unchanged(read, stored)
@@ -80,9 +77,9 @@ class TableDays:
         A run may have rebuilt partitions of the inputs outside of its range.
         """
         since = partition_key(self._market.first_date, Cadence.DAILY)
-        inputs = [(source, list_keys(self._store, source.layer, source.table, *self._place)) for source in self._inputs]
+        inputs = [(source, list_keys(self._store, source)) for source in self._inputs]
         outdated = []
-        for key, (_, stored_at) in list_keys(self._store, "gold", self._table.name, *self._place).items():
+        for key, (_, stored_at) in list_keys(self._store, self._slice).items():
             used = [[stored.get(one) for one in self._keys(source, key)] for source, stored in inputs]
             is_newer = any(one is not None and one[1] > stored_at for partitions in used for one in partitions)
             # Without the day itself it could not be rebuilt.
@@ -98,7 +95,7 @@ class TableDays:
     def _stored_keys(self, source: TableSlice, key: str) -> dict[str, datetime]:
         """Those of the partitions that are stored, and when. Raises MissingPartition if that of the day is not."""
         keys = self._keys(source, key)
-        stored = find_keys(self._store, source.layer, source.table, *self._place, keys)
+        stored = find_keys(self._store, source, keys)
         if keys[-1] not in stored:
             raise lacking(source.layer, source.table, self._market, keys[-1])
         return stored
