@@ -114,7 +114,7 @@ class FolderArchive(ArchiveSource):
             yield from pool.map(self._fetched, files)
 
     def _fetched(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
-        path = self._folder / file.key
+        path = self._folder / file.object_key
         # Reading a big day at once would be the peak of the measured memory.
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()

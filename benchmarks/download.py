@@ -20,8 +20,9 @@ from benchmarks.file_server import serve_files
 from benchmarks.latency import LatencyProxy
 from benchmarks.listing_server import Bucket, serve_listing
 from benchmarks.measure import Result, interleaved
-from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile
+from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.settings import Settings
@@ -64,7 +65,7 @@ def _against_aria2c(
         if milliseconds:
             url = stack.enter_context(LatencyProxy(url, milliseconds / 1000)).url
         wanted = folder / "wanted"
-        wanted.write_text("".join(f"{url}/{file.key}{end}\n" for file in files for end in ("", ".CHECKSUM")))
+        wanted.write_text("".join(f"{url}/{file.object_key}{end}\n" for file in files for end in ("", ".CHECKSUM")))
         ways = {"ours": partial(_ours, url, files, folder), "aria2c": partial(_aria2c, wanted, files, folder)}
         seconds = interleaved(ways, rounds)
     megabytes = sum(file.size for file in files) / 1e6
@@ -77,7 +78,7 @@ def _against_aria2c(
 
 def _ours(url: str, files: Sequence[ArchiveFile], folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as target:
-        results = BinanceArchive(url, url, Settings.load().concurrency).fetch(files, Path(target))
+        results = open_source("binance", url, url, Limits(Settings.load().concurrency)).fetch(files, Path(target))
         fetched = sum(isinstance(result, FetchedFile) for result in results)
     if fetched != len(files):
         raise RuntimeError(f"only {fetched} of {len(files)} files arrived")
@@ -95,7 +96,7 @@ def _listing() -> Iterator[Result]:
     concurrency = Settings.load().concurrency
     first, end = date(2026, 1, 1), date(2026, 2, 1)
     with serve_listing(Bucket({"spot": _LISTED}, 12_000_000), delay=0.03) as server:
-        source = BinanceArchive(server.url, server.url, concurrency)
+        source = open_source("binance", server.url, server.url, Limits(concurrency))
         spot = feed("binance", "spot", "klines_1m")
         symbols = source.symbols(spot)
         before = server.requests

@@ -29,9 +29,9 @@ from benchmarks.latency import LatencyProxy
 from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, busy_seconds, interleaved, peak_mib
 from benchmarks.steps import best_steps, polars_files
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
+from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
@@ -125,7 +125,7 @@ def _stages(folder: Path, days: Sequence[str]) -> Iterator[Result]:
         for milliseconds in _ROUND_TRIPS:
             with ExitStack() as distance:
                 files, listing = (_delayed(distance, url, milliseconds) for url in near)
-                yield _overlap(folder, days, BinanceArchive(files, listing), milliseconds, server.pid)
+                yield _overlap(folder, days, open_source("binance", files, listing), milliseconds, server.pid)
 
 
 def _delayed(distance: ExitStack, url: str, milliseconds: int) -> str:
@@ -137,7 +137,7 @@ def _delayed(distance: ExitStack, url: str, milliseconds: int) -> str:
     return proxy.url + parts.path
 
 
-def _overlap(folder: Path, days: Sequence[str], source: BinanceArchive, milliseconds: int, server: int) -> Result:
+def _overlap(folder: Path, days: Sequence[str], source: ArchiveSource, milliseconds: int, server: int) -> Result:
     numbers = count()
     first, end = date.fromisoformat(days[0]), date.fromisoformat(days[-1]).replace(day=DAYS + 1)
     files = source.files(KLINES, source.symbols(KLINES), first, end)

@@ -24,7 +24,7 @@ import dagster as dg
 from benchmarks.archives import cli
 from benchmarks.chain import BARS, KLINES, make_chain
 from benchmarks.measure import Result, interleaved
-from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.catalog import Feed, feeds, partition_keys
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -87,7 +87,7 @@ def backfill(
 
 def _functions(urls: dict[str, str], folder: Path) -> None:
     keys = [f"{_FIRST.replace(day=day)}" for day in range(1, _DAYS + 1)]
-    source = BinanceArchive(urls["archive_url"], urls["archive_listing_url"])
+    source = open_source("binance", urls["archive_url"], urls["archive_listing_url"])
     make_chain(source, LakeStore.open(str(folder / "lake")), keys)
 
 
@@ -151,7 +151,7 @@ def _idle_tick(folder: Path) -> Result:
 
 
 def _listing(urls: dict[str, str], first: date) -> None:
-    source = BinanceArchive(urls["archive_url"], urls["archive_listing_url"])
+    source = open_source("binance", urls["archive_url"], urls["archive_listing_url"])
     source.files(KLINES, source.symbols(KLINES), first - timedelta(days=1), first + timedelta(days=_DAYS))
 
 

@@ -19,12 +19,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from benchmarks.listing_server import END, Bucket, feed_of, serve_listing
 from benchmarks.measure import Result
-from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.limits import Limits
+from crypto_lakehouse.archive.listed import ListedArchive
 from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, ListedSymbol, RejectedFile
+from crypto_lakehouse.archive.sources import LAYOUTS
 from crypto_lakehouse.catalog import Feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import record_files
@@ -62,7 +65,7 @@ def plan(keys: int) -> Planned:
     bucket = Bucket(SYMBOLS, keys)
     with serve_listing(bucket) as server, tempfile.TemporaryDirectory() as folder:
         store = LakeStore.open(folder)
-        source = _OnlyListed(server.url, server.url, settings.concurrency)
+        source = _OnlyListed(LAYOUTS["binance"], server.url, server.url, Limits(settings.concurrency))
         begun = time.perf_counter()
         for market in SYMBOLS:
             for chunk in _chunks(bucket, market, settings.max_partitions_per_run):
@@ -80,7 +83,7 @@ def plan(keys: int) -> Planned:
         return Planned(bucket.listed, requests, seconds, _peak_mib(), time.perf_counter() - begun, look)
 
 
-class _OnlyListed(BinanceArchive):
+class _OnlyListed(ListedArchive):
     """The archive without its files, which are had as soon as they are listed."""
 
     def list_and_fetch(
@@ -113,7 +116,7 @@ def _chunks(bucket: Bucket, market: str, size: int) -> Iterator[list[str]]:
         yield keys[start : start + size]
 
 
-def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
+def _plan(feed: Feed, source: ListedArchive, store: LakeStore, keys: Sequence[str]) -> None:
     """What a run does of these partitions, but for having files and what comes of them."""
     raw = RawStore(store, feed.exchange, keep=True)
     ingest = BronzeIngest(feed, source, store, raw, SymbolFilter(), lambda: datetime.now(UTC))
@@ -122,13 +125,18 @@ def _plan(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[s
             pass
 
 
-def _enter(feed: Feed, source: BinanceArchive, store: LakeStore, keys: Sequence[str]) -> None:
+def _enter(feed: Feed, source: ListedArchive, store: LakeStore, keys: Sequence[str]) -> None:
     """Record all files of these partitions in the ledger as ingested."""
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
     files = source.files(feed, source.symbols(feed), first, last + timedelta(days=1))
-    state = {"sha256": "0" * 64, "rows": 1440, "rejected_rows": 0, "status": "ingested", "reason": None}
     for key, some in groupby(files, key=lambda file: file.period):
-        record_files(store, feed, key, [{**asdict(file), **state, "detail": None} for file in some], datetime.now(UTC))
+        record_files(store, feed, key, [_row(file) for file in some], datetime.now(UTC))
+
+
+def _row(file: ArchiveFile) -> dict[str, Any]:
+    facts = asdict(file)
+    state = {"sha256": "0" * 64, "rows": 1440, "rejected_rows": 0, "status": "ingested", "reason": None}
+    return {"key": facts.pop("object_key"), **facts, **state, "detail": None}
 
 
 def _peak_mib() -> float:

@@ -1,4 +1,4 @@
-"""Detects a server that has banned this client, from repeated HTTP 403 answers, and slows requests down.
+"""Detects a server that has banned this client, from repeated refusals such as HTTP 403, and slows requests down.
 
 Forbidden files alone are not a ban, even many in a row. ``http_client.py`` sends the requests.
 """
@@ -17,22 +17,26 @@ from crypto_lakehouse.archive.model import ArchiveError
 log = logging.getLogger(__name__)
 
 REFUSALS = 10
-"""Number of HTTP 403 answers in a row that count as a ban."""
+"""Number of refusals in a row that count as a ban."""
 
 PAUSES = 4
 """Number of pauses, each twice as long as the one before, before the run fails."""
 
 
 class BanWatch:
-    """Counts the HTTP 403 answers in a row of one server, over all its clients.
+    """Counts the refusals in a row of one server, over all its clients.
+
+    ``refusals`` are the HTTP statuses of a server that has banned someone, ``absent`` those of a file that does not
+    exist.
 
     During a suspected ban, each client sends its requests one at a time, and first probes another URL: one that was
     served before, or a listed file of another folder. If the server answers the probe, only the refused files are
     forbidden, and there is no ban. Otherwise all requests wait, the first time for ``first_pause`` seconds.
     """
 
-    def __init__(self, url: str, first_pause: float) -> None:
+    def __init__(self, url: str, first_pause: float, refusals: frozenset[int], absent: frozenset[int]) -> None:
         self._url, self._first_pause = url, first_pause
+        self.refusals, self._absent = refusals, absent
         self._refusals = self._pauses = 0
         self._served: URL | None = None
         self._listed: dict[URL, URL] = {}
@@ -70,8 +74,14 @@ class BanWatch:
         self._refusals = self._pauses = 0
         self._served = served or self._served
 
-    def refused(self, url: URL) -> bool:
-        """Record an HTTP 403; returns whether a ban is suspected, so that the caller sends the request again."""
+    def failed(self, url: URL, status: int) -> bool:
+        """Record an HTTP status that is no success; returns whether a ban is suspected, so that the caller sends the
+        request again.
+        """
+        if status in self._absent:
+            self.answered()
+        if status not in self.refusals:
+            return False
         self._refusals += 1
         self._refused.add(url.parent)
         return self._is_suspected
@@ -79,6 +89,10 @@ class BanWatch:
     @property
     def _is_suspected(self) -> bool:
         return self._refusals >= REFUSALS
+
+    @property
+    def _status(self) -> str:
+        return " or ".join(map(str, sorted(self.refusals)))
 
     def _other(self) -> URL | None:
         """A URL to probe, or None; each listed file is used only once."""
@@ -90,11 +104,13 @@ class BanWatch:
     async def _pause(self) -> None:
         if self._pauses == PAUSES:
             raise ArchiveError(
-                f"{self._url} answers HTTP 403 to everything, {self._refusals} times in a row and also after {PAUSES} "
-                "pauses: it seems to have banned this address, or a proxy forbids it. Wait some hours or use another "
-                "network, lower LAKEHOUSE_CONCURRENCY, then run again: stored data is kept"
+                f"{self._url} answers HTTP {self._status} to everything, {self._refusals} times in a row and also "
+                f"after {PAUSES} pauses: it seems to have banned this address, or a proxy forbids it. Wait some hours "
+                "or use another network, lower LAKEHOUSE_CONCURRENCY, then run again: stored data is kept"
             )
         pause = self._first_pause * 2**self._pauses
         self._pauses += 1
-        log.warning("%s: HTTP 403 %d times in a row; all requests wait %.1f s", self._url, self._refusals, pause)
+        log.warning(
+            "%s: HTTP %s %d times in a row; all requests wait %.1f s", self._url, self._status, self._refusals, pause
+        )
         await asyncio.sleep(pause)

@@ -1,7 +1,7 @@
 """Verified downloads of single files: resuming them and comparing their checksums.
 
-Requests and their retries are in ``http_client.py``, listings in ``listing.py``, file names in ``binance.py``. Nothing
-here opens the zips.
+Requests and their retries are in ``http_client.py``, listings in ``listing.py``, file names in the
+layout of an exchange. Nothing here opens the zips.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from crypto_lakehouse.archive.http_client import (
     MalformedAnswerError,
     RequestError,
 )
+from crypto_lakehouse.archive.layout import Checksum, Layout
 from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.partial_file import Part
@@ -38,13 +39,13 @@ _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
 
 
-def local_name(key: str) -> str:
-    """File name for ``key``: its last component. Raises ValueError unless the whole key is safe."""
-    parts = key.split("/")
+def local_name(object_key: str) -> str:
+    """File name for a key: its last component. Raises ValueError unless the whole key is safe."""
+    parts = object_key.split("/")
     if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= _NAME_BYTES for part in parts):
         raise ValueError(
             "not a safe archive key: its names must be of letters, digits, '_', '-' and '.' only, with at most "
-            f"{_NAME_BYTES} bytes each: {key!r}"
+            f"{_NAME_BYTES} bytes each: {object_key!r}"
         )
     return parts[-1]
 
@@ -86,6 +87,7 @@ class Downloader:
     """
 
     client: HttpClient
+    layout: Layout
     url: str
     directory: Path
     list_again: Callable[[ArchiveFile], Awaitable[ArchiveFile | None]]
@@ -98,7 +100,7 @@ class Downloader:
         can be fetched either.
         """
         try:
-            path = self.directory / local_name(file.key)
+            path = self.directory / local_name(file.object_key)
         except ValueError as error:
             return RejectedFile(file, "unsafe_name", str(error))
         try:
@@ -116,12 +118,11 @@ class Downloader:
         except _RejectedError as error:
             return RejectedFile(file, error.reason, str(error), error.sha256)
         except HttpError as error:
-            reason = {404: "not_found", 403: "forbidden"}.get(error.status, "http_error")
-            return RejectedFile(file, reason, str(error))
+            return RejectedFile(file, self._reason(error.status), str(error))
         except AnswerTimeoutError as error:
-            return RejectedFile(file, "timeout", f"{file.key}: {error}")
+            return RejectedFile(file, "timeout", f"{file.object_key}: {error}")
         except RequestError as error:
-            return RejectedFile(file, "connection_error", f"{file.key}: {error}")
+            return RejectedFile(file, "connection_error", f"{file.object_key}: {error}")
         except OSError as error:
             raise ArchiveError(
                 f"cannot write {path.name} to {self.directory}: {error}; free space or correct the folder's "
@@ -130,11 +131,12 @@ class Downloader:
         return FetchedFile(file, place, sha256)
 
     async def _verified(self, file: ArchiveFile, path: Path) -> tuple[str, Path | HeldFile]:
-        served, size, stated, is_too_long = "", 0, "", False
+        served, size, is_too_long, stated = "", 0, False, None
         for number in range(_CHECKSUM_TRIES):
             fresh = _NO_CACHE if number else {}
             stated = await self._stated_sha256(file, path.name, fresh)
-            if _has_size(path, file.size) and await asyncio.to_thread(_sha256, path) == stated:
+            # Without a stated checksum, a file from before may be an older version of the same size.
+            if stated and _has_size(path, file.size) and await asyncio.to_thread(_sha256, path) == stated:
                 return stated, path
             part = Part(path)
             if part.is_on_disk:
@@ -152,7 +154,7 @@ class Downloader:
             served, size = part.sha256(), part.size
             # The sha256 also matches for an old zip with its old CHECKSUM, so compare the size as well; an ETag need
             # not be the MD5 of the bytes.
-            if served == stated and size == file.size:
+            if stated in (None, served) and size == file.size:
                 if self.budget is not None and not part.is_on_disk and self.budget.take(part.size):
                     return served, HeldFile(path.name, part.content())
                 part.publish()
@@ -161,48 +163,57 @@ class Downloader:
         if is_too_long:
             raise _SizeError(
                 "size_mismatch",
-                f"{file.key}: the archive lists {file.size:,} bytes but serves more; the download was stopped: try "
-                "again later",
+                f"{file.object_key}: the archive lists {file.size:,} bytes but serves more; the download was stopped: "
+                "try again later",
             )
-        if served == stated:
+        if stated in (None, served):
+            matches = ", whose CHECKSUM matches" if stated else ""
             raise _SizeError(
                 "size_mismatch",
-                f"{file.key}: the archive lists {file.size:,} bytes but serves {size:,}, whose CHECKSUM matches; one "
-                "of the two is an older version: try again later",
+                f"{file.object_key}: the archive lists {file.size:,} bytes but serves {size:,}{matches}; one of the "
+                "two is an older version: try again later",
                 served,
             )
         raise _RejectedError(
             "checksum_mismatch",
-            f"{file.key}: the archive states sha256 {stated} but serves {served}; it may be republishing the file: "
-            "try again later",
+            f"{file.object_key}: the archive states sha256 {stated} but serves {served}; it may be republishing the "
+            "file: try again later",
             served,
         )
 
-    async def _stated_sha256(self, file: ArchiveFile, name: str, headers: Mapping[str, str]) -> str:
+    def _reason(self, status: int) -> str:
+        if status in self.layout.absent:
+            return "not_found"
+        return "forbidden" if status in self.layout.ban else "http_error"
+
+    async def _stated_sha256(self, file: ArchiveFile, name: str, headers: Mapping[str, str]) -> str | None:
+        """The sha256 that the archive states; None if it states none for any file."""
+        if self.layout.checksum is Checksum.NONE:
+            return None
         try:
-            body = await self._small_body(f"{file.key}.CHECKSUM", headers)
+            body = await self._small_body(checksum_key(file.object_key), headers)
         except HttpError as error:
-            if error.status != 404:
+            if error.status not in self.layout.absent:
                 raise
             # Distinguish a removed file from one without a CHECKSUM.
-            async for attempt in self.client.attempts(file.key):
+            async for attempt in self.client.attempts(file.object_key):
                 with attempt:
-                    async with self.client.request(self._url(file.key), method="HEAD"):
+                    async with self.client.request(self._url(file.object_key), method="HEAD"):
                         pass
             raise _RejectedError(
-                "checksum_missing", f"{file.key}.CHECKSUM does not exist, but the file does"
+                "checksum_missing", f"{file.object_key}.CHECKSUM does not exist, but the file does"
             ) from error
         try:
             return parse_checksum(body.decode("utf-8", "replace"), name)
         except ValueError as error:
-            raise _RejectedError("checksum_malformed", f"{file.key}.CHECKSUM: {error}") from None
+            raise _RejectedError("checksum_malformed", f"{file.object_key}.CHECKSUM: {error}") from None
 
-    async def _small_body(self, key: str, headers: Mapping[str, str]) -> bytes:
+    async def _small_body(self, object_key: str, headers: Mapping[str, str]) -> bytes:
         body = b""
-        async for attempt in self.client.attempts(key):
+        async for attempt in self.client.attempts(object_key):
             with attempt:
                 body = b""
-                async with self.client.request(self._url(key), headers) as response:
+                async with self.client.request(self._url(object_key), headers) as response:
                     async for chunk in response.chunks():
                         body += chunk
                         if len(body) > _CHECKSUM_LIMIT:
@@ -210,7 +221,7 @@ class Downloader:
         return body
 
     async def _download(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
-        async for attempt in self.client.attempts(file.key):
+        async for attempt in self.client.attempts(file.object_key):
             with attempt:
                 await self._download_once(file, part, headers)
 
@@ -221,7 +232,7 @@ class Downloader:
         offset, etag = (part.size, part.etag) if part.can_go_on else (0, "")
         if offset:
             headers = {**headers, "Range": f"bytes={offset}-", "If-Range": etag}
-        async with self.client.request(self._url(file.key), headers, accept=(200, 206, 416)) as response:
+        async with self.client.request(self._url(file.object_key), headers, accept=(200, 206, 416)) as response:
             if response.status == 200:
                 part.restart(response.headers.get("ETag", ""))
             elif not (
@@ -236,13 +247,18 @@ class Downloader:
                     raise _TooLongError
                 part.write(chunk)
 
-    def _url(self, key: str) -> URL:
-        return file_url(self.url, key)
+    def _url(self, object_key: str) -> URL:
+        return file_url(self.url, object_key)
 
 
-def file_url(archive_url: str, key: str) -> URL:
+def file_url(archive_url: str, object_key: str) -> URL:
     """Where the archive serves a file."""
-    return URL(f"{archive_url.rstrip('/')}/{quote(key)}", encoded=True)
+    return URL(f"{archive_url.rstrip('/')}/{quote(object_key)}", encoded=True)
+
+
+def checksum_key(object_key: str) -> str:
+    """The key of the text with the sha256 of a file."""
+    return f"{object_key}.CHECKSUM"
 
 
 def _has_size(path: Path, size: int) -> bool:

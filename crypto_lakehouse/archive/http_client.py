@@ -22,6 +22,7 @@ from yarl import URL
 
 from crypto_lakehouse.archive.addresses import mask_url, proxy_of
 from crypto_lakehouse.archive.bans import BanWatch
+from crypto_lakehouse.archive.limits import Limits, Pace
 
 T = TypeVar("T")
 
@@ -114,34 +115,30 @@ class Answer:
 class HttpClient:
     """A connection pool with retries for the host of ``url``, through the proxy that the environment sets for it.
 
-    ``timeout`` is the longest silence in seconds while connecting or reading; over that much waiting, a body must
-    arrive with at least ``least_rate`` bytes a second. ``auth`` is sent with every request; URLs must not contain
-    credentials, because errors quote them. A Retry-After delays every request of the client, not only the one that
-    received it; so does ``ban`` after many HTTP 403 in a row. Clients of one server share ``ban``.
+    ``auth`` is sent with every request; URLs must not contain credentials, because errors quote them. A Retry-After
+    delays every request of the client, not only the one that received it; so does ``ban`` after many refusals in a row.
+    Clients of one server share ``ban``, those of one archive ``pace``.
     """
 
     def __init__(
         self,
         url: str,
-        concurrency: int,
-        attempts: int,
-        timeout: float,
-        least_rate: float,
+        limits: Limits,
         ban: BanWatch,
+        pace: Pace,
         auth: aiohttp.BasicAuth | None = None,
     ) -> None:
         self._auth = auth
         self._proxy, self._proxy_auth = proxy_of(url)
-        self.silence = timeout
-        self._least_rate = least_rate
+        self.silence = limits.timeout
+        self._limits = limits
         self._ban, self._turn = ban, asyncio.Lock()
-        self._concurrency = concurrency
-        self._attempts = attempts
+        self._pace = pace
         self._not_before = 0.0
 
     async def __aenter__(self) -> HttpClient:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency),
+            connector=aiohttp.TCPConnector(limit=self._limits.concurrency),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.silence, sock_read=self.silence),
             auto_decompress=False,
             proxy=self._proxy,
@@ -166,7 +163,7 @@ class HttpClient:
             return
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(is_worth_retrying),
-            stop=tenacity.stop_after_attempt(self._attempts),
+            stop=tenacity.stop_after_attempt(self._limits.attempts),
             wait=tenacity.wait_exponential_jitter(initial=0.2, max=30.0, jitter=0.5),
             before_sleep=partial(self._log_retry, name),
             reraise=True,
@@ -180,7 +177,9 @@ class HttpClient:
     def _log_retry(self, name: str, state: tenacity.RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
         number, pause = state.attempt_number, state.upcoming_sleep
-        log.warning("%s: attempt %d of %d failed, next in %.1f s: %s", name, number, self._attempts, pause, failure)
+        log.warning(
+            "%s: attempt %d of %d failed, next in %.1f s: %s", name, number, self._limits.attempts, pause, failure
+        )
 
     @asynccontextmanager
     async def request(
@@ -205,9 +204,10 @@ class HttpClient:
 
     def check_rate(self, received: int, seconds: float) -> None:
         """Raise AnswerTimeoutError if ``received`` bytes in ``seconds`` are below the minimum rate."""
-        if received < self._least_rate * seconds:
+        least = self._limits.least_rate
+        if received < least * seconds:
             raise AnswerTimeoutError(
-                f"only {received:,} bytes arrived in {seconds:,.1f} s; the least rate is {self._least_rate:g} bytes/s"
+                f"only {received:,} bytes arrived in {seconds:,.1f} s; the least rate is {least:g} bytes/s"
             )
 
     async def _permitted(
@@ -219,9 +219,7 @@ class HttpClient:
                 async with self._ban.turn(self._turn, self._is_served):
                     response = await self._accepted(method, url, headers, accept)
             except HttpError as error:
-                if error.status == 404:
-                    self._ban.answered()
-                if error.status != 403 or not self._ban.refused(url):
+                if not self._ban.failed(url, error.status):
                     raise
             else:
                 self._ban.answered(url)
@@ -232,7 +230,7 @@ class HttpClient:
         try:
             (await self._accepted("GET", url, None, (200,))).release()
         except HttpError as error:
-            return error.status != 403
+            return error.status not in self._ban.refusals
         except RequestError:
             return False
         return True
@@ -240,6 +238,7 @@ class HttpClient:
     async def _accepted(
         self, method: str, url: URL, headers: Mapping[str, str] | None, accept: tuple[int, ...]
     ) -> aiohttp.ClientResponse:
+        await self._pace.turn()
         response = await self._response(method, url, headers)
         if response.status in accept:
             return response

@@ -1,7 +1,7 @@
 """S3 ListObjects V1: pages of a public bucket's listing, as objects and common prefixes.
 
-Contains the protocol and its XML. ``http_client.HttpClient`` handles connections and retries; ``binance.py`` interprets
-the keys.
+Contains the protocol and its XML. ``http_client.HttpClient`` handles connections and retries; the layout of an
+exchange (``layout.py``) interprets the keys.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_BYTES = 32 * 1024**2
 class ListedObject:
     """One object: ``last_modified`` is UTC, ``etag`` without quotes, ``size`` in bytes."""
 
-    key: str
+    object_key: str
     size: int
     etag: str
     last_modified: datetime
@@ -58,7 +58,7 @@ def parse_page(body: bytes) -> ListingPage:
         namespace = root.tag.removesuffix("ListBucketResult")
         objects = tuple(
             ListedObject(
-                key=_text(item, f"{namespace}Key"),
+                object_key=_text(item, f"{namespace}Key"),
                 size=int(_text(item, f"{namespace}Size")),
                 etag=_text(item, f"{namespace}ETag").strip('"'),
                 last_modified=datetime.fromisoformat(_text(item, f"{namespace}LastModified")),
@@ -78,7 +78,7 @@ def parse_page(body: bytes) -> ListingPage:
     if not truncated:
         return ListingPage(objects, prefixes, None)
     # S3 sends NextMarker only with a delimiter; otherwise the next marker is the last key or prefix of the page.
-    last = max([*(item.key for item in objects), *prefixes], default="")
+    last = max([*(item.object_key for item in objects), *prefixes], default="")
     marker = root.findtext(f"{namespace}NextMarker") or last
     if not marker:
         raise MalformedAnswerError("the listing says that it continues, but not from where")
@@ -123,12 +123,12 @@ async def pages(
 
 def _check_keys(page: ListingPage, prefix: str, marker: str) -> None:
     """Raise MalformedAnswerError unless the names of a page start with the prefix and increase, from the marker on."""
-    for names in ([item.key for item in page.objects], list(page.prefixes)):
+    for names in ([item.object_key for item in page.objects], list(page.prefixes)):
         if not all(name.startswith(prefix) for name in names):
             raise MalformedAnswerError("the listing has keys outside the requested prefix")
         if any(a >= b for a, b in pairwise([marker, *names])):
             raise MalformedAnswerError("the listing goes back: its keys do not increase")
-    last = max([marker, *(item.key for item in page.objects), *page.prefixes])
+    last = max([marker, *(item.object_key for item in page.objects), *page.prefixes])
     if page.next_marker is not None and (page.next_marker < last or page.next_marker == marker):
         raise MalformedAnswerError("the listing goes back: the next page starts before this one ends")
 

@@ -1,6 +1,6 @@
 """The protocol of archive sources, and its types: listed files, fetched files, rejected files.
 
-Exchanges, URLs and HTTP belong to the source modules (``binance.py``).
+URLs and HTTP belong to the source (``listed.py``), the names of files to the layout of an exchange.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class ArchiveError(Exception):
 class ArchiveFile:
     """One file as the archive lists it.
 
-    ``period`` is the day (``2024-05-01``) or month (``2024-05``) in its name, which is the key of its partition;
-    ``size`` is in bytes; ``last_modified`` is UTC; ``etag`` has no quotes.
+    ``object_key`` is its key in the archive; ``period`` is the day (``2024-05-01``) or month (``2024-05``) in its name,
+    which is the key of its partition; ``size`` is in bytes; ``last_modified`` is UTC; ``etag`` has no quotes.
     """
 
-    key: str
+    object_key: str
     symbol: str
     period: str
     size: int
@@ -37,7 +37,10 @@ class ArchiveFile:
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """A downloaded file, on disk or in memory, with the listed size and the sha256 that the archive states."""
+    """A downloaded file, on disk or in memory, with the listed size and the sha256 of its bytes.
+
+    The bytes have the checksum that the archive states, if it states one.
+    """
 
     file: ArchiveFile
     path: Path | HeldFile

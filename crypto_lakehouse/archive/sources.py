@@ -1,29 +1,24 @@
-"""Opening the archive of an exchange. The only module that knows which source belongs to which exchange."""
+"""Opening the archive of an exchange: which layout belongs to which exchange."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from crypto_lakehouse.archive.binance import BinanceArchive
+from crypto_lakehouse.archive.binance import BinanceLayout
+from crypto_lakehouse.archive.layout import Layout
+from crypto_lakehouse.archive.limits import Limits
+from crypto_lakehouse.archive.listed import ListedArchive
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import EXCHANGES
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How an archive is asked: parallel requests, attempts per request, longest silence and least bytes a second."""
-
-    concurrency: int = 128
-    attempts: int = 5
-    timeout: float = 60.0
-    least_rate: float = 1000.0
+LAYOUTS: dict[str, Layout] = {"binance": BinanceLayout()}
 
 
-def open_source(exchange: str, archive_url: str, listing_url: str, limits: Limits) -> ArchiveSource:
+def open_source(exchange: str, archive_url: str, listing_url: str, limits: Limits | None = None) -> ArchiveSource:
     """The archive of an exchange at these URLs, with no more parallel requests than the exchange allows.
 
-    Raises KeyError for an unknown exchange, ValueError for invalid URLs and limits.
+    Raises KeyError for an unknown exchange, ValueError for invalid URLs.
     """
-    concurrency = min(limits.concurrency, EXCHANGES[exchange].max_concurrency)
-    source = {"binance": BinanceArchive}[exchange]
-    return source(archive_url, listing_url, concurrency, limits.attempts, limits.timeout, limits.least_rate)
+    limits = limits or Limits()
+    limits = replace(limits, concurrency=min(limits.concurrency, EXCHANGES[exchange].max_concurrency))
+    return ListedArchive(LAYOUTS[exchange], archive_url, listing_url, limits)

@@ -21,8 +21,9 @@ from typing import Annotated
 
 import typer
 
+from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.archive.sources import Limits, open_source
+from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, verify_zips
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
@@ -190,11 +191,13 @@ def archive_files(
             for number, files in files_in_order(source, found, wanted, start, end):
                 advance(progress, number)
                 for file in files:
-                    url = file_url(base, file.key)
+                    url = file_url(base, file.object_key)
                     if as_json:
-                        yield json.dumps({**asdict(file), "last_modified": file.last_modified.isoformat(), "url": url})
+                        values = asdict(file)
+                        facts = {"key": values.pop("object_key"), **values}
+                        yield json.dumps({**facts, "last_modified": file.last_modified.isoformat(), "url": url})
                     else:
-                        yield url if urls else file.key
+                        yield url if urls else file.object_key
 
     with explained():
         wanted, unknown = _select(source, found, chosen, given)

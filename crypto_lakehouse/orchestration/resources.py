@@ -5,8 +5,9 @@ from typing import Self
 import dagster as dg
 
 from crypto_lakehouse.archive.addresses import split_credentials
+from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.archive.sources import Limits, open_source
+from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.settings import Settings
 

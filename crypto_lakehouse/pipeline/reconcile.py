@@ -48,11 +48,11 @@ def differences(files: Iterable[ArchiveFile], states: Mapping[str, Mapping[str, 
     """Differences between a listing and the ledger's present state of each partition, in listing order."""
     different = []
     for file in files:
-        row = states.get(file.period, {}).get(file.key)
+        row = states.get(file.period, {}).get(file.object_key)
         problem = problem_of(file, row)
         if problem is not None:
             detail = (row and row["detail"]) or ""
-            different.append(Difference(file.period, file.symbol, file.key, file.last_modified, problem, detail))
+            different.append(Difference(file.period, file.symbol, file.object_key, file.last_modified, problem, detail))
     return different
 
 

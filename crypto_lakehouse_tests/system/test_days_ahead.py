@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import feed
@@ -22,6 +21,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze import download_queue as arrivals
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import WatchedServer, read
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 

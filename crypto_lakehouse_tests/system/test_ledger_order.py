@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import read_state
@@ -18,6 +17,7 @@ from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest, BronzePartition
 from crypto_lakehouse.pipeline.reconcile import Problem, compare
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 

@@ -20,7 +20,6 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import feed, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
@@ -30,6 +29,7 @@ from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.realdata import instant
 
 LEGACY = Path(__file__).parents[3] / "shared" / "realdata" / "legacy"

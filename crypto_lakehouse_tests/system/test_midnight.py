@@ -20,7 +20,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import Feed, feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
@@ -30,6 +29,7 @@ from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, needs_real_archive
 from crypto_lakehouse_tests.system.runs import digests, failures, read, run, settings
 

@@ -16,7 +16,6 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.bars import parse_bars
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
@@ -27,6 +26,7 @@ from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_da
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, line, put
 from crypto_lakehouse_tests.system.test_ledger_order import DAYS, ingest, partitions, write

@@ -16,7 +16,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
@@ -29,6 +28,7 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import digests, read
 from crypto_lakehouse_tests.system.test_cli import UM, run
 

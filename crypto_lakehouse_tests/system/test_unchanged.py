@@ -18,7 +18,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.definitions import build_defs
@@ -33,6 +32,7 @@ from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, settings
 from crypto_lakehouse_tests.system.test_bad_input import GOOD, put
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import (
     ArchiveFile,
     FetchedFile,
@@ -20,6 +19,7 @@ from crypto_lakehouse.archive.model import (
 )
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.sample.server import shut_down
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 

@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 
 from crypto_lakehouse.archive.bans import REFUSALS
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveError, FetchedFile, RejectedFile
 from crypto_lakehouse.archive.unzip import BadZip, read_member
 from crypto_lakehouse.lake.storage.ledger import read_ledger, record_files
 from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.unit.archive_http import (
     BUCKET,
     DATA,
@@ -250,7 +250,7 @@ def test_a_ban_ends_the_run_with_a_clear_error(server: Server, tmp_path: Path) -
 def test_a_few_forbidden_files_do_not_count_as_a_ban(server: Server, tmp_path: Path) -> None:
     files = [server.put(key, key.encode()) for key in files_of(server, 40)]
     for file in files[::2]:
-        server.faults[file.key] = [status(403)]
+        server.faults[file.object_key] = [status(403)]
     results = list(source(server, concurrency=1).fetch(files, tmp_path))
     assert [result.reason for result in results if isinstance(result, RejectedFile)] == ["forbidden"] * 20
 
@@ -261,7 +261,7 @@ def test_a_forbidden_symbol_does_not_end_the_run(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, concurrency: int
 ) -> None:
     forbidden = [server.put(key) for key in files_of(server, 4 * REFUSALS)]
-    server.faults = {file.key + ".CHECKSUM": [status(403)] * 9 for file in forbidden}
+    server.faults = {file.object_key + ".CHECKSUM": [status(403)] * 9 for file in forbidden}
     other = server.put(KEY.replace("BTCUSDT", "ETHUSDT"))
     archive = source(server, concurrency=concurrency)
     # A later run fetches only the failed files: it gets none of them, and the listing names another folder.

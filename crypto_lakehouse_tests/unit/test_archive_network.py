@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.download import local_name, parse_checksum
 from crypto_lakehouse.archive.http_client import HttpError, is_worth_retrying, retry_after
 from crypto_lakehouse.archive.model import (
@@ -17,6 +16,7 @@ from crypto_lakehouse.archive.model import (
     ArchiveFile,
     RejectedFile,
 )
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.unit.archive_http import (
     BUCKET,
     KEY,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, RejectedFile
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.unit.archive_http import KEY, SPOT_1M, Server, check_fetched
 from crypto_lakehouse_tests.unit.raw_server import RawServer
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.listing_server import END, Bucket, ListingServer, feed_of, serve_listing
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.model import ArchiveFile
 from crypto_lakehouse.archive.partial_file import Part
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline import reconcile
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 
 pytestmark = pytest.mark.slow
 

@@ -70,7 +70,7 @@ def test_files_of_a_range(server: Server, page_size: int) -> None:
         ("2024-01-11", "BTCUSDT"),
         ("2024-01-11", "ETHUSDT"),
     ]
-    assert found[0].key == f"{FOLDER}/BTCUSDT-1m-2024-01-10.zip"
+    assert found[0].object_key == f"{FOLDER}/BTCUSDT-1m-2024-01-10.zip"
     assert (found[0].size, found[0].etag) == (2, "abc")
     assert found[0].last_modified == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -262,8 +262,8 @@ def test_many_files_one_bad(server: Server, tmp_path: Path) -> None:
     files = [server.put(key, key.encode()) for key in keys]
     del server.files[keys[3]]
     results = list(source(server).fetch(files, tmp_path))
-    assert {result.file.key for result in results} == set(keys)
-    assert [r.file.key for r in results if isinstance(r, RejectedFile)] == [keys[3]]
+    assert {result.file.object_key for result in results} == set(keys)
+    assert [r.file.object_key for r in results if isinstance(r, RejectedFile)] == [keys[3]]
     assert len(list(tmp_path.iterdir())) == len(keys) - 1
 
 
@@ -318,7 +318,7 @@ def test_small_files_are_held_in_memory_while_there_is_room(server: Server, tmp_
     files = [server.put(key, small) for key in keys]
     large = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-31.zip")
     come = list(source(server).fetch([large, *files], tmp_path, hold))
-    places = {got.file.key: got.path for got in come if isinstance(got, FetchedFile)}
+    places = {got.file.object_key: got.path for got in come if isinstance(got, FetchedFile)}
     for key, place in places.items():
         with place.open("rb") as stream:
             assert stream.read() == server.files[key]
@@ -356,8 +356,8 @@ def listed_and_fetched(
     directory.mkdir()
     span = date(2024, 1, 1), date(2024, 1, 4)
     come = list(of(SPOT_1M, symbols, *span, lambda file: file.period == "2024-01-02", directory, None))
-    by_symbol = {one.symbol: [file.key for file in one.files] for one in come if isinstance(one, ListedSymbol)}
-    fetched = {one.file.key for one in come if isinstance(one, FetchedFile)}
+    by_symbol = {one.symbol: [file.object_key for file in one.files] for one in come if isinstance(one, ListedSymbol)}
+    fetched = {one.file.object_key for one in come if isinstance(one, FetchedFile)}
     assert len(come) == len(by_symbol) + len(fetched)
     return by_symbol, fetched
 
@@ -387,21 +387,21 @@ def test_files_are_fetched_while_others_are_listed(server: Server, tmp_path: Pat
 
     async def when_the_file_was_asked_for(_: web.Request) -> None:
         async with asyncio.timeout(30):
-            while not server.hits[file.key]:
+            while not server.hits[file.object_key]:
                 await asyncio.sleep(0.01)
 
     server.faults[BUCKET] = [as_usual, when_the_file_was_asked_for]
     by_symbol, fetched = listed_and_fetched(
         source(server, concurrency=1).list_and_fetch, tmp_path / "folder", ["BTCUSDT", "ETHUSDT"]
     )
-    assert by_symbol == {"BTCUSDT": [file.key], "ETHUSDT": []}
-    assert fetched == {file.key}
+    assert by_symbol == {"BTCUSDT": [file.object_key], "ETHUSDT": []}
+    assert fetched == {file.object_key}
 
 
 @pytest.mark.requirement("F2.1")
 def test_a_failed_listing_stops_the_parallel_downloads(server: Server, tmp_path: Path) -> None:
     file = server.put(f"{FOLDER}/BTCUSDT-1m-2024-01-02.zip")
-    server.faults[file.key] = [stop_after(10, stall=True)]
+    server.faults[file.object_key] = [stop_after(10, stall=True)]
     server.faults[BUCKET] = [as_usual, status(404)]
     begun = source(server, attempts=1, concurrency=1).list_and_fetch
     with pytest.raises(ArchiveError, match="cannot list ETHUSDT"):

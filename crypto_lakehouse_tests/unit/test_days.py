@@ -27,7 +27,8 @@ def file(symbol: str, number: int, etag: str = "e") -> ArchiveFile:
 
 
 def row(of: ArchiveFile, status: str) -> dict[str, Any]:
-    facts = {name: getattr(of, name) for name in ("key", "symbol", "period", "size", "etag", "last_modified")}
+    facts = {name: getattr(of, name) for name in ("symbol", "period", "size", "etag", "last_modified")}
+    facts["key"] = of.object_key
     return {**facts, "status": status, "sha256": "0" * 64}
 
 
@@ -37,10 +38,10 @@ def whole(
     """Whether nothing is new, and the state of each file, from the whole listing."""
     kinds = {}
     for one in listed:
-        known = state.get(one.key)
+        known = state.get(one.object_key)
         same = known is not None and known["etag"] == one.etag
         lasting = known is not None and known["status"] in ("ingested", "quarantined")
-        kinds[one.key] = "unchanged" if is_made and same and lasting else "new"
+        kinds[one.object_key] = "unchanged" if is_made and same and lasting else "new"
     gone = {key for key, known in state.items() if known["status"] == "ingested" and key not in kinds}
     kinds |= dict.fromkeys(gone, "gone")
     is_recorded = bool(kinds) or any(known["status"] == "no_file" for known in state.values())
@@ -61,12 +62,14 @@ def kind(task: FileTask) -> str:
 def test_tasks_by_symbol_equal_the_tasks_of_the_whole_listing(data: st.DataObject) -> None:
     files = [file(symbol, number) for symbol in SYMBOLS for number in range(2)]
     statuses = st.sampled_from([None, "ingested", "quarantined", "failed"])
-    known = {one.key: row(one, status) for one in files if (status := data.draw(statuses, one.key))}
+    known = {one.object_key: row(one, status) for one in files if (status := data.draw(statuses, one.object_key))}
     if not known and data.draw(st.booleans(), "no file"):
         known = {"none": row(ArchiveFile("none", "", KEY, 0, "", WHEN), "no_file")}
     versions = st.sampled_from([None, "e", "e", "other"])
     listed = [
-        file(one.symbol, int(one.key[-5]), etag) for one in files if (etag := data.draw(versions, f"listed {one.key}"))
+        file(one.symbol, int(one.object_key[-5]), etag)
+        for one in files
+        if (etag := data.draw(versions, f"listed {one.object_key}"))
     ]
     asked = sorted({one.symbol for one in listed} | set(data.draw(st.sets(st.sampled_from(SYMBOLS)), "asked")))
     is_made = data.draw(st.booleans(), "is made")
@@ -79,8 +82,8 @@ def test_tasks_by_symbol_equal_the_tasks_of_the_whole_listing(data: st.DataObjec
     assert begin.file is None
     assert all(task.day is begin.day for task in found)
     assert (begin.day.key, begin.day.unchanged) == (KEY, STORED if unchanged and chosen == ALL else None)
-    assert [(task.file.key, kind(task)) for task in found if task.file] == kinds
-    assert kinds == sorted(kinds, key=lambda one: table_order(next(f for f in files if f.key == one[0])))
+    assert [(task.file.object_key, kind(task)) for task in found if task.file] == kinds
+    assert kinds == sorted(kinds, key=lambda one: table_order(next(f for f in files if f.object_key == one[0])))
 
 
 @pytest.mark.requirement("P3")

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crypto_lakehouse.archive.binance import BinanceArchive
 from crypto_lakehouse.archive.unzip import read_member
 from crypto_lakehouse.catalog import Cadence, feeds, partition_key
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.transforms.parse import parse_csv
+from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.unit.sample_reading import lines, one, rows, zips
 
 pytestmark = pytest.mark.requirement("F2.5")

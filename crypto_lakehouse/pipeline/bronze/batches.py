@@ -41,7 +41,7 @@ def batches(feed: Feed, tasks: Iterable[FileTask]) -> Iterator[Batch]:
             yield Batch(day, [], True, {})
             continue
         for batch in [list(group)] if is_up_to_date else _cut(group, feed.file_format.large):
-            gone = {task.gone.file.key: task.gone for task in batch if task.gone}
+            gone = {task.gone.file.object_key: task.gone for task in batch if task.gone}
             yield Batch(day, [task.file for task in batch if task.file], is_up_to_date, gone)
 
 
@@ -69,7 +69,11 @@ def read_ahead(
                 batch = next(remaining, None)
                 if batch is None:
                     break
-                files = [] if batch.is_up_to_date else [batch.gone.get(f.key) or downloads.take(f) for f in batch.files]
+                files = (
+                    []
+                    if batch.is_up_to_date
+                    else [batch.gone.get(f.object_key) or downloads.take(f) for f in batch.files]
+                )
             except Exception as error:
                 failure = error
                 break

@@ -52,7 +52,7 @@ class _Found(NamedTuple):
 
 def table_order(file: ArchiveFile) -> tuple[str, str]:
     """The sort key of a file's rows in the table."""
-    return file.symbol, file.key
+    return file.symbol, file.object_key
 
 
 def tasks(
@@ -121,20 +121,20 @@ def _files(
         if symbol == last:
             continue
         last = symbol
-        gone = {rejected.file.key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
+        gone = {rejected.file.object_key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
         for file in sorted([*files, *(rejected.file for rejected in gone.values())], key=table_order):
-            reason = gone.get(file.key)
-            is_up_to_date = reason is None and problem_of(file, state.get(file.key)) in settled
+            reason = gone.get(file.object_key)
+            is_up_to_date = reason is None and problem_of(file, state.get(file.object_key)) in settled
             yield _Found(file, is_up_to_date, reason)
 
 
 def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[RejectedFile]:
     """Ingested files that the archive no longer lists: their rows stay, and the quarantine records the fact."""
-    listed_keys = {file.key for file in listed}
-    names = ("key", "symbol", "period", "size", "etag", "last_modified")
+    listed_keys = {file.object_key for file in listed}
+    names = ("symbol", "period", "size", "etag", "last_modified")
     return [
         RejectedFile(
-            ArchiveFile(**{name: row[name] for name in names}),
+            ArchiveFile(row["key"], **{name: row[name] for name in names}),
             "no_longer_listed",
             "the archive listed this file before and does so no more; the rows that were made of it stay",
             row["sha256"],

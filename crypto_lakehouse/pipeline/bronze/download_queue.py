@@ -50,7 +50,7 @@ class DownloadQueue:
             if file.size > room or not is_early(file):
                 return False
             room -= file.size
-            self._early.add(file.key)
+            self._early.add(file.object_key)
             return True
 
         source, budget = self._source, self._budget
@@ -66,14 +66,14 @@ class DownloadQueue:
 
     def take(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         """Return a wanted file after fetching it. Take files in the order of ``want``."""
-        while file.key not in self._there:
+        while file.object_key not in self._there:
             if not self._has_more():
                 self._next_batch()
-        return self._there[file.key]
+        return self._there[file.object_key]
 
     def drop(self, file: ArchiveFile) -> None:
         """Release a taken file: free its memory or delete its temporary file."""
-        result = self._there.pop(file.key, None)
+        result = self._there.pop(file.object_key, None)
         if not isinstance(result, FetchedFile):
             return
         if isinstance(result.path, HeldFile):
@@ -92,19 +92,19 @@ class DownloadQueue:
         if isinstance(item, ListedSymbol):
             self._listed[item.symbol] = item.files
         elif item is not None:
-            self._there[item.file.key] = item
+            self._there[item.file.object_key] = item
         return item is not None
 
     def _next_batch(self) -> None:
         missing = []
         for file, row in next(self._batches):
-            if file.key in self._early:
+            if file.object_key in self._early:
                 continue
             known = self._from_raw(file, row)
             if known is None:
                 missing.append(file)
             else:
-                self._there[file.key] = known
+                self._there[file.object_key] = known
         self._coming = iter(self._source.fetch(missing, self._folder, self._budget)) if missing else iter(())
 
     def _from_raw(self, file: ArchiveFile, row: Mapping[str, Any] | None) -> FetchedFile | None:
@@ -112,7 +112,7 @@ class DownloadQueue:
             return None
         if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
             return None
-        path = self._raw.get(file.key, row["sha256"], self._folder)
+        path = self._raw.get(file.object_key, row["sha256"], self._folder)
         # The archive may have served an older version after it listed the new one, so compare sizes too.
         if path is None or path.stat().st_size != file.size:
             return None

@@ -94,7 +94,7 @@ def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], h
     table = rows.to_arrow()
     for name, values in (
         ("symbol", [file.file.symbol for file in files]),
-        ("source_key", [file.file.key for file in files]),
+        ("source_key", [file.file.object_key for file in files]),
         ("source_sha256", [file.sha256 for file in files]),
     ):
         table = table.append_column(name, pa.DictionaryArray.from_arrays(codes, pa.array(values)))
@@ -102,4 +102,4 @@ def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], h
 
 
 def _member(file: FetchedFile) -> str:
-    return f"{Path(file.file.key).stem}.csv"
+    return f"{Path(file.file.object_key).stem}.csv"

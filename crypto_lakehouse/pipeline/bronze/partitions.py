@@ -206,7 +206,7 @@ class BronzeIngest:
         """The stream of days: for each partition its recorder, its rows in the order of the table, and its end."""
         todo, wanted = tee(self.tasks(keys, downloads))
         downloads.want(
-            (s.file, s.day.state.get(s.file.key)) for s in wanted if s.file and not (s.is_up_to_date or s.gone)
+            (s.file, s.day.state.get(s.file.object_key)) for s in wanted if s.file and not (s.is_up_to_date or s.gone)
         )
         with closing(read_ahead(self.feed, batches(self.feed, todo), downloads)) as read:
             for day, results in groupby(read, key=lambda result: result[0].day):
@@ -214,7 +214,7 @@ class BronzeIngest:
                 if day.unchanged:
                     for batch, _ in results:
                         for file in batch.files:
-                            recorder.leave(day.state[file.key])
+                            recorder.leave(day.state[file.object_key])
                     recorder.count()
                     yield _Begun(recorder, day.chosen, day.unchanged)
                 else:
@@ -230,7 +230,7 @@ class BronzeIngest:
             for batch, results in read:
                 if batch.is_up_to_date:
                     for file in batch.files:
-                        recorder.leave(day.state[file.key])
+                        recorder.leave(day.state[file.object_key])
                         yield from self._left(file, day, stored)
                 else:
                     yield from self._settle(results, recorder, day.state, stored)
@@ -238,14 +238,14 @@ class BronzeIngest:
 
     def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
         """The rows of a settled file, read from the stored partition."""
-        row, count = day.state[file.key], 0
+        row, count = day.state[file.object_key], 0
         for rows in stored.take(file, row["sha256"]):
             count += rows.num_rows
             yield rows
         if row["status"] == "ingested" and count != row["rows"]:
             raise LakeError(
-                f"{self.feed.name} {day.key} holds {count} rows of {file.key}, but the ledger lists {row['rows']}:"
-                " another run stores this partition at the same time. Materialize it again"
+                f"{self.feed.name} {day.key} holds {count} rows of {file.object_key}, but the ledger lists"
+                f" {row['rows']}: another run stores this partition at the same time. Materialize it again"
             )
 
     def _settle(
@@ -259,7 +259,7 @@ class BronzeIngest:
                 yield from _reject(result, recorder, state, stored)
                 continue
             for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
-                key = file.file.key
+                key = file.file.object_key
                 used[key] = file
                 rows[key] += height
                 refused[key] += len(lines)
@@ -292,7 +292,7 @@ class BronzeIngest:
             if file.period != now or not is_asked_for(file):
                 return False
             # The raw layer may already have an unchanged file.
-            return problem_of(file, states[now].get(file.key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
+            return problem_of(file, states[now].get(file.object_key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
 
         for symbol, files in downloads.listed(self.feed, sorted(asked), first, end, is_early):
             of_now: list[ArchiveFile] = []
@@ -309,7 +309,7 @@ def _reject(
 ) -> Iterator[pa.Table]:
     file = result.file
     recorder.reject_file(result)
-    before = state.get(file.key)
+    before = state.get(file.object_key)
     if before is not None and before["status"] == "ingested":
         # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
         # the sha256 of that version, so the next run fetches the new one again.

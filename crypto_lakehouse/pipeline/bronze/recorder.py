@@ -78,7 +78,7 @@ class IngestRecorder:
         self.entries.append(
             {
                 "table": self.feed.table,
-                "key": file.key,
+                "key": file.object_key,
                 "symbol": file.symbol,
                 "period": file.period,
                 "size": file.size,
@@ -182,7 +182,7 @@ class IngestRecorder:
                 "layer": "bronze",
                 "period": file.period,
                 "symbol": file.symbol,
-                "source_key": file.key,
+                "source_key": file.object_key,
                 "source_sha256": sha256,
                 "source_line": line,
                 "reason": reason,

@@ -29,10 +29,10 @@ class StoredRows:
         """The rows of the version ``sha256`` of a file, in order. Take files in the order of the table."""
         while (rows := self._ahead if self._ahead is not None else next(self._files, None)) is not None:
             position = (rows["symbol"][0], rows["source_key"][0])
-            self._ahead = rows if position > (file.symbol, file.key) else None
+            self._ahead = rows if position > (file.symbol, file.object_key) else None
             if self._ahead is not None:
                 return
-            if position == (file.symbol, file.key) and rows["source_sha256"][0] == sha256:
+            if position == (file.symbol, file.object_key) and rows["source_sha256"][0] == sha256:
                 yield rows.to_arrow()
 
     def close(self) -> None:
