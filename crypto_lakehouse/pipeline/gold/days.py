@@ -18,7 +18,7 @@ from crypto_lakehouse.lake.storage.partitions import find_keys, list_keys, scan_
 from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, input_fingerprint, is_current, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.continuous import day_span, lacking
+from crypto_lakehouse.pipeline.gold.continuous import day_span, missing_partition
 from crypto_lakehouse.schemas.gold import GoldTable, split_name
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of
@@ -97,5 +97,5 @@ class TableDays:
         keys = self._keys(source, key)
         stored = find_keys(self._store, source, keys)
         if keys[-1] not in stored:
-            raise lacking(source.layer, source.table, self._market, keys[-1])
+            raise missing_partition(source.partition(keys[-1]))
         return stored
