@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -71,7 +72,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class Settings(BaseSettings):
-    """The effective settings. Create it with ``Settings.load()``."""
+    """The effective settings, each parsed once. Create it with ``Settings.load()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
@@ -184,40 +185,40 @@ class Settings(BaseSettings):
         parse_bars_list(value)
         return value
 
-    @property
+    @cached_property
     def bars_kinds(self) -> tuple[Bars, ...]:
         """``bars``, parsed."""
         return parse_bars_list(self.bars)
 
-    @property
+    @cached_property
     def symbol_filter(self) -> SymbolFilter:
         """``symbols``, parsed."""
         return SymbolFilter.parse(self.symbols)
 
-    @property
-    def table_names(self) -> list[str]:
+    @cached_property
+    def table_names(self) -> tuple[str, ...]:
         """Names of the enabled tables, in the order of the catalogue."""
-        return select_tables(self.tables, tables_of_exchanges(self.exchange_names))
+        return tuple(select_tables(self.tables, tables_of_exchanges(self.exchange_names)))
 
-    @property
-    def exchange_names(self) -> list[str]:
+    @cached_property
+    def exchange_names(self) -> tuple[str, ...]:
         """Names of the enabled exchanges, in the order of the catalogue."""
-        return select_exchanges(self.exchanges)
+        return tuple(select_exchanges(self.exchanges))
 
-    @property
-    def enabled_markets(self) -> list[Market]:
+    @cached_property
+    def enabled_markets(self) -> tuple[Market, ...]:
         """The enabled markets of the enabled exchanges, in the order of the catalogue."""
-        return select_markets(self.markets, self.exchange_names)
+        return tuple(select_markets(self.markets, self.exchange_names))
 
-    @property
-    def market_names(self) -> list[str]:
+    @cached_property
+    def market_names(self) -> tuple[str, ...]:
         """The enabled markets as ``markets`` may name them: ``um``, or ``binance/um`` with several exchanges."""
-        return self._names(self.enabled_markets)
+        return tuple(self._names(self.enabled_markets))
 
-    @property
-    def feeds(self) -> list[Feed]:
+    @cached_property
+    def feeds(self) -> tuple[Feed, ...]:
         """The enabled feeds: those of ``tables`` in ``markets`` of ``exchanges``, from ``start`` on."""
-        return select_feeds(self.table_names, self.enabled_markets, self.start)
+        return tuple(select_feeds(self.table_names, self.enabled_markets, self.start))
 
     def is_enabled(self, market: Market) -> bool:
         """Whether the market and its exchange are enabled."""

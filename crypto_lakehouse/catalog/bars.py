@@ -7,6 +7,7 @@ Defines what ``LAKEHOUSE_BARS`` and ``Lakehouse.bars`` accept, and the name of t
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,8 +19,6 @@ ACTIVITIES = ("dollar", "volume", "tick")
 LONGEST_MONTH = timedelta(days=31)
 _OFFSET = re.compile(r"([1-9][0-9]{0,3})(m|h)")
 _THRESHOLD = re.compile(r"[1-9][0-9]{0,14}")
-_TABLE = re.compile(rf"bars_({'|'.join(BAR_INTERVALS)})(?:_by_([0-9]+[mh]))?")
-_ACTIVITY_TABLE = re.compile(rf"bars_({'|'.join(ACTIVITIES)})_([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +100,19 @@ def parse_bars_list(text: str) -> tuple[Bars, ...]:
 def bars_of_table(table: str) -> Bars | None:
     """The kind of bars that a gold table holds; None if the name is not a table of bars.
 
+    Only the registry of gold tables calls this, because the kinds of bars have no end and a lake does not hold the
+    settings that it was built with: the name is all that a reader has. It counts only if its kind has that very name.
+    ``bars_2h_by_1h`` would be a second name for ``bars_2h_by_60m``, and always empty.
+
     >>> bars_of_table("bars_1h_by_5m").name
     '1h:5m'
     """
-    if match := _TABLE.fullmatch(table):
-        name = match[1] if match[2] is None else f"{match[1]}:{match[2]}"
-    elif match := _ACTIVITY_TABLE.fullmatch(table):
-        name = f"{match[1]}:{match[2]}"
-    else:
-        return None
-    try:
-        bars = parse_bars(name)
-    except ValueError:
-        return None
-    # Accept only the name that is written: bars_2h_by_1h would be a second name for bars_2h_by_60m, and always empty.
-    return bars if bars.table == table else None
+    text = table.removeprefix("bars_")
+    for name in (text, text.replace("_by_", ":"), text.replace("_", ":")):
+        with suppress(ValueError):
+            if (bars := parse_bars(name)).table == table:
+                return bars
+    return None
 
 
 def parse_offset(text: str) -> timedelta:

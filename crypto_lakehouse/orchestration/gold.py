@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import dagster as dg
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
-from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.orchestration.assets.common import GoldGroup
 from crypto_lakehouse.orchestration.assets.days import days_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
@@ -42,7 +41,7 @@ def _continuous_checks(group: GoldGroup) -> Checks:
 
 
 def _bars_checks(group: GoldGroup) -> Checks:
-    bars = bars_of_table(group.tables[0].name)
+    bars = group.tables[0].bars
     assert bars is not None
     return [bars_check(group.market, bars)]
 

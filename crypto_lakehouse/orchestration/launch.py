@@ -33,7 +33,6 @@ from crypto_lakehouse.catalog import (
     partition_keys,
     tables_of,
 )
-from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -44,7 +43,7 @@ from crypto_lakehouse.orchestration.home_faults import explain, opening, without
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.processes import report_dead_runs
-from crypto_lakehouse.schemas.gold import gold_tables, tables_after
+from crypto_lakehouse.schemas.gold import bars_in, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
@@ -139,7 +138,7 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
     gold = {entry.name: entry for entry in gold_tables(settings.bars_kinds)}
     if "." in table:
         raise ValueError(f"{table}: use {table.rpartition('.')[2]}, without its layer, because all layers are built")
-    if table not in gold and (bars := bars_of_table(table)):
+    if table not in gold and (bars := bars_in("gold", table)):
         raise ValueError(f"table {table} is not enabled; add {bars.name} to LAKEHOUSE_BARS (now: {settings.bars})")
     try:
         find_market(exchange, market)

@@ -105,7 +105,7 @@ def schema_of(layer: str, table: str) -> Schema:
 def table_names() -> list[tuple[str, str]]:
     """(layer, table) of every table that the lake can hold, except bars on offset grids and activity bars.
 
-    The number of those has no limit; ``catalog.bars.bars_of_table`` parses their names.
+    The number of those has no limit; ``schemas.gold.find_gold_table`` knows their names.
     """
     tables = list(dict.fromkeys(feed.table for feed in FEEDS.values()))
     return [

@@ -48,6 +48,8 @@ class GoldTable:
         something from day to day.
     asset
         Name of the asset that builds several tables together; empty for a table of its own.
+    bars
+        The kind of bars that it holds; None for other tables.
     """
 
     name: str
@@ -59,6 +61,7 @@ class GoldTable:
     version: int = 1
     maker: str = "days"
     asset: str = ""
+    bars: Bars | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -93,6 +96,7 @@ def _bars(bars: Bars) -> GoldTable:
         f"Bars {bars.name} of {{market}} with VWAP and a flag that is true if the archive has every minute.",
         ("gold.continuous_1m",),
         maker="bars",
+        bars=bars,
     )
 
 
@@ -149,6 +153,16 @@ def find_gold_table(name: str) -> GoldTable | None:
     if bars := bars_of_table(name):
         return _bars(bars)
     return next((table for table in GOLD_TABLES if table.name == name), None)
+
+
+def bars_in(layer: str, table: str) -> Bars | None:
+    """The kind of bars in a table of the lake; None if it holds no bars.
+
+    >>> bars_in("gold", "bars_1h_by_5m").name
+    '1h:5m'
+    """
+    entry = find_gold_table(table) if layer == "gold" else None
+    return entry.bars if entry else None
 
 
 def tables_after(source: str, bars: Iterable[Bars]) -> list[GoldTable]:

@@ -69,7 +69,7 @@ def test_the_tables_of_a_second_exchange_are_enabled_only_for_who_asks() -> None
 @pytest.mark.requirement("F1.7")
 def test_a_market_is_named_with_its_exchange_where_two_share_its_name() -> None:
     settings = Settings.load(exchanges="binance,toy", tables="klines_1m")
-    assert settings.market_names == [f"{exchange}/{market}" for exchange, market in MARKETS]
+    assert list(settings.market_names) == [f"{exchange}/{market}" for exchange, market in MARKETS]
     assert names(replace_markets(settings, "spot")) == ["binance/spot/klines_1m", "toy/spot/klines_1m"]
     only = replace_markets(settings, "toy/spot,binance/um")
     assert names(only) == ["binance/um/klines_1m", "toy/spot/klines_1m"]

@@ -29,7 +29,7 @@ def test_defaults() -> None:
     assert settings.lake_uri == "./lake"
     assert settings.archive_url == "https://data.binance.vision"
     assert settings.archive_listing_url == "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
-    assert settings.table_names == ["klines_1m", "funding_rates"]
+    assert settings.table_names == ("klines_1m", "funding_rates")
     assert settings.symbol_filter.select(["B", "A"]) == ["A", "B"]
 
 
@@ -42,7 +42,7 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
     settings = Settings.load(concurrency=8)
     assert settings.lake_uri == "s3://bucket/prefix"
     assert settings.s3_endpoint_url == "http://127.0.0.1:8333"
-    assert settings.table_names == ["klines_1h", "funding_rates"]
+    assert settings.table_names == ("klines_1h", "funding_rates")
     assert settings.concurrency == 8
 
 
@@ -88,18 +88,18 @@ def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected:
         rest = {table for _, _, table in FEEDS if "klines" not in table}
         assert set(Settings.load().table_names) == rest
     else:
-        assert Settings.load().table_names == expected
+        assert list(Settings.load().table_names) == expected
 
 
 @pytest.mark.requirement("F1.5")
 def test_markets_and_start_narrow_the_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = Settings.load().feeds
-    assert everything == [feed for feed in FEEDS.values() if feed.table in ("klines_1m", "funding_rates")]
+    assert list(everything) == [f for f in FEEDS.values() if f.table in ("klines_1m", "funding_rates")]
     monkeypatch.setenv("LAKEHOUSE_MARKETS", " cm, um ")
     monkeypatch.setenv("LAKEHOUSE_START", "2023-06-15")
     monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1m,funding_rates,option_summaries,book_depth")
     settings = Settings.load()
-    assert settings.market_names == ["um", "cm"]
+    assert settings.market_names == ("um", "cm")
     first = {feed.name: feed.first_date for feed in settings.feeds}
     day, month = date(2023, 6, 15), date(2023, 6, 1)
     assert first == {
@@ -134,7 +134,7 @@ def test_settings_that_leave_nothing_are_an_error(
 
 @pytest.mark.requirement("F1.3")
 def test_a_star_means_every_table_in_the_order_of_the_catalogue() -> None:
-    assert Settings.load(tables="*").table_names == list(dict.fromkeys(table for _, _, table in FEEDS))
+    assert Settings.load(tables="*").table_names == tuple(dict.fromkeys(table for _, _, table in FEEDS))
 
 
 @pytest.mark.requirement("F1.1")
@@ -255,3 +255,13 @@ def test_no_error_quotes_the_credentials_of_a_url(monkeypatch: pytest.MonkeyPatc
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+@pytest.mark.requirement("F1.1")
+@pytest.mark.parametrize(
+    "name", ["feeds", "bars_kinds", "symbol_filter", "table_names", "market_names", "exchange_names", "enabled_markets"]
+)
+def test_a_setting_is_parsed_once(name: str) -> None:
+    settings = Settings.load(tables="klines_*", symbols="BTC*", bars="1h:5m,dollar:1000")
+    assert getattr(settings, name) is getattr(settings, name)
+    assert settings == Settings.load(tables="klines_*", symbols="BTC*", bars="1h:5m,dollar:1000")

@@ -18,7 +18,6 @@ from crypto_lakehouse.catalog.bars import (
     ActivityBars,
     Bars,
     TimeBars,
-    bars_of_table,
     closing_lag,
     parse_bars,
     parse_offset,
@@ -30,6 +29,7 @@ from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_ke
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
+from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.gold.bars import time_bars
@@ -182,7 +182,7 @@ class _Asked:
 
 def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:
     """Return the kinds with a table in the lake that hold these bars at this offset."""
-    stored = filter(None, map(bars_of_table, existing_tables(store, "gold")))
+    stored = filter(None, (bars_in("gold", table) for table in existing_tables(store, "gold")))
     if isinstance(bars, ActivityBars):
         return [kind for kind in stored if kind == bars]
     times = (kind for kind in stored if isinstance(kind, TimeBars))

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS
-from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END, marked_after_end, of_pairs, untraded_times
 
@@ -36,7 +36,7 @@ def untraded(layer: str, table: str) -> str | None:
         return None
     if table == CONTINUOUS:
         return "is_filled"
-    return "first_minute IS NULL" if bars_of_table(table) else None
+    return "first_minute IS NULL" if bars_in(layer, table) else None
 
 
 def find_ends(store: LakeStore, exchange: str, markets: Iterable[str]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.catalog.bars import bars_of_table, closing_lag
+from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.arguments import (
@@ -58,6 +58,7 @@ from crypto_lakehouse.lake.storage.describe import (
 )
 from crypto_lakehouse.lake.storage.places import check_places, room_around
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END
 
@@ -196,7 +197,7 @@ class Lakehouse:
         first, last = time_range(start, end)
         from_path = path_columns(layer, name)
         output = check_columns(table, schema, [*from_path, *made_columns(layer, name)], columns)
-        bars = bars_of_table(name) if layer == "gold" else None
+        bars = bars_in(layer, name)
         span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
         slices = [TableSlice(layer, exchange, each, name) for each in markets]
         selections = [select_files(self._store, each, span, by_month=wanted is not None) for each in slices]

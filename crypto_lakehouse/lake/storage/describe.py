@@ -14,11 +14,11 @@ from functools import lru_cache
 import polars as pl
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, find_market, parse_partition, partition_keys
-from crypto_lakehouse.catalog.bars import bars_of_table
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
+from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import FILE_NAME, TableSlice
 
 _LOGS = ("ledger", "quarantine")
@@ -248,7 +248,7 @@ def describe_frame(layer: str, table: str) -> pl.DataFrame:
 
     The last rows are the columns that readers take from the path of a file.
     """
-    closing = ", on which the bar closed" if layer == "gold" and bars_of_table(table) else ""
+    closing = ", on which the bar closed" if bars_in(layer, table) else ""
     from_path = {
         "exchange": ("string", "name", "Exchange, from the path."),
         "market": ("string", "name", "Market of the exchange, from the path."),

@@ -13,11 +13,12 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence
-from crypto_lakehouse.catalog.bars import bars_of_table, closing_lag
+from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.lake.storage.damage import DamagedFile, remedy
 from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema, cadence_of, schema_of
+from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 
 # The time of an event may be slightly outside the day of its file, and in monthly tables up to a week outside the
@@ -35,7 +36,7 @@ def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
     if layer == "silver":
         room = _MOMENT if cadence_of(layer, table) is Cadence.DAILY else _WEEK
         return room, room
-    if layer == "gold" and (bars := bars_of_table(table)):
+    if bars := bars_in(layer, table):
         return closing_lag(bars) + _MOMENT, _MOMENT
     return (timedelta(0), timedelta(0)) if (layer, table) == ("gold", "continuous_1m") else None
 

@@ -14,7 +14,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market
-from crypto_lakehouse.catalog.bars import Bars, bars_of_table
+from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -92,7 +92,7 @@ def continuous_asset(group: GoldGroup) -> dg.AssetsDefinition:
 
 def bars_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """One table of bars of a market."""
-    market, rule, bars = group.market, gap_rule(group.settings), bars_of_table(group.tables[0].name)
+    market, rule, bars = group.market, gap_rule(group.settings), group.tables[0].bars
     assert bars is not None
 
     @dg.asset(**gold_arguments(group, _KINDS), automation_condition=when_inputs_are_new())
