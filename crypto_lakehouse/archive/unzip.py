@@ -15,39 +15,19 @@ from pathlib import Path
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
+from crypto_lakehouse.archive.inflate import CHUNK, MAX_BYTES, BadContainer, size_fault
 from crypto_lakehouse.archive.memory_budget import HeldFile
 
-MAX_BYTES = 256 * 1024**2
-"""Default limit of an inflated member, in bytes; a day of 1s klines has about 13 MB."""
-
-LARGE_MAX_BYTES = 64 * 1024**3
-"""Limit in bytes of a member that is never held as a whole; one symbol's day of trades can have several gigabytes."""
-
-MAX_RATIO = 100
-"""Highest inflated:deflated ratio above ``RATIO_FLOOR``; CSV stays below 20."""
-
-RATIO_FLOOR = 16 * 1024**2
-"""Inflated bytes above which the ratio is checked; small files of zeros are harmless."""
-
-_CHUNK = 1024 * 1024
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
 
 
-class BadZip(Exception):
+class BadZip(BadContainer):
     """A zip that must not be used.
 
     ``reason`` is one of ``not_a_zip`` (truncated ones too), ``member_count``, ``unsafe_member``,
-    ``member_name``, ``too_large``, ``corrupt`` and ``encrypted``; ``detail`` is for people.
+    ``member_name``, ``too_large``, ``corrupt`` and ``encrypted``.
     """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
 
 
 def read_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES) -> bytes:
@@ -85,7 +65,7 @@ def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
         pending = b""
         while True:
             if not pending and consumed < info.compress_size:
-                pending = handle.read(min(_CHUNK, info.compress_size - consumed))
+                pending = handle.read(min(CHUNK, info.compress_size - consumed))
                 if not pending:
                     raise BadZip("corrupt", f"{path.name} ends before its member does")
                 consumed += len(pending)
@@ -93,17 +73,15 @@ def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
                 chunk, pending = pending, b""
             else:
                 try:
-                    chunk = inflate.decompress(pending, _CHUNK)
+                    chunk = inflate.decompress(pending, CHUNK)
                 except IsalError as error:  # type: ignore[misc]  # its stub says instance
                     raise BadZip("corrupt", f"{path.name} does not inflate ({error})") from error
                 pending = inflate.unconsumed_tail
             if not chunk and not pending and consumed >= info.compress_size:
                 break
             total += len(chunk)
-            if total > max_bytes:
-                raise BadZip("too_large", f"{path.name} inflates to more than {max_bytes:,} bytes")
-            if total > RATIO_FLOOR and total > MAX_RATIO * (consumed - len(pending)):
-                raise BadZip("too_large", f"{path.name} inflates more than {MAX_RATIO}:1, as a zip bomb does")
+            if fault := size_fault(path.name, total, consumed - len(pending), max_bytes):
+                raise BadZip("too_large", fault)
             if inflate is not None and inflate.eof and inflate.unused_data:
                 raise BadZip("corrupt", f"{path.name} has bytes after the end of its member")
             crc = isal_zlib.crc32(chunk, crc)
@@ -115,25 +93,6 @@ def iter_member(path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_
             raise BadZip("corrupt", f"{path.name}: the deflate stream and the stated size do not agree")
         if total != info.file_size or crc != info.CRC:
             raise BadZip("corrupt", f"{path.name}: CRC or size of {info.filename} is not the stated one")
-
-
-def verified_member(
-    path: Path | HeldFile, expected_name: str, max_bytes: int = MAX_BYTES, held: int = 16 * 1024**2
-) -> Iterator[bytes]:
-    """The bytes of the only member in chunks, the first one only after the whole member is verified.
-
-    A member of up to ``held`` bytes is kept in memory during verification; a larger one is inflated twice, to bound
-    memory. Raises as ``read_member`` does.
-    """
-    chunks: list[bytes] | None = []
-    size = 0
-    for chunk in iter_member(path, expected_name, max_bytes):
-        size += len(chunk)
-        if chunks is not None and size <= held:
-            chunks.append(chunk)
-        else:
-            chunks = None
-    yield from iter_member(path, expected_name, max_bytes) if chunks is None else chunks
 
 
 def _shown(name: str) -> str:

@@ -36,6 +36,13 @@ class FieldType(StrEnum):
     STRING = "string"
 
 
+class Container(StrEnum):
+    """What an archive file is: a container of one CSV."""
+
+    ZIP_CSV = "zip_csv"
+    GZIP_CSV = "gzip_csv"
+
+
 @dataclass(frozen=True, slots=True)
 class FileColumn:
     """One CSV column, by position.
@@ -131,7 +138,7 @@ class Feed:
     ``crypto_lakehouse.schemas``. ``first_date`` is the first UTC day with data, ``last_date`` the last one of a feed
     that has ended (None: it continues). ``archived`` are all cadences in which the archive has this type; ``cadence``
     is the one that the lake reads. The silver rows of ``compacted`` feeds are also stored by month and symbol
-    (``lake/storage/compaction.py``).
+    (``lake/storage/compaction.py``). ``container`` is what the files are.
     """
 
     market: Market
@@ -146,6 +153,7 @@ class Feed:
     description: str = ""
     archived: tuple[Cadence, ...] = ()
     compacted: bool = False
+    container: Container = Container.ZIP_CSV
 
     @property
     def exchange(self) -> str:

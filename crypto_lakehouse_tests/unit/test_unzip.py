@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from crypto_lakehouse.archive.inflate import verified
 from crypto_lakehouse.archive.memory_budget import HeldFile
-from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member, verified_member
+from crypto_lakehouse.archive.unzip import BadZip, iter_member, read_member
 from crypto_lakehouse.archive.verify import verify_zip
 
 NAME = "BTCUSDT-1m-2024-01-01.csv"
@@ -227,4 +229,4 @@ def test_a_zip_with_any_change_is_read_or_refused(
         with suppress(BadZip):
             read_member(one, NAME)
         with suppress(BadZip):
-            list(verified_member(one, NAME))
+            list(verified(partial(iter_member, one, NAME)))

@@ -14,6 +14,7 @@ from crypto_lakehouse.schemas.slices import TableSlice
 
 COMPACTED = "compacted"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ENDINGS = ("zip", "gz")
 _ARCHIVE_NAME = re.compile(r"\w[\w.\-]*", re.UNICODE)
 
 
@@ -41,11 +42,11 @@ def raw_path(exchange: str, object_key: str, sha256: str) -> str:
     """Return the path of a raw archive file. Raises ValueError on an unsafe key or a malformed hash."""
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256!r} is not a sha256 in lower-case hex digits")
-    names = object_key.split("/")
-    if not object_key.endswith(".zip") or not all(_ARCHIVE_NAME.fullmatch(name) for name in names):
-        raise ValueError(f"{object_key!r} is not a safe key of a zip file in an archive")
-    *folders, name = names
-    return "/".join(("raw", check_name(exchange), *folders, f"{name.removesuffix('.zip')}.{sha256[:16]}.zip"))
+    *folders, name = object_key.split("/")
+    stem, _, ending = name.rpartition(".")
+    if ending not in _ENDINGS or not all(_ARCHIVE_NAME.fullmatch(part) for part in (*folders, name)):
+        raise ValueError(f"{object_key!r} is not a safe key of a {' or '.join(_ENDINGS)} file in an archive")
+    return "/".join(("raw", check_name(exchange), *folders, f"{stem}.{sha256[:16]}.{ending}"))
 
 
 def _key_folder(cadence: Cadence, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Fetched zips to bronze rows that name their source: many small files in one go, a large one block by block.
+"""Fetched files to bronze rows that name their source: many small files in one go, a large one block by block.
 
 This module reads files and reports the result. ``partitions.py`` decides which files belong to a partition and what to
 record. No writing.
@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from crypto_lakehouse.archive.containers import iter_csv
+from crypto_lakehouse.archive.inflate import LARGE_MAX_BYTES, MAX_BYTES, BadContainer, verified
 from crypto_lakehouse.archive.model import FetchedFile, RejectedFile
-from crypto_lakehouse.archive.unzip import LARGE_MAX_BYTES, MAX_BYTES, BadZip, read_member, verified_member
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import bronze_schema
@@ -53,8 +54,8 @@ def read_together(feed: Feed, files: Sequence[FetchedFile | RejectedFile]) -> li
     texts: list[bytes] = []
     if len(usable) == len(files):
         try:
-            texts = [read_member(file.path, _member(file), MAX_BYTES) for file in usable]
-        except BadZip:
+            texts = [b"".join(_csv(feed, file, MAX_BYTES)) for file in usable]
+        except BadContainer:
             texts = []
     if texts and (joined := parse_joined(texts, feed.file_format)):
         rows, heights = joined
@@ -68,12 +69,12 @@ def read_blocks(feed: Feed, file: FetchedFile | RejectedFile) -> Iterator[Read]:
         yield file
         return
     limit = LARGE_MAX_BYTES if feed.file_format.large else MAX_BYTES
-    with closing(prefetch(verified_member(file.path, _member(file), limit), _CHUNKS_AHEAD)) as chunks:
+    with closing(prefetch(verified(partial(_csv, feed, file, limit)), _CHUNKS_AHEAD)) as chunks:
         blocks = parse_blocks(chunks, feed.file_format)
         try:
             # The parser detects faults of the whole file before it yields the first rows.
             first = next(blocks)
-        except (BadZip, UnusableFile) as error:
+        except (BadContainer, UnusableFile) as error:
             yield RejectedFile(file.file, error.reason, error.detail, file.sha256)
             return
         for parsed in chain([first], blocks):
@@ -101,5 +102,5 @@ def _with_source(feed: Feed, rows: pl.DataFrame, files: Sequence[FetchedFile], h
     return table.select(bronze_schema(feed).column_names)
 
 
-def _member(file: FetchedFile) -> str:
-    return f"{Path(file.file.object_key).stem}.csv"
+def _csv(feed: Feed, file: FetchedFile, max_bytes: int) -> Iterator[bytes]:
+    return iter_csv(feed.container, file.path, file.file.object_key, max_bytes)
