@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
-import typer
 
-from crypto_lakehouse.cli import app
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.orchestration import io_manager
 from crypto_lakehouse.orchestration.io_manager import (
@@ -23,6 +21,7 @@ from crypto_lakehouse.orchestration.io_manager import (
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.commands import parsed, recommended
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform, failure_text
 
 WHERE = TableSlice("silver", "binance", "um", "klines_1m")
@@ -227,7 +226,6 @@ def test_the_command_that_builds_missing_partitions_is_one_of_the_command_line(
     key = dg.AssetKey(["silver", "binance", "um", table])
     with pytest.raises(dg.Failure) as failure:
         require_partitions(filled.store, key, missing)
-    _, _, words = str(failure.value.description).partition("crypto-lakehouse backfill ")
-    backfill = cast("typer.core.TyperGroup", typer.main.get_command(app)).commands["backfill"]
-    arguments = backfill.make_context("backfill", words.split()).params
+    (command,) = recommended(str(failure.value.description))
+    arguments = parsed(command)
     assert (arguments["table"], arguments["first"], arguments["last"]) == (table, *days)

@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog.bars import closing_lag
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.arguments import (
@@ -322,7 +323,7 @@ class Lakehouse:
         if without and (named or len(without) == len(selections)):
             yield (
                 f"{table} of {exchange}/{', '.join(without)} in {self.uri} has no partitions: build it first with"
-                " crypto-lakehouse backfill"
+                f" {command_line('backfill')}"
             )
         # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
         # missing one hides no rows.
@@ -415,7 +416,7 @@ class Lakehouse:
         absent = sorted(set(wanted or ()) - set(result.rows["symbol"].unique()))
         if result.no_minutes:
             require_lake(self._store)
-            warnings.warn(f"{source} has no partitions: build it first with crypto-lakehouse backfill", stacklevel=2)
+            warnings.warn(f"{source} has no partitions: build it first with {command_line('backfill')}", stacklevel=2)
         elif absent:
             warnings.warn(f"{source} has no {bars} bars in this range for: {', '.join(absent)}", stacklevel=2)
         if result.holes:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import polars as pl
 
 from crypto_lakehouse.catalog import MARKETS, Cadence, find_market, parse_partition, partition_keys
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
@@ -64,7 +65,7 @@ def require_lake(store: LakeStore) -> None:
     if not {*LAYERS, COMPACTED}.intersection(store.folders()):
         raise MissingLakeError(
             f"there is no lake at {store.uri}: it holds none of the folders {', '.join(LAYERS)}. Check the path or"
-            " LAKEHOUSE_LAKE_URI; crypto-lakehouse backfill fills a lake, crypto-lakehouse demo builds a small one"
+            f" LAKEHOUSE_LAKE_URI; {command_line('backfill')} fills a lake, {command_line('demo')} builds a small one"
         )
 
 
