@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import cast
 
 import dagster as dg
-from dagster._core.events import RunFailureReason
-from dagster._core.execution.job_execution_result import JobExecutionResult
-from dagster._utils.error import SerializableErrorInfo
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import (
@@ -42,6 +39,7 @@ from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnis
 from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
+from crypto_lakehouse.orchestration.private_dagster import JobExecutionResult, RunFailureReason, SerializableErrorInfo
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import bars_in, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice

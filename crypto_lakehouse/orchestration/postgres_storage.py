@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dagster import EventLogEntry
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 
 from crypto_lakehouse.orchestration.event_times import apart
+from crypto_lakehouse.orchestration.private_dagster import ConfigurableClassData
 
 
 class PostgresStorage(DagsterPostgresStorage):

@@ -16,15 +16,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from dagster import EventLogEntry
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from crypto_lakehouse.orchestration.event_times import apart
+from crypto_lakehouse.orchestration.private_dagster import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    SqliteEventLogStorage,
+)
 
 # Engines to keep, one per database: each run has its own database, and all share one more.
 _ENGINES = 8

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.root import LocalArtifactStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sqlalchemy import URL
 
 from crypto_lakehouse.orchestration.home import PostgresSettings, records_folder
 from crypto_lakehouse.orchestration.home_faults import opening
+from crypto_lakehouse.orchestration.private_dagster import (
+    ConfigurableClass,
+    ConfigurableClassData,
+    DagsterStorage,
+    LocalArtifactStorage,
+    LocalComputeLogManager,
+)
 from crypto_lakehouse.orchestration.sqlite_storage import SqliteStorage
 
 _CONNECT_SECONDS = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,20 @@ def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
         if name.split(".")[0].startswith("dagster")
     ]
     assert not wrong
+
+
+@pytest.mark.requirement("T2")
+def test_one_module_imports_private_members_of_dagster_and_the_version_is_bounded() -> None:
+    private = [
+        f"{path.relative_to(PACKAGE)}"
+        for path in modules()
+        if any(name.startswith("dagster._") for name in imported_modules(path, path.read_text(encoding="utf-8")))
+    ]
+    assert private == ["orchestration/private_dagster.py"]
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    of_dagster = [one for one in project["dependencies"] if one.startswith("dagster")]
+    assert len(of_dagster) == 6
+    assert all("<" in one for one in of_dagster)
 
 
 @pytest.mark.requirement("T2")
