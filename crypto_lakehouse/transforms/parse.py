@@ -220,10 +220,10 @@ def _plain(name: str) -> str:
 
 
 def _check_header(fields: list[str], file_format: FileFormat) -> None:
-    for position, (found, column) in enumerate(zip(fields, file_format.columns, strict=True), start=1):
-        if _plain(found) not in {_plain(name) for name in (column.name, *column.aliases)}:
+    for position, (title, column) in enumerate(zip(fields, file_format.columns, strict=True), start=1):
+        if _plain(title) not in {_plain(name) for name in (column.name, *column.aliases)}:
             raise UnusableFile(
-                "unexpected_header", f"column {position} is called {found[:_SHOWN]!r} where {column.name!r} belongs"
+                "unexpected_header", f"column {position} is called {title[:_SHOWN]!r} where {column.name!r} belongs"
             )
 
 

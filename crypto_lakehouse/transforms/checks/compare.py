@@ -252,12 +252,12 @@ def _carried(column: str) -> pl.Expr:
 
 
 def _differing(
-    pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str, what: str = "bars", side: str = "bar"
+    pairs: pl.DataFrame, column: str, differs: pl.Expr, source: str, noun: str = "bars", side: str = "bar"
 ) -> list[Finding]:
     """Findings for pairs, in order of time, whose ``column`` differs from that of ``source``."""
-    found = pairs.group_by("symbol").agg(
+    by_symbol = pairs.group_by("symbol").agg(
         n=differs.sum(),
-        of=pl.len(),
+        total=pl.len(),
         at=pl.col("open_time").filter(differs).first(),
         ours=pl.col(column).filter(differs).first(),
         theirs=pl.col(f"{column}_right").filter(differs).first(),
@@ -265,17 +265,17 @@ def _differing(
     return [
         (
             symbol,
-            f"{column} differs in {n} of {of} {what}, first {_text(at)}:"
+            f"{column} differs in {n} of {total} {noun}, first {_text(at)}:"
             f" {side} {_text(ours)}, {source} {_text(theirs)}",
         )
-        for symbol, n, of, at, ours, theirs in found.filter(pl.col("n") > 0).iter_rows()
+        for symbol, n, total, at, ours, theirs in by_symbol.filter(pl.col("n") > 0).iter_rows()
     ]
 
 
-def _listed(rows: pl.DataFrame, what: str) -> list[Finding]:
+def _listed(rows: pl.DataFrame, noun: str) -> list[Finding]:
     """Findings for rows, in order of time, that are all at fault."""
-    found = rows.group_by("symbol").agg(n=pl.len(), at=pl.col("open_time").first())
-    return [(symbol, f"{n} {what}, first {_text(at)}") for symbol, n, at in found.iter_rows()]
+    by_symbol = rows.group_by("symbol").agg(n=pl.len(), at=pl.col("open_time").first())
+    return [(symbol, f"{n} {noun}, first {_text(at)}") for symbol, n, at in by_symbol.iter_rows()]
 
 
 def _text(value: object) -> str:

@@ -50,11 +50,11 @@ def checks_of(layer: str, feed: Feed) -> EpochCheck | None:
     return SILVER_CHECKS.get(feed.schema) if layer == "silver" else None
 
 
-def with_known(found: list[Finding], feed: Feed, first: date, end: date) -> list[Finding]:
+def with_known(findings: list[Finding], feed: Feed, first: date, end: date) -> list[Finding]:
     """Findings in the files of the days [first, end), each with the known faults that the registry lists."""
     return [
-        (symbol, "; ".join([what, *(_known(epoch) for epoch in known_faults(feed, first, end, symbol))]))
-        for symbol, what in found
+        (symbol, "; ".join([text, *(_known(epoch) for epoch in known_faults(feed, first, end, symbol))]))
+        for symbol, text in findings
     ]
 
 
@@ -107,11 +107,11 @@ def check_labels(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     )
     ends = value == "period_end"
     other = (pl.col("first") & ~pl.col("last")) if ends else (pl.col("last") & ~pl.col("first"))
-    found = files.filter(other).collect(engine="streaming")
-    if found.is_empty():
+    faulty = files.filter(other).collect(engine="streaming")
+    if faulty.is_empty():
         return []
-    symbol, key, *_ = found.row(0)
-    more = f" and {found.height - 1:,} more files have" if found.height > 1 else " has"
+    symbol, key, *_ = faulty.row(0)
+    more = f" and {faulty.height - 1:,} more files have" if faulty.height > 1 else " has"
     seen = "00:00 to 23:55 of their own date" if ends else "00:05 to 00:00 of the next day"
     return [(symbol, f"{key}{more} labels of {seen}; {_contradicted(feed, Topic.LABEL, day)}")]
 
@@ -133,17 +133,17 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     edges = {float(edge) for edge in (epoch_value(feed, Topic.BANDS, day) or "").split(",") if edge}
     said = _contradicted(feed, Topic.BANDS, day)
     frozen = [epoch for epoch in epochs_of(feed, Topic.FROZEN) if epoch.holds_on(day)]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for row in bands.iter_rows(named=True):
         band = row["percentage"]
         if abs(band) not in edges:
             names = ", ".join(f"±{edge:g}" for edge in sorted(edges))
-            found.append((row["symbol"], f"band {band:+g} % is not one of {names}; {said}"))
+            findings.append((row["symbol"], f"band {band:+g} % is not one of {names}; {said}"))
         if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
             words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
             text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, while others do"
-            found.append((row["symbol"], "; ".join([text, *words])))
-    return found
+            findings.append((row["symbol"], "; ".join([text, *words])))
+    return findings
 
 
 def check_periods(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
@@ -151,12 +151,12 @@ def check_periods(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     expected = int(epoch_value(feed, Topic.ROWS, day) or 0)
     counts = rows.group_by("symbol").agg(pl.len().alias("n"), pl.col("label_time").min().alias("first"))
     different = counts.filter(pl.col("n") != expected).collect(engine="streaming")
-    found = []
+    findings = []
     for symbol, n, first in different.iter_rows():
         may_be_before = first > midnight(day) and n < expected
         hint = "; the row of 00:00 may be in the file of the day before" if may_be_before else ""
-        found.append((symbol, f"{n:,} rows; a whole day has {expected:,}{hint}"))
-    return found
+        findings.append((symbol, f"{n:,} rows; a whole day has {expected:,}{hint}"))
+    return findings
 
 
 def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
@@ -185,14 +185,14 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         "jitter": f"; {_contradicted(feed, Topic.JITTER, day)}",
         "interval": f"; {_contradicted(feed, Topic.INTERVAL, day)}",
     }
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name, text in texts.items():
         bad = marked.filter(name).group_by("symbol", maintain_order=True).agg(pl.len(), pl.col("funding_time").first())
-        found += [
+        findings += [
             (symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}{said.get(name, '')}")
             for symbol, n, at in bad.iter_rows()
         ]
-    return found
+    return findings
 
 
 BRONZE_CHECKS: Mapping[str, EpochCheck] = {"open_interest": check_labels}

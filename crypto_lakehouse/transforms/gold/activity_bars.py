@@ -55,9 +55,9 @@ def activity_bars(minutes: pl.DataFrame, bars: ActivityBars, first: datetime, en
     polars.DataFrame
         Columns ``ACTIVITY_BARS``.
     """
-    made = _aggregated(_numbered(minutes, bars))
+    aggregates = _aggregated(_numbered(minutes, bars))
     closed = pl.when("complete").then("close_time").otherwise(_rest_known_at())
-    return made.filter((closed >= first) & (closed < end)).select(ACTIVITY_BARS.column_names)
+    return aggregates.filter((closed >= first) & (closed < end)).select(ACTIVITY_BARS.column_names)
 
 
 def month_begin(time: datetime) -> datetime:

@@ -83,10 +83,10 @@ def bars_of_blocks(
     by_length: dict[int, list[timedelta]] = {}
     for offset in sorted(offsets):
         by_length.setdefault(_block_length(interval, offset), []).append(offset)
-    made = [_bars(blocks[length], interval, same, first, end) for length, same in by_length.items()]
-    if len(made) == 1:
-        return made[0]
-    joined = pa.concat_tables(table.cast(BARS.arrow) for table in (_no_bars(), *made))
+    tables = [_bars(blocks[length], interval, same, first, end) for length, same in by_length.items()]
+    if len(tables) == 1:
+        return tables[0]
+    joined = pa.concat_tables(table.cast(BARS.arrow) for table in (_no_bars(), *tables))
     return pl.DataFrame(joined).sort(BARS.primary_key).to_arrow()
 
 
@@ -154,19 +154,22 @@ class _Derived(NamedTuple):
 
 
 @compiled
-def _derive(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float, made: _Derived) -> None:
+def _derive(bars: Blocks, rows: BarRows, offsets: Ints, minute: int, floor: float, derived: _Derived) -> None:
     for bar in range(len(rows.first)):
-        made.offset[bar] = offsets[rows.grid[bar]]
-        made.open_time[bar], made.close_time[bar] = rows.opens[bar] * minute, rows.closes[bar] * minute - 1
-        made.first_minute[bar], made.last_minute[bar] = bars.first_minute[bar] * minute, bars.last_minute[bar] * minute
-        made.funding_time[bar] = bars.funding_time[bar] * minute
+        derived.offset[bar] = offsets[rows.grid[bar]]
+        derived.open_time[bar], derived.close_time[bar] = rows.opens[bar] * minute, rows.closes[bar] * minute - 1
+        derived.first_minute[bar], derived.last_minute[bar] = (
+            bars.first_minute[bar] * minute,
+            bars.last_minute[bar] * minute,
+        )
+        derived.funding_time[bar] = bars.funding_time[bar] * minute
         vwap = bars.quote_volume[bar] / bars.base_volume[bar]
-        made.vwap[bar] = min(max(vwap, bars.low[bar]), bars.high[bar])
-        made.complete[bar] = bars.n_archived[bar] == rows.closes[bar] - rows.opens[bar]
-        made.no_contracts[bar], made.no_volume[bar] = bars.contracts[bar] < 0, not bars.base_volume[bar] > 0
-        made.untraded[bar] = bars.n_filled[bar] >= bars.n_minutes[bar]
-        made.unpaid[bar] = not abs(bars.funding_rate[bar]) > floor
-        made.unknown[bar] = np.isnan(bars.funding_sum[bar])
+        derived.vwap[bar] = min(max(vwap, bars.low[bar]), bars.high[bar])
+        derived.complete[bar] = bars.n_archived[bar] == rows.closes[bar] - rows.opens[bar]
+        derived.no_contracts[bar], derived.no_volume[bar] = bars.contracts[bar] < 0, not bars.base_volume[bar] > 0
+        derived.untraded[bar] = bars.n_filled[bar] >= bars.n_minutes[bar]
+        derived.unpaid[bar] = not abs(bars.funding_rate[bar]) > floor
+        derived.unknown[bar] = np.isnan(bars.funding_sum[bar])
 
 
 def _unless(missing: Flags, values: Array) -> pa.Array:

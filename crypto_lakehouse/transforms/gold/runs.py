@@ -104,6 +104,6 @@ def numbered(begins: Ints, count: int) -> Array:
 
 
 @compiled
-def _number(bounds: Ints, made: Array) -> None:
+def _number(bounds: Ints, numbers: Array) -> None:
     for number in range(len(bounds) - 1):
-        made[bounds[number] : bounds[number + 1]] = number
+        numbers[bounds[number] : bounds[number + 1]] = number

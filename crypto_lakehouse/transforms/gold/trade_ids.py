@@ -119,13 +119,13 @@ def mark_refused(ranges: pl.DataFrame, refused: pl.DataFrame) -> pl.DataFrame:
         start=pl.col("trade_id").min(), end=pl.col("trade_id").max()
     )
     runs = runs.sort("symbol", "start")
-    of = ["symbol", "first_missing_id"]
+    gap = ["symbol", "first_missing_id"]
     lead = runs.with_columns(
-        end=pl.col("start") - 1, start=pl.coalesce(pl.col("end").shift().over(of) + 1, "first_missing_id")
+        end=pl.col("start") - 1, start=pl.coalesce(pl.col("end").shift().over(gap) + 1, "first_missing_id")
     )
-    tail = runs.group_by(of, maintain_order=True).last().with_columns(start=pl.col("end") + 1, end="last_missing_id")
+    tail = runs.group_by(gap, maintain_order=True).last().with_columns(start=pl.col("end") + 1, end="last_missing_id")
     others = pl.concat([lead, tail.select(lead.columns)]).filter(pl.col("start") <= pl.col("end"))
-    untouched = whole.join(runs, on=of, how="anti")
+    untouched = whole.join(runs, on=gap, how="anti")
     pieces = [
         piece.select(
             "symbol",

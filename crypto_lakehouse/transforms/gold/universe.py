@@ -68,14 +68,15 @@ def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFram
             pl.col("last_day").max(),
         )
     )
-    begun = known.select("symbol", "first_day").group_by("symbol").agg(begun=pl.col("first_day").min())
-    old = begun.rename({"symbol": "old_symbol", "begun": "old_begun"})
-    new = begun.rename({"symbol": "new_symbol", "begun": "new_begun"})
+    first_days = known.select("symbol", "first_day").group_by("symbol").agg(first_traded=pl.col("first_day").min())
+    old = first_days.rename({"symbol": "old_symbol", "first_traded": "old_first_traded"})
+    new = first_days.rename({"symbol": "new_symbol", "first_traded": "new_first_traded"})
     prefix = f"{market.exchange}:{market.name}:"
     following = pl.col("first_day").shift(-1).over("symbol")
     # If the old name is used again after the rename, that is another instrument; the new name does not continue it.
-    continued = (pl.col("first_day") < pl.col("new_begun")) & ~(following < pl.col("new_begun")).fill_null(False)
-    continues = (pl.col("listing") == 1) & (pl.col("old_begun") < pl.col("first_day"))
+    renamed = pl.col("new_first_traded")
+    continued = (pl.col("first_day") < renamed) & ~(following < renamed).fill_null(False)
+    continues = (pl.col("listing") == 1) & (pl.col("old_first_traded") < pl.col("first_day"))
     suffix = pl.when(pl.col("listing") > 1).then(pl.format(":{}", "listing")).otherwise(pl.lit(""))
     return (
         known.join(old, on="old_symbol", how="left", maintain_order="left")

@@ -40,9 +40,9 @@ def bar_rows(table: BlockTable, grids: Sequence[Sequence[Windows]]) -> BarRows:
     first_windows = np.cumsum([0, *counts])
     minutes, segments, begins, ends = table.blocks.minute, table.blocks.segment, table.begins, table.ends
     most = len(begins) * len(window) + _changes(segments, begins, ends) * len(grids)
-    made = room(BarRows, min(most, int((ends - begins).sum()) * len(grids)))
-    count = _cut(minutes, segments, begins, ends, window, window + length, first_windows, made)
-    columns: list[Ints] = [column[:count] for column in made]
+    result = room(BarRows, min(most, int((ends - begins).sum()) * len(grids)))
+    count = _cut(minutes, segments, begins, ends, window, window + length, first_windows, result)
+    columns: list[Ints] = [column[:count] for column in result]
     return BarRows(*columns)
 
 
@@ -58,7 +58,7 @@ def _changes(segments: Ints, begins: Ints, ends: Ints) -> int:
 
 @compiled
 def _cut(
-    minutes: Ints, segments: Ints, begins: Ints, ends: Ints, opens: Ints, closes: Ints, grids: Ints, made: BarRows
+    minutes: Ints, segments: Ints, begins: Ints, ends: Ints, opens: Ints, closes: Ints, grids: Ints, result: BarRows
 ) -> int:
     count, usual = 0, 1
     for symbol in range(len(begins)):
@@ -77,9 +77,9 @@ def _cut(
                     stop = row + 1
                 while stop < end and minutes[stop] < closes[window] and segments[stop] == segments[row]:
                     stop += 1
-                made.symbol[count], made.grid[count] = symbol, grid
-                made.first[count], made.stop[count] = row, stop
-                made.opens[count], made.closes[count] = opens[window], closes[window]
+                result.symbol[count], result.grid[count] = symbol, grid
+                result.first[count], result.stop[count] = row, stop
+                result.opens[count], result.closes[count] = opens[window], closes[window]
                 count += 1
                 usual = stop - row
                 row = stop

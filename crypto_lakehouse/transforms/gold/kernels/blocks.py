@@ -58,12 +58,12 @@ class BlockTable:
         firsts, lasts = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
         count = min(int((lasts - firsts + 1).sum()), len(rows.minute)) + lead * len(ordered.begins)
         begins, ends = np.empty_like(ordered.begins), np.empty_like(ordered.begins)
-        made = room(Blocks, count)
-        needed = fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, made)
+        result = room(Blocks, count)
+        needed = fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, result)
         if needed > count:
-            made = room(Blocks, needed)
-            fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, made)
-        columns: list[Array] = [column[:needed] for column in made]
+            result = room(Blocks, needed)
+            fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, result)
+        columns: list[Array] = [column[:needed] for column in result]
         return cls(ordered.names, begins, ends, Blocks(*columns), lead)
 
     @classmethod
@@ -80,16 +80,16 @@ class BlockTable:
             count[number] = table.ends - table.begins
         before = counts[:-1].sum(axis=0)
         if len(names) == len(last.names) and before.max(initial=0) <= last.lead:
-            begins, ends, made = last.begins - before, last.ends, last.blocks
+            begins, ends, result = last.begins - before, last.ends, last.blocks
             later.pop()
         else:
             ends = np.cumsum(counts.sum(axis=0))
-            begins, made = np.append(0, ends[:-1]), room(Blocks, int(counts.sum()))
+            begins, result = np.append(0, ends[:-1]), room(Blocks, int(counts.sum()))
         places = begins + np.cumsum(counts, axis=0) - counts
-        for table, number, place in zip(later, numbers, places, strict=False):
-            for values, column in zip(table.blocks, made, strict=True):
-                _copy(values, table.begins, table.ends, place[number], column)
-        return cls(names, begins, ends, made)
+        for table, number, position in zip(later, numbers, places, strict=False):
+            for values, column in zip(table.blocks, result, strict=True):
+                _copy(values, table.begins, table.ends, position[number], column)
+        return cls(names, begins, ends, result)
 
     def _since(self, minute: int) -> BlockTable:
         """The blocks that start at ``minute`` or later."""
@@ -104,11 +104,11 @@ class BlockTable:
             alone = np.arange(len(first))
             if np.array_equal(first, alone) and np.array_equal(stop, alone + 1):
                 return self.blocks
-        made = room(Blocks, len(first))
+        result = room(Blocks, len(first))
         paid = unfilled(len(self.blocks.minute) + 1)
         _count_paid(self.blocks, paid)
-        _add_up(self.blocks, paid, first, stop, made)
-        return made
+        _add_up(self.blocks, paid, first, stop, result)
+        return result
 
 
 def _rows(ordered: Ordered) -> MinuteRows:
@@ -124,36 +124,40 @@ def _rows(ordered: Ordered) -> MinuteRows:
 @compiled
 def _later(minutes: Ints, begins: Ints, ends: Ints, minute: int) -> Ints:
     """The first position of each slice that is at ``minute`` or later, or the end of the slice."""
-    made = np.empty_like(begins)
+    result = np.empty_like(begins)
     for number in range(len(begins)):
         begin, end = begins[number], ends[number]
-        made[number] = begin + np.searchsorted(minutes[begin:end], minute)
-    return made
+        result[number] = begin + np.searchsorted(minutes[begin:end], minute)
+    return result
 
 
 @compiled
-def _copy(values: Array, begins: Ints, ends: Ints, places: Ints, made: Array) -> None:
-    """Copy slices of ``values`` to ``places`` in ``made``."""
+def _copy(values: Array, begins: Ints, ends: Ints, places: Ints, result: Array) -> None:
+    """Copy slices of ``values`` to ``places`` in ``result``."""
     for number in range(len(begins)):
-        begin, end, place = begins[number], ends[number], places[number]
-        made[place : place + end - begin] = values[begin:end]
+        begin, end, position = begins[number], ends[number], places[number]
+        result[position : position + end - begin] = values[begin:end]
 
 
 @compiled
-def _count_paid(of: Blocks, made: Ints) -> None:
-    """Fill ``made`` with the number of earlier blocks that have any funding."""
-    made[0] = 0
-    for row in range(len(of.minute)):
-        is_paid = of.funding_count[row] != 0 or of.funding_sum[row] != 0.0 or abs(of.funding_rate[row]) > FUNDING_FLOOR
-        made[row + 1] = made[row] + is_paid
+def _count_paid(blocks: Blocks, result: Ints) -> None:
+    """Fill ``result`` with the number of earlier blocks that have any funding."""
+    result[0] = 0
+    for row in range(len(blocks.minute)):
+        is_paid = (
+            blocks.funding_count[row] != 0
+            or blocks.funding_sum[row] != 0.0
+            or abs(blocks.funding_rate[row]) > FUNDING_FLOOR
+        )
+        result[row + 1] = result[row] + is_paid
 
 
 @compiled
-def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> None:
+def _add_up(blocks: Blocks, paid: Ints, first: Ints, stop: Ints, result: Blocks) -> None:
     """Add up each slice. One loop covers all columns, because a loop per column costs more than it does."""
-    for place in range(len(first)):
-        begin, end = first[place], stop[place]
-        high, low = of.high[begin], of.low[begin]
+    for position in range(len(first)):
+        begin, end = first[position], stop[position]
+        high, low = blocks.high[begin], blocks.low[begin]
         base = quote = taker_base = taker_quote = funding = 0.0
         lost_base = lost_quote = lost_taker_base = lost_taker_quote = lost_funding = 0.0
         trades = contracts = minutes = filled = archived = events = 0
@@ -161,55 +165,59 @@ def _add_up(of: Blocks, paid: Ints, first: Ints, stop: Ints, made: Blocks) -> No
         funding_rate = funding_price = 0.0
         for row in range(begin, end):
             # Conditional expressions on loaded values: max() and min() compile to branches that the CPU mispredicts.
-            its_high, its_low = of.high[row], of.low[row]
+            its_high, its_low = blocks.high[row], blocks.low[row]
             high = its_high if its_high > high else high
             low = its_low if its_low < low else low
-            term, before = of.base_volume[row] - lost_base, base
+            term, before = blocks.base_volume[row] - lost_base, base
             base = before + term
             lost_base = (base - before) - term
-            term, before = of.quote_volume[row] - lost_quote, quote
+            term, before = blocks.quote_volume[row] - lost_quote, quote
             quote = before + term
             lost_quote = (quote - before) - term
-            term, before = of.taker_buy_base_volume[row] - lost_taker_base, taker_base
+            term, before = blocks.taker_buy_base_volume[row] - lost_taker_base, taker_base
             taker_base = before + term
             lost_taker_base = (taker_base - before) - term
-            term, before = of.taker_buy_quote_volume[row] - lost_taker_quote, taker_quote
+            term, before = blocks.taker_buy_quote_volume[row] - lost_taker_quote, taker_quote
             taker_quote = before + term
             lost_taker_quote = (taker_quote - before) - term
-            trades += of.trade_count[row]
-            contracts = contracts + of.contracts[row] if min(contracts, of.contracts[row]) >= 0 else -1
-            minutes += of.n_minutes[row]
-            filled += of.n_filled[row]
-            archived += of.n_archived[row]
+            trades += blocks.trade_count[row]
+            contracts = contracts + blocks.contracts[row] if min(contracts, blocks.contracts[row]) >= 0 else -1
+            minutes += blocks.n_minutes[row]
+            filled += blocks.n_filled[row]
+            archived += blocks.n_archived[row]
         # Usually the first and the last block have trades.
         head, tail = begin, end - 1
-        while head < end and of.n_filled[head] >= of.n_minutes[head]:
+        while head < end and blocks.n_filled[head] >= blocks.n_minutes[head]:
             head += 1
         if head < end:
-            while of.n_filled[tail] >= of.n_minutes[tail]:
+            while blocks.n_filled[tail] >= blocks.n_minutes[tail]:
                 tail -= 1
-            traded_first, traded_last = of.first_minute[head], of.last_minute[tail]
+            traded_first, traded_last = blocks.first_minute[head], blocks.last_minute[tail]
         # Usually no block has funding. If one has, also visit blocks without it: they add the compensation.
         if paid[end] != paid[begin]:
             for row in range(begin, end):
-                term, before = of.funding_sum[row] - lost_funding, funding
+                term, before = blocks.funding_sum[row] - lost_funding, funding
                 funding = before + term
                 lost_funding = (funding - before) - term
-                events += of.funding_count[row]
-                if funding_time < 0 and abs(of.funding_rate[row]) > FUNDING_FLOOR:
-                    funding_time, funding_rate = of.funding_time[row], of.funding_rate[row]
-                    funding_price = of.funding_price[row]
-        made.segment[place], made.minute[place] = of.segment[begin], of.minute[begin]
-        made.open[place], made.high[place], made.low[place], made.close[place] = (
-            of.open[begin],
+                events += blocks.funding_count[row]
+                if funding_time < 0 and abs(blocks.funding_rate[row]) > FUNDING_FLOOR:
+                    funding_time, funding_rate = blocks.funding_time[row], blocks.funding_rate[row]
+                    funding_price = blocks.funding_price[row]
+        result.segment[position], result.minute[position] = blocks.segment[begin], blocks.minute[begin]
+        result.open[position], result.high[position], result.low[position], result.close[position] = (
+            blocks.open[begin],
             high,
             low,
-            of.close[end - 1],
+            blocks.close[end - 1],
         )
-        made.base_volume[place], made.quote_volume[place] = base, quote
-        made.taker_buy_base_volume[place], made.taker_buy_quote_volume[place] = taker_base, taker_quote
-        made.trade_count[place], made.contracts[place] = trades, contracts
-        made.n_minutes[place], made.n_filled[place], made.n_archived[place] = minutes, filled, archived
-        made.first_minute[place], made.last_minute[place] = traded_first, traded_last
-        made.funding_rate[place], made.funding_price[place] = funding_rate, funding_price
-        made.funding_time[place], made.funding_sum[place], made.funding_count[place] = funding_time, funding, events
+        result.base_volume[position], result.quote_volume[position] = base, quote
+        result.taker_buy_base_volume[position], result.taker_buy_quote_volume[position] = taker_base, taker_quote
+        result.trade_count[position], result.contracts[position] = trades, contracts
+        result.n_minutes[position], result.n_filled[position], result.n_archived[position] = minutes, filled, archived
+        result.first_minute[position], result.last_minute[position] = traded_first, traded_last
+        result.funding_rate[position], result.funding_price[position] = funding_rate, funding_price
+        result.funding_time[position], result.funding_sum[position], result.funding_count[position] = (
+            funding_time,
+            funding,
+            events,
+        )

@@ -73,82 +73,89 @@ class Blocks(NamedTuple):
 
 @compiled
 def fill_blocks(
-    of: MinuteRows, bounds: Ints, length: int, floor: float, lead: int, begins: Ints, ends: Ints, made: Blocks
+    rows: MinuteRows, bounds: Ints, length: int, floor: float, lead: int, begins: Ints, ends: Ints, blocks: Blocks
 ) -> int:
-    """Fill ``made`` with the blocks of ``length`` minutes, as far as it has room. Returns the room that they need.
+    """Fill ``blocks`` with the blocks of ``length`` minutes, as far as it has room. Returns the room that they need.
 
     Symbol ``n`` has the rows [``bounds[n]``, ``bounds[n + 1]``). Its blocks go to [``begins[n]``, ``ends[n]``), which
     this function fills, after ``lead`` free positions. Rates of at most ``floor`` in size are not paid. Volumes and
     funding are summed in order of time, with Kahan's compensation.
     """
-    has_contracts = len(of.contracts) > 0
-    place = 0
+    has_contracts = len(rows.contracts) > 0
+    position = 0
     for symbol in range(len(bounds) - 1):
         row, end = bounds[symbol], bounds[symbol + 1]
-        place += lead
-        begins[symbol] = place
+        position += lead
+        begins[symbol] = position
         while row < end:
-            begin, segment = row, of.segment[row]
-            closes = (of.minute[row] // length + 1) * length
-            high, low = of.high[row], of.low[row]
+            begin, segment = row, rows.segment[row]
+            closes = (rows.minute[row] // length + 1) * length
+            high, low = rows.high[row], rows.low[row]
             base = quote = taker_base = taker_quote = funding = 0.0
             lost_base = lost_quote = lost_taker_base = lost_taker_quote = lost_funding = 0.0
             trades = filled = archived = events = 0
             contracts = 0 if has_contracts else -1
             traded_first = traded_last = funding_time = -1
             funding_rate = funding_price = 0.0
-            while row < end and of.minute[row] < closes and of.segment[row] == segment:
+            while row < end and rows.minute[row] < closes and rows.segment[row] == segment:
                 # Conditional expressions on loaded values: max() and min() compile to branches that mispredict.
-                its_high, its_low = of.high[row], of.low[row]
+                its_high, its_low = rows.high[row], rows.low[row]
                 high = its_high if its_high > high else high
                 low = its_low if its_low < low else low
-                term, before = of.base_volume[row] - lost_base, base
+                term, before = rows.base_volume[row] - lost_base, base
                 base = before + term
                 lost_base = (base - before) - term
-                term, before = of.quote_volume[row] - lost_quote, quote
+                term, before = rows.quote_volume[row] - lost_quote, quote
                 quote = before + term
                 lost_quote = (quote - before) - term
-                term, before = of.taker_buy_base_volume[row] - lost_taker_base, taker_base
+                term, before = rows.taker_buy_base_volume[row] - lost_taker_base, taker_base
                 taker_base = before + term
                 lost_taker_base = (taker_base - before) - term
-                term, before = of.taker_buy_quote_volume[row] - lost_taker_quote, taker_quote
+                term, before = rows.taker_buy_quote_volume[row] - lost_taker_quote, taker_quote
                 taker_quote = before + term
                 lost_taker_quote = (taker_quote - before) - term
-                trades += of.trade_count[row]
+                trades += rows.trade_count[row]
                 if has_contracts:
-                    contracts = contracts + of.contracts[row] if min(contracts, of.contracts[row]) >= 0 else -1
-                archived += of.in_archive[row]
-                if of.is_filled[row]:
+                    contracts = contracts + rows.contracts[row] if min(contracts, rows.contracts[row]) >= 0 else -1
+                archived += rows.in_archive[row]
+                if rows.is_filled[row]:
                     filled += 1
                 else:
-                    traded_last = of.minute[row]
+                    traded_last = rows.minute[row]
                     if traded_first < 0:
                         traded_first = traded_last
                 # Adding 0 changes nothing, unless a compensation is left.
-                if of.funding_rate[row] != 0.0 or lost_funding != 0.0:
-                    term, before = of.funding_rate[row] - lost_funding, funding
+                if rows.funding_rate[row] != 0.0 or lost_funding != 0.0:
+                    term, before = rows.funding_rate[row] - lost_funding, funding
                     funding = before + term
                     lost_funding = (funding - before) - term
-                    if funding_time < 0 and abs(of.funding_rate[row]) > floor:
-                        funding_time, funding_rate = of.minute[row], of.funding_rate[row]
-                        funding_price = of.open[row]
-                events += of.has_funding[row]
+                    if funding_time < 0 and abs(rows.funding_rate[row]) > floor:
+                        funding_time, funding_rate = rows.minute[row], rows.funding_rate[row]
+                        funding_price = rows.open[row]
+                events += rows.has_funding[row]
                 row += 1
-            if place < len(made.minute):
-                made.segment[place], made.minute[place] = segment, of.minute[begin]
-                made.open[place], made.high[place], made.low[place] = of.open[begin], high, low
-                made.close[place] = of.close[row - 1]
-                made.base_volume[place], made.quote_volume[place] = base, quote
-                made.taker_buy_base_volume[place], made.taker_buy_quote_volume[place] = taker_base, taker_quote
-                made.trade_count[place], made.contracts[place] = trades, contracts
-                made.n_minutes[place], made.n_filled[place], made.n_archived[place] = row - begin, filled, archived
-                made.first_minute[place], made.last_minute[place] = traded_first, traded_last
-                made.funding_rate[place], made.funding_price[place] = funding_rate, funding_price
-                made.funding_time[place], made.funding_sum[place], made.funding_count[place] = (
+            if position < len(blocks.minute):
+                blocks.segment[position], blocks.minute[position] = segment, rows.minute[begin]
+                blocks.open[position], blocks.high[position], blocks.low[position] = rows.open[begin], high, low
+                blocks.close[position] = rows.close[row - 1]
+                blocks.base_volume[position], blocks.quote_volume[position] = base, quote
+                blocks.taker_buy_base_volume[position], blocks.taker_buy_quote_volume[position] = (
+                    taker_base,
+                    taker_quote,
+                )
+                blocks.trade_count[position], blocks.contracts[position] = trades, contracts
+                blocks.n_minutes[position], blocks.n_filled[position], blocks.n_archived[position] = (
+                    row - begin,
+                    filled,
+                    archived,
+                )
+                blocks.first_minute[position], blocks.last_minute[position] = traded_first, traded_last
+                blocks.funding_rate[position], blocks.funding_price[position] = funding_rate, funding_price
+                blocks.funding_time[position], blocks.funding_sum[position], blocks.funding_count[position] = (
                     funding_time,
                     funding,
                     events,
                 )
-            place += 1
-        ends[symbol] = place
-    return place
+            position += 1
+        ends[symbol] = position
+    return position

@@ -86,7 +86,7 @@ def walk(candles: Candles, last: Last, first: int, after: int, change: float, br
     on: traded minutes and the minutes filled between them. A gap cuts if it is one even without the missing days of
     the lake; no gap has filled rows, also not one that does not cut.
     """
-    count = found = 0
+    count = number = 0
     for symbol in range(len(candles.begins)):
         time, close, segment = last.time[symbol], last.close[symbol], last.segment[symbol]
         begin, missing = last.begin[symbol], last.missing[symbol]
@@ -109,18 +109,18 @@ def walk(candles: Candles, last: Last, first: int, after: int, change: float, br
                 if tier == 0:
                     count += max(candles.time[row] - max(time + 1, first), 0)
                 else:
-                    breaks.previous_begin[found], breaks.missing[found] = begin, missing
-                    breaks.cuts[found] = cuts
+                    breaks.previous_begin[number], breaks.missing[number] = begin, missing
+                    breaks.cuts[number] = cuts
                     if cuts:
                         segment += 1
                         begin = candles.time[row]
-                    breaks.candle[found], breaks.tier[found], breaks.segment[found] = row, tier, segment
-                    breaks.previous_time[found], breaks.previous_close[found] = time, close
-                    found += 1
+                    breaks.candle[number], breaks.tier[number], breaks.segment[number] = row, tier, segment
+                    breaks.previous_time[number], breaks.previous_close[number] = time, close
+                    number += 1
             time, close, missing = candles.time[row], candles.close[row], 0
         last.time[symbol], last.close[symbol], last.segment[symbol] = time, close, segment
         last.begin[symbol], last.missing[symbol] = begin, missing
-    return found, count
+    return number, count
 
 
 @compiled
@@ -132,7 +132,7 @@ def lay_out(candles: Candles, breaks: Breaks, before: Last, trailing: Ints, firs
     followed by the number of rows.
     """
     begins = np.zeros(len(candles.begins) + 1, np.int64)
-    place = found = 0
+    position = number = 0
     for symbol in range(len(candles.begins)):
         end = candles.stops[symbol]
         last, close, segment = before.time[symbol], before.close[symbol], before.segment[symbol]
@@ -143,57 +143,57 @@ def lay_out(candles: Candles, breaks: Breaks, before: Last, trailing: Ints, firs
                 continue
             fill = max(last + 1, first)
             stop = candles.time[row] if row < end else fill + trailing[symbol]
-            if found < len(breaks.candle) and breaks.candle[found] == row and row < end:
-                segment = breaks.segment[found]
-                found += 1
+            if number < len(breaks.candle) and breaks.candle[number] == row and row < end:
+                segment = breaks.segment[number]
+                number += 1
                 fill = stop
             elif last < 0:
                 fill = stop
             for time in range(fill, stop):
                 while seen < end and candles.time[seen] < time:
                     seen += 1
-                places.candle[place], places.time[place] = -1, time * MINUTE_MICROSECONDS
-                places.segment[place], places.price[place] = segment, close
-                places.is_filled[place] = True
-                places.in_archive[place] = seen < end and candles.time[seen] == time
-                place += 1
+                places.candle[position], places.time[position] = -1, time * MINUTE_MICROSECONDS
+                places.segment[position], places.price[position] = segment, close
+                places.is_filled[position] = True
+                places.in_archive[position] = seen < end and candles.time[seen] == time
+                position += 1
             if row < end:
                 last, close = candles.time[row], candles.close[row]
-                places.candle[place], places.time[place], places.segment[place] = (
+                places.candle[position], places.time[position], places.segment[position] = (
                     row,
                     last * MINUTE_MICROSECONDS,
                     segment,
                 )
-                places.is_filled[place], places.in_archive[place] = False, True
-                place += 1
-        begins[symbol + 1] = place
+                places.is_filled[position], places.in_archive[position] = False, True
+                position += 1
+        begins[symbol + 1] = position
     return begins
 
 
 @compiled
-def spread(values: Array, places: Places, made: Array) -> None:
+def spread(values: Array, places: Places, result: Array) -> None:
     """Values per row from values per candle; a filled row gets its price."""
-    for row in range(len(made)):
+    for row in range(len(result)):
         candle = places.candle[row]
-        made[row] = values[candle] if candle >= 0 else places.price[row]
+        result[row] = values[candle] if candle >= 0 else places.price[row]
 
 
 @compiled
-def spread_vwap(value: Array, volume: Array, low: Floats, high: Floats, places: Places, made: Array) -> None:
+def spread_vwap(value: Array, volume: Array, low: Floats, high: Floats, places: Places, result: Array) -> None:
     """``value`` / ``volume`` per row, clipped to [low, high], from values per candle; a filled row gets its price."""
-    for row in range(len(made)):
+    for row in range(len(result)):
         candle = places.candle[row]
         if candle < 0:
-            made[row] = places.price[row]
+            result[row] = places.price[row]
         else:
-            made[row] = min(max(value[candle] / volume[candle], low[candle]), high[candle])
+            result[row] = min(max(value[candle] / volume[candle], low[candle]), high[candle])
 
 
 @compiled
-def spread_or_zero(values: Array, candle: Ints, made: Array) -> None:
+def spread_or_zero(values: Array, candle: Ints, result: Array) -> None:
     """Values per row from values per candle; a filled row gets 0."""
-    for row in range(len(made)):
-        made[row] = values[candle[row]] if candle[row] >= 0 else 0
+    for row in range(len(result)):
+        result[row] = values[candle[row]] if candle[row] >= 0 else 0
 
 
 @compiled
@@ -201,12 +201,12 @@ def rows_at(time: Ints, begins: Ints, symbols: Ints, times: Ints) -> Ints:
     """The row of each symbol and time; -1 if it does not exist or the symbol is -1. The rows of symbol ``n`` start at
     ``begins[n]``.
     """
-    made = np.full(len(symbols), -1)
+    result = np.full(len(symbols), -1)
     for wanted in range(len(symbols)):
         if symbols[wanted] < 0:
             continue
         begin, stop = begins[symbols[wanted]], begins[symbols[wanted] + 1]
         row = begin + np.searchsorted(time[begin:stop], times[wanted])
         if row < stop and time[row] == times[wanted]:
-            made[wanted] = row
-    return made
+            result[wanted] = row
+    return result
