@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.lake.reader.ends import goes_on_after_end
+from crypto_lakehouse.orchestration.asset_pages import explained
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
@@ -98,7 +99,7 @@ def build_defs(
     reconcile = reconciliation_job()
     lake = resources.pop("lake", LakeResource.of(settings))
     return dg.Definitions(
-        assets=[*assets, *compacted],
+        assets=[explained(asset) for asset in (*assets, *compacted)],
         asset_checks=checks,
         jobs=[*jobs, *compaction_jobs(compacted), reconcile],
         schedules=[

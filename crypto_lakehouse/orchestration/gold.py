@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -20,20 +21,27 @@ from crypto_lakehouse.orchestration.assets.universe import instruments_asset
 from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks, table_days_check
 from crypto_lakehouse.orchestration.series_checks import gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
+from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES
+from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
 from crypto_lakehouse.settings import Settings
+from crypto_lakehouse.transforms.gold.continuous import continuous_minutes
 from crypto_lakehouse.transforms.gold.tables import functions_of
+from crypto_lakehouse.transforms.gold.universe import instruments
 
 Checks = list[dg.AssetChecksDefinition]
 
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """The code that builds an asset, and that of its checks besides those of stored rows."""
+    """What builds an asset, its checks besides those of stored rows, and the code that computes its rows: None if each
+    table has a function of its own.
+    """
 
     asset: Callable[[GoldGroup], dg.AssetsDefinition]
     checks: Callable[[GoldGroup], Checks] | None = None
+    code: Callable[..., Any] | None = None
 
 
 def _continuous_checks(group: GoldGroup) -> Checks:
@@ -59,10 +67,10 @@ def _days_checks(group: GoldGroup) -> Checks:
 
 MAKERS = {
     "days": Maker(days_asset, _days_checks),
-    "continuous": Maker(continuous_asset, _continuous_checks),
-    "bars": Maker(bars_asset, _bars_checks),
-    "trade_ids": Maker(trade_ids_asset, _trade_checks),
-    "instruments": Maker(instruments_asset),
+    "continuous": Maker(continuous_asset, _continuous_checks, continuous_minutes),
+    "bars": Maker(bars_asset, _bars_checks, DayBars),
+    "trade_ids": Maker(trade_ids_asset, _trade_checks, TradeIds),
+    "instruments": Maker(instruments_asset, code=instruments),
 }
 
 

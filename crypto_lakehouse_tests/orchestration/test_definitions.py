@@ -1,9 +1,10 @@
 """The whole set of definitions, and what each materialized partition records."""
 
+import ast
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -18,7 +19,7 @@ from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.schemas import bronze_schema, schema_of
+from crypto_lakehouse.schemas import bronze_schema, schema_of, table_names
 from crypto_lakehouse.settings import Settings, SettingsError
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
@@ -58,6 +59,23 @@ def test_every_asset_is_described() -> None:
         for shown, column in zip(columns, schema.columns, strict=True):
             assert f"[{column.unit}]" in (shown.description or "")
             assert shown.constraints.nullable is column.nullable
+
+
+@pytest.mark.requirement("F5.1")
+def test_every_asset_links_to_its_code_and_shows_how_to_read_it() -> None:
+    for name, spec in _specs(tables="klines_1m,funding_rates,trades").items():
+        (reference,) = spec.metadata["dagster/code_references"].code_references
+        lines = Path(reference.file_path).read_text(encoding="utf-8").splitlines()
+        assert lines[reference.line_number - 1].startswith(("def ", "class ", "@")), name
+        text = spec.metadata["how_to_read"].value
+        call = ast.parse(text.removeprefix("```python\n").removesuffix("\n```"), mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.args[0], ast.Constant)
+        layer, _, table = call.args[0].value.partition(".")
+        assert (layer, table) in table_names(), name
+        arguments = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+        assert arguments["market"] == spec.key.path[2]
+        assert date.fromisoformat(arguments["start"]) < date.fromisoformat(arguments["end"])
 
 
 @pytest.mark.requirement("F5.1")

@@ -1,0 +1,81 @@
+"""What the page of an asset in Dagster's UI adds: the code that computes its rows, and how to read them.
+
+``explained`` is applied to all assets at once, so a new table needs nothing here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, Cadence, feed, find_market, parse_partition, partition_key
+from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.paths import COMPACTED
+from crypto_lakehouse.orchestration.gold import MAKERS
+from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.silver import CLEANERS
+from crypto_lakehouse.schemas.gold import find_gold_table
+from crypto_lakehouse.transforms.gold.tables import functions_of
+
+READ_METADATA = "how_to_read"
+
+
+def explained(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """The asset with links to code and a line of Python that reads its rows."""
+    return asset.map_asset_specs(_explained)
+
+
+def _explained(spec: dg.AssetSpec) -> dg.AssetSpec:
+    layer, exchange, market, table = spec.key.path
+    metadata = {
+        "dagster/code_references": dg.CodeReferencesMetadataValue(
+            code_references=_references(_code(layer, exchange, market, table))
+        ),
+        READ_METADATA: dg.MetadataValue.md(f"```python\n{read_line(layer, exchange, market, table)}\n```"),
+    }
+    return spec.merge_attributes(metadata=metadata)
+
+
+def read_line(layer: str, exchange: str, market: str, table: str) -> str:
+    """The Python that reads the first partition of a table."""
+    first, end = _first_partition(layer, exchange, market, table)
+    # Readers use month files by themselves.
+    name = f"silver.{table}" if layer == COMPACTED else f"{layer}.{table}"
+    place = f'market="{market}"' if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", market="{market}"'
+    return f'Lakehouse().read("{name}", {place}, start="{first}", end="{end}")'
+
+
+def _first_partition(layer: str, exchange: str, market: str, table: str) -> tuple[date, date]:
+    if layer == "gold":
+        first = find_market(exchange, market).first_date
+        return first, first + timedelta(days=1)
+    of = feed(exchange, market, table)
+    cadence = Cadence.MONTHLY if layer == COMPACTED else of.cadence
+    return parse_partition(partition_key(of.first_date, cadence), cadence)
+
+
+def _code(layer: str, exchange: str, market: str, table: str) -> Callable[..., Any]:
+    """The function or class that computes the rows of a table."""
+    if layer == "bronze":
+        return BronzeIngest
+    if layer == COMPACTED:
+        return compact_month
+    if layer == "silver":
+        return CLEANERS[feed(exchange, market, table).schema]
+    entry = find_gold_table(table)
+    assert entry is not None
+    return MAKERS[entry.maker].code or functions_of(table).rows
+
+
+@cache
+def _references(code: Callable[..., Any]) -> list[Any]:
+    path = inspect.getsourcefile(code)
+    if path is None:
+        return []
+    _, line = inspect.getsourcelines(code)
+    return [dg.LocalFileCodeReference(file_path=path, line_number=line, label=code.__qualname__)]
