@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.lake.storage.partitions import Rows, list_keys, scan_partitions, write_partition
+from crypto_lakehouse.lake.storage.partitions import InvalidRows, Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
@@ -55,10 +55,12 @@ class PartitionStream:
     """An iterator over partitions, wrapped because Dagster would iterate a bare generator itself.
 
     ``at_once`` partitions are written in parallel: more than one only if the rows of one do not need those of others.
+    ``independent`` partitions are stored even if the rows of another one do not fit the table. Partitions of a stream
+    are not, if what follows a partition relies on it.
     """
 
-    def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1) -> None:
-        self._made, self.at_once = made, at_once
+    def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1, independent: bool = False) -> None:
+        self._made, self.at_once, self.independent = made, at_once, independent
 
     def __iter__(self) -> Iterator[Made | Unchanged]:
         return iter(self._made)
@@ -73,15 +75,18 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     """Stores the partitions of a run, each atomically, and loads any range of them lazily.
 
     Takes a ``PartitionStream``, a mapping of partition key to frame, or, if the run has one partition, one frame. Fails
-    if an asset returns a key that is not in the run, or does not return one that is. Each partition gets its own
-    metadata: rows, bytes, symbols, min and max time where known, URI, and a preview if it was written, or the flag
-    ``unchanged`` if it was not.
+    if an asset returns a key that is not in the run, or does not return one that is. A partition whose rows do not fit
+    the schema or the primary key is not published. If partitions are independent, the others are stored and recorded,
+    then the step fails and names it. Each partition gets its own metadata: rows, bytes, symbols, min and max time where
+    known, URI, and a preview if it was written, or the flag ``unchanged`` if it was not.
     """
 
     lake: dg.ResourceDependency[LakeResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write every partition of the run. Raises dg.Failure on keys outside of the run, repeated or missing keys."""
+        """Write every partition of the run. Raises dg.Failure on keys outside of the run, repeated or missing keys, and
+        on rows that do not fit.
+        """
         with interrupts.deferred():
             self._store_all(context, obj)
 
@@ -105,13 +110,26 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 missing.discard(made.key)
                 yield made
 
-        def stored(made: Made | Unchanged) -> tuple[str, PartitionInfo, dict[str, Any], str]:
+        refused: dict[str, InvalidRows] = {}
+        metadata_of: dict[str, dict[str, Any]] = {}
+
+        def stored(made: Made | Unchanged) -> tuple[str, PartitionInfo | None, dict[str, Any], str]:
             if isinstance(made, Unchanged):
                 return made.key, made.stored.info, _unchanged(made), ", unchanged"
-            return made.key, *store_partition(store, table_slice, made), ""
+            try:
+                return made.key, *store_partition(store, table_slice, made), ""
+            except InvalidRows as error:
+                if not stream.independent:
+                    raise dg.Failure(str(error), allow_retries=False) from error
+                refused[made.key] = error
+                return made.key, None, {}, ""
 
         done = map_ordered(stored, expected_partitions(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
+            if info is None:
+                context.log.error(f"{key} was not published: {refused[key]}")
+                continue
+            metadata_of[key] = metadata
             context.step_context.add_asset_metadata(metadata, context.asset_key, key)
             if not how and (reasons := metadata.get("quarantine_reasons")):
                 context.log.warning(f"{key}: refused {reasons}")
@@ -125,6 +143,16 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
                 noted = time.monotonic()
                 progress = f"{number} of {len(expected)} partitions are stored; they are recorded when the step ends"
                 context.log_event(dg.AssetObservation(context.asset_key, progress, {"stored": number}, key))
+        if refused:
+            # A step that fails records no partition, so those that are stored are recorded here.
+            for key, metadata in metadata_of.items():
+                context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
+            first, error = min(refused.items())
+            raise dg.Failure(
+                f"{len(refused)} of {len(expected)} partitions of {context.asset_key.to_user_string()} do not fit the"
+                f" table and were not published: {', '.join(sorted(refused))}. The others are stored. {first}: {error}",
+                allow_retries=False,
+            ) from error
         if missing:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} did not return {len(missing)} partitions of this run,"
@@ -137,7 +165,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, PartitionStream):
             return obj
         if isinstance(obj, Mapping):
-            return PartitionStream(Made(key, rows) for key, rows in obj.items())
+            return PartitionStream((Made(key, rows) for key, rows in obj.items()), independent=True)
         if isinstance(obj, pl.DataFrame) and len(expected) == 1:
             return PartitionStream([Made(expected[0], obj)])
         raise dg.Failure(

@@ -111,9 +111,10 @@ def test_schema_names_the_date_and_the_column(
 
 @pytest.mark.requirement("F5.4")
 def test_primary_key_names_dates_and_symbols_of_doubled_rows(filled: Platform) -> None:
-    rows = read_partition(filled.store, SILVER.partition(DAYS[0]))
-    doubled = rows.filter(pl.col("symbol") == "BTCUSDT").head(3)
-    write_partition(filled.store, SILVER.partition(DAYS[0]), pl.concat([rows, doubled]))
+    def doubled(rows: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([rows, rows.filter(pl.col("symbol") == "BTCUSDT").head(3)]).sort("symbol", "open_time")
+
+    _raw(filled, DAYS[0], doubled)
     results = _check(filled)
     assert _failed(results) == {("silver/klines_1m", "primary_key")}
     expected = f"| {DAYS[0]} | BTCUSDT | 3 keys more than once |"

@@ -1,6 +1,6 @@
 """The IO manager with small assets on a real lake: what it stores, refuses and loads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,52 @@ def test_a_mapping_is_stored_with_metadata_of_each_partition(filled: Platform, t
         assert metadata["min_time"].value == f"{day}T00:00:00+00:00"
         assert metadata["max_time"].value == f"{day}T23:59:00+00:00"
         assert Path(str(metadata["uri"].value)).exists()
+
+
+@pytest.mark.requirement("T3")
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda rows: pl.concat([rows, rows.tail(1)]), "occurs more than once"),
+        (lambda rows: rows.drop("close"), "missing ['close']"),
+        (lambda rows: rows.with_columns(close=pl.lit(None, pl.Float64)), "close"),
+    ],
+)
+def test_a_partition_that_does_not_fit_is_named_and_the_others_are_stored_and_recorded(
+    filled: Platform, tmp_path: Path, spoil: Callable[[pl.DataFrame], pl.DataFrame], reason: str
+) -> None:
+    frames = {day: _rows(filled, day) for day in DAYS}
+    frames[DAYS[1]] = spoil(frames[DAYS[1]])
+
+    @dg.asset(key=KEY, partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    def klines() -> Any:
+        return frames
+
+    result = _materialize(tmp_path / "new", klines, DAYS[0], DAYS[-1], filled.instance)
+    assert not result.success
+    text = failure_text(result)
+    assert (
+        f"1 of 3 partitions of {KEY.to_user_string()} do not fit the table and were not published: {DAYS[1]}." in text
+    )
+    assert reason in text
+    filled.lake = tmp_path / "new"
+    assert set(list_keys(filled.store, WHERE)) == {DAYS[0], DAYS[2]}
+    assert filled.instance.get_materialized_partitions(KEY) == {DAYS[0], DAYS[2]}
+    records = filled.instance.fetch_materializations(KEY, limit=10).records
+    assert {record.partition_key for record in records} == {DAYS[0], DAYS[2]}
+    metadata = records[0].asset_materialization.metadata
+    assert metadata["dagster/partition_row_count"].value == 2880
+
+
+@pytest.mark.requirement("T3")
+def test_rows_after_an_invalid_partition_are_not_stored_if_they_rely_on_it(filled: Platform, tmp_path: Path) -> None:
+    rows = {day: _rows(filled, day) for day in DAYS}
+    rows[DAYS[0]] = pl.concat([rows[DAYS[0]], rows[DAYS[0]]])
+    result = _store(tmp_path / "new", PartitionStream(Made(day, frame) for day, frame in rows.items()), *DAYS[::2])
+    assert not result.success
+    assert "occurs more than once" in failure_text(result)
+    filled.lake = tmp_path / "new"
+    assert not list_keys(filled.store, WHERE)
 
 
 @pytest.mark.requirement("T3")

@@ -47,6 +47,12 @@ class MissingPartition(LakeError):
     """A requested partition does not exist. The message names it and says what to do next."""
 
 
+class InvalidRows(ValueError):
+    """Rows do not fit their table: columns, types, nulls, order, or a primary key that occurs twice. Nothing was
+    published.
+    """
+
+
 def write_partition(
     store: LakeStore,
     partition: Partition,
@@ -57,9 +63,9 @@ def write_partition(
 
     ``rows`` is one frame in any order, or an iterable of frames in order of primary key: each frame is written when it
     arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
-    frames. ``provenance`` is written to the footer; a function is called after the last row. Raises ValueError if a
-    frame does not fit the schema or is out of order, LakeError if the storage refuses; after an error the old partition
-    stays.
+    frames. ``provenance`` is written to the footer; a function is called after the last row. Raises InvalidRows if a
+    frame does not fit the schema or is out of order, or if a primary key occurs twice, LakeError if the storage
+    refuses; after an error the old partition stays.
     """
     return write_rows(store, partition.path, partition.slice.schema, rows, provenance)
 
@@ -87,7 +93,7 @@ def write_rows(
                         runs = writer.write(checked)
                     seen.add(checked, runs)
                 except ValueError as error:
-                    raise ValueError(f"cannot write {path}: {error}") from error
+                    raise InvalidRows(f"cannot write {path}: {error}") from error
             known = provenance() if callable(provenance) else provenance
             metadata = footer(known, seen.symbols, seen.first, seen.last) if known else None
             with store.explained("write", path):
@@ -114,16 +120,33 @@ class _Seen:
         self._end: tuple[Any, ...] | None = None
         self._symbol: str | None = None
 
+    def _repeated(self, rows: pa.Table) -> tuple[Any, ...] | None:
+        """The first key that the next row repeats, in rows in order of the key."""
+        same: Any = None
+        # The last columns of a key differ most, so most tables are compared in one of them only.
+        for name in reversed(self._key):
+            column = rows[name]
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            equal = pc.equal(column.slice(1), column.slice(0, len(column) - 1))
+            same = equal if same is None else pc.and_(same, equal)
+            if not pc.any(same).as_py():
+                return None
+        at = pc.index(same, True).as_py()
+        return tuple(rows[name][at].as_py() for name in self._key)
+
     def add(self, rows: pa.Table, runs: Sequence[tuple[str, int]]) -> None:
         """Count rows, which are in order of the key, and their ``symbol_runs``.
 
-        Raises ValueError if the rows sort before rows that were added earlier.
+        Raises ValueError if the rows sort before rows that were added earlier, or if a primary key occurs twice.
         """
         if not rows.num_rows:
             return
         start, end = (tuple(rows[name][at].as_py() for name in self._key) for at in (0, rows.num_rows - 1))
         if self._end is not None and start < self._end:
             raise ValueError(f"rows of {start} come after those of {self._end}; give frames in order of {self._key}")
+        if repeated := start if start == self._end else self._repeated(rows):
+            raise ValueError(f"the primary key {self._key} {repeated} occurs more than once")
         self._end = end
         self.rows += rows.num_rows
         self.symbols += len(runs) - int(runs[0][0] == self._symbol)

@@ -37,7 +37,7 @@ def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         keys = list(context.partition_keys)
-        yield dg.Output(PartitionStream(map(partition, keys)))
+        yield dg.Output(PartitionStream(map(partition, keys), independent=True))
         for key in maker.stale(keys):
             context.log.info(f"{key}: rebuilt, because its inputs are newer")
             rebuilt = Made(key, maker.rows(key), provenance=Provenance(maker.day(key).input_fingerprint))

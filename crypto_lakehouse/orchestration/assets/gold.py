@@ -99,7 +99,9 @@ def bars_asset(group: GoldGroup) -> dg.AssetsDefinition:
     def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
-        yield dg.Output(PartitionStream(_bars(store, market, bars, keys, is_forced(context)), WRITERS))
+        yield dg.Output(
+            PartitionStream(_bars(store, market, bars, keys, is_forced(context)), WRITERS, independent=True)
+        )
         stale_successors = stale_bars(store, market, bars, keys, rule)
         for made in _bars(store, market, bars, stale_successors, force=True):
             assert isinstance(made, Made)

@@ -47,7 +47,7 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
 
         # Two days of large files would need twice the memory of one.
         at_once = 1 if feed.file_format.large else THREADS
-        yield dg.Output(PartitionStream(map(made, keys), at_once))
+        yield dg.Output(PartitionStream(map(made, keys), at_once, independent=True))
         for part in stale_successors(feed, keys, store, datetime.now(UTC)):
             context.log.info(
                 f"{part.key}: rebuilt, because files of a neighbouring day that hold rows of it have changed"
