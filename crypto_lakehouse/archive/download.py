@@ -27,7 +27,7 @@ from crypto_lakehouse.archive.http_client import (
 from crypto_lakehouse.archive.layout import Checksum, Layout
 from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveFile, FetchedFile, RejectedFile
-from crypto_lakehouse.archive.partial_file import Part
+from crypto_lakehouse.archive.partial_file import PartialFile
 
 # A file system allows 255, and drafts have longer names.
 _NAME_BYTES = 200
@@ -138,7 +138,7 @@ class Downloader:
             # Without a stated checksum, a file from before may be an older version of the same size.
             if stated and _has_size(path, file.size) and await asyncio.to_thread(_sha256, path) == stated:
                 return stated, path
-            part = Part(path)
+            part = PartialFile(path)
             if part.is_on_disk:
                 await asyncio.to_thread(part.load)
             try:
@@ -220,12 +220,12 @@ class Downloader:
                             break
         return body
 
-    async def _download(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
+    async def _download(self, file: ArchiveFile, part: PartialFile, headers: Mapping[str, str]) -> None:
         async for attempt in self.client.attempts(file.object_key):
             with attempt:
                 await self._download_once(file, part, headers)
 
-    async def _download_once(self, file: ArchiveFile, part: Part, headers: Mapping[str, str]) -> None:
+    async def _download_once(self, file: ArchiveFile, part: PartialFile, headers: Mapping[str, str]) -> None:
         """One attempt; received bytes stay in ``part``, and the next attempt resumes from there."""
         if part.size > file.size:
             part.discard()

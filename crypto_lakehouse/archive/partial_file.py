@@ -14,7 +14,7 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
 _HELD = 256 * 1024
 
 
-class Part:
+class PartialFile:
     """The draft of ``path``. Small files stay in memory until they are complete, so that they cost one write.
 
     It has ``size`` bytes so far, of a file with the ETag ``etag``. All methods raise OSError if the folder cannot be

@@ -98,15 +98,15 @@ def archive_symbols(
     exchange: Exchange = "binance",
 ) -> None:
     """Print the symbols of the archive, one per line, delisted ones included."""
-    found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
+    feed, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
     with explained():
-        names, unknown = _select(source, found, chosen)
+        names, unknown = _select(source, feed, chosen)
         if as_json:
-            emit(json.dumps(asdict(parse_symbol(found.market, name)), default=str) for name in names)
+            emit(json.dumps(asdict(parse_symbol(feed.market, name)), default=str) for name in names)
         else:
             emit(names)
-    _end(found, unknown)
+    _end(feed, unknown)
 
 
 @archive_app.command("dates")
@@ -133,31 +133,31 @@ def archive_dates(
 
     '-' stands for a date where the symbol has no file.
     """
-    found, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
+    feed, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
-    start, end = _span(found, first, last)
-    given, faults = read_names(names or (), chosen != InstrumentFilter())
+    start, end = _span(feed, first, last)
+    requested, faults = read_names(names or (), chosen != InstrumentFilter())
 
     def lines(wanted: Sequence[str]) -> Iterator[str]:
         with bar("dates", len(wanted), shown=not sys.stdout.isatty()) as progress:
-            for symbol, periods in in_order(wanted, source.periods(found, wanted, start, end)):
-                advance(progress, what=symbol)
+            for symbol, periods in in_order(wanted, source.periods(feed, wanted, start, end)):
+                advance(progress, label=symbol)
                 if each and as_json:
                     yield from (json.dumps({"symbol": symbol, "date": period}) for period in periods)
                 elif each:
                     yield from (f"{symbol}\t{period}" for period in periods)
                 else:
-                    one = coverage(found.cadence, symbol, periods)
+                    row = coverage(feed.cadence, symbol, periods)
                     yield (
-                        json.dumps(asdict(one))
+                        json.dumps(asdict(row))
                         if as_json
-                        else "\t".join("-" if value is None else str(value) for value in astuple(one))
+                        else "\t".join("-" if value is None else str(value) for value in astuple(row))
                     )
 
     with explained():
-        wanted, unknown = _select(source, found, chosen, given)
+        wanted, unknown = _select(source, feed, chosen, requested)
         emit(lines(wanted))
-    _end(found, unknown, faults)
+    _end(feed, unknown, faults)
 
 
 @archive_app.command("files")
@@ -181,14 +181,14 @@ def archive_files(
     exchange: Exchange = "binance",
 ) -> None:
     """Print the key of each file of the archive, one per line, by symbol and date."""
-    found, source, base = _open(exchange, market, table, archive_type, interval, monthly)
+    feed, source, base = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
-    start, end = _span(found, first, last)
-    given, faults = read_names(names or (), chosen != InstrumentFilter())
+    start, end = _span(feed, first, last)
+    requested, faults = read_names(names or (), chosen != InstrumentFilter())
 
     def lines(wanted: Sequence[str]) -> Iterator[str]:
         with bar("files", len(wanted), shown=not sys.stdout.isatty()) as progress:
-            for number, files in files_in_order(source, found, wanted, start, end):
+            for number, files in files_in_order(source, feed, wanted, start, end):
                 advance(progress, number)
                 for file in files:
                     url = file_url(base, file.object_key)
@@ -200,9 +200,9 @@ def archive_files(
                         yield url if urls else file.object_key
 
     with explained():
-        wanted, unknown = _select(source, found, chosen, given)
+        wanted, unknown = _select(source, feed, chosen, requested)
         emit(lines(wanted))
-    _end(found, unknown, faults)
+    _end(feed, unknown, faults)
 
 
 @archive_app.command("verify")
@@ -230,13 +230,13 @@ def archive_verify(
     def lines() -> Iterator[str]:
         nonlocal bad, checked
         with bar("verify", total, shown=True) as progress:
-            for one in chain(refused, verify_zips(paths, root)):
+            for result in chain(refused, verify_zips(paths, root)):
                 checked += 1
-                bad += bool(one.findings)
-                counts.update(finding.status for finding in one.findings)
-                advance(progress, what=f"verify, {bad} bad")
-                for finding in one.findings or ([Finding(OK, "")] if every else ()):
-                    yield _verify_line(one.path, finding, as_json)
+                bad += bool(result.findings)
+                counts.update(finding.status for finding in result.findings)
+                advance(progress, label=f"verify, {bad} bad")
+                for finding in result.findings or ([Finding(OK, "")] if every else ()):
+                    yield _verify_line(result.path, finding, as_json)
 
     with explained():
         emit(after_bar(lines()))
@@ -328,13 +328,13 @@ def _open(
 ) -> tuple[Feed, ArchiveSource, str]:
     """The feed, a client of its archive, and the base URL of its files."""
     try:
-        found = find_feed(exchange, market, table=table, archive_type=archive_type, interval=interval, monthly=monthly)
+        feed = find_feed(exchange, market, table=table, archive_type=archive_type, interval=interval, monthly=monthly)
     except ValueError as error:
         fail(error, 2)
     settings = load_settings()
     files, listing = settings.archive_urls(exchange)
     limits = Limits(settings.concurrency, settings.retries, settings.stall_timeout, settings.least_rate)
-    return found, open_source(exchange, files, listing, limits), files
+    return feed, open_source(exchange, files, listing, limits), files
 
 
 def _filter(quote: str, contract: str, stable: bool, leveraged: bool, settled: bool, symbols: str) -> InstrumentFilter:
@@ -361,31 +361,31 @@ def _contract_type(text: str) -> ContractType:
     return ContractType(text)
 
 
-def _span(found: Feed, first: date | None, last: date | None) -> tuple[date, date]:
+def _span(feed: Feed, first: date | None, last: date | None) -> tuple[date, date]:
     try:
-        return span(found.cadence, first, last, datetime.now(UTC).date())
+        return span(feed.cadence, first, last, datetime.now(UTC).date())
     except ValueError as error:
         fail(error, 2)
 
 
 def _select(
-    source: ArchiveSource, found: Feed, chosen: InstrumentFilter, given: list[str] | None = None
+    source: ArchiveSource, feed: Feed, chosen: InstrumentFilter, requested: list[str] | None = None
 ) -> tuple[list[str], list[str]]:
     """The chosen symbols, and the names and patterns that match nothing in the archive, each with near names."""
-    if given == []:
+    if requested == []:
         return [], []
-    available = source.symbols(found)
-    if given is not None:
-        names, unknown = split_known(given, available)
+    available = source.symbols(feed)
+    if requested is not None:
+        names, unknown = split_known(requested, available)
     else:
-        names, unknown = chosen.select(found.market, available), chosen.unknown(available)
+        names, unknown = chosen.select(feed.market, available), chosen.unknown(available)
     return names, [with_near(name, available) for name in unknown]
 
 
-def _end(found: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None:
+def _end(feed: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None:
     """Report unknown names and unreadable lines, and end the command: with 1 if there are any, else with 0."""
     for fault in faults:
         note(f"error: {fault}")
     for name in unknown:
-        note(f"error: no symbol with {found.cadence} files of {found.name} in the archive matches {name}")
+        note(f"error: no symbol with {feed.cadence} files of {feed.name} in the archive matches {name}")
     raise typer.Exit(1 if unknown or faults else 0)

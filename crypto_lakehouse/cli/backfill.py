@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Plan
 
 
-def refuse_unknown_symbols(settings: Settings, wish: Plan, symbols: str) -> None:
+def refuse_unknown_symbols(settings: Settings, plan: Plan, symbols: str) -> None:
     """End with exit code 2, before any run, if neither archive nor ledger knows a symbol, or nothing is selected.
 
     ``symbols`` are those of the command; if empty, those of the settings. Gold is built for all symbols.
@@ -30,23 +30,23 @@ def refuse_unknown_symbols(settings: Settings, wish: Plan, symbols: str) -> None
     from crypto_lakehouse.orchestration.resources import ArchiveResource
     from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
 
-    layer, *place = wish.assets[0].path
+    layer, *names = plan.assets[0].path
     chosen = SymbolFilter.parse(symbols or settings.symbols)
     if layer != "bronze" or chosen == SymbolFilter():
         return
-    of = feed(*place)
+    table_feed = feed(*names)
     with explained():
-        source = ArchiveResource.of(settings).source(of.exchange)
-        listed = source.symbols(of)
+        source = ArchiveResource.of(settings).source(table_feed.exchange)
+        listed = source.symbols(table_feed)
         try:
-            check_symbols_exist(of, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
+            check_symbols_exist(table_feed, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
             if not symbols:
-                check_selection(of, chosen, listed)
+                check_selection(table_feed, chosen, listed)
         except UnknownSymbolsError as error:
             fail(error, 2)
 
 
-def backfill_plans(console: Console, settings: Settings, wish: Plan, symbols: str, force: bool, today: date) -> int:
+def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: str, force: bool, today: date) -> int:
     """Run a plan and return the exit code. The funding rates of its months run before it, gold days that they change
     after it.
 
@@ -60,28 +60,28 @@ def backfill_plans(console: Console, settings: Settings, wish: Plan, symbols: st
     defs = build_defs(settings, with_archive_checks=False)
     code, is_stopped = 0, False
 
-    def run(one: Plan, symbols: str, force: bool = False) -> None:
+    def run(step: Plan, symbols: str, force: bool = False) -> None:
         nonlocal code, is_stopped
-        spans = chunks(one.keys, one.cadence, settings.max_partitions_per_run)
-        say(console, f"{one.job}: {len(one.keys)} partitions of {one.name} in {len(spans)} runs")
-        outcomes = follow(console, run_chunks(one, spans, defs, instance, symbols, force), len(one.keys))
+        spans = chunks(step.keys, step.cadence, settings.max_partitions_per_run)
+        say(console, f"{step.job}: {len(step.keys)} partitions of {step.name} in {len(spans)} runs")
+        outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(step.keys))
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted for outcome in outcomes)
 
-    funding, store = funding_before(wish, settings, today), open_lake(settings)
+    funding, store = funding_before(plan, settings, today), open_lake(settings)
     funding_symbols = _symbols_of_funding(settings, funding, symbols) if funding else None
     with open_instance() as instance:
         if funding and funding_symbols is not None:
             say(console, "funding rates come first, because minutes and bars use them")
             run(funding, funding_symbols)
         if not is_stopped:
-            run(wish, symbols, force)
-        again = None if is_stopped else days_after_funding(funding or wish, settings, store)
-        days = [key for key in again.keys if not funding or key not in wish.keys] if again else []
+            run(plan, symbols, force)
+        again = None if is_stopped else days_after_funding(funding or plan, settings, store)
+        days = [key for key in again.keys if not funding or key not in plan.keys] if again else []
         if again and days:
             say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
             run(replace(again, keys=tuple(days)), "", force)
-    for words in [] if is_stopped else lacking_funding(wish, settings, store, today):
+    for words in [] if is_stopped else lacking_funding(plan, settings, store, today):
         say(console, words)
     return code
 
@@ -95,8 +95,8 @@ def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str 
     chosen = SymbolFilter.parse(symbols or settings.symbols)
     if chosen == SymbolFilter():
         return ""
-    _, *place = funding.assets[0].path
-    rates = feed(*place)
+    _, *names = funding.assets[0].path
+    rates = feed(*names)
     with_funding = ArchiveResource.of(settings).source(rates.exchange).symbols(rates)
     if not chosen.select(with_funding):
         return None

@@ -98,7 +98,7 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
         )
     if interrupted:
         return interrupts.exit_code()
-    return int(any(one.error or one.errors or one.failed_files for one in outcomes))
+    return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))
 
 
 def say_late_signal(console: Console, code: int) -> None:

@@ -65,7 +65,8 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     # Importing Dagster takes seconds; the lines above are to appear at once.
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.launch import chunks, open_instance, plan, run_chunks, unmade
+    from crypto_lakehouse.orchestration import launch
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks, unmade
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
     store = LakeStore.open(settings.lake_uri)
@@ -76,16 +77,16 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     with open_instance(home) as instance:
         todo = []
         for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table)):
-            wish = plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
-            lacking = unmade(wish, instance, store) | _changed(feed, archive.source(feed.exchange), store, last)
-            keys = [key for key in wish.keys if key in lacking]
+            plan = launch.plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
+            missing = unmade(plan, instance, store) | _changed(feed, archive.source(feed.exchange), store, last)
+            keys = [key for key in plan.keys if key in missing]
             if keys:
-                todo.append((wish, chunks(keys, wish.cadence, settings.max_partitions_per_run)))
+                todo.append((plan, chunks(keys, plan.cadence, settings.max_partitions_per_run)))
         if not todo:
             say(console, "nothing to do: every partition is up to date")
             return 0
         defs = build_defs(settings, with_archive_checks=False)
-        outcomes = (outcome for wish, spans in todo for outcome in run_chunks(wish, spans, defs, instance, symbols=""))
+        outcomes = (outcome for plan, spans in todo for outcome in run_chunks(plan, spans, defs, instance, symbols=""))
         total = sum(len(span) for _, spans in todo for span in spans)
         return summarize(console, follow(console, outcomes, total))
 
@@ -94,8 +95,8 @@ def _changed(feed: Feed, source: ArchiveSource, store: LakeStore, last: date) ->
     """Partitions with files that are new or replaced in the archive, or that failed before."""
     from crypto_lakehouse.pipeline.reconcile import Problem, compare
 
-    found = compare(feed, source, store, SymbolFilter(), FIRST, last + timedelta(days=1))
-    return {difference.period for difference in found if difference.problem is not Problem.QUARANTINED}
+    differences = compare(feed, source, store, SymbolFilter(), FIRST, last + timedelta(days=1))
+    return {difference.period for difference in differences if difference.problem is not Problem.QUARANTINED}
 
 
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:

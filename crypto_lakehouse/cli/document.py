@@ -232,8 +232,8 @@ def _epoch_row(group: Sequence[Epoch]) -> list[str]:
     epoch = group[0]
     only = [epoch.cadence.value] if epoch.cadence else []
     return [
-        " ".join(dict.fromkeys(one.market for one in group)),
-        " ".join(dict.fromkeys(one.archive_type for one in group)),
+        " ".join(dict.fromkeys(each.market for each in group)),
+        " ".join(dict.fromkeys(each.archive_type for each in group)),
         _days(epoch),
         " ".join([*only, *epoch.intervals, *epoch.symbols]),
         epoch.value.replace(",", ", "),

@@ -28,16 +28,16 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("symbols", total=sum(len(export.symbols) for export in exports))
         for export in exports:
-            for one in export.run():
-                done.append(one)
-                progress.update(task, advance=1, description=f"{one.market} {one.symbol}")
-                _say_symbol(console, one)
-    written = [one for one in done if one.written]
-    say(console, f"{sum(len(one.written) for one in written)} files of {len(written)} symbols written")
+            for exported in export.run():
+                done.append(exported)
+                progress.update(task, advance=1, description=f"{exported.market} {exported.symbol}")
+                _say_symbol(console, exported)
+    written = [exported for exported in done if exported.written]
+    say(console, f"{sum(len(exported.written) for exported in written)} files of {len(written)} symbols written")
     available = [name for export in exports for name in export.available]
     for name in symbols.unknown(available):
         say(console, f"ERROR no symbol of silver.klines_1m matches {with_near(name, available)} in these days")
-    return bool(written) and not symbols.unknown(one.symbol for one in written)
+    return bool(written) and not symbols.unknown(exported.symbol for exported in written)
 
 
 def _say_input(console: Console, export: LegacyExport) -> None:
@@ -54,13 +54,13 @@ def _say_input(console: Console, export: LegacyExport) -> None:
         say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written there")
 
 
-def _say_symbol(console: Console, one: Exported) -> None:
-    if not one.written:
-        say(console, f"warning {one.market} {one.symbol}: no minute was traded, so no file is written")
+def _say_symbol(console: Console, exported: Exported) -> None:
+    if not exported.written:
+        say(console, f"warning {exported.market} {exported.symbol}: no minute was traded, so no file is written")
     elif not console.is_terminal:
-        say(console, f"{one.market} {one.symbol}: {len(one.written)} files")
-    for path in one.removed:
-        say(console, f"removed {path}: {one.symbol} no longer has this segment")
+        say(console, f"{exported.market} {exported.symbol}: {len(exported.written)} files")
+    for path in exported.removed:
+        say(console, f"removed {path}: {exported.symbol} no longer has this segment")
 
 
 def _first_names(names: Sequence[str]) -> str:

@@ -29,13 +29,13 @@ def verify(
     def lines() -> Iterator[str]:
         nonlocal checked, bad
         with bar("verify", len(files), shown=True) as progress:
-            for one in check_files(store, files):
+            for file in check_files(store, files):
                 checked += 1
-                if one.damage is not None:
+                if file.damage is not None:
                     bad += 1
-                    report = {"path": one.path, "damage": one.damage, "remedy": remedy(one.path)}
+                    report = {"path": file.path, "damage": file.damage, "remedy": remedy(file.path)}
                     yield json.dumps(report) if as_json else "\t".join(map(field, report.values()))
-                advance(progress, what=f"verify, {bad} damaged")
+                advance(progress, label=f"verify, {bad} damaged")
 
     with explained():
         from crypto_lakehouse.lake.storage.damage import remedy

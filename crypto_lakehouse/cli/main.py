@@ -81,7 +81,7 @@ def status(
         except KeyError as error:
             fail(error.args[0], 2)
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in slices], indent=2))
+        typer.echo(json.dumps([asdict(each) for each in slices], indent=2))
         return
     console = Console()
     if not slices and settings.hidden:
@@ -99,17 +99,17 @@ def status(
         values=("first", "last", "parts", "holes", "failed", "bad", "size"),
         rows=[
             (
-                *(f"{one.layer}.{one.table}", f"{one.exchange}/{one.market}", one.first or "-", one.last or "-"),
-                *(f"{n:,}" for n in (one.partitions, len(one.holes), len(one.failed), len(one.quarantined))),
-                decimal(one.bytes),
+                *(f"{each.layer}.{each.table}", f"{each.exchange}/{each.market}", each.first or "-", each.last or "-"),
+                *(f"{n:,}" for n in (each.partitions, len(each.holes), len(each.failed), len(each.quarantined))),
+                decimal(each.bytes),
             )
-            for one in slices
+            for each in slices
         ],
     )
-    for one in slices:
-        for fault, names in (("hole", one.holes), ("failed", one.failed), ("quarantined", one.quarantined)):
+    for each in slices:
+        for fault, names in (("hole", each.holes), ("failed", each.failed), ("quarantined", each.quarantined)):
             for name in names[:20]:
-                say(console, f"{fault} {one.layer}.{one.table} {one.exchange}/{one.market}: {name}")
+                say(console, f"{fault} {each.layer}.{each.table} {each.exchange}/{each.market}: {name}")
             if len(names) > 20:
                 say(console, f"{fault}: and {len(names) - 20} more; --json lists all")
 
@@ -139,21 +139,21 @@ def backfill(
     settings = load_settings()
     console = Console()
     _quiet_dagster()
-    from crypto_lakehouse.orchestration.launch import plan
+    from crypto_lakehouse.orchestration import launch
 
     today = datetime.now(UTC).date()
     try:
-        wish = plan(exchange, market, table, first, last, settings, today)
+        plan = launch.plan(exchange, market, table, first, last, settings, today)
     except ValueError as error:
         fail(error, 2)
-    if symbols and wish.assets[0].path[0] == "gold":
+    if symbols and plan.assets[0].path[0] == "gold":
         fail(f"{table} is always built for all symbols: leave out --symbols", 2)
-    refuse_unknown_symbols(settings, wish, symbols)
+    refuse_unknown_symbols(settings, plan, symbols)
     interrupts.defer()
     if swept := sweep_temporary():
         say(console, f"removed {swept} temporary files and folders that killed runs left in TMPDIR")
     with explained():
-        code = backfill_plans(console, settings, wish, symbols, force or remake, today)
+        code = backfill_plans(console, settings, plan, symbols, force or remake, today)
     say_late_signal(console, code)
     raise typer.Exit(code)
 
@@ -187,9 +187,9 @@ def compact(
     if first and last and last < first:
         fail(f"the range ends ({last}) before it starts ({first})", 2)
     try:
-        of = feed(exchange, market, table)
-        compaction_plan(of, (), settings)
-        of = since_start(of, settings, first or "")
+        table_feed = feed(exchange, market, table)
+        compaction_plan(table_feed, (), settings)
+        table_feed = since_start(table_feed, settings, first or "")
     except (KeyError, ValueError) as error:
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
@@ -197,17 +197,19 @@ def compact(
         require_lake(store)
         if swept := store.sweep():
             say(console, f"removed {swept} temporary files that killed runs left in the lake or in TMPDIR")
-        states = month_states(of, store, datetime.now(UTC).date())
-        states = [one for one in states if (first or "") <= one.month <= (last or "9999-12")]
-        for one in states:
-            if one.missing:
-                say(console, f"skipped {of.name} {one.month}: missing {one.missing_text}")
-        wish = compaction_plan(of, [one.month for one in states if not one.missing and not one.current], settings)
-        spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
-        current = sum(one.current for one in states)
-        say(console, f"{wish.job}: {len(wish.keys)} months of {of.name} to build, {current} are up to date")
-        outcomes = run_chunks(wish, spans, build_defs(settings), instance, "") if spans else []
-        code = summarize(console, follow(console, outcomes, len(wish.keys)))
+        states = month_states(table_feed, store, datetime.now(UTC).date())
+        states = [state for state in states if (first or "") <= state.month <= (last or "9999-12")]
+        for state in states:
+            if state.missing:
+                say(console, f"skipped {table_feed.name} {state.month}: missing {state.missing_text}")
+        plan = compaction_plan(
+            table_feed, [state.month for state in states if not state.missing and not state.current], settings
+        )
+        spans = chunks(plan.keys, plan.cadence, settings.max_partitions_per_run)
+        current = sum(state.current for state in states)
+        say(console, f"{plan.job}: {len(plan.keys)} months of {table_feed.name} to build, {current} are up to date")
+        outcomes = run_chunks(plan, spans, build_defs(settings), instance, "") if spans else []
+        code = summarize(console, follow(console, outcomes, len(plan.keys)))
     say_late_signal(console, code)
     raise typer.Exit(code)
 
@@ -263,7 +265,7 @@ def export_legacy(
     from crypto_lakehouse.cli.export import show_export
     from crypto_lakehouse.lake.storage.describe import require_lake
     from crypto_lakehouse.lake.storage.store import LakeStore
-    from crypto_lakehouse.pipeline.export_legacy import EXCHANGE, FOLDERS, LegacyExport, Wish, check_market
+    from crypto_lakehouse.pipeline.export_legacy import EXCHANGE, FOLDERS, ExportPlan, LegacyExport, check_market
     from crypto_lakehouse.transforms.gold.continuous import GapRule
     from crypto_lakehouse.transforms.gold.legacy import Profile
 
@@ -282,7 +284,7 @@ def export_legacy(
     try:
         kinds, end = parse_bars_list(bars), last + timedelta(days=1)
         rule = GapRule.of_days(gap_days, gap_change)
-        wish = Wish(first, end, SymbolFilter.parse(symbols), kinds, rule, Profile(profile))
+        plan = ExportPlan(first, end, SymbolFilter.parse(symbols), kinds, rule, Profile(profile))
     except (ValueError, OverflowError) as error:
         fail(error, 2)
     with explained():
@@ -290,6 +292,6 @@ def export_legacy(
         require_lake(lake)
         target = LakeStore.open(out, settings.s3_endpoint_url, settings.s3_region)
         chosen = market or [name for name in FOLDERS if settings.is_enabled(find_market(EXCHANGE, name))]
-        exports = [LegacyExport(lake, target, name, wish) for name in dict.fromkeys(chosen)]
-        succeeded = show_export(Console(), exports, wish.symbols)
+        exports = [LegacyExport(lake, target, name, plan) for name in dict.fromkeys(chosen)]
+        succeeded = show_export(Console(), exports, plan.symbols)
     raise typer.Exit(0 if succeeded else 1)

@@ -66,8 +66,8 @@ def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | No
     if not arguments and not piped:
         return None, []
     if filtered:
-        where = "arguments" if arguments else "a pipe (if you do not want it, end the command with < /dev/null)"
-        fail(f"symbols are chosen by filters and by names from {where}: use only one of the two", 2)
+        origin = "arguments" if arguments else "a pipe (if you do not want it, end the command with < /dev/null)"
+        fail(f"symbols are chosen by filters and by names from {origin}: use only one of the two", 2)
     names, faults = [], []
     for name in arguments:
         if name != STDIN:
@@ -119,16 +119,16 @@ def field(text: str) -> str:
 
 
 @contextmanager
-def bar(what: str, total: int | None, shown: bool) -> Iterator[Progress]:
+def bar(label: str, total: int | None, shown: bool) -> Iterator[Progress]:
     """A progress bar on stderr, if that is a terminal and ``shown`` is true; ``advance(progress)`` moves it."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     hidden = not (shown and console.is_terminal)
     with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        progress.add_task(what, total=total)
+        progress.add_task(label, total=total)
         yield progress
 
 
-def advance(progress: Progress, steps: int = 1, what: str | None = None) -> None:
-    """Move the bar forward, with ``what`` as its new label."""
-    progress.update(TaskID(0), advance=steps, description=what)
+def advance(progress: Progress, steps: int = 1, label: str | None = None) -> None:
+    """Move the bar forward, with ``label`` as its new label."""
+    progress.update(TaskID(0), advance=steps, description=label)

@@ -80,16 +80,16 @@ def find_feed(
         if interval is not None:
             raise ValueError(f"the name of table {table} includes the interval: leave out the interval")
         try:
-            found = feed(exchange, market, table)
+            chosen = feed(exchange, market, table)
         except KeyError as error:
             raise ValueError(error.args[0]) from None
     else:
-        found = _of_type(exchange, market, str(archive_type), interval)
+        chosen = _of_type(exchange, market, str(archive_type), interval)
     if not monthly:
-        return found
-    if Cadence.MONTHLY not in found.archived:
-        raise ValueError(f"the archive has no monthly files of {found.name}, only {found.cadence} ones")
-    return replace(found, cadence=Cadence.MONTHLY)
+        return chosen
+    if Cadence.MONTHLY not in chosen.archived:
+        raise ValueError(f"the archive has no monthly files of {chosen.name}, only {chosen.cadence} ones")
+    return replace(chosen, cadence=Cadence.MONTHLY)
 
 
 def _of_type(exchange: str, market: str, archive_type: str, interval: str | None) -> Feed:

@@ -39,7 +39,7 @@ def check_market(market: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExportPlan:
     """What to export: the UTC days [first, end) of ``symbols``, as minutes and as ``bars``.
 
     Raises ValueError if the legacy tool does not know the bars, or if the range has no day.
@@ -94,17 +94,17 @@ class LegacyExport:
     not know the market, LakeError if the lake cannot be read.
     """
 
-    def __init__(self, lake: LakeStore, out: LakeStore, market: str, wish: Wish) -> None:
+    def __init__(self, lake: LakeStore, out: LakeStore, market: str, plan: ExportPlan) -> None:
         check_market(market)
-        self.market, self._lake, self._out, self._wish = market, lake, out, wish
+        self.market, self._lake, self._out, self._plan = market, lake, out, plan
         self._market = MARKETS[EXCHANGE, market]
         self._funded = market not in _NOT_FUNDED
         self._silver = TableSlice("silver", EXCHANGE, market, _MINUTES)
         self._funding = TableSlice("silver", EXCHANGE, market, _FUNDING)
         stored = list_keys(lake, self._silver)
-        asked = partition_keys(wish.first, wish.end, Cadence.DAILY)
-        self.days = [key for key in asked if key in stored]
-        self.missing_days = [key for key in asked if key not in stored and self._is_inside(key)]
+        keys = partition_keys(plan.first, plan.end, Cadence.DAILY)
+        self.days = [key for key in keys if key in stored]
+        self.missing_days = [key for key in keys if key not in stored and self._is_inside(key)]
         self._read = [self._silver.partition(key).path for key in self.days]
         self._minutes = scan_partitions(lake, self._silver, self.days)
         self.months, self.missing_months = self._find_months(lake) if self._funded else ([], [])
@@ -113,7 +113,7 @@ class LegacyExport:
         with reading(lake, self._read):
             names = self._minutes.select(pl.col("symbol").unique()).collect(engine="streaming")
         self.available = sorted(check_symbol(name) for name in names["symbol"])
-        self.symbols = wish.symbols.select(self.available)
+        self.symbols = plan.symbols.select(self.available)
         self._with_rates = self._symbols_with_rates() if self._funded else set()
 
     def run(self) -> Iterator[Exported]:
@@ -126,7 +126,7 @@ class LegacyExport:
         folder = FOLDERS[self.market]
         before = [
             file.path
-            for output in (f"holo_1m_klines/{folder}", *(_bars_folder(folder, *grid) for grid in self._wish.grids))
+            for output in (f"holo_1m_klines/{folder}", *(_bars_folder(folder, *grid) for grid in self._plan.grids))
             for file in self._out.list(output, recursive=False)
         ]
         for symbol in self.symbols:
@@ -143,22 +143,22 @@ class LegacyExport:
         for name, minutes in self._series(symbol):
             file = f"{name}.parquet"
             yield self._publish(f"holo_1m_klines/{folder}/{file}", minutes.drop(EVENT, strict=False))
-            for bars, offset in self._wish.grids:
-                rows = legacy_bars(minutes, bars.interval, offset, self._wish.profile)
+            for bars, offset in self._plan.grids:
+                rows = legacy_bars(minutes, bars.interval, offset, self._plan.profile)
                 yield self._publish(f"{_bars_folder(folder, bars, offset)}/{file}", rows)
 
     def _series(self, symbol: str) -> list[tuple[str, pl.DataFrame]]:
-        legacy = self._wish.profile is Profile.LEGACY
-        mine = pl.col("symbol") == symbol
+        legacy = self._plan.profile is Profile.LEGACY
+        is_symbol = pl.col("symbol") == symbol
         with reading(self._lake, self._read):
-            minutes = self._minutes.filter(mine).drop("date", "close_time", "source").collect()
-            rates = None if self._rates is None else self._rates.filter(mine).collect()
+            minutes = self._minutes.filter(is_symbol).drop("date", "close_time", "source").collect()
+            rates = None if self._rates is None else self._rates.filter(is_symbol).collect()
         rows = continuous_minutes(
             minutes,
             rates,
             no_state(),
             None,
-            self._wish.rule,
+            self._plan.rule,
             inverse=self._market.inverse,
             legacy=legacy,
         ).rows

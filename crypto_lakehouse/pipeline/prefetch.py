@@ -26,13 +26,13 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T]:
     >>> list(prefetch(iter("abc"), 2))
     ['a', 'b', 'c']
     """
-    made: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
+    queued: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()
 
     def put(item: tuple[T] | BaseException | None) -> bool:
         while not stop.is_set():
             try:
-                made.put(item, timeout=_LOOK_UP)
+                queued.put(item, timeout=_LOOK_UP)
                 return True
             except queue.Full:
                 continue
@@ -55,7 +55,7 @@ def prefetch(items: Iterator[T], depth: int) -> Generator[T]:
     thread = threading.Thread(target=run, name="lakehouse-ahead", daemon=True)
     thread.start()
     try:
-        while (item := interrupts.wait(made)) is not None:
+        while (item := interrupts.wait(queued)) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item[0]

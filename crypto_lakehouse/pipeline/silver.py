@@ -99,14 +99,14 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, forc
     """
     partition = TableSlice.of_feed("silver", feed).partition(key)
     around, inputs, source = _sources(feed, key, store)
-    part = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
+    result = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
     stored = None if force else stored_partition(store, partition)
     if is_current(stored, source, inputs):
-        part.unchanged = stored
-        part.rows = read_pieces(store, partition, order=silver_schema(feed).id_column)
+        result.unchanged = stored
+        result.rows = read_pieces(store, partition, order=silver_schema(feed).id_column)
     else:
-        part.rows = prefetch(_cleaned(feed, part, store, now), _FRAMES_AHEAD)
-    return part
+        result.rows = prefetch(_cleaned(feed, result, store, now), _FRAMES_AHEAD)
+    return result
 
 
 def stale_successors(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) -> Iterator[SilverPartition]:
@@ -116,8 +116,8 @@ def stale_successors(feed: Feed, keys: Sequence[str], store: LakeStore, now: dat
     neighbours were built. The outermost of ``keys`` are checked too, because another run may have stored their
     neighbours meanwhile.
     """
-    ours = set(keys)
-    outer = {key for key in keys if not ours.issuperset(neighbour_keys(feed, key))}
+    run_keys = set(keys)
+    outer = {key for key in keys if not run_keys.issuperset(neighbour_keys(feed, key))}
     near = sorted(outer.union(*(neighbour_keys(feed, key) for key in outer)))
     for key in stale(feed, near, store):
         yield silver_partition(feed, key, store, now)
@@ -163,19 +163,19 @@ def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, lis
     )
 
 
-def _cleaned(feed: Feed, part: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:
-    first, end = parse_partition(part.key, feed.cadence)
-    for bronze in _pieces(feed, part.neighbourhood, store):
+def _cleaned(feed: Feed, result: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:
+    first, end = parse_partition(result.key, feed.cadence)
+    for bronze in _pieces(feed, result.neighbourhood, store):
         cleaned = CLEANERS[feed.schema](bronze, feed, first, end)
         if cleaned.rejected.height:
             rejected = cleaned.rejected.with_columns(
-                pl.lit(feed.table).alias("table"), pl.lit("silver").alias("layer"), pl.lit(part.key).alias("period")
+                pl.lit(feed.table).alias("table"), pl.lit("silver").alias("layer"), pl.lit(result.key).alias("period")
             )
-            record_rejected(store, feed, part.key, rejected.to_dicts(), now)
+            record_rejected(store, feed, result.key, rejected.to_dicts(), now)
             for reason, count in cleaned.rejected.group_by("reason").len().iter_rows():
-                part.reasons[reason] = part.reasons.get(reason, 0) + count
+                result.reasons[reason] = result.reasons.get(reason, 0) + count
         yield cleaned.rows
-    part.reasons = dict(sorted(part.reasons.items()))
+    result.reasons = dict(sorted(result.reasons.items()))
 
 
 def _pieces(feed: Feed, around: Neighbourhood, store: LakeStore) -> Iterator[pl.DataFrame]:

@@ -102,7 +102,7 @@ def test_parsed_files_free_their_share_of_memory(
     source, store = BinanceArchive(server.url, server.listing_url), LakeStore.open(str(tmp_path / "lake"))
     files = source.files(UM, SYMBOLS, date.fromisoformat(DAYS[0]), date(2024, 3, 8))
     # Memory for one file, and one download at a time.
-    monkeypatch.setattr(arrivals, "_HELD", max(file.size for file in files))
+    monkeypatch.setattr(arrivals, "_IN_MEMORY", max(file.size for file in files))
     monkeypatch.setattr(arrivals, "_FETCHED_AT_ONCE", 1)
     raw, folder = RawStore(store, "binance", keep=False), tmp_path / "folder"
     folder.mkdir()

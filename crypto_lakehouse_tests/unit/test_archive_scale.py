@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.listing_server import END, Bucket, ListingServer, feed_of, serve_listing
 from crypto_lakehouse.archive.model import ArchiveFile
-from crypto_lakehouse.archive.partial_file import Part
+from crypto_lakehouse.archive.partial_file import PartialFile
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -83,13 +83,13 @@ def test_a_resumed_download_equals_the_whole_file(chunks: list[bytes], breaks: s
     data = b"".join(chunks)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.zip"
-        part = Part(path)
+        part = PartialFile(path)
         part.restart('"etag"')
         for number, chunk in enumerate(chunks):
             part.write(chunk)
             if number in breaks:
                 part.keep()
-                part = Part(path)
+                part = PartialFile(path)
                 if part.is_on_disk:
                     part.load()
                 size = sum(map(len, chunks[: number + 1]))

@@ -25,7 +25,7 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli import app
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport, Wish
+from crypto_lakehouse.pipeline.export_legacy import Exported, ExportPlan, LegacyExport
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
@@ -106,9 +106,9 @@ def export(
 ) -> list[Exported]:
     """Export the lake in ``folder`` to ``folder/out``."""
     rule = GapRule()
-    wish = Wish(first, end, SymbolFilter.parse(symbols), parse_bars_list(bars), rule, profile)
+    plan = ExportPlan(first, end, SymbolFilter.parse(symbols), parse_bars_list(bars), rule, profile)
     lake, out = (LakeStore.open(str(folder / name)) for name in ("lake", "out"))
-    return list(LegacyExport(lake, out, market, wish).run())
+    return list(LegacyExport(lake, out, market, plan).run())
 
 
 def out(folder: Path, path: str) -> pl.DataFrame:

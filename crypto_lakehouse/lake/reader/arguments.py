@@ -72,7 +72,7 @@ def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns:
     known = [*schema.column_names, *from_path]
     unknown = [name for name in columns if name not in known]
     if unknown:
-        close = list(dict.fromkeys(one for name in unknown for one in near(name, known)))
+        close = list(dict.fromkeys(similar for name in unknown for similar in near(name, known)))
         hint = f"{did_you_mean(close)} The columns are" if close else "the columns are"
         raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; {hint} {', '.join(known)}")
     return list(dict.fromkeys(columns))

@@ -41,7 +41,7 @@ _SHORTEST_MONTH = timedelta(days=28)
 
 
 @dataclass(frozen=True, slots=True)
-class BarsFound:
+class BarsResult:
     """``rows``, sorted by primary key, and ``holes``: the UTC days (``YYYY-MM-DD``) without minutes.
 
     ``no_minutes`` says that the market has no continuous minutes at all.
@@ -75,26 +75,26 @@ def find_bars(
     symbols: Sequence[str] | None,
     start: datetime | None,
     end: datetime | None,
-) -> BarsFound:
+) -> BarsResult:
     """Return bars with open_time in [start, end) that close by the end of the newest partition.
 
     They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
     is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
-    asked = _Asked(store, (exchange, market), bars, offset, symbols, start, end)
-    minutes = asked.modified(CONTINUOUS)
+    request = _Request(store, (exchange, market), bars, offset, symbols, start, end)
+    minutes = request.modified(CONTINUOUS)
     for kind in _stored_with(store, bars, offset):
-        stored = asked.modified(kind.table)
-        days = asked.closing_days([*minutes, *stored])
+        stored = request.modified(kind.table)
+        days = request.closing_days([*minutes, *stored])
         if days and _covers(stored, days, minutes, closing_lag(kind)):
-            return BarsFound(asked.read(kind.table, days), [])
+            return BarsResult(request.read(kind.table, days), [])
     if not minutes:
-        return BarsFound(asked.no_rows(), [], no_minutes=True)
-    return asked.make(minutes)
+        return BarsResult(request.no_rows(), [], no_minutes=True)
+    return request.make(minutes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     store: LakeStore
     market: tuple[str, str]
     bars: Bars
@@ -135,12 +135,12 @@ class _Asked:
         return _days(*self.span(keys)) if keys else []
 
     def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
-        return self._asked_rows(self._collected(table, days, lambda rows: rows))
+        return self._requested_rows(self._collected(table, days, lambda rows: rows))
 
-    def make(self, minutes: Mapping[str, datetime]) -> BarsFound:
+    def make(self, minutes: Mapping[str, datetime]) -> BarsResult:
         first, stop = self.span(list(minutes))
         if stop <= first:
-            return BarsFound(self.no_rows(), [])
+            return BarsResult(self.no_rows(), [])
         start = month_begin(first) if isinstance(self.bars, ActivityBars) else first
         # Days before the market's first partition are not holes.
         days = _days(max(start, _midnight(min(minutes))), stop)
@@ -151,7 +151,7 @@ class _Asked:
             bars = activity_bars(rows, self.bars, first, stop)
         else:
             bars = time_bars(rows, self.bars.interval, [self.offset], first, stop)
-        return BarsFound(self._asked_rows(bars), [day for day in days if day not in minutes])
+        return BarsResult(self._requested_rows(bars), [day for day in days if day not in minutes])
 
     def no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(self.schema.arrow.empty_table())
@@ -159,12 +159,12 @@ class _Asked:
     def _collected(
         self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
     ) -> pl.DataFrame:
-        mine = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
+        conditions = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
         return collect_partitions(
-            self.store, self._slice(table), days, lambda rows: choose(rows.drop("date")).filter(*mine)
+            self.store, self._slice(table), days, lambda rows: choose(rows.drop("date")).filter(*conditions)
         )
 
-    def _asked_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _requested_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         if isinstance(self.bars, TimeBars):
             rows = rows.filter(pl.col("offset") == self.offset // timedelta(minutes=1))
         if self.start is not None:

@@ -63,10 +63,10 @@ def select_files(store: LakeStore, table_slice: TableSlice, span: Span, by_month
     With ``by_month``, month files replace day files where they are up to date and faster to read.
     """
     stored = list_slice_files(store, table_slice)
-    asked = [file for file in stored if span.overlaps(file)]
+    files = [file for file in stored if span.overlaps(file)]
     if by_month and table_slice.is_compacted:
-        asked = with_months(store, table_slice, stored, asked)
-    return Selection(table_slice, span, frozenset(file.key for file in stored), asked)
+        files = with_months(store, table_slice, stored, files)
+    return Selection(table_slice, span, frozenset(file.key for file in stored), files)
 
 
 def scan_files(

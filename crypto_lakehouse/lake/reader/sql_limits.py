@@ -143,9 +143,9 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, me
     return pa.Table.from_batches(batches, reader.schema)
 
 
-def _too_much(memory: str, what: str) -> QueryLimit:
+def _too_much(memory: str, cause: str) -> QueryLimit:
     return QueryLimit(
-        f"the query used {memory} of memory, the limit of {_MEMORY}, and {what}: read fewer rows or columns, or set "
+        f"the query used {memory} of memory, the limit of {_MEMORY}, and {cause}: read fewer rows or columns, or set "
         "the variable to more"
     )
 

@@ -88,7 +88,7 @@ def lake_status(
 def _present(store: LakeStore, feeds: set[str]) -> list[tuple[str, str]]:
     present = {(layer, name) for layer in LAYERS for name in existing_tables(store, layer)}
     present |= {("bronze", name) for name in feeds if is_table("bronze", name)}
-    return sorted(present, key=lambda one: (LAYERS.index(one[0]), one[1]))
+    return sorted(present, key=lambda name: (LAYERS.index(name[0]), name[1]))
 
 
 def _is_shown(key: str, since: str) -> bool:

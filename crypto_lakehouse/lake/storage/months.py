@@ -50,16 +50,16 @@ def is_month_file(file: StoredFile) -> bool:
 
 
 def with_months(
-    store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], asked: Sequence[StoredFile]
+    store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], requested: Sequence[StoredFile]
 ) -> list[StoredFile]:
-    """Return the files to read for the days ``asked``: a month file replaces ``LEAST_DAYS`` or more days of a month.
+    """Return the files to read for the days ``requested``: a month file replaces ``LEAST_DAYS`` or more of its days.
 
     ``stored`` are all day files of the slice, as listed now. A month file may hold more days than
     requested. Month files of other day files than the listed ones are skipped.
     """
-    wanted = _by_month(asked)
+    wanted = _by_month(requested)
     if all(len(days) < LEAST_DAYS for days in wanted.values()):
-        return list(asked)
+        return list(requested)
     month_files = current_months(store, table_slice, stored)
     files: list[StoredFile] = []
     for month, days in wanted.items():

@@ -160,28 +160,28 @@ def _by_ranges(
 ) -> Iterator[pl.DataFrame]:
     """Yield unordered rows of one symbol by ranges of ``order``; a range is halved until it holds at most ``rows``."""
 
-    def part(low: int, high: int) -> Iterator[pl.DataFrame]:
+    def halves(low: int, high: int) -> Iterator[pl.DataFrame]:
         overlapping = [group for group in groups if group.span[0] <= high and group.span[1] >= low]
         within = pl.col(order).is_between(low, high)
-        found = [
+        counts = [
             _read(parquet, [group.number], [order])
             .filter(within)
             .select(pl.len(), pl.min(order).alias("least"), pl.max(order).alias("greatest"))
             .row(0)
             for group in overlapping
         ]
-        count = sum(n for n, _, _ in found)
+        count = sum(n for n, _, _ in counts)
         if not count:
             return
-        least, greatest = min(at for n, at, _ in found if n), max(at for n, _, at in found if n)
+        least, greatest = min(at for n, at, _ in counts if n), max(at for n, _, at in counts if n)
         if count <= rows or least == greatest:
             yield pl.concat([_read(parquet, [group.number], columns).filter(within) for group in overlapping])
             return
         middle = (least + greatest) // 2
-        yield from part(least, middle)
-        yield from part(middle + 1, greatest)
+        yield from halves(least, middle)
+        yield from halves(middle + 1, greatest)
 
-    yield from part(min(group.span[0] for group in groups), max(group.span[1] for group in groups))
+    yield from halves(min(group.span[0] for group in groups), max(group.span[1] for group in groups))
 
 
 def _read(parquet: pq.ParquetFile, numbers: Sequence[int], columns: Sequence[str] | None) -> pl.DataFrame:

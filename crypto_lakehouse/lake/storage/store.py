@@ -88,16 +88,16 @@ class LakeStore:
         scheme, separator, rest = uri.partition("://")
         if not separator or scheme == "file":
             try:
-                place = Path(unquote(rest) if separator else uri).expanduser().absolute()
+                folder = Path(unquote(rest) if separator else uri).expanduser().absolute()
             except RuntimeError:
                 raise LakeError(
                     f"cannot open the lake {uri}: there is no home directory for this user; give a path"
                 ) from None
             with suppress(PermissionError):
-                for above in (place, *place.parents):
+                for above in (folder, *folder.parents):
                     if above.exists() and not above.is_dir():
                         raise LakeError(f"cannot open the lake {uri}: {above} is a file; give a folder")
-            root = os.path.normpath(place)
+            root = os.path.normpath(folder)
             return cls(root, root, is_local=True)
         if scheme != "s3":
             raise LakeError(f"cannot open a lake in {scheme}://: give a folder or s3://bucket/prefix")

@@ -21,16 +21,16 @@ from botocore.session import Session
 from crypto_lakehouse.lake.storage.identity import explained, find_credentials, find_session
 
 
-def put_bytes(place: str, data: bytes, endpoint_url: str | None, region: str) -> None:
+def put_bytes(address: str, data: bytes, endpoint_url: str | None, region: str) -> None:
     """Put ``data`` at ``bucket/key``. Raises OSError with the message of the storage."""
-    bucket, _, key = place.partition("/")
+    bucket, _, key = address.partition("/")
     with _as_os_errors():
         _client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=data)
 
 
-def put_file(place: str, source: Path, endpoint_url: str | None, region: str) -> None:
+def put_file(address: str, source: Path, endpoint_url: str | None, region: str) -> None:
     """Put a local file at ``bucket/key``, a large one in parts. Raises OSError with the message of the storage."""
-    bucket, _, key = place.partition("/")
+    bucket, _, key = address.partition("/")
     with _as_os_errors():
         _client(endpoint_url, region).upload_file(str(source), bucket, key)
 

@@ -21,7 +21,7 @@ from crypto_lakehouse.pipeline.bronze.parsing import JOINED_BYTES, Read, read_bl
 
 # The first number is how many batches of small files are read at a time; the writer needs a core of its own. The second
 # is how many batches may wait to be taken. Each holds about 30 MB.
-_READERS, _BEGUN = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
+_READERS, _BATCHES_AHEAD = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
 _BATCH_FILES = 500
 
 
@@ -82,7 +82,7 @@ def read_ahead(
             if not streamed:
                 started.append((batch, pool.submit(read_together, feed, files).result if files else tuple))
             # Settled files need no wait.
-            while started and (streamed or started[0][0].is_up_to_date or len(started) > _BEGUN):
+            while started and (streamed or started[0][0].is_up_to_date or len(started) > _BATCHES_AHEAD):
                 oldest, result = started.popleft()
                 yield from deliver(oldest, result())
             if streamed:

@@ -44,7 +44,7 @@ class FileTask(NamedTuple):
     gone: RejectedFile | None = None
 
 
-class _Found(NamedTuple):
+class _ListedFile(NamedTuple):
     file: ArchiveFile
     is_up_to_date: bool
     gone: RejectedFile | None
@@ -86,7 +86,7 @@ def tasks(
         if row["status"] == "ingested":
             ingested.setdefault(row["symbol"], []).append(row)
     files = _files(ingested, state, is_made, listed)
-    seen: list[_Found] = []
+    seen: list[_ListedFile] = []
     for file in files:
         seen.append(file)
         if not file.is_up_to_date:
@@ -100,7 +100,7 @@ def tasks(
     yield from _of_day(Day(key, state, chosen, None), chain(seen, files))
 
 
-def _of_day(day: Day, files: Iterable[_Found]) -> Iterator[FileTask]:
+def _of_day(day: Day, files: Iterable[_ListedFile]) -> Iterator[FileTask]:
     yield FileTask(day)
     for file in files:
         yield FileTask(day, *file)
@@ -111,7 +111,7 @@ def _files(
     state: Mapping[str, Any],
     is_made: bool,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
-) -> Iterator[_Found]:
+) -> Iterator[_ListedFile]:
     """Each file, in the order of the table."""
     settled = (None, Problem.QUARANTINED) if is_made else ()
     # Add every ingested symbol, because the archive may no longer list it.
@@ -125,7 +125,7 @@ def _files(
         for file in sorted([*files, *(rejected.file for rejected in gone.values())], key=table_order):
             reason = gone.get(file.object_key)
             is_up_to_date = reason is None and problem_of(file, state.get(file.object_key)) in settled
-            yield _Found(file, is_up_to_date, reason)
+            yield _ListedFile(file, is_up_to_date, reason)
 
 
 def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[RejectedFile]:

@@ -17,7 +17,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.raw import RawStore
 
 # One batch holds at most this many bytes of zips, or one larger file. Beyond the second number, files go to disk.
-_FETCHED_AT_ONCE, _HELD = 1024**3, 64 * 1024**2
+_FETCHED_AT_ONCE, _IN_MEMORY = 1024**3, 64 * 1024**2
 
 
 _Wanted: TypeAlias = tuple[ArchiveFile, Mapping[str, Any] | None]
@@ -28,11 +28,11 @@ class DownloadQueue:
 
     def __init__(self, source: ArchiveSource, raw: RawStore, folder: Path) -> None:
         self._source, self._raw, self._folder = source, raw, folder
-        self._budget = MemoryBudget(_HELD)
+        self._budget = MemoryBudget(_IN_MEMORY)
         self._batches: Iterator[list[_Wanted]] = iter(())
         self._coming: Iterator[ListedSymbol | FetchedFile | RejectedFile] = iter(())
         self._listed: dict[str, list[ArchiveFile]] = {}
-        self._there: dict[str, FetchedFile | RejectedFile] = {}
+        self._results: dict[str, FetchedFile | RejectedFile] = {}
         # Keys of files that are fetched while the listing goes on.
         self._early: set[str] = set()
 
@@ -66,14 +66,14 @@ class DownloadQueue:
 
     def take(self, file: ArchiveFile) -> FetchedFile | RejectedFile:
         """Return a wanted file after fetching it. Take files in the order of ``want``."""
-        while file.object_key not in self._there:
+        while file.object_key not in self._results:
             if not self._has_more():
                 self._next_batch()
-        return self._there[file.object_key]
+        return self._results[file.object_key]
 
     def drop(self, file: ArchiveFile) -> None:
         """Release a taken file: free its memory or delete its temporary file."""
-        result = self._there.pop(file.object_key, None)
+        result = self._results.pop(file.object_key, None)
         if not isinstance(result, FetchedFile):
             return
         if isinstance(result.path, HeldFile):
@@ -92,7 +92,7 @@ class DownloadQueue:
         if isinstance(item, ListedSymbol):
             self._listed[item.symbol] = item.files
         elif item is not None:
-            self._there[item.file.object_key] = item
+            self._results[item.file.object_key] = item
         return item is not None
 
     def _next_batch(self) -> None:
@@ -104,7 +104,7 @@ class DownloadQueue:
             if known is None:
                 missing.append(file)
             else:
-                self._there[file.object_key] = known
+                self._results[file.object_key] = known
         self._coming = iter(self._source.fetch(missing, self._folder, self._budget)) if missing else iter(())
 
     def _from_raw(self, file: ArchiveFile, row: Mapping[str, Any] | None) -> FetchedFile | None:

@@ -61,7 +61,7 @@ _AHEAD = 2
 _JOINED_ROWS = 50_000
 
 
-class _Begun(NamedTuple):
+class _DayStart(NamedTuple):
     """The start of a day: it is rebuilt, or the stored partition is ``unchanged``."""
 
     recorder: IngestRecorder
@@ -69,7 +69,7 @@ class _Begun(NamedTuple):
     unchanged: StoredPartition | None
 
 
-_Made: TypeAlias = _Begun | pa.Table | None
+_DayItem: TypeAlias = _DayStart | pa.Table | None
 """The stream of days: for each day its start, its tables of rows, and None as its end."""
 
 _States: TypeAlias = Mapping[str, dict[str, Any]]
@@ -140,17 +140,17 @@ class BronzeIngest:
         with (
             tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
             closing(DownloadQueue(self.source, self.raw, Path(folder))) as downloads,
-            closing(prefetch(self._made(keys, downloads), _AHEAD)) as made,
+            closing(prefetch(self._items(keys, downloads), _AHEAD)) as items,
         ):
             for key in keys:
                 # Skip rows of the day before that the caller did not take.
-                start = next(item for item in made if isinstance(item, _Begun))
+                start = next(item for item in items if isinstance(item, _DayStart))
                 provenance = partial(_origin, start.recorder, start.chosen)
                 if start.unchanged:
                     stored = read_pieces(self.store, self._slice.partition(key))
                     yield BronzePartition(key, stored, start.recorder.counts, provenance, start.unchanged)
                 else:
-                    with closing(_of_one_day(made)) as rows:
+                    with closing(_of_one_day(items)) as rows:
                         yield BronzePartition(key, rows, start.recorder.counts, provenance)
                     self._record(start.recorder)
 
@@ -199,10 +199,10 @@ class BronzeIngest:
             " of one run are missing from it. The ledger now lists them as failed. Materialize the partition again"
         )
 
-    def _account(self, key: str) -> IngestRecorder:
+    def _recorder(self, key: str) -> IngestRecorder:
         return IngestRecorder(self.feed, self.store, key, Counts(), self.now())
 
-    def _made(self, keys: Sequence[str], downloads: DownloadQueue) -> Iterator[_Made]:
+    def _items(self, keys: Sequence[str], downloads: DownloadQueue) -> Iterator[_DayItem]:
         """The stream of days: for each partition its recorder, its rows in the order of the table, and its end."""
         todo, wanted = tee(self.tasks(keys, downloads))
         downloads.want(
@@ -210,15 +210,15 @@ class BronzeIngest:
         )
         with closing(read_ahead(self.feed, batches(self.feed, todo), downloads)) as read:
             for day, results in groupby(read, key=lambda result: result[0].day):
-                recorder = self._account(day.key)
+                recorder = self._recorder(day.key)
                 if day.unchanged:
                     for batch, _ in results:
                         for file in batch.files:
                             recorder.leave(day.state[file.object_key])
                     recorder.count()
-                    yield _Begun(recorder, day.chosen, day.unchanged)
+                    yield _DayStart(recorder, day.chosen, day.unchanged)
                 else:
-                    yield _Begun(recorder, day.chosen, None)
+                    yield _DayStart(recorder, day.chosen, None)
                     yield from _joined(self._rows(day, results, recorder))
                 yield None
 
@@ -280,7 +280,7 @@ class BronzeIngest:
         """Yield the files of the first of ``days``, by symbol, and collect those of the other days in ``days``."""
         known = {key: {row["symbol"] for row in states[key].values()} for key in days}
         wanted = set(self.symbols.select(available))
-        asked = wanted | (set(available) & set().union(*known.values()))
+        to_list = wanted | (set(available) & set().union(*known.values()))
         spans = [parse_partition(key, self.feed.cadence) for key in days]
         first, end = min(span[0] for span in spans), max(span[1] for span in spans)
         now, *_ = days
@@ -294,13 +294,13 @@ class BronzeIngest:
             # The raw layer may already have an unchanged file.
             return problem_of(file, states[now].get(file.object_key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
 
-        for symbol, files in downloads.listed(self.feed, sorted(asked), first, end, is_early):
+        for symbol, files in downloads.listed(self.feed, sorted(to_list), first, end, is_early):
             of_now: list[ArchiveFile] = []
-            for period, some in groupby(filter(is_asked_for, files), key=lambda file: file.period):
+            for period, of_period in groupby(filter(is_asked_for, files), key=lambda file: file.period):
                 if period == now:
-                    of_now.extend(some)
+                    of_now.extend(of_period)
                 else:
-                    days[period].append((symbol, [*some]))
+                    days[period].append((symbol, [*of_period]))
             yield symbol, of_now
 
 
@@ -325,9 +325,9 @@ def _reject(
     recorder.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
 
-def _of_one_day(made: Iterable[_Made]) -> Generator[pa.Table]:
+def _of_one_day(items: Iterable[_DayItem]) -> Generator[pa.Table]:
     """The rows up to the end of the day."""
-    for item in made:
+    for item in items:
         if not isinstance(item, pa.Table):
             return
         yield item

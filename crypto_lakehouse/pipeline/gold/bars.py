@@ -48,13 +48,13 @@ class _Joined:
     """Consecutive days joined from a start time on; kinds of bars with the same start share the result."""
 
     days: Mapping[str, _Day]
-    made: dict[tuple[int, datetime], BlockTable] = field(default_factory=dict)
+    block_tables: dict[tuple[int, datetime], BlockTable] = field(default_factory=dict)
 
     def blocks(self, length: int, begin: datetime) -> BlockTable:
-        if (length, begin) not in self.made:
+        if (length, begin) not in self.block_tables:
             tables = [day.blocks[length] for day in self._since(begin)]
-            self.made[length, begin] = BlockTable.joined(tables, minute_number(begin))
-        return self.made[length, begin]
+            self.block_tables[length, begin] = BlockTable.joined(tables, minute_number(begin))
+        return self.block_tables[length, begin]
 
     def rows(self, begin: datetime) -> pl.DataFrame:
         return frame_of(pa.concat_tables(day.rows for day in self._since(begin) if day.rows is not None))
@@ -73,7 +73,7 @@ class DayBars:
     def __init__(self, store: LakeStore, market: Market, kinds: Sequence[Bars], keys: Sequence[str]) -> None:
         self._kinds, self._keys = tuple(kinds), sorted(keys)
         self._slice = TableSlice.of_market("gold", market, CONTINUOUS)
-        self._there = list_keys(store, self._slice)
+        self._stored = list_keys(store, self._slice)
         times = [bars for bars in kinds if isinstance(bars, TimeBars)]
         self._leads = _leads(times)
         self._needs_rows = len(times) < len(kinds)
@@ -90,23 +90,23 @@ class DayBars:
 
         If an earlier day is missing, its bars are partial. Raises MissingPartition if the day itself is missing.
         """
-        if key not in self._there:
+        if key not in self._stored:
             raise missing_partition(self._slice.partition(key))
         begins = {bars: _opening(bars, key) for bars in self._kinds}
         days = self._days(key, begins)
         self._keep(days, key)
         (first, end), joined = day_span(key), _Joined(days)
-        made: dict[str, pa.Table] = {}
+        by_table: dict[str, pa.Table] = {}
         for bars, begin in begins.items():
             if begin is None:
-                made[bars.table] = schema_of("gold", bars.table).arrow.empty_table()
+                by_table[bars.table] = schema_of("gold", bars.table).arrow.empty_table()
             elif isinstance(bars, TimeBars):
                 offsets = _closing(bars, key)
                 blocks = {length: joined.blocks(length, begin) for length in block_lengths(bars.interval, offsets)}
-                made[bars.table] = bars_of_blocks(blocks, bars.interval, offsets, first, end)
+                by_table[bars.table] = bars_of_blocks(blocks, bars.interval, offsets, first, end)
             else:
-                made[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
-        return made
+                by_table[bars.table] = activity_bars(joined.rows(begin), bars, first, end).to_arrow()
+        return by_table
 
     def _day(self, rows: pa.Table, _origin: Provenance) -> _Day:
         blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
@@ -118,13 +118,13 @@ class DayBars:
         if opening is None:
             return {}
         days = partition_keys(opening.date(), date.fromisoformat(key) + _DAY, Cadence.DAILY)
-        wanted = [day for day in days if day in self._there]
+        wanted = [day for day in days if day in self._stored]
         self._minutes.begin([*(day for day in wanted if day not in self._kept), *self._next(key)])
         return {day: self._kept[day] if day in self._kept else self._minutes.take(day) for day in wanted}
 
     def _next(self, key: str) -> list[str]:
         """The days after ``key`` to read ahead."""
-        following = [day for day in self._keys if day > key and day in self._there][:THREADS]
+        following = [day for day in self._keys if day > key and day in self._stored][:THREADS]
         return [day for day in following if any(_opening(bars, day) for bars in self._kinds)]
 
     def _keep(self, days: Mapping[str, _Day], key: str) -> None:
@@ -161,13 +161,13 @@ def _leads(kinds: Iterable[TimeBars]) -> dict[int, int]:
 
     Bars longer than a day count 0: keeping those blocks costs more memory than it is worth in time.
     """
-    made: dict[int, int] = {}
+    leads: dict[int, int] = {}
     for bars in kinds:
         minutes = (EPOCH - earliest_open(bars.interval, bars.offsets, EPOCH)) // MINUTE
         is_short = bars.interval.length is not None and bars.interval.length <= _DAY
         for length in block_lengths(bars.interval, bars.offsets):
-            made[length] = max(made.get(length, 0), -(-minutes // length) if is_short else 0)
-    return made
+            leads[length] = max(leads.get(length, 0), -(-minutes // length) if is_short else 0)
+    return leads
 
 
 def _date(time: datetime) -> str:

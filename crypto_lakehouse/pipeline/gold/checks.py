@@ -44,18 +44,18 @@ def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> lis
     span = (first.date(), last.date() + timedelta(days=1))
     minutes = _stored(store, TableSlice.of_market("gold", market, CONTINUOUS), span)
     assert minutes is not None
-    found = bars_against_minutes(rows, minutes)
+    findings = bars_against_minutes(rows, minutes)
     if not isinstance(bars, TimeBars):
-        return found
+        return findings
     events = _stored(store, TableSlice.of_market("silver", market, FUNDING), span)
     if events is not None:
-        found += bars_against_funding(rows, counting_events(events, minutes))
+        findings += bars_against_funding(rows, counting_events(events, minutes))
     feed = FEEDS.get((market.exchange, market.name, f"klines_{bars.interval.name}"))
     klines = _stored(store, TableSlice.of_feed("silver", feed), span) if feed else None
     if klines is not None:
         windows = rows.filter(pl.col("offset") == 0).select("open_time").unique()
-        found += bars_against_klines(rows, klines.join(windows, on="open_time", how="semi"))
-    return sorted(found)
+        findings += bars_against_klines(rows, klines.join(windows, on="open_time", how="semi"))
+    return sorted(findings)
 
 
 def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
@@ -89,13 +89,14 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
     stored = list_keys(store, TableSlice.of_market("silver", market, MINUTES))
     symbols = set(gaps["symbol"])
     missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in stored else symbols)
-    found: dict[tuple[str, ...], list[str]] = {}
+    symbols_by_days: dict[tuple[str, ...], list[str]] = {}
     for gap in gaps.iter_rows(named=True):
         days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)
-        found.setdefault(tuple(day for day in days if gap["symbol"] in missing_on(day)), []).append(gap["symbol"])
+        missing = tuple(day for day in days if gap["symbol"] in missing_on(day))
+        symbols_by_days.setdefault(missing, []).append(gap["symbol"])
     return [
         (_in_words(symbols), _missing(market, days, [] if stored.keys().isdisjoint(days) else symbols))
-        for days, symbols in found.items()
+        for days, symbols in symbols_by_days.items()
         if days
     ]
 

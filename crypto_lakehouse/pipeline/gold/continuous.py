@@ -204,33 +204,33 @@ class ContinuousMinutes:
             raise missing_partition(self._silver_minutes.partition(key))
         (rows, provenance), funding = minutes.take(key), self._funding(key)
         chosen = ChosenSymbols.of_facts(provenance.facts)
-        here, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
+        present, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))
 
         def with_trades_of(traded_later: Sequence[str]) -> Continuous:
             return continuous_minutes(
                 rows,
                 None if funding is None else funding[1],
-                here,
+                present,
                 day_span(key),
                 self._rule,
                 traded_later=traded_later,
                 inverse=self._market.inverse,
             )
 
-        made = with_trades_of([])
-        traded_later = self._traded_after(key, made.waiting)
+        result = with_trades_of([])
+        traded_later = self._traded_after(key, result.waiting)
         if traded_later:
-            made = with_trades_of(traded_later)
+            result = with_trades_of(traded_later)
         prior = fingerprint(state)
-        after = put_back(made.state, aside)
+        after = put_back(result.state, aside)
         ended = has_ended(after, day_span(key)[1], self._rule)
         states = after.with_columns(ended, prior=pl.lit(prior))
         facts = {
-            "filled_minutes": pc.sum(made.table["is_filled"]).as_py() or 0,
-            "gaps": made.gaps.height,
-            "gaps_of_missing_days": int((made.gaps["reason"] == MISSING_DAYS).sum()),
-            "untraded_symbols": made.untraded,
-            _WAITING: made.waiting,
+            "filled_minutes": pc.sum(result.table["is_filled"]).as_py() or 0,
+            "gaps": result.gaps.height,
+            "gaps_of_missing_days": int((result.gaps["reason"] == MISSING_DAYS).sum()),
+            "untraded_symbols": result.untraded,
+            _WAITING: result.waiting,
             _TRADED_LATER: traded_later,
         }
         facts_of: dict[str, dict[str, object]] = {CONTINUOUS: facts, STATES: {_RULE: self._made_by()}}
@@ -238,7 +238,7 @@ class ContinuousMinutes:
             prior, provenance.input_fingerprint, *([] if funding is None else [funding[0]]), *traded_later
         )
         provenances = {table: Provenance(source, facts_of.get(table, {})) for table, source in sources.items()}
-        return MinutesPartition(key, made.table, made.gaps, states, provenances)
+        return MinutesPartition(key, result.table, result.gaps, states, provenances)
 
     def _waiting(self, key: str) -> tuple[list[str], list[str]]:
         """Symbols with funding events after their last trade of a stored day, and those of them that were known to be
@@ -257,12 +257,12 @@ class ContinuousMinutes:
         if not symbols:
             return []
         days = days_near(key, days_of_patience(self._rule))
-        there = sorted(find_keys(self._store, self._silver_minutes, days))
+        stored = sorted(find_keys(self._store, self._silver_minutes, days))
         is_traded = pl.col("symbol").is_in(symbols) & (pl.col("base_volume") > 0)
         rows = collect_partitions(
             self._store,
             self._silver_minutes,
-            there,
+            stored,
             lambda rows: rows.filter(is_traded).select("symbol"),
         )
         return sorted(rows["symbol"].unique())
@@ -303,8 +303,8 @@ class ContinuousMinutes:
     def _after(self, state: pl.DataFrame, day: str) -> pl.DataFrame:
         chosen = chosen_symbols(stored_partition(self._store, self._silver_minutes.partition(day)))
         rows = collect_partitions(self._store, self._silver_minutes, [day], lambda minutes: minutes.select(_ROLLED))
-        here, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
-        return put_back(next_state(rows, here, self._rule), aside)
+        present, aside = set_aside(state, not_chosen(state["symbol"], rows, chosen))
+        return put_back(next_state(rows, present, self._rule), aside)
 
     def _minutes(self) -> Minutes[tuple[pa.Table, Provenance]]:
         return Minutes(self._store, self._silver_minutes, _COLUMNS, lambda rows, provenance: (rows, provenance))
@@ -386,8 +386,8 @@ def days_of_patience(rule: GapRule) -> int:
 
 def days_near(key: str, count: int) -> list[str]:
     """The ``count`` days after a day, or before it where that is negative."""
-    day, one = _date(key), timedelta(days=1)
-    first, end = (day + one, day + (count + 1) * one) if count > 0 else (day + count * one, day)
+    day, step = _date(key), timedelta(days=1)
+    first, end = (day + step, day + (count + 1) * step) if count > 0 else (day + count * step, day)
     return partition_keys(first, end, Cadence.DAILY)
 
 

@@ -65,7 +65,7 @@ class TableDays:
         def read() -> pl.DataFrame:
             partitions = [sorted(keys) for keys in stored()]
             inputs = list(zip(self._inputs, partitions, strict=True))
-            with reading(self._store, [source.partition(one).path for source, keys in inputs for one in keys]):
+            with reading(self._store, [source.partition(day).path for source, keys in inputs for day in keys]):
                 frames = [scan_partitions(self._store, source, keys) for source, keys in inputs]
                 return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
 
@@ -80,8 +80,8 @@ class TableDays:
         inputs = [(source, list_keys(self._store, source)) for source in self._inputs]
         outdated = []
         for key, (_, stored_at) in list_keys(self._store, self._slice).items():
-            used = [[stored.get(one) for one in self._keys(source, key)] for source, stored in inputs]
-            is_newer = any(one is not None and one[1] > stored_at for partitions in used for one in partitions)
+            used = [[stored.get(day) for day in self._keys(source, key)] for source, stored in inputs]
+            is_newer = any(file is not None and file[1] > stored_at for partitions in used for file in partitions)
             # Without the day itself it could not be rebuilt.
             if key >= since and key not in keys and is_newer and all(partitions[-1] for partitions in used):
                 outdated.append(key)

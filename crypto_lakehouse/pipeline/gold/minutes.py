@@ -18,10 +18,10 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas.slices import TableSlice
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-class Minutes(Generic[Made]):
+class Minutes(Generic[Result]):
     """Days of one table of a market, converted by ``make``. Close it after use.
 
     ``make`` gets the rows of a day, whose symbols are a dictionary, and the provenance of the file that was read. It
@@ -33,12 +33,12 @@ class Minutes(Generic[Made]):
         store: LakeStore,
         table_slice: TableSlice,
         columns: Sequence[str],
-        make: Callable[[pa.Table, Provenance], Made],
+        make: Callable[[pa.Table, Provenance], Result],
     ) -> None:
         self._store, self._slice = store, table_slice
         self._columns, self._make = list(columns), make
         self._pool = ThreadPoolExecutor(THREADS, "lakehouse-minutes")
-        self._begun: dict[str, Future[Made]] = {}
+        self._reads: dict[str, Future[Result]] = {}
 
     def close(self) -> None:
         """End the threads."""
@@ -46,14 +46,14 @@ class Minutes(Generic[Made]):
 
     def begin(self, keys: Iterable[str]) -> None:
         """Start to read these days, which the caller will take; forget other days that were not taken."""
-        self._begun = {key: self._begun.get(key) or self._pool.submit(self._read, key) for key in keys}
+        self._reads = {key: self._reads.get(key) or self._pool.submit(self._read, key) for key in keys}
 
-    def take(self, key: str) -> Made:
+    def take(self, key: str) -> Result:
         """The converted rows of a day; ``make`` gets them in order. Raises MissingPartition if the day is missing."""
-        begun = self._begun.pop(key, None)
-        return begun.result() if begun else self._read(key)
+        read = self._reads.pop(key, None)
+        return read.result() if read else self._read(key)
 
-    def _read(self, key: str) -> Made:
+    def _read(self, key: str) -> Result:
         with open_partition(self._store, self._slice.partition(key)) as source:
             # Pre-buffering saves network round trips; on a local disk it is slower than plain reads.
             parquet = pq.ParquetFile(source, pre_buffer=not self._store.is_local, read_dictionary=["symbol"])

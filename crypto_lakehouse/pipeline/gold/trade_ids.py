@@ -96,14 +96,14 @@ class TradeIds:
             last = self._unchanged(key, before) or self._make(key, before)
             yield last
 
-    def stale_successors(self, made: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
-        """Rebuild each stored day right after one of ``made`` that was built from other last ids.
+    def stale_successors(self, partitions: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
+        """Rebuild each stored day right after one of ``partitions`` that was built from other last ids.
 
         So no stored day depends on the order in which its neighbours were built. Days after these stay valid: the last
         ids of a day do not depend on the days before it.
         """
-        keys = {partition.key for partition in made}
-        for partition in made:
+        keys = {partition.key for partition in partitions}
+        for partition in partitions:
             following = _next(partition.key)
             if following not in keys and partition_exists(self._store, self._silver.partition(following)):
                 stored = self._stored(following)
@@ -233,14 +233,14 @@ def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATC
         return []
     findings: list[Finding] = []
     for rebuilt in _rebuilt(store, feed, key, batch_rows):
-        theirs = _klines_of(store, feed, key, rebuilt["symbol"].unique())
-        findings += klines_against_trades(theirs, rebuilt.join(theirs, on="symbol", how="semi"))
+        expected = _klines_of(store, feed, key, rebuilt["symbol"].unique())
+        findings += klines_against_trades(expected, rebuilt.join(expected, on="symbol", how="semi"))
     return findings
 
 
 def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl.DataFrame:
-    minutes, mine = TableSlice.of_market("silver", feed.market, MINUTES), pl.col("symbol").is_in(symbols.implode())
-    return collect_partitions(store, minutes, [key], lambda rows: rows.filter(mine).select(KLINES.column_names))
+    minutes, is_wanted = TableSlice.of_market("silver", feed.market, MINUTES), pl.col("symbol").is_in(symbols.implode())
+    return collect_partitions(store, minutes, [key], lambda rows: rows.filter(is_wanted).select(KLINES.column_names))
 
 
 def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:
