@@ -175,25 +175,24 @@ def _incomplete(recorded: Recorded, store: LakeStore, feed: Feed, first: date, e
     Missing means: not in the lake, or recorded by Dagster for bronze but not for the table.
     """
     bronze, silver = (asset_key(layer, feed.market, feed.table) for layer in ("bronze", "silver"))
-    window = {
-        part for part in partition_keys(first, end, feed.cadence) if parse_partition(part, feed.cadence)[1] <= end
-    }
-    there = {key: find_keys(store, slice_of(key), sorted(window)) for key in recorded}
-    found: set[str] = set()
-    for key in recorded.keys() - {bronze}:
-        source = bronze if key == silver else silver
-        for part in window & (there[bronze].keys() | recorded[bronze]):
-            made, since = there[key].get(part), there[source].get(part)
-            unknown = part in recorded[bronze] and part not in recorded[key]
-            if made is None or since is None or unknown or made < since:
-                found.add(part)
+    keys = partition_keys(first, end, feed.cadence)
+    window = {key for key in keys if parse_partition(key, feed.cadence)[1] <= end}
+    stored = {asset: find_keys(store, slice_of(asset), sorted(window)) for asset in recorded}
+    incomplete: set[str] = set()
+    for asset in recorded.keys() - {bronze}:
+        source = bronze if asset == silver else silver
+        for key in window & (stored[bronze].keys() | recorded[bronze]):
+            written, since = stored[asset].get(key), stored[source].get(key)
+            unknown = key in recorded[bronze] and key not in recorded[asset]
+            if written is None or since is None or unknown or written < since:
+                incomplete.add(key)
     # Silver of some types also takes rows from files of neighbouring days.
     older = {
-        part
-        for part, made in there.get(silver, {}).items()
-        if any(made < there[bronze].get(other, made) for other in neighbour_keys(feed, part))
+        key
+        for key, written in stored.get(silver, {}).items()
+        if any(written < stored[bronze].get(other, written) for other in neighbour_keys(feed, key))
     }
-    return found.union(stale(feed, sorted(older & window - found), store))
+    return incomplete.union(stale(feed, sorted(older & window - incomplete), store))
 
 
 def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end: date) -> dict[str, datetime]:

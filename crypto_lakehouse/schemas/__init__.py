@@ -69,12 +69,6 @@ def bronze_schema(feed: Feed) -> Schema:
     )
 
 
-def slice_schema(layer: str, table: str, exchange: str, market: str) -> Schema:
-    """Schema of one market's partitions of a table; in bronze, of that market's own files. Raises KeyError."""
-    feed = FEEDS.get((exchange, market, table))
-    return bronze_schema(feed) if layer == "bronze" and feed else schema_of(layer, table)
-
-
 def _bronze_of_all(feeds: Sequence[Feed]) -> Schema:
     """The columns of a table over all markets: null where a market's files do not have one."""
     schemas = [bronze_schema(feed) for feed in feeds]
@@ -119,7 +113,10 @@ def table_names() -> list[tuple[str, str]]:
 
 
 def cadence_of(layer: str, table: str) -> Cadence:
-    """Whether the table has ``date=`` or ``month=`` partitions. Raises KeyError like ``schema_of``."""
+    """Whether the table has ``date=`` or ``month=`` partitions: the same in all markets, for readers of several.
+
+    That of one market is ``TableSlice.cadence``. Raises KeyError like ``schema_of``.
+    """
     schema_of(layer, table)
     for feed in FEEDS.values():
         if feed.table == table:
@@ -135,6 +132,5 @@ __all__ = [
     "cadence_of",
     "schema_of",
     "silver_schema",
-    "slice_schema",
     "table_names",
 ]
