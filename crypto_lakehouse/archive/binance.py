@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from crypto_lakehouse.archive.layout import Checksum, KeyParts, KeyRange, Listing
-from crypto_lakehouse.catalog import Feed, parse_partition, partition_key
+from crypto_lakehouse.catalog import Feed, partition_key
 
 
 class BinanceLayout:
@@ -41,13 +41,7 @@ class BinanceLayout:
         symbol = object_key.removeprefix(self.symbol_folder(feed)).partition("/")[0]
         start = f"{self._folder(feed, symbol)}{self._stem(feed, symbol)}"
         period = object_key.removeprefix(start).removesuffix(".zip")
-        if object_key != f"{start}{period}.zip":
-            return None
-        try:
-            parse_partition(period, feed.cadence)
-        except ValueError:
-            return None
-        return KeyParts(symbol, period)
+        return KeyParts(symbol, period) if object_key == f"{start}{period}.zip" else None
 
     def _folder(self, feed: Feed, symbol: str) -> str:
         interval = f"{feed.interval.name}/" if feed.interval else ""

@@ -36,7 +36,10 @@ class KeyRange(NamedTuple):
 
 
 class KeyParts(NamedTuple):
-    """What the key of a file says: its symbol, and the key of its partition (``2024-05-01``, ``2024-05``)."""
+    """What the key of a file says: its symbol and its period (``2024-05-01``, ``2024-05``).
+
+    A source ignores files whose period is no key of a partition of the feed.
+    """
 
     symbol: str
     period: str

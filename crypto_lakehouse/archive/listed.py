@@ -134,7 +134,10 @@ class ListedArchive(ArchiveSource):
                 for item in page.objects:
                     if (parts := self._layout.parse(feed, item.object_key)) is None:
                         continue
-                    start, _ = parse_partition(parts.period, feed.cadence)
+                    try:
+                        start, _ = parse_partition(parts.period, feed.cadence)
+                    except ValueError:
+                        continue
                     if start >= end:
                         return
                     if start >= first:

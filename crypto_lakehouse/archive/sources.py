@@ -11,7 +11,9 @@ from crypto_lakehouse.archive.listed import ListedArchive
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import EXCHANGES
 
-LAYOUTS: dict[str, Layout] = {"binance": BinanceLayout()}
+LAYOUTS: dict[str, Layout] = {
+    "binance": BinanceLayout(),
+}
 
 
 def open_source(exchange: str, archive_url: str, listing_url: str, limits: Limits | None = None) -> ArchiveSource:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from crypto_lakehouse.catalog.binance import BINANCE
 from crypto_lakehouse.catalog.model import Exchange
 
-EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in (BINANCE,)}
+_ENTRIES = (
+    BINANCE,
+)  # fmt: skip
+EXCHANGES: dict[str, Exchange] = {exchange.name: exchange for exchange in _ENTRIES}
 
 DEFAULT_EXCHANGE = BINANCE.name
 """The exchange of commands and settings that name none."""

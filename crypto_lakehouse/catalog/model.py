@@ -138,7 +138,8 @@ class Feed:
     ``crypto_lakehouse.schemas``. ``first_date`` is the first UTC day with data, ``last_date`` the last one of a feed
     that has ended (None: it continues). ``archived`` are all cadences in which the archive has this type; ``cadence``
     is the one that the lake reads. The silver rows of ``compacted`` feeds are also stored by month and symbol
-    (``lake/storage/compaction.py``). ``container`` is what the files are.
+    (``lake/storage/compaction.py``). ``container`` is what the files are;
+    ``day_offset`` is the start of a file's day after midnight UTC, ``newest_first`` whether the newest row comes first.
     """
 
     market: Market
@@ -154,6 +155,8 @@ class Feed:
     archived: tuple[Cadence, ...] = ()
     compacted: bool = False
     container: Container = Container.ZIP_CSV
+    day_offset: timedelta = timedelta(0)
+    newest_first: bool = False
 
     @property
     def exchange(self) -> str:
@@ -305,15 +308,17 @@ class Exchange:
     """All that the catalogue says about one exchange.
 
     ``archive_url`` and ``listing_url`` are where its files are, and where they are listed; ``url_settings`` are the
-    fields of the settings that replace them. ``max_concurrency`` is the greatest number of parallel requests that its
-    archive gets, whatever the settings say. ``assets`` are the quotes of its pairs and the stable coins;
-    ``parse_symbol`` reads the facts in a name. Raises ValueError for an entry that is of another exchange.
+    fields of the settings that replace them. ``folders`` describes the folders of a ``{market}`` to people.
+    ``max_concurrency`` is the greatest number of parallel requests that its archive gets, whatever the settings say.
+    ``assets`` are the quotes of its pairs and the stable coins; ``parse_symbol`` reads the facts in a name. Raises
+    ValueError for an entry that is of another exchange, and for feeds that the pipeline would misread.
     """
 
     name: str
     archive_url: str
     listing_url: str
     url_settings: tuple[str, str]
+    folders: str
     markets: tuple[Market, ...]
     feeds: tuple[Feed, ...]
     assets: Mapping[str, Asset]
@@ -331,3 +336,7 @@ class Exchange:
                 raise ValueError(f"the catalogue of {self.name} has an entry of {entry.exchange}: {entry}")
         if unknown := [feed.name for feed in self.feeds if feed.market not in self.markets]:
             raise ValueError(f"the catalogue of {self.name} has feeds of a market that it does not list: {unknown}")
+        # Silver takes the rows of a file as those of a UTC day; a cleaner may prefer the later of two lines.
+        for feed in self.feeds:
+            if feed.day_offset or feed.newest_first:
+                raise ValueError(f"{feed.name}: files of other days than UTC's, or newest first, are not supported yet")

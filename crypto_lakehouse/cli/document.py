@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from crypto_lakehouse.catalog import FEEDS, MARKETS, Cadence, Feed, FileFormat, Market
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, FEEDS, MARKETS, Cadence, Feed, FileFormat, Market
 from crypto_lakehouse.catalog.bars import parse_bars_list
 from crypto_lakehouse.catalog.epochs import EPOCHS, TOPIC_VALUES, Epoch, Topic
 from crypto_lakehouse.schemas import Schema, silver_schema
@@ -51,12 +51,16 @@ def _overview() -> list[str]:
             " ".join(dict.fromkeys(f.archive_type for f in _feeds_of(market) if cadence in f.archived)) or "none"
             for cadence in Cadence
         ]
-        rows.append([market.name, *lists])
+        rows.append([_name(market), *lists])
     return [
         "## What exists\n",
         "Types by market, as files of a day and of a month:\n",
         _table(["market", *(cadence.value for cadence in Cadence)], rows),
     ]
+
+
+def _name(market: Market) -> str:
+    return market.name if market.exchange == DEFAULT_EXCHANGE else f"{market.exchange}/{market.name}"
 
 
 def _types() -> list[str]:
@@ -74,8 +78,8 @@ def _types() -> list[str]:
         for feed in _feeds_of(market):
             by_type[feed.archive_type].append(feed)
         parts += [
-            f"### Market {market.name}\n",
-            f"{market.title}: `data/{market.archive_path}/{{daily|monthly}}/{{type}}/{{symbol}}/[{{interval}}/]`\n",
+            f"### Market {_name(market)}\n",
+            f"{market.title}: `{EXCHANGES[market.exchange].folders.replace('{market}', market.archive_path)}`\n",
             _table(head, [_type_row(name, feeds) for name, feeds in by_type.items()]),
         ]
     return parts
@@ -125,7 +129,7 @@ def _files() -> list[str]:
         formats[feed.file_format.name] = feed.file_format
         users[feed.file_format.name].append(feed)
     for name, file_format in formats.items():
-        types = dict.fromkeys(f"{f.market.name} {f.archive_type}" for f in users[name])
+        types = dict.fromkeys(f"{_name(f.market)} {f.archive_type}" for f in users[name])
         parts += [f"### Files {name}\n", _prose(f"Of {', '.join(types)}.{_traits(file_format)}")]
         rows = [
             [

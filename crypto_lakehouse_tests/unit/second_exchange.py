@@ -29,6 +29,7 @@ TOY = Exchange(
     archive_url="http://toy.invalid",
     listing_url="http://toy.invalid/listing",
     url_settings=("archive_url", "archive_listing_url"),
+    folders="{market}/{symbol}/",
     markets=(MARKET,),
     feeds=(FEED,),
     assets={"USDT": Asset(is_quote=True, is_stable=True), "TOY": Asset(is_quote=True, is_stable=False)},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,12 @@ def test_an_entry_of_another_exchange_is_refused() -> None:
         replace(TOY, feeds=(feed("binance", "spot", "klines_1m"),))
     with pytest.raises(ValueError, match="has feeds of a market that it does not list"):
         replace(TOY, markets=())
+
+
+@pytest.mark.parametrize("odd", [{"day_offset": timedelta(hours=-8)}, {"newest_first": True}])
+def test_a_feed_that_the_pipeline_would_misread_is_refused(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"toy/spot/klines_1m: .* are not supported yet"):
+        replace(TOY, feeds=(replace(FEED, **odd),))
 
 
 @pytest.mark.requirement("F1.7")

@@ -49,9 +49,6 @@ def test_keys_of_binance() -> None:
     [
         f"{FOLDER}BTCUSDT-1m-2024-01-01.zip.CHECKSUM",
         f"{FOLDER}BTCUSDT-1m-2024-01-01.csv",
-        f"{FOLDER}BTCUSDT-1m-2024-01.zip",
-        f"{FOLDER}BTCUSDT-1m-2024-02-30.zip",
-        f"{FOLDER}BTCUSDT-1m-\uff12024-01-01.zip",
         f"{FOLDER}BTCUSDT-1h-2024-01-01.zip",
         f"{FOLDER}ETHUSDT-1m-2024-01-01.zip",
         f"{FOLDER}old/BTCUSDT-1m-2024-01-01.zip",
