@@ -19,17 +19,17 @@ from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 
-def funding_before(wish: Plan, settings: Settings, today: date) -> Plan | None:
+def funding_before(plan: Plan, settings: Settings, today: date) -> Plan | None:
     """The months of funding rates that a backfill of klines builds first; None if it needs none, or if the settings do
     not enable the table.
     """
-    if wish.assets[0].path[0] != "bronze" or not _takes_funding(wish, settings):
+    if plan.assets[0].path[0] != "bronze" or not _takes_funding(plan, settings):
         return None
     if FUNDING not in settings.table_names:
         return None
-    months = [month for month in _months(wish, settings) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
-    assets = tuple(asset_key(layer, wish.market, FUNDING) for layer in ("bronze", "silver"))
-    return Plan(wish.market, Cadence.MONTHLY, assets, tuple(months)) if months else None
+    months = [month for month in _months(plan, settings) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
+    assets = tuple(asset_key(layer, plan.market, FUNDING) for layer in ("bronze", "silver"))
+    return Plan(plan.market, Cadence.MONTHLY, assets, tuple(months)) if months else None
 
 
 def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan | None:
@@ -50,18 +50,18 @@ def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan
     return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
-def lacking_funding(wish: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
+def lacking_funding(plan: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
     """Messages that name the months for which gold has no funding rates, with the command that builds them."""
-    if not _takes_funding(wish, settings):
+    if not _takes_funding(plan, settings):
         return []
     if FUNDING not in settings.table_names:
         return [f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES"]
-    stored = list_keys(store, TableSlice.of_market("silver", wish.market, FUNDING))
-    missing = [month for month in _months(wish, settings) if month not in stored]
+    stored = list_keys(store, TableSlice.of_market("silver", plan.market, FUNDING))
+    missing = [month for month in _months(plan, settings) if month not in stored]
     ended = [month for month in missing if parse_partition(month, Cadence.MONTHLY)[1] <= today]
     messages = []
     if ended:
-        command = TableSlice.of_market("silver", wish.market, FUNDING).backfill_command(ended[0], ended[-1])
+        command = TableSlice.of_market("silver", plan.market, FUNDING).backfill_command(ended[0], ended[-1])
         messages.append(
             f"warning: no {FUNDING} in the lake for {_span(ended)}: funding columns of these months are null. Build"
             f" it with: {command}"
@@ -73,23 +73,23 @@ def lacking_funding(wish: Plan, settings: Settings, store: LakeStore, today: dat
     return messages
 
 
-def _takes_funding(wish: Plan, settings: Settings) -> bool:
+def _takes_funding(plan: Plan, settings: Settings) -> bool:
     """Whether the plan builds gold tables of minutes in a market that has funding."""
     minute_tables = {table.name for table in tables_after(MINUTES, settings.bars_kinds)}
-    builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in wish.assets)
-    return builds_them and _feed(wish) is not None
+    builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in plan.assets)
+    return builds_them and _feed(plan) is not None
 
 
-def _feed(wish: Plan) -> Feed | None:
-    return FEEDS.get((wish.market.exchange, wish.market.name, FUNDING))
+def _feed(plan: Plan) -> Feed | None:
+    return FEEDS.get((plan.market.exchange, plan.market.name, FUNDING))
 
 
-def _months(wish: Plan, settings: Settings) -> list[str]:
+def _months(plan: Plan, settings: Settings) -> list[str]:
     """The months of the plan's days that can have funding rates, not before LAKEHOUSE_START."""
-    feed = _feed(wish)
+    feed = _feed(plan)
     assert feed is not None
     feed = since_start(feed, settings)
-    first, end = parse_partition(wish.keys[0], wish.cadence)[0], parse_partition(wish.keys[-1], wish.cadence)[1]
+    first, end = parse_partition(plan.keys[0], plan.cadence)[0], parse_partition(plan.keys[-1], plan.cadence)[1]
     months = partition_keys(first, end, Cadence.MONTHLY)
     return [month for month in months if feed.covers(parse_partition(month, Cadence.MONTHLY)[0])]
 

@@ -29,7 +29,7 @@ _SECONDS_BETWEEN_NOTES = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewPartition:
     """A partition that an asset built: its key, its rows, and metadata that cannot be computed from the rows.
 
     ``rows`` may be frames that are computed while they are written. Then ``metadata`` and ``provenance`` may be
@@ -43,7 +43,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
+class UnchangedPartition:
     """A stored partition whose inputs have not changed, with metadata that its footer does not hold."""
 
     key: str
@@ -59,11 +59,13 @@ class PartitionStream:
     are not, if what follows a partition relies on it.
     """
 
-    def __init__(self, made: Iterable[Made | Unchanged], at_once: int = 1, independent: bool = False) -> None:
-        self._made, self.at_once, self.independent = made, at_once, independent
+    def __init__(
+        self, partitions: Iterable[NewPartition | UnchangedPartition], at_once: int = 1, independent: bool = False
+    ) -> None:
+        self._partitions, self.at_once, self.independent = partitions, at_once, independent
 
-    def __iter__(self) -> Iterator[Made | Unchanged]:
-        return iter(self._made)
+    def __iter__(self) -> Iterator[NewPartition | UnchangedPartition]:
+        return iter(self._partitions)
 
 
 def slice_of(asset_key: dg.AssetKey) -> TableSlice:
@@ -98,31 +100,33 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         logged = noted = time.monotonic()
         stream = self._stream(expected, obj)
 
-        def expected_partitions() -> Iterator[Made | Unchanged]:
-            for made in stream:
+        def expected_partitions() -> Iterator[NewPartition | UnchangedPartition]:
+            for partition in stream:
                 interrupts.ask()
-                if made.key not in missing:
+                if partition.key not in missing:
                     raise dg.Failure(
-                        f"{context.asset_key.to_user_string()} returned partition {made.key}, which is not in this run"
-                        " or was returned before; it was not written",
+                        f"{context.asset_key.to_user_string()} returned partition {partition.key}, which is not in this"
+                        " run or was returned before; it was not written",
                         allow_retries=False,
                     )
-                missing.discard(made.key)
-                yield made
+                missing.discard(partition.key)
+                yield partition
 
         refused: dict[str, InvalidRows] = {}
         metadata_of: dict[str, dict[str, Any]] = {}
 
-        def stored(made: Made | Unchanged) -> tuple[str, PartitionInfo | None, dict[str, Any], str]:
-            if isinstance(made, Unchanged):
-                return made.key, made.stored.info, _unchanged(made), ", unchanged"
+        def stored(
+            partition: NewPartition | UnchangedPartition,
+        ) -> tuple[str, PartitionInfo | None, dict[str, Any], str]:
+            if isinstance(partition, UnchangedPartition):
+                return partition.key, partition.stored.info, _unchanged(partition), ", unchanged"
             try:
-                return made.key, *store_partition(store, table_slice, made), ""
+                return partition.key, *store_partition(store, table_slice, partition), ""
             except InvalidRows as error:
                 if not stream.independent:
                     raise dg.Failure(str(error), allow_retries=False) from error
-                refused[made.key] = error
-                return made.key, None, {}, ""
+                refused[partition.key] = error
+                return partition.key, None, {}, ""
 
         done = map_ordered(stored, expected_partitions(), stream.at_once)
         for number, (key, info, metadata, how) in enumerate(done, start=1):
@@ -165,9 +169,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, PartitionStream):
             return obj
         if isinstance(obj, Mapping):
-            return PartitionStream((Made(key, rows) for key, rows in obj.items()), independent=True)
+            return PartitionStream((NewPartition(key, rows) for key, rows in obj.items()), independent=True)
         if isinstance(obj, pl.DataFrame) and len(expected) == 1:
-            return PartitionStream([Made(expected[0], obj)])
+            return PartitionStream([NewPartition(expected[0], obj)])
         raise dg.Failure(
             f"cannot store a {type(obj).__name__} for {len(expected)} partitions: return a PartitionStream,"
             " a mapping of partition key to frame, or one frame for one partition",
@@ -206,31 +210,33 @@ def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[
         )
 
 
-def store_partition(store: LakeStore, table_slice: TableSlice, made: Made) -> tuple[PartitionInfo, dict[str, Any]]:
+def store_partition(
+    store: LakeStore, table_slice: TableSlice, partition: NewPartition
+) -> tuple[PartitionInfo, dict[str, Any]]:
     """Write one partition. Returns its facts, and its metadata for Dagster: rows, bytes, symbols, min and max time,
     URI, a preview, and the metadata of the asset.
     """
     shown: list[pl.DataFrame] = []
-    rows = made.rows
+    rows = partition.rows
     if isinstance(rows, pl.DataFrame | pa.Table):
         # A whole frame is passed on as a frame, because that is written with one thread less.
         list(_watched([rows], shown))
     else:
         rows = _watched(rows, shown)
-    info = write_partition(store, table_slice.partition(made.key), rows, made.provenance)
-    provenance = made.provenance() if callable(made.provenance) else made.provenance
+    info = write_partition(store, table_slice.partition(partition.key), rows, partition.provenance)
+    provenance = partition.provenance() if callable(partition.provenance) else partition.provenance
     metadata = {
         **_described(info),
         "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
         **(provenance.facts if provenance else {}),
-        **(made.metadata() if callable(made.metadata) else made.metadata),
+        **(partition.metadata() if callable(partition.metadata) else partition.metadata),
     }
     return info, metadata
 
 
-def _unchanged(made: Unchanged) -> dict[str, Any]:
-    stored = made.stored
-    return {**_described(stored.info), "unchanged": True, **stored.provenance.facts, **made.metadata}
+def _unchanged(partition: UnchangedPartition) -> dict[str, Any]:
+    stored = partition.stored
+    return {**_described(stored.info), "unchanged": True, **stored.provenance.facts, **partition.metadata}
 
 
 def _described(info: PartitionInfo) -> dict[str, Any]:

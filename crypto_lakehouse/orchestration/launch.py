@@ -149,7 +149,7 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         raise ValueError(no_table(exchange, market, table, [*tables_of(exchange, market), *gold_here]))
     source = feed(exchange, market, sources[0])
     _check_exchange(source, settings)
-    enabled = [one for one in feeds(settings.table_names) if one.market == source.market]
+    enabled = [other for other in feeds(settings.table_names) if other.market == source.market]
     if table in gold and gold[table].is_of_listing:
         if not is_enabled(gold[table], enabled):
             raise ValueError(f"table {table} needs {source.table}; add {source.table} to LAKEHOUSE_TABLES")
@@ -222,12 +222,12 @@ def _not_enabled(table: str, settings: Settings) -> ValueError:
     )
 
 
-def unmade(wish: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
+def unmade(plan: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
     """Partitions of the plan that are missing in a table of it, in the lake or in Dagster's records."""
     missing: set[str] = set()
-    for key in wish.assets:
+    for key in plan.assets:
         stored = set(list_keys(store, TableSlice(*key.path)))
-        missing |= set(wish.keys) - (stored & instance.get_materialized_partitions(key))
+        missing |= set(plan.keys) - (stored & instance.get_materialized_partitions(key))
     return missing
 
 
@@ -244,7 +244,7 @@ def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:
 
 
 def run_chunks(
-    wish: Plan,
+    plan: Plan,
     spans: Sequence[Sequence[str]],
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
@@ -257,16 +257,16 @@ def run_chunks(
     ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``force``
     partitions are rebuilt even where their inputs have not changed.
     """
-    job = defs.resolve_job_def(wish.job)
+    job = defs.resolve_job_def(plan.job)
     # Without it Dagster prints every event, with the stack of each error; the records have them all.
     config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    bronze = [key.to_python_identifier() for key in wish.assets if key.path[0] == "bronze"]
+    bronze = [key.to_python_identifier() for key in plan.assets if key.path[0] == "bronze"]
     if symbols and bronze:
         config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
     for span in spans:
-        outcome = Outcome(wish.name, span[0], span[-1], len(span))
-        tags = {TABLE_TAG: wish.name, PARTITIONS_TAG: outcome.span, **({FORCE_TAG: "true"} if force else {})}
-        run = partial(execute_here, job, instance, wish.assets, (span[0], span[-1]), config, tags)
+        outcome = Outcome(plan.name, span[0], span[-1], len(span))
+        tags = {TABLE_TAG: plan.name, PARTITIONS_TAG: outcome.span, **({FORCE_TAG: "true"} if force else {})}
+        run = partial(execute_here, job, instance, plan.assets, (span[0], span[-1]), config, tags)
         try:
             interrupts.ask()
             with without_notes():

@@ -13,7 +13,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.orchestration import io_manager
 from crypto_lakehouse.orchestration.io_manager import (
     LakeParquetIOManager,
-    Made,
+    NewPartition,
     PartitionStream,
     _watched,
     require_partitions,
@@ -115,7 +115,9 @@ def test_a_partition_that_does_not_fit_is_named_and_the_others_are_stored_and_re
 def test_rows_after_an_invalid_partition_are_not_stored_if_they_rely_on_it(filled: Platform, tmp_path: Path) -> None:
     rows = {day: _rows(filled, day) for day in DAYS}
     rows[DAYS[0]] = pl.concat([rows[DAYS[0]], rows[DAYS[0]]])
-    result = _store(tmp_path / "new", PartitionStream(Made(day, frame) for day, frame in rows.items()), *DAYS[::2])
+    result = _store(
+        tmp_path / "new", PartitionStream(NewPartition(day, frame) for day, frame in rows.items()), *DAYS[::2]
+    )
     assert not result.success
     assert "occurs more than once" in failure_text(result)
     filled.lake = tmp_path / "new"
@@ -137,12 +139,12 @@ def test_a_long_step_shows_how_far_it_is(filled: Platform, tmp_path: Path, monke
     monkeypatch.setattr(io_manager, "_SECONDS_BETWEEN_NOTES", -1.0)
     seen: list[list[tuple[str | None, str | None]]] = []
 
-    def rows() -> Iterator[Made]:
+    def rows() -> Iterator[NewPartition]:
         for day in DAYS:
             found = filled.instance.fetch_observations(KEY, limit=10, ascending=True).records
             events = [record.asset_observation for record in found]
             seen.append([(event.partition, event.description) for event in events if event])
-            yield Made(day, _rows(filled, day))
+            yield NewPartition(day, _rows(filled, day))
 
     @dg.asset(key=KEY, partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
     def klines() -> PartitionStream:
@@ -169,7 +171,7 @@ def test_a_long_step_shows_how_far_it_is(filled: Platform, tmp_path: Path, monke
 def test_foreign_repeated_and_missing_keys_are_refused(
     filled: Platform, tmp_path: Path, given: list[str], text: str
 ) -> None:
-    stream = PartitionStream([Made(day, _rows(filled, DAYS[0])) for day in given])
+    stream = PartitionStream([NewPartition(day, _rows(filled, DAYS[0])) for day in given])
     result = _store(tmp_path / "new", stream, DAYS[0], DAYS[1])
     assert not result.success
     assert text in failure_text(result)

@@ -13,7 +13,7 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
+from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.bronze.recorder import Counts
@@ -58,17 +58,22 @@ def bronze_asset(feed: Feed, settings: Settings, policy: dg.BackfillPolicy) -> d
             force=is_forced(context),
             named_for_feed=bool(config.symbols),
         )
-        return PartitionStream(_made(ingest, list(context.partition_keys)))
+        return PartitionStream(_partitions(ingest, list(context.partition_keys)))
 
     return bronze
 
 
-def _made(ingest: BronzeIngest, keys: list[str]) -> Iterator[Made | Unchanged]:
-    for part in _explained(ingest, ingest.partitions(keys)):
-        if part.unchanged is not None:
-            yield Unchanged(part.key, part.unchanged, _about(ingest, part.counts))
+def _partitions(ingest: BronzeIngest, keys: list[str]) -> Iterator[NewPartition | UnchangedPartition]:
+    for partition in _explained(ingest, ingest.partitions(keys)):
+        if partition.unchanged is not None:
+            yield UnchangedPartition(partition.key, partition.unchanged, _about(ingest, partition.counts))
         else:
-            yield Made(part.key, _explained(ingest, part.rows), partial(_about, ingest, part.counts), part.provenance)
+            yield NewPartition(
+                partition.key,
+                _explained(ingest, partition.rows),
+                partial(_about, ingest, partition.counts),
+                partition.provenance,
+            )
 
 
 def _explained(ingest: BronzeIngest, items: Iterable[T]) -> Iterator[T]:

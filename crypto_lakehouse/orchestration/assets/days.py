@@ -13,7 +13,7 @@ from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_arguments, is_forced
 from crypto_lakehouse.orchestration.assets.gold import rewritten
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
+from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.days import TableDays
 
@@ -27,12 +27,12 @@ def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
         store = lake.store()
         maker = TableDays(store, market, table, is_forced(context))
 
-        def partition(key: str) -> Made | Unchanged:
+        def partition(key: str) -> NewPartition | UnchangedPartition:
             day = maker.day(key)
             if day.unchanged is not None:
-                return Unchanged(key, day.unchanged)
+                return UnchangedPartition(key, day.unchanged)
             try:
-                return Made(key, maker.rows(key), provenance=Provenance(day.input_fingerprint))
+                return NewPartition(key, maker.rows(key), provenance=Provenance(day.input_fingerprint))
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
@@ -40,7 +40,7 @@ def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
         yield dg.Output(PartitionStream(map(partition, keys), independent=True))
         for key in maker.stale(keys):
             context.log.info(f"{key}: rebuilt, because its inputs are newer")
-            rebuilt = Made(key, maker.rows(key), provenance=Provenance(maker.day(key).input_fingerprint))
+            rebuilt = NewPartition(key, maker.rows(key), provenance=Provenance(maker.day(key).input_fingerprint))
             yield rewritten(store, market, table.name, rebuilt)
 
     return days

@@ -20,7 +20,7 @@ from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import GoldGroup, asset_key, gold_arguments, gold_outs, is_forced
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, store_partition
+from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition, store_partition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.bars import DayBars
@@ -62,30 +62,30 @@ def continuous_asset(group: GoldGroup) -> dg.AssetsDefinition:
     def continuous(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         maker = ContinuousMinutes(store, market, rule, is_forced(context))
-        made: list[MinutesPartition] = []
+        days: list[MinutesPartition] = []
 
-        def rebuilt(part: MinutesPartition) -> Iterator[Any]:
-            for table, frame in ((CONTINUOUS, part.rows), (GAPS, part.gaps), (STATES, part.states)):
-                yield rewritten(store, market, table, made_table(part, table, frame))
+        def rebuilt(day: MinutesPartition) -> Iterator[Any]:
+            for table, frame in ((CONTINUOUS, day.rows), (GAPS, day.gaps), (STATES, day.states)):
+                yield rewritten(store, market, table, new_partition(day, table, frame))
 
-        def rows() -> Iterator[Made | Unchanged]:
+        def rows() -> Iterator[NewPartition | UnchangedPartition]:
             try:
-                for part in maker.days(list(context.partition_keys)):
-                    made.append(replace(part, rows=part.rows.schema.empty_table()))
-                    yield stored_or_made(part, CONTINUOUS, part.rows)
+                for day in maker.days(list(context.partition_keys)):
+                    days.append(replace(day, rows=day.rows.schema.empty_table()))
+                    yield stored_or_new(day, CONTINUOUS, day.rows)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         # The first output, by far the largest, is written while its rows are computed.
         yield dg.Output(PartitionStream(rows(), WRITERS), output_name=CONTINUOUS)
-        yield dg.Output(PartitionStream(stored_or_made(part, GAPS, part.gaps) for part in made), output_name=GAPS)
-        yield dg.Output(PartitionStream(stored_or_made(part, STATES, part.states) for part in made), output_name=STATES)
-        for part in maker.stale_successors(made[-1]):
-            context.log.info(f"{part.key}: rebuilt, because the state of the day before has changed")
-            yield from rebuilt(part)
-        for part in maker.resumed([part.key for part in made]):
-            context.log.info(f"{part.key}: rebuilt, because later trades decide whether its last funding events count")
-            yield from rebuilt(part)
+        yield dg.Output(PartitionStream(stored_or_new(day, GAPS, day.gaps) for day in days), output_name=GAPS)
+        yield dg.Output(PartitionStream(stored_or_new(day, STATES, day.states) for day in days), output_name=STATES)
+        for day in maker.stale_successors(days[-1]):
+            context.log.info(f"{day.key}: rebuilt, because the state of the day before has changed")
+            yield from rebuilt(day)
+        for day in maker.resumed([day.key for day in days]):
+            context.log.info(f"{day.key}: rebuilt, because later trades decide whether its last funding events count")
+            yield from rebuilt(day)
 
     return continuous
 
@@ -96,48 +96,52 @@ def bars_asset(group: GoldGroup) -> dg.AssetsDefinition:
     assert bars is not None
 
     @dg.asset(**gold_arguments(group, _KINDS), automation_condition=when_inputs_are_new())
-    def made_bars(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+    def bars_of_days(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
         yield dg.Output(
             PartitionStream(_bars(store, market, bars, keys, is_forced(context)), WRITERS, independent=True)
         )
         stale_successors = stale_bars(store, market, bars, keys, rule)
-        for made in _bars(store, market, bars, stale_successors, force=True):
-            assert isinstance(made, Made)
-            context.log.info(f"{made.key}: rebuilt, because its minutes are newer")
-            yield rewritten(store, market, bars.table, made)
+        for rebuilt in _bars(store, market, bars, stale_successors, force=True):
+            assert isinstance(rebuilt, NewPartition)
+            context.log.info(f"{rebuilt.key}: rebuilt, because its minutes are newer")
+            yield rewritten(store, market, bars.table, rebuilt)
 
-    return made_bars
+    return bars_of_days
 
 
-def _bars(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], force: bool) -> Iterator[Made | Unchanged]:
+def _bars(
+    store: LakeStore, market: Market, bars: Bars, keys: Iterable[str], force: bool
+) -> Iterator[NewPartition | UnchangedPartition]:
     days = list(bars_days(store, market, bars, keys))
     with closing(DayBars(store, market, [bars], [day.key for day in days if force or not day.unchanged])) as maker:
         for day in days:
             if day.unchanged is not None and not force:
-                yield Unchanged(day.key, day.unchanged)
+                yield UnchangedPartition(day.key, day.unchanged)
                 continue
             try:
                 rows = maker.make(day.key)[bars.table]
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             facts = {"incomplete_bars": pc.sum(pc.invert(rows["complete"])).as_py() or 0}
-            yield Made(day.key, rows, provenance=Provenance(day.input_fingerprint, facts))
+            yield NewPartition(day.key, rows, provenance=Provenance(day.input_fingerprint, facts))
 
 
-def stored_or_made(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made | Unchanged:
+def stored_or_new(day: MinutesPartition | IdsPartition, table: str, rows: Frame) -> NewPartition | UnchangedPartition:
     """One table of a day: unchanged if its inputs have not changed, else to be written."""
-    stored = part.unchanged.get(table)
-    return Unchanged(part.key, stored) if stored is not None else made_table(part, table, rows)
+    stored = day.unchanged.get(table)
+    return UnchangedPartition(day.key, stored) if stored is not None else new_partition(day, table, rows)
 
 
-def made_table(part: MinutesPartition | IdsPartition, table: str, rows: Frame) -> Made:
+def new_partition(day: MinutesPartition | IdsPartition, table: str, rows: Frame) -> NewPartition:
     """One table of a day, to be written."""
-    return Made(part.key, rows, provenance=part.provenances[table])
+    return NewPartition(day.key, rows, provenance=day.provenances[table])
 
 
-def rewritten(store: LakeStore, market: Market, table: str, made: Made, layer: str = "gold") -> dg.AssetMaterialization:
+def rewritten(
+    store: LakeStore, market: Market, table: str, partition: NewPartition, layer: str = "gold"
+) -> dg.AssetMaterialization:
     """Write a partition outside of the run's range, and record it."""
-    _, metadata = store_partition(store, TableSlice.of_market(layer, market, table), made)
-    return dg.AssetMaterialization(asset_key(layer, market, table), partition=made.key, metadata=metadata)
+    _, metadata = store_partition(store, TableSlice.of_market(layer, market, table), partition)
+    return dg.AssetMaterialization(asset_key(layer, market, table), partition=partition.key, metadata=metadata)

@@ -12,7 +12,12 @@ import dagster as dg
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_forced
 from crypto_lakehouse.orchestration.assets.gold import rewritten
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged, require_partitions
+from crypto_lakehouse.orchestration.io_manager import (
+    NewPartition,
+    PartitionStream,
+    UnchangedPartition,
+    require_partitions,
+)
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
@@ -39,20 +44,20 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
         keys = list(context.partition_keys)
         require_partitions(store, bronze, keys)
 
-        def made(key: str) -> Made | Unchanged:
-            part = silver_partition(feed, key, store, datetime.now(UTC), is_forced(context))
-            if part.unchanged is not None:
-                return Unchanged(key, part.unchanged)
-            return Made(key, part.rows, provenance=part.provenance)
+        def cleaned(key: str) -> NewPartition | UnchangedPartition:
+            partition = silver_partition(feed, key, store, datetime.now(UTC), is_forced(context))
+            if partition.unchanged is not None:
+                return UnchangedPartition(key, partition.unchanged)
+            return NewPartition(key, partition.rows, provenance=partition.provenance)
 
         # Two days of large files would need twice the memory of one.
         at_once = 1 if feed.file_format.large else THREADS
-        yield dg.Output(PartitionStream(map(made, keys), at_once, independent=True))
-        for part in stale_successors(feed, keys, store, datetime.now(UTC)):
+        yield dg.Output(PartitionStream(map(cleaned, keys), at_once, independent=True))
+        for partition in stale_successors(feed, keys, store, datetime.now(UTC)):
             context.log.info(
-                f"{part.key}: rebuilt, because files of a neighbouring day that hold rows of it have changed"
+                f"{partition.key}: rebuilt, because files of a neighbouring day that hold rows of it have changed"
             )
-            rebuilt = Made(part.key, part.rows, provenance=part.provenance)
+            rebuilt = NewPartition(partition.key, partition.rows, provenance=partition.provenance)
             yield rewritten(store, feed.market, feed.table, rebuilt, layer="silver")
 
     return silver

@@ -11,9 +11,9 @@ import dagster as dg
 
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_outs, is_forced
-from crypto_lakehouse.orchestration.assets.gold import made_table, rewritten, stored_or_made
+from crypto_lakehouse.orchestration.assets.gold import new_partition, rewritten, stored_or_new
 from crypto_lakehouse.orchestration.automation import when_inputs_are_new
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
+from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition, TradeIds, id_tables
@@ -34,24 +34,22 @@ def trade_ids_asset(group: GoldGroup) -> dg.AssetsDefinition:
     def trade_ids(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         maker = TradeIds(store, feed, force=is_forced(context))
-        made: list[IdsPartition] = []
+        days: list[IdsPartition] = []
 
-        def rows() -> Iterator[Made | Unchanged]:
+        def rows() -> Iterator[NewPartition | UnchangedPartition]:
             try:
-                for part in maker.days(list(context.partition_keys)):
-                    made.append(part)
-                    yield stored_or_made(part, continuity, part.continuity)
+                for day in maker.days(list(context.partition_keys)):
+                    days.append(day)
+                    yield stored_or_new(day, continuity, day.continuity)
             except MissingPartition as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
 
         yield dg.Output(PartitionStream(rows()), output_name=continuity)
-        yield dg.Output(
-            PartitionStream(stored_or_made(part, missing, part.missing) for part in made), output_name=missing
-        )
-        for part in maker.stale_successors(made):
-            context.log.info(f"{part.key}: rebuilt, because the last ids of the day before have changed")
+        yield dg.Output(PartitionStream(stored_or_new(day, missing, day.missing) for day in days), output_name=missing)
+        for day in maker.stale_successors(days):
+            context.log.info(f"{day.key}: rebuilt, because the last ids of the day before have changed")
             # The continuity last: from it the next run sees that the day is up to date.
-            yield rewritten(store, market, missing, made_table(part, missing, part.missing))
-            yield rewritten(store, market, continuity, made_table(part, continuity, part.continuity))
+            yield rewritten(store, market, missing, new_partition(day, missing, day.missing))
+            yield rewritten(store, market, continuity, new_partition(day, continuity, day.continuity))
 
     return trade_ids

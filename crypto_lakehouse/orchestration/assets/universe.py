@@ -11,7 +11,7 @@ from crypto_lakehouse.catalog import Market
 from crypto_lakehouse.lake.storage.provenance import Provenance, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_arguments, is_forced
-from crypto_lakehouse.orchestration.io_manager import Made, PartitionStream, Unchanged
+from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition
 from crypto_lakehouse.orchestration.pictures import instruments_markdown
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.fingerprints import is_current
@@ -25,14 +25,16 @@ def instruments_asset(group: GoldGroup) -> dg.AssetsDefinition:
 
     @dg.asset(**gold_arguments(group, ["polars", "parquet"]), pool=f"{market.exchange}_archive")
     def instruments(context: dg.AssetExecutionContext, lake: LakeResource, archive: ArchiveResource) -> PartitionStream:
-        return PartitionStream(_made(lake.store(), archive, market, list(context.partition_keys), is_forced(context)))
+        return PartitionStream(
+            _partitions(lake.store(), archive, market, list(context.partition_keys), is_forced(context))
+        )
 
     return instruments
 
 
-def _made(
+def _partitions(
     store: LakeStore, archive: ArchiveResource, market: Market, keys: list[str], force: bool
-) -> Iterator[Made | Unchanged]:
+) -> Iterator[NewPartition | UnchangedPartition]:
     try:
         for key, rows in instrument_partitions(archive.source(market.exchange), market, keys):
             facts = {
@@ -45,9 +47,9 @@ def _made(
             provenance = Provenance(instruments_fingerprint(rows), facts)
             stored = stored_partition(store, TableSlice.of_market("gold", market, INSTRUMENTS).partition(key))
             if stored is not None and is_current(stored, provenance.input_fingerprint, []) and not force:
-                yield Unchanged(key, stored, shown)
+                yield UnchangedPartition(key, stored, shown)
             else:
-                yield Made(key, rows, shown, provenance)
+                yield NewPartition(key, rows, shown, provenance)
     except ArchiveError as error:
         raise dg.Failure(f"instruments of {market.exchange}/{market.name}: {error}") from error
 
