@@ -105,7 +105,7 @@ class Downloader:
             return RejectedFile(file, "unsafe_name", str(error))
         try:
             try:
-                sha256, place = await self._verified(file, path)
+                sha256, stored = await self._verified(file, path)
             except _SizeError:
                 listed = None
                 # If the listing fails now, report the wrong size.
@@ -114,7 +114,7 @@ class Downloader:
                 if listed is None or listed == file:
                     raise
                 file = listed
-                sha256, place = await self._verified(file, path)
+                sha256, stored = await self._verified(file, path)
         except _RejectedError as error:
             return RejectedFile(file, error.reason, str(error), error.sha256)
         except HttpError as error:
@@ -128,7 +128,7 @@ class Downloader:
                 f"cannot write {path.name} to {self.directory}: {error}; free space or correct the folder's "
                 "rights, then run again: finished and partial files are kept"
             ) from error
-        return FetchedFile(file, place, sha256)
+        return FetchedFile(file, stored, sha256)
 
     async def _verified(self, file: ArchiveFile, path: Path) -> tuple[str, Path | HeldFile]:
         served, size, is_too_long, stated = "", 0, False, None

@@ -45,12 +45,12 @@ class RequestError(Exception):
 
 
 class HttpError(RequestError):
-    """An answer that is not a success; ``pause`` is its Retry-After in seconds, ``place`` its Location."""
+    """An answer that is not a success; ``pause`` is its Retry-After in seconds, ``location`` its Location."""
 
-    def __init__(self, url: str, status: int, pause: float = 0.0, place: str = "") -> None:
+    def __init__(self, url: str, status: int, pause: float = 0.0, location: str = "") -> None:
         wait = f", and asks to wait {pause:,.0f} s" if pause else ""
-        lead = f", and redirects to {_shown(place)}: only {_MAX_REDIRECTS} redirects within one server are followed"
-        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}{lead if place else ''}")
+        lead = f", and redirects to {_shown(location)}: only {_MAX_REDIRECTS} redirects within one server are followed"
+        super().__init__(f"{mask_url(url)} answered HTTP {status}{wait}{lead if location else ''}")
         self.status = status
         self.pause = pause
 
@@ -253,13 +253,13 @@ class HttpClient:
     ) -> aiohttp.ClientResponse:
         """The answer at ``url``, following redirects only within its server: other targets are not trusted."""
         response = await self.in_own_words(self._head(method, url, headers))
-        place = response.headers.get("Location")
-        if response.status not in _REDIRECTS or not place:
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or not location:
             return response
         response.release()
-        target = _within(url, place)
+        target = _within(url, location)
         if target is None or not left:
-            raise HttpError(str(url), response.status, place=place)
+            raise HttpError(str(url), response.status, location=location)
         return await self._response(method, target, headers, left - 1)
 
     async def _head(self, method: str, url: URL, headers: Mapping[str, str] | None) -> aiohttp.ClientResponse:
@@ -306,15 +306,15 @@ def _reason(error: OSError | aiohttp.ClientConnectorCertificateError) -> str:
     return str(text)[:_SHOWN]
 
 
-def _shown(place: str) -> str:
+def _shown(location: str) -> str:
     """A Location that is safe to show: without credentials and query, and of limited length."""
-    return ascii(mask_url(place).partition("?")[0][:_SHOWN])
+    return ascii(mask_url(location).partition("?")[0][:_SHOWN])
 
 
-def _within(url: URL, place: str) -> URL | None:
-    """The target of the Location ``place`` relative to ``url``; None unless it is on the same server."""
+def _within(url: URL, location: str) -> URL | None:
+    """The target of a Location relative to ``url``; None unless it is on the same server."""
     with suppress(ValueError):
-        target = url.join(URL(place)).with_user(None)
+        target = url.join(URL(location)).with_user(None)
         if target.origin() == url.origin():
             return target
     return None

@@ -78,12 +78,12 @@ class ListedArchive(ArchiveSource):
         """All symbols with a folder for the feed, sorted. Raises ArchiveError if the listing fails."""
         prefix = self._layout.symbol_folder(feed)
 
-        async def one(client: HttpClient, prefix: str) -> list[str]:
+        async def list_folders(client: HttpClient, prefix: str) -> list[str]:
             pages = self._pages(client, self._listing_url, prefix, delimiter="/")
             return [folder async for page in pages for folder in page.prefixes]
 
         names = []
-        for folders in self._each([prefix], self._listed(one), self._listing_url, self._listing_auth):
+        for folders in self._each([prefix], self._listed(list_folders), self._listing_url, self._listing_auth):
             for folder in folders:
                 try:
                     names.append(check_symbol(folder.removeprefix(prefix).removesuffix("/")))
@@ -91,40 +91,40 @@ class ListedArchive(ArchiveSource):
                     log.warning("skipped a folder of %s at %s: %s", feed.name, self._listing_url, error)
         return sorted(set(names))
 
-    def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
-        """Files of ``symbols`` whose period starts in [first, end) UTC, sorted by (period, symbol).
+    def files(self, feed: Feed, symbols: Sequence[str], start: date, end: date) -> list[ArchiveFile]:
+        """Files of ``symbols`` whose period starts in [start, end) UTC, sorted by (period, symbol).
 
         Raises ArchiveError if a listing fails, ValueError for a name that is no symbol.
         """
-        lists = self._of_each_symbol(feed, symbols, first, end, _listed_file)
+        lists = self._of_each_symbol(feed, symbols, start, end, _listed_file)
         return sorted((file for _, files in lists for file in files), key=lambda file: (file.period, file.symbol))
 
-    def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
-        """Yield each symbol with its sorted periods in [first, end) UTC that have a file, as listings arrive.
+    def periods(self, feed: Feed, symbols: Sequence[str], start: date, end: date) -> Iterator[tuple[str, list[str]]]:
+        """Yield each symbol with its sorted periods in [start, end) UTC that have a file, as listings arrive.
 
         Keeps only period keys, so it can list a whole market over years. Raises as ``files`` does.
         """
-        return self._of_each_symbol(feed, symbols, first, end, _listed_period)
+        return self._of_each_symbol(feed, symbols, start, end, _listed_period)
 
     def _of_each_symbol(
         self,
         feed: Feed,
         symbols: Sequence[str],
-        first: date,
+        start: date,
         end: date,
         make: Callable[[KeyParts, listing.ListedObject], T],
     ) -> Iterator[tuple[str, list[T]]]:
-        """Per symbol, ``make(parts of the key, object)`` of every file in [first, end), by period."""
+        """Per symbol, ``make(parts of the key, object)`` of every file in [start, end), by period."""
         wanted = _checked(symbols)
-        if not partition_keys(first, end, feed.cadence):
+        if not partition_keys(start, end, feed.cadence):
             return iter([(symbol, []) for symbol in wanted])
-        return self._each(wanted, self._lister(feed, first, end, make), self._listing_url, self._listing_auth)
+        return self._each(wanted, self._lister(feed, start, end, make), self._listing_url, self._listing_auth)
 
     def _lister(
-        self, feed: Feed, first: date, end: date, make: Callable[[KeyParts, listing.ListedObject], T]
+        self, feed: Feed, start: date, end: date, make: Callable[[KeyParts, listing.ListedObject], T]
     ) -> Callable[[HttpClient, str], Awaitable[tuple[str, list[T]]]]:
         """A function that lists one symbol and raises ArchiveError on failure."""
-        periods = len(partition_keys(first, end, feed.cadence))
+        periods = len(partition_keys(start, end, feed.cadence))
         # One key past the end shows that the range is complete.
         max_keys = min(listing.MAX_KEYS, self._keys_of_a_file * periods + 1)
 
@@ -135,23 +135,23 @@ class ListedArchive(ArchiveSource):
                     if (parts := self._layout.parse(feed, item.object_key)) is None:
                         continue
                     try:
-                        start, _ = parse_partition(parts.period, feed.cadence)
+                        day, _ = parse_partition(parts.period, feed.cadence)
                     except ValueError:
                         continue
-                    if start >= end:
+                    if day >= end:
                         return
-                    if start >= first:
+                    if day >= start:
                         yield parts, item
 
-        async def one(client: HttpClient, symbol: str) -> tuple[str, list[T]]:
+        async def list_symbol(client: HttpClient, symbol: str) -> tuple[str, list[T]]:
             results: list[T] = []
-            for keys in self._layout.ranges(feed, symbol, first, end):
+            for keys in self._layout.ranges(feed, symbol, start, end):
                 async for parts, item in in_range(client, keys):
                     self._bans[self._archive_url].noted(self._small_url(item.object_key))
                     results.append(make(parts, item))
             return symbol, results
 
-        return self._listed(one)
+        return self._listed(list_symbol)
 
     @property
     def _keys_of_a_file(self) -> int:
@@ -186,7 +186,7 @@ class ListedArchive(ArchiveSource):
         self,
         feed: Feed,
         symbols: Sequence[str],
-        first: date,
+        start: date,
         end: date,
         is_wanted: Callable[[ArchiveFile], bool],
         directory: Path,
@@ -198,12 +198,12 @@ class ListedArchive(ArchiveSource):
         """
         names = _checked(symbols)
         _check_folder(directory)
-        list_one, fetch_one = self._lister(feed, first, end, _listed_file), self._fetcher(directory, budget)
+        list_one, fetch_one = self._lister(feed, start, end, _listed_file), self._fetcher(directory, budget)
 
         async def main(emit: Callable[[ListedSymbol | FetchedFile | RejectedFile], None]) -> None:
             wanted: asyncio.Queue[ArchiveFile | None] = asyncio.Queue()
 
-            async def one(client: HttpClient, symbol: str) -> ListedSymbol:
+            async def list_symbol(client: HttpClient, symbol: str) -> ListedSymbol:
                 _, files = await list_one(client, symbol)
                 for file in filter(is_wanted, files):
                     wanted.put_nowait(file)
@@ -211,7 +211,7 @@ class ListedArchive(ArchiveSource):
 
             async def list_all() -> None:
                 async with self._client(self._listing_url, self._listing_auth) as client:
-                    await self._work(client, filled(names), one, emit)
+                    await self._work(client, filled(names), list_symbol, emit)
                 wanted.put_nowait(None)
 
             async def fetch_all() -> None:
@@ -225,12 +225,12 @@ class ListedArchive(ArchiveSource):
     def _fetcher(
         self, directory: Path, budget: MemoryBudget | None
     ) -> Callable[[HttpClient, ArchiveFile], Awaitable[FetchedFile | RejectedFile]]:
-        async def one(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
+        async def fetch_file(client: HttpClient, file: ArchiveFile) -> FetchedFile | RejectedFile:
             return await Downloader(
                 client, self._layout, self._archive_url, directory, self._listed_again, budget
             ).fetch(file)
 
-        return one
+        return fetch_file
 
     async def _listed_again(self, file: ArchiveFile) -> ArchiveFile | None:
         """The file as the archive lists it now; None if it is no longer listed."""
@@ -245,12 +245,12 @@ class ListedArchive(ArchiveSource):
     def _client(self, url: str, auth: aiohttp.BasicAuth | None) -> HttpClient:
         return HttpClient(url, self._limits, self._bans[url], self._pace, auth)
 
-    def _listed(self, one: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
-        """``one``, which raises ArchiveError for a failed request."""
+    def _listed(self, task: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
+        """``task``, which raises ArchiveError for a failed request."""
 
         async def wrapped(client: HttpClient, name: str) -> T:
             try:
-                return await one(client, name)
+                return await task(client, name)
             except RequestError as error:
                 raise ArchiveError(
                     f"cannot list {name} at {self._listing_url}: {error}; made up to "
@@ -262,15 +262,15 @@ class ListedArchive(ArchiveSource):
     def _each(
         self,
         items: Iterable[Item],
-        one: Callable[[HttpClient, Item], Awaitable[T]],
+        task: Callable[[HttpClient, Item], Awaitable[T]],
         url: str,
         auth: aiohttp.BasicAuth | None,
     ) -> Iterator[T]:
-        """Results of ``one`` for all items, as they arrive, from ``concurrency`` workers with a client of ``url``."""
+        """Results of ``task`` for all items, as they arrive, from ``concurrency`` workers with a client of ``url``."""
 
         async def main(emit: Callable[[T], None]) -> None:
             async with self._client(url, auth) as client:
-                await self._work(client, filled(items), one, emit)
+                await self._work(client, filled(items), task, emit)
 
         return in_thread(main)
 
@@ -278,14 +278,14 @@ class ListedArchive(ArchiveSource):
         self,
         client: HttpClient,
         items: asyncio.Queue[Item | None],
-        one: Callable[[HttpClient, Item], Awaitable[T]],
+        task: Callable[[HttpClient, Item], Awaitable[T]],
         emit: Callable[[T], None],
     ) -> None:
-        """Emit ``one`` of each item, up to None, with ``concurrency`` workers."""
+        """Emit ``task`` of each item, up to None, with ``concurrency`` workers."""
 
         async def worker() -> None:
             while (item := await items.get()) is not None:
-                emit(await one(client, item))
+                emit(await task(client, item))
             # For the next worker.
             items.put_nowait(None)
 

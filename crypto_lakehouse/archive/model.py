@@ -75,12 +75,12 @@ class ArchiveSource(Protocol):
         """All symbols that have a folder for the feed, sorted, delisted ones included."""
         ...
 
-    def files(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> list[ArchiveFile]:
-        """Files of the symbols whose period starts in [first, end) UTC, sorted by (period, symbol)."""
+    def files(self, feed: Feed, symbols: Sequence[str], start: date, end: date) -> list[ArchiveFile]:
+        """Files of the symbols whose period starts in [start, end) UTC, sorted by (period, symbol)."""
         ...
 
-    def periods(self, feed: Feed, symbols: Sequence[str], first: date, end: date) -> Iterator[tuple[str, list[str]]]:
-        """Yield each symbol with its sorted periods in [first, end) that have a file, as listings arrive."""
+    def periods(self, feed: Feed, symbols: Sequence[str], start: date, end: date) -> Iterator[tuple[str, list[str]]]:
+        """Yield each symbol with its sorted periods in [start, end) that have a file, as listings arrive."""
         ...
 
     def fetch(
@@ -96,19 +96,19 @@ class ArchiveSource(Protocol):
         self,
         feed: Feed,
         symbols: Sequence[str],
-        first: date,
+        start: date,
         end: date,
         is_wanted: Callable[[ArchiveFile], bool],
         directory: Path,
         budget: MemoryBudget | None = None,
     ) -> Iterator[ListedSymbol | FetchedFile | RejectedFile]:
-        """Yield the listed files of each symbol in [first, end), and the results of fetching the wanted ones, as they
+        """Yield the listed files of each symbol in [start, end), and the results of fetching the wanted ones, as they
         arrive.
 
         ``is_wanted`` is called once for each listed file, in any thread, but never in several at once. This default
         lists everything first; sources that can fetch while listing override it.
         """
-        files = self.files(feed, symbols, first, end)
+        files = self.files(feed, symbols, start, end)
         of_symbols: dict[str, list[ArchiveFile]] = {symbol: [] for symbol in symbols}
         for file in files:
             of_symbols[file.symbol].append(file)

@@ -57,7 +57,7 @@ def no_table(exchange: str, market: str, table: str, known: Collection[str]) -> 
     elsewhere = [m for e, m, t in FEEDS if (e, t) == (exchange, table)]
     if elsewhere:
         return f"no table {table!r} in {exchange}/{market}, only in {', '.join(elsewhere)}"
-    types = {t: (one.archive_type,) for (e, m, t), one in FEEDS.items() if (e, m) == (exchange, market)}
+    types = {t: (feed.archive_type,) for (e, m, t), feed in FEEDS.items() if (e, m) == (exchange, market)}
     return unknown_name("table", table, known, where=f"{exchange}/{market}", aliases=types)
 
 

@@ -62,7 +62,7 @@ def _bad(
     types: tuple[str, ...],
     value: str,
     days: str,
-    what: str,
+    text: str,
     *issues: int,
     cadence: Cadence | None = None,
     **only: Any,
@@ -75,7 +75,7 @@ def _bad(
     ]
     bounds = (spans[0][0], spans[-1][1] - timedelta(days=1))
     source = ", ".join(f"{ISSUES}{issue}" for issue in issues)
-    return Epoch.each("binance", markets, types, Topic.BAD_DAYS, value, *bounds, what, source, cadence=cadence, **only)
+    return Epoch.each("binance", markets, types, Topic.BAD_DAYS, value, *bounds, text, source, cadence=cadence, **only)
 
 
 def _monthly(*fact: Any, **only: Any) -> list[Epoch]:

@@ -36,14 +36,14 @@ def _facts(
     types: Iterable[str],
     topic: Topic,
     value: str,
-    what: str,
+    text: str,
     source: str,
     first: str = "",
     last: str = "",
     **only: Any,
 ) -> list[Epoch]:
     days = [date.fromisoformat(day) if day else None for day in (first, last)]
-    return Epoch.each("binance", markets, types, topic, value, *days, what, source, **only)
+    return Epoch.each("binance", markets, types, topic, value, *days, text, source, **only)
 
 
 _HEADERS = (

@@ -242,7 +242,7 @@ EXCLUSIVE_TOPICS = frozenset({Topic.HEADER, Topic.TIME_UNIT, Topic.LABEL, Topic.
 class Epoch:
     """One fact about the files of a type for the UTC days ``first`` to ``last``, both inclusive; None is unbounded.
 
-    ``value`` is for programs (see ``TOPIC_VALUES``), ``what`` for people, ``source`` says where it was seen. A fact
+    ``value`` is for programs (see ``TOPIC_VALUES``), ``text`` for people, ``source`` says where it was seen. A fact
     may be limited to files of one ``cadence``, some ``intervals`` (names) or some ``symbols``; None and empty mean
     all.
     """
@@ -254,7 +254,7 @@ class Epoch:
     value: str
     first: date | None
     last: date | None
-    what: str
+    text: str
     source: str
     cadence: Cadence | None = None
     intervals: tuple[str, ...] = ()

@@ -25,12 +25,12 @@ def near(name: str, known: Iterable[str]) -> list[str]:
     >>> near("btc-usdt", ["BTCUSDC", "BTCUSDT"])
     ['BTCUSDT']
     """
-    spelt, plain = {_plain(one): one for one in known}, _plain(name)
+    spelt, plain = {_plain(known_name): known_name for known_name in known}, _plain(name)
     if plain in spelt:
         return [spelt[plain]]
-    if longer := [one for text, one in spelt.items() if plain and text.startswith(plain)]:
+    if longer := [known_name for text, known_name in spelt.items() if plain and text.startswith(plain)]:
         return longer[:_SUGGESTED]
-    return [spelt[one] for one in difflib.get_close_matches(plain, spelt, n=_SUGGESTED, cutoff=_ALIKE)]
+    return [spelt[text] for text in difflib.get_close_matches(plain, spelt, n=_SUGGESTED, cutoff=_ALIKE)]
 
 
 def families(names: Iterable[str]) -> list[str]:

@@ -74,7 +74,7 @@ class ChosenSymbols:
         >>> ChosenSymbols.of(SymbolFilter.parse("ETHUSDT,BTC*,BTCUSDT,!BTCDOMUSDT")).entries
         ('BTC*,!BTCDOMUSDT', 'ETHUSDT')
         """
-        wanted, unwanted = ({re.sub(r"\*+", "*", p) for p in some} for some in (symbols.wanted, symbols.unwanted))
+        wanted, unwanted = ({re.sub(r"\*+", "*", p) for p in entries} for entries in (symbols.wanted, symbols.unwanted))
         without = sorted(p for p in unwanted if not any(p != q and fnmatchcase(p, q) for q in unwanted))
         left = (p for p in wanted or {"*"} if not any(fnmatchcase(p, q) for q in without))
         return cls(()) | cls(tuple(",".join([p, *(f"!{q}" for q in without)]) if "*" in p else p for p in left))
@@ -97,7 +97,7 @@ class ChosenSymbols:
         """Return those of ``symbols`` that were chosen."""
         available = set(symbols)
         patterns = (SymbolFilter.parse(entry) for entry in self.entries if "*" in entry)
-        return available.intersection(self.entries).union(*(one.select(available) for one in patterns))
+        return available.intersection(self.entries).union(*(pattern.select(available) for pattern in patterns))
 
 
 def _includes(pattern: str, entry: str) -> bool:
@@ -107,5 +107,5 @@ def _includes(pattern: str, entry: str) -> bool:
     if not fnmatchcase(narrow, wide):
         return False
     if "*" not in narrow:
-        return not any(fnmatchcase(narrow, one) for one in unwanted)
-    return all(any(fnmatchcase(one, other) for other in left_out) for one in unwanted)
+        return not any(fnmatchcase(narrow, exclusion) for exclusion in unwanted)
+    return all(any(fnmatchcase(exclusion, other) for other in left_out) for exclusion in unwanted)

@@ -219,7 +219,7 @@ def _epochs() -> list[str]:
         grouped: dict[tuple[object, ...], list[Epoch]] = defaultdict(list)
         for epoch in EPOCHS:
             if epoch.topic is topic:
-                fact = (epoch.value, epoch.first, epoch.last, epoch.what, epoch.source, epoch.cadence)
+                fact = (epoch.value, epoch.first, epoch.last, epoch.text, epoch.source, epoch.cadence)
                 grouped[*fact, epoch.intervals, epoch.symbols].append(epoch)
         parts += [
             f"### Epochs {topic.value}\n",
@@ -241,7 +241,7 @@ def _epoch_row(group: Sequence[Epoch]) -> list[str]:
         _days(epoch),
         " ".join([*only, *epoch.intervals, *epoch.symbols]),
         epoch.value.replace(",", ", "),
-        epoch.what,
+        epoch.text,
         ", ".join(_link(source) for source in epoch.source.split(", ")),
     ]
 

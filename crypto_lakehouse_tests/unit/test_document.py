@@ -188,7 +188,7 @@ def test_every_epoch_is_in_the_table_of_its_topic() -> None:
             if epoch.market in row[0].split()
             and epoch.archive_type in row[1].split()
             and row[4].replace(", ", ",") == epoch.value
-            and row[5] == epoch.what
+            and row[5] == epoch.text
             and all(str(day) in row[2] for day in (epoch.first, epoch.last) if day)
             and set(epoch.intervals + epoch.symbols) <= set(row[3].split())
         ]

@@ -162,14 +162,14 @@ def test_files_whose_labels_contradict_the_registry_are_named_with_its_fact() ->
         (
             "BUSDT",
             "BUSDT.zip and 1 more files have labels of 00:00 to 23:55 of their own date; the registry says period_end:"
-            f" {ends.what} ({ISSUES}491)",
+            f" {ends.text} ({ISSUES}491)",
         )
     ]
     assert check_epochs("bronze", metrics({"AUSDT": late}), um, "2024-01-02") == []
     [(symbol, text)] = check_epochs("bronze", metrics({"A": whole, "B": late}), cm, "2024-01-02")
     assert (symbol, text) == (
         "B",
-        f"B.zip has labels of 00:05 to 00:00 of the next day; the registry says period_start: {starts.what}"
+        f"B.zip has labels of 00:05 to 00:00 of the next day; the registry says period_start: {starts.text}"
         f" ({ISSUES}491)",
     )
 
@@ -207,8 +207,8 @@ def test_funding_events_out_of_step_late_or_of_an_unknown_interval() -> None:
         ("2024-05-02T00:00", 0, 8),
     ]
     jitter, interval = (epochs_of(UM_FUNDING, topic)[0] for topic in (Topic.JITTER, Topic.INTERVAL))
-    late = f"the registry says 13: {jitter.what} ({jitter.source})"
-    other = f"the registry says 1,4,8: {interval.what} ({interval.source})"
+    late = f"the registry says 13: {jitter.text} ({jitter.source})"
+    other = f"the registry says 1,4,8: {interval.text} ({interval.source})"
     assert check_epochs("silver", funding(events), UM_FUNDING, "2024-05") == [
         # 14 ms is one more than the archive ever was.
         ("BTCUSDT", f"1 events more than 13 ms after the hour, first 2024-05-01 16:00:00; {late}"),

@@ -44,7 +44,7 @@ def test_every_entry_is_well_formed() -> None:
     assert len(EPOCHS) == len(set(EPOCHS))
     for epoch in EPOCHS:
         assert (epoch.exchange, epoch.market, epoch.archive_type) in types, epoch
-        assert epoch.what.endswith("."), epoch
+        assert epoch.text.endswith("."), epoch
         assert epoch.first is None or epoch.last is None or epoch.first <= epoch.last, epoch
         assert set(epoch.intervals) <= set(INTERVALS), epoch
         for source in epoch.source.split(", "):

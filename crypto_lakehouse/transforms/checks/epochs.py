@@ -59,13 +59,13 @@ def with_known(findings: list[Finding], feed: Feed, first: date, end: date) -> l
 
 
 def _known(epoch: Epoch) -> str:
-    return f"known: {epoch.what} ({epoch.source})"
+    return f"known: {epoch.text} ({epoch.source})"
 
 
 def _contradicted(feed: Feed, topic: Topic, day: date) -> str:
     """The facts of the registry for the day, with their sources, that rows contradict."""
     facts = [epoch for epoch in epochs_of(feed, topic) if epoch.holds_on(day)]
-    return "; ".join(f"the registry says {fact.value}: {fact.what} ({fact.source})" for fact in facts)
+    return "; ".join(f"the registry says {fact.value}: {fact.text} ({fact.source})" for fact in facts)
 
 
 def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
