@@ -32,6 +32,7 @@ from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResour
 from crypto_lakehouse.orchestration.sensors import feed_sensor
 from crypto_lakehouse.orchestration.series_checks import ends_check
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Env, Settings
 
 # Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
@@ -65,7 +66,7 @@ def build_defs(
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
     for feed in active:
         feed_assets = [bronze_asset(feed, settings, policy), silver_asset(feed, policy)]
-        checks.append(table_checks("silver", feed.market, feed.table, feed.cadence))
+        checks.append(table_checks(TableSlice.of_feed("silver", feed), feed.market.first_date))
         checks += [completeness_check(feed), *epoch_checks(feed)]
         if goes_on_after_end("silver", feed.table):
             checks.append(ends_check(feed, any(f.table == MINUTES and f.market == feed.market for f in active)))

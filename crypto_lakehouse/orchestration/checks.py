@@ -14,7 +14,7 @@ import polars as pl
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.model import ArchiveError
-from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.catalog import Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.storage.pieces import read_pieces
@@ -92,9 +92,9 @@ def check_prices(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     return [(symbol, f"{n} rows break the price or volume rules") for symbol, n in per_symbol.iter_rows()]
 
 
-def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg.AssetChecksDefinition:
+def table_checks(table_slice: TableSlice, start: date) -> dg.AssetChecksDefinition:
     """Checks of stored rows: schema, primary key and, for tables with prices, price rules. They share one read."""
-    schema, asset = schema_of(layer, table), asset_key(layer, market, table)
+    schema, asset = schema_of(table_slice.layer, table_slice.table), dg.AssetKey(table_slice.asset_key)
     checks: dict[str, RowCheck] = {"schema": check_schema, "primary_key": check_primary_key}
     if "high" in schema.column_names:
         checks["ohlc"] = check_prices
@@ -109,10 +109,10 @@ def table_checks(layer: str, market: Market, table: str, cadence: Cadence) -> dg
     )
     def rows_stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         store = lake.store()
-        keys = keys_to_check(context, store, layer, market, table, cadence)
+        keys = keys_to_check(context, store, table_slice, start)
         found: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
         for key in keys:
-            for rows in _in_pieces(store, TableSlice.of_market(layer, market, table).partition(key)):
+            for rows in _in_pieces(store, table_slice.partition(key)):
                 for name, findings in found.items():
                     findings += [(key, symbol, what) for symbol, what in checks[name](rows, schema)]
         for name, findings in found.items():
@@ -139,7 +139,7 @@ def table_days_check(market: Market, table: str, name: str, check: RowsCheck) ->
     @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=(check.__doc__ or "").split("\n")[0])
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
         found = [
             (key, symbol, text) for key in keys for symbol, text in check(read_partition(store, gold.partition(key)))
         ]
@@ -160,7 +160,7 @@ def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
     )
     def sources(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
         found = [(key, symbol, what) for key in keys for symbol, what in check_sources(store, market, bars, key)]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 
@@ -178,7 +178,7 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
     )
     def carry(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "gold", market, STATES, Cadence.DAILY)
+        keys = keys_to_check(context, store, TableSlice.of_market("gold", market, STATES), market.first_date)
         stale = ContinuousMinutes(store, market, rule).out_of_line(keys)
         found = [
             (
@@ -205,7 +205,7 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
     )
     def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
         found = missing_from_silver(feed, keys, store)
         return result(_with_known(found, feed), keys, dg.AssetCheckSeverity.WARN)
 
@@ -228,7 +228,7 @@ def _epoch_check(layer: str, feed: Feed) -> dg.AssetChecksDefinition:
     )
     def epochs(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, layer, feed.market, feed.table, feed.cadence)
+        keys = keys_to_check(context, store, TableSlice.of_feed(layer, feed), feed.market.first_date)
         found: list[Finding] = []
         for key in keys:
             rows = scan_partitions(store, TableSlice.of_feed(layer, feed), [key])
@@ -294,25 +294,22 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
 
 
 def keys_to_check(
-    context: dg.AssetCheckExecutionContext,
-    store: LakeStore,
-    layer: str,
-    market: Market,
-    table: str,
-    cadence: Cadence,
+    context: dg.AssetCheckExecutionContext, store: LakeStore, table_slice: TableSlice, start: date
 ) -> list[str]:
-    """Stored partitions of the run's range or partition; for a run without either, the newest ones."""
+    """Stored partitions of the run's range or partition; for a run without either, the newest ones.
+
+    ``start`` is the first day of the market by the settings: earlier partitions are hidden.
+    """
     interrupts.ask()
-    since = partition_key(market.first_date, cadence)
-    stored = sorted(key for key in list_keys(store, TableSlice.of_market(layer, market, table)) if key >= since)
+    since = partition_key(start, table_slice.cadence)
+    stored = sorted(key for key in list_keys(store, table_slice) if key >= since)
     tags = context.run.tags
-    start, end = tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG)
-    one = tags.get("dagster/partition")
-    start, end = (start or one), (end or one)
-    if start is None or end is None:
+    alone = tags.get("dagster/partition")
+    first, last = tags.get(RANGE_START_TAG, alone), tags.get(RANGE_END_TAG, alone)
+    if first is None or last is None:
         return stored[-_NEWEST:]
-    keys = partition_keys(parse_partition(start, cadence)[0], parse_partition(end, cadence)[1], cadence)
-    return sorted(set(keys) & set(stored))
+    days = table_slice.partition(first).start, table_slice.partition(last).end
+    return sorted(set(partition_keys(*days, table_slice.cadence)) & set(stored))
 
 
 def result(

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
+from crypto_lakehouse.catalog import FEEDS, Feed
 from crypto_lakehouse.orchestration.assets.common import GoldGroup
 from crypto_lakehouse.orchestration.assets.days import days_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
@@ -25,6 +25,7 @@ from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.continuous import continuous_minutes
 from crypto_lakehouse.transforms.gold.tables import functions_of
@@ -104,7 +105,8 @@ def gold_asset(group: GoldGroup) -> dg.AssetsDefinition:
 
 def gold_checks(group: GoldGroup) -> Checks:
     """The checks of the tables of a group."""
-    rows = [table_checks("gold", group.market, table.name, Cadence.DAILY) for table in group.tables]
+    slices = [TableSlice.of_market("gold", group.market, table.name) for table in group.tables]
+    rows = [table_checks(table_slice, group.market.first_date) for table_slice in slices]
     more = MAKERS[group.tables[0].maker].checks
     return [*rows, *(more(group) if more else [])]
 

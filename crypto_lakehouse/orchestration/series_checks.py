@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from crypto_lakehouse.catalog import Cadence, Feed, Market
+from crypto_lakehouse.catalog import Feed, Market
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.checks import keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.checks import check_ends, check_funding, check_missing_days
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, STATES
+from crypto_lakehouse.schemas.slices import TableSlice
 
 
 def gap_checks(market: Market, with_funding: bool) -> list[dg.AssetChecksDefinition]:
@@ -41,7 +42,7 @@ def _day_check(
     @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=description)
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "gold", market, table, Cadence.DAILY)
+        keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
         found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 
@@ -59,7 +60,7 @@ def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
     )
     def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
         found = [(key, symbol, what) for key in keys for symbol, what in check_ends(store, feed, key)]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 

@@ -24,7 +24,7 @@ def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
     )
     def id_continuity(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "gold", feed.market, table, feed.cadence)
+        keys = keys_to_check(context, store, TableSlice.of_market("gold", feed.market, table), feed.market.first_date)
         ids = TradeIds(store, feed)
         found: list[Finding] = []
         for key in keys:
@@ -50,7 +50,7 @@ def klines_from_trades_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDe
     )
     def klines_from_trades(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, "silver", feed.market, feed.table, feed.cadence)
+        keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
         found = [(key, symbol, what) for key in keys for symbol, what in check_klines(store, feed, key)]
         return result(found, keys, dg.AssetCheckSeverity.WARN)
 
