@@ -21,12 +21,12 @@ from benchmarks.bars_lake import MARKET, make_legacy, make_silver
 from benchmarks.legacy_bars import bars_all, continuous_all, spawned_pool
 from benchmarks.measure import Result, interleaved, peak_mib
 from crypto_lakehouse.catalog.bars import TimeBars, parse_bars_list
+from crypto_lakehouse.concurrency.map_ordered import WRITERS, map_ordered
 from crypto_lakehouse.lake.storage.parquet import conform, encode
 from crypto_lakehouse.lake.storage.partitions import list_keys, open_partition, read_partition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, MINUTES, STATES, ContinuousMinutes
-from crypto_lakehouse.pipeline.map_ordered import WRITERS, map_ordered
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame

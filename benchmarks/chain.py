@@ -18,6 +18,7 @@ from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.concurrency.map_ordered import THREADS, WRITERS, map_ordered
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.raw import RawStore
@@ -33,7 +34,6 @@ from crypto_lakehouse.pipeline.gold.continuous import (
     MinutesPartition,
     bars_days,
 )
-from crypto_lakehouse.pipeline.map_ordered import THREADS, WRITERS, map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule

@@ -33,12 +33,12 @@ from crypto_lakehouse.archive.memory_budget import MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveSource, FetchedFile
 from crypto_lakehouse.archive.sources import open_source
 from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.concurrency.map_ordered import map_ordered
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_together
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
-from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.schemas.slices import TableSlice
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from crypto_lakehouse import interrupts
 from crypto_lakehouse.archive.download import parse_checksum
 from crypto_lakehouse.archive.unzip import BadZip, iter_member
+from crypto_lakehouse.concurrency.map_ordered import map_ordered
 
 OK = "ok"
 
@@ -73,20 +72,8 @@ def find_zips(folder: Path) -> tuple[list[Path], list[Checked]]:
 def verify_zips(paths: Iterable[Path], root: Path | None = None, threads: int = 0) -> Iterator[Checked]:
     """``verify_zip`` of each, in the order of ``paths``, in ``threads`` threads (0: one per core)."""
     threads = threads or os.cpu_count() or 1
-    waiting: deque[Future[Checked]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        try:
-            for path in paths:
-                interrupts.ask()
-                waiting.append(pool.submit(verify_zip, path, root))
-                # Bounded, so that a million paths do not queue a million results.
-                if len(waiting) > 4 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    # Bounded, so that a million paths do not queue a million results.
+    yield from map_ordered(partial(verify_zip, root=root), paths, threads, 4 * threads)
 
 
 def verify_zip(path: Path, root: Path | None = None) -> Checked:

@@ -14,12 +14,12 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse import interrupts
+from crypto_lakehouse.concurrency.map_ordered import map_ordered
 from crypto_lakehouse.lake.storage.partitions import InvalidRows, Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
+from crypto_lakehouse.concurrency.prefetch import prefetch
 from crypto_lakehouse.lake.storage.partitions import find_keys
 from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
@@ -23,7 +24,6 @@ from crypto_lakehouse.pipeline.fingerprints import (
     sources_fingerprint,
 )
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
-from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.book import clean_book_depth, clean_book_ticker

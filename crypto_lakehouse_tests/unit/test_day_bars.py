@@ -15,11 +15,11 @@ from pyarrow import NativeFile
 
 from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.catalog.bars import parse_bars
+from crypto_lakehouse.concurrency.map_ordered import map_ordered
 from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
-from crypto_lakehouse.pipeline.map_ordered import map_ordered
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.bars import time_bars

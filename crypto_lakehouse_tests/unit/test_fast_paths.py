@@ -24,9 +24,9 @@ from crypto_lakehouse.archive.model import ArchiveFile, FetchedFile, RejectedFil
 from crypto_lakehouse.catalog import FileFormat
 from crypto_lakehouse.catalog import feed as feed_of
 from crypto_lakehouse.catalog.binance_files import EOH_SUMMARY, FUNDING_RATE, KLINES, METRICS
+from crypto_lakehouse.concurrency.prefetch import prefetch
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform, symbol_runs
 from crypto_lakehouse.pipeline.bronze.parsing import Reading, read_blocks, read_together
-from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import (
     ParsedRows,

@@ -24,9 +24,10 @@ ALLOWED = {
     "pipeline": {"pipeline", "archive", "lake", "transforms", "schemas", "catalog"},
     "settings": {"settings", "catalog"},
     "interrupts": set(),
+    "concurrency": {"concurrency"},
 }
-# Whether a signal has come is asked wherever work takes long.
-OF_EVERY_ROOM = {"interrupts"}
+# Wherever work takes long, threads share it and ask whether a signal has come.
+OF_EVERY_ROOM = {"interrupts", "concurrency"}
 MAY_IMPORT_DAGSTER = {"orchestration", "definitions", "cli"}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crypto_lakehouse.concurrency.map_ordered import map_ordered
 from crypto_lakehouse.lake.storage.damage import check_columns, reading, unchanged
 from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform
@@ -204,11 +204,7 @@ def find_keys(store: LakeStore, table_slice: TableSlice, keys: Sequence[str]) ->
         stored = list_keys(store, table_slice)
         return {key: stored[key][1] for key in keys if key in stored}
     paths = [table_slice.partition(key).path for key in keys]
-    if len(paths) == 1:
-        files = [store.find(paths[0])]
-    else:
-        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-            files = list(pool.map(store.find, paths))
+    files = map_ordered(store.find, paths, _ASKED_AT_ONCE if len(paths) > 1 else 1)
     return {key: file.modified for key, file in zip(keys, files, strict=True) if file is not None}
 
 

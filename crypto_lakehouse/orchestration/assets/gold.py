@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from crypto_lakehouse.catalog import Cadence, Market
 from crypto_lakehouse.catalog.bars import Bars
+from crypto_lakehouse.concurrency.map_ordered import WRITERS
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -34,7 +35,6 @@ from crypto_lakehouse.pipeline.gold.continuous import (
     stale_bars,
 )
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
-from crypto_lakehouse.pipeline.map_ordered import WRITERS
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.frames import Frame

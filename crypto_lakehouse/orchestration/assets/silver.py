@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.concurrency.map_ordered import THREADS
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_forced
 from crypto_lakehouse.orchestration.assets.gold import rewritten
 from crypto_lakehouse.orchestration.io_manager import (
@@ -19,7 +20,6 @@ from crypto_lakehouse.orchestration.io_manager import (
     require_partitions,
 )
 from crypto_lakehouse.orchestration.resources import LakeResource
-from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.schemas import silver_schema
 

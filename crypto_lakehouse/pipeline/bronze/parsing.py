@@ -21,7 +21,7 @@ from crypto_lakehouse.archive.containers import iter_csv
 from crypto_lakehouse.archive.inflate import LARGE_MAX_BYTES, MAX_BYTES, BadContainer, verified
 from crypto_lakehouse.archive.model import FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.pipeline.prefetch import prefetch
+from crypto_lakehouse.concurrency.prefetch import prefetch
 from crypto_lakehouse.schemas import bronze_schema
 from crypto_lakehouse.transforms.parse import ParsedRows, RejectedRow, UnusableFile, parse_blocks, parse_joined
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
 from crypto_lakehouse.catalog import Feed, parse_partition
 from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
+from crypto_lakehouse.concurrency.prefetch import prefetch
 from crypto_lakehouse.lake.storage.ledger import read_states
 from crypto_lakehouse.lake.storage.leftovers import TEMPORARY
 from crypto_lakehouse.lake.storage.pieces import read_pieces
@@ -35,7 +36,6 @@ from crypto_lakehouse.pipeline.bronze.parsing import Read
 from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_symbols, input_fingerprint, is_made_of
-from crypto_lakehouse.pipeline.prefetch import prefetch
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.schemas.slices import TableSlice

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, closing_lag
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
+from crypto_lakehouse.concurrency.map_ordered import THREADS
 from crypto_lakehouse.lake.storage.partitions import (
     MissingPartition,
     collect_partitions,
@@ -31,7 +32,6 @@ from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, is_current, sources_fingerprint
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
-from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.slices import Partition, TableSlice

@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.concurrency.map_ordered import THREADS
 from crypto_lakehouse.lake.storage.partitions import open_partition
 from crypto_lakehouse.lake.storage.provenance import Provenance, provenance_of
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.map_ordered import THREADS
 from crypto_lakehouse.schemas.slices import TableSlice
 
 Result = TypeVar("Result")

@@ -1,6 +1,6 @@
 """Run the same function on many items in a few threads, with results in order and bounded memory.
 
-``prefetch.py`` is for one thread that works ahead of another.
+``prefetch.py`` is for one thread that works ahead of another; ``interrupts.py`` says when to stop.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ WRITERS = 3
 """Days to write at once: one of them usually waits for the disk."""
 
 
-def map_ordered(work: Callable[[A], B], items: Iterable[A], threads: int = THREADS) -> Iterator[B]:
-    """Yield ``work(item)`` for each item, in order; at most ``threads`` items are in work or wait to be taken.
+def map_ordered(
+    work: Callable[[A], B], items: Iterable[A], threads: int = THREADS, most_waiting: int | None = None
+) -> Iterator[B]:
+    """Yield ``work(item)`` for each item, in order, from ``threads`` threads.
 
-    With one thread the work runs in the caller's thread, one item after another. An error of ``work`` is raised where
-    its result would have been yielded, and later items do not start. An error of ``items`` is raised after the results
-    of the earlier items.
+    At most ``most_waiting`` items (default: as many as threads) are in work or wait to be taken. With one thread the
+    work runs in the caller's thread, one item after another. An error of ``work`` is raised where its result would have
+    been yielded, and later items do not start. An error of ``items`` is raised after the results of the earlier items.
 
-    >>> list(side_by_side(abs, [-1, 2, -3]))
+    >>> list(map_ordered(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
+    most_waiting = most_waiting or threads
     if threads == 1:
         yield from map(work, items)
         return
@@ -48,7 +51,7 @@ def map_ordered(work: Callable[[A], B], items: Iterable[A], threads: int = THREA
                 except Exception as error:
                     failure = error
                     break
-                if len(started) == threads:
+                if len(started) == most_waiting:
                     yield started.popleft().result()
                 started.append(pool.submit(work, item))
             while started:

@@ -1,6 +1,6 @@
 """Produce items in a thread, ahead of their consumer, so that reading, parsing and writing overlap.
 
-The queue bounds memory. ``bronze/partitions.py`` and ``silver.py`` supply the items.
+The queue bounds memory. ``map_ordered.py`` is for several threads that do the same work.
 """
 
 from __future__ import annotations
