@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from yarl import URL
 
-from crypto_lakehouse.archive.model import ArchiveError
+from crypto_lakehouse.archive.model import ArchiveBanError
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class BanWatch:
 
     async def _pause(self) -> None:
         if self._pauses == PAUSES:
-            raise ArchiveError(
+            raise ArchiveBanError(
                 f"{self._url} answers HTTP {self._status} to everything, {self._refusals} times in a row and also "
                 f"after {PAUSES} pauses: it seems to have banned this address, or a proxy forbids it. Wait some hours "
                 "or use another network, lower LAKEHOUSE_CONCURRENCY, then run again: stored data is kept"

@@ -19,6 +19,10 @@ class ArchiveError(Exception):
     """The archive cannot be used, for example because a listing failed. Says what, where and what to do next."""
 
 
+class ArchiveBanError(ArchiveError):
+    """The archive refuses everything, also after pauses: further requests would only prolong a ban."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
     """One file as the archive lists it.

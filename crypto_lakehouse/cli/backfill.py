@@ -66,7 +66,7 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
         say(console, f"{step.job}: {len(step.keys)} partitions of {step.name} in {len(spans)} runs")
         outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(step.keys))
         code = max(code, summarize(console, outcomes))
-        is_stopped = any(outcome.interrupted for outcome in outcomes)
+        is_stopped = any(outcome.interrupted or outcome.banned for outcome in outcomes)
 
     funding, store = funding_before(plan, settings, today), open_lake(settings)
     funding_symbols = _symbols_of_funding(settings, funding, symbols) if funding else None

@@ -96,6 +96,8 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
             console,
             f"interrupted in {outcome.name} {outcome.span}: repeat the command to continue; what is stored stays",
         )
+    if any(outcome.banned for outcome in outcomes):
+        say(console, "stopped: no further run starts while the archive refuses everything")
     if interrupted:
         return interrupts.exit_code()
     return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))

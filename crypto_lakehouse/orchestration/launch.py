@@ -18,6 +18,7 @@ from typing import cast
 import dagster as dg
 
 from crypto_lakehouse import interrupts
+from crypto_lakehouse.archive.model import ArchiveBanError
 from crypto_lakehouse.catalog import (
     Cadence,
     Feed,
@@ -73,7 +74,8 @@ class Outcome:
     """The result of one run for the partitions ``first`` to ``last``, both inclusive; ``error`` is empty if it
     succeeded.
 
-    ``run_id`` is empty if Dagster has no record of the run. ``interrupted`` is true if a signal stopped the run.
+    ``run_id`` is empty if Dagster has no record of the run. ``interrupted`` is true if a signal stopped the run,
+    ``banned`` if the archive refused everything.
     ``rows`` counts the rows of each ``layer.table``. ``unmatched`` are names and patterns that match no symbol of this
     feed in the archive: names of other markets in the settings, and symbols that the archive no longer lists.
     """
@@ -85,6 +87,7 @@ class Outcome:
     run_id: str = ""
     error: str = ""
     interrupted: bool = False
+    banned: bool = False
     quarantined_files: int = 0
     quarantined_rows: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -251,8 +254,8 @@ def run_chunks(
     symbols: str,
     force: bool = False,
 ) -> Iterator[Outcome]:
-    """Run the spans one after the other, in this process. A failed run does not stop the next ones, an interrupted run
-    does.
+    """Run the spans one after the other, in this process. A failed run does not stop the next ones, unless it was
+    interrupted or the archive has banned this address.
 
     ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``force``
     partitions are rebuilt even where their inputs have not changed.
@@ -282,7 +285,7 @@ def run_chunks(
         else:
             _read(outcome, result)
         yield outcome
-        if outcome.interrupted:
+        if outcome.interrupted or outcome.banned:
             return
 
 
@@ -294,7 +297,8 @@ def _read(outcome: Outcome, result: JobExecutionResult) -> None:
             reason = event.job_failure_data.failure_reason
             outcome.interrupted |= reason is RunFailureReason.UNEXPECTED_TERMINATION
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            outcome.interrupted |= _is_interrupt(event.step_failure_data.error)
+            outcome.interrupted |= _is_caused_by(interrupts.Interrupted, event.step_failure_data.error)
+            outcome.banned |= _is_caused_by(ArchiveBanError, event.step_failure_data.error)
             outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             materialization = event.step_materialization_data.materialization
@@ -321,13 +325,11 @@ def _read(outcome: Outcome, result: JobExecutionResult) -> None:
         outcome.error = "failed before its first step"
 
 
-def _is_interrupt(error: SerializableErrorInfo | None) -> bool:
-    """Whether an interrupt caused the error, also indirectly."""
+def _is_caused_by(kind: type[BaseException], error: SerializableErrorInfo | None) -> bool:
+    """Whether an exception of this class caused the error, also indirectly."""
     if error is None:
         return False
-    return (
-        error.cls_name == interrupts.Interrupted.__name__ or _is_interrupt(error.cause) or _is_interrupt(error.context)
-    )
+    return error.cls_name == kind.__name__ or any(_is_caused_by(kind, one) for one in (error.cause, error.context))
 
 
 def _cause(event: dg.DagsterEvent) -> str:
