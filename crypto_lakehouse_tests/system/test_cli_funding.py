@@ -15,7 +15,7 @@ from crypto_lakehouse_tests.system.test_cli import run
 
 pytestmark = pytest.mark.requirement("F7.3", "F4.2")
 
-FUNDING_COMMAND = "backfill --market um --table funding_rates --from 2024-12-01 --to 2024-12-31"
+FUNDING_COMMAND = "backfill --market um --table funding_rates --from 2024-12 --to 2024-12"
 
 
 @pytest.fixture

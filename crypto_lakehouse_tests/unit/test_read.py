@@ -23,6 +23,7 @@ from crypto_lakehouse.lake.reader.status import lake_status
 from crypto_lakehouse.lake.storage.partitions import scan
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse_tests.commands import parsed, recommended
 from crypto_lakehouse_tests.unit.small_lake import (
     DAYS,
     day_of_bars,
@@ -256,6 +257,9 @@ def test_missing_days_are_named(lake: Lakehouse, root: Path) -> None:
         lake.read("gold.bars_1h", start="2023-01-01")
     assert len(caught) == 1
     assert Path(caught[0].filename) == Path(__file__)
+    (command,) = recommended(str(caught[0].message))
+    arguments = parsed(command)
+    assert (arguments["first"], arguments["last"]) == (date(2024, 1, 2), date(2024, 1, 12))
     # A day at the edge of the range, between days outside of it.
     with pytest.warns(UserWarning, match="no partition for 2024-01-12: "):
         lake.read("gold.bars_1h", market="um", start="2024-01-11", end="2024-01-12T01:00")
