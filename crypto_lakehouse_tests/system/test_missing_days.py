@@ -46,7 +46,7 @@ def test_a_gap_over_missing_days_is_marked_and_starts_no_segment(tmp_path: Path,
     (gap,) = read(lake, "gold.gaps", market="um").iter_rows(named=True)
     assert (gap["reason"], gap["missing_days"], gap["segment"]) == ("missing_days", 17, 0)
     with pytest.warns(UserWarning, match="no partition for 2024-03-03"):
-        minutes = read(lake, "gold.continuous_1m", market="um")
+        minutes = lake.read("gold.continuous_1m", format="polars", market="um")
     assert minutes["segment"].unique().to_list() == [0]
     said = backfill(folder, "2024-03-03", "2024-03-19", served)
     assert "missing_days" not in said
