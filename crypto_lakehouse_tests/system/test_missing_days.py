@@ -65,7 +65,7 @@ def test_a_new_day_in_the_middle_splits_the_hole(tmp_path: Path, served: dict[st
     late, early = (digests(folder / "lake") for folder in folders)
     assert late == early
     with pytest.warns(UserWarning, match="no partition for"):
-        gaps = read(Lakehouse(folders[0] / "lake"), "gold.gaps", market="um")
+        gaps = Lakehouse(folders[0] / "lake").read("gold.gaps", format="polars", market="um")
     assert gaps.select(pl.col("gap_end").dt.date(), "missing_days", "reason").rows() == [
         (date(2024, 3, 10), 8, "missing_days"),
         (date(2024, 3, 20), 9, "missing_days"),
