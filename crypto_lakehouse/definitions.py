@@ -1,4 +1,4 @@
-"""All definitions of the platform: ``build_defs(environment)`` builds them, Dagster loads ``defs``.
+"""All definitions of the platform: ``build_defs(settings)`` builds them, Dagster loads ``defs``.
 
 Nothing else belongs here: the functions that build assets, checks, jobs and sensors are in ``orchestration``.
 """
@@ -49,8 +49,8 @@ def build_defs(
 
     Parameters
     ----------
-    environment
-        The settings; None loads them from environment variables.
+    settings
+        They choose tables, markets and the lake; None loads them from environment variables.
     with_archive_checks
         False leaves out the checks that list the archive for the whole range of the lake, so that a run of some
         assets checks only what it stores.
