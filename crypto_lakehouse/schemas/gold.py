@@ -39,8 +39,6 @@ class GoldTable:
         table if it has the inputs. The first input decides which days it covers.
     optional
         Tables of the same market that are used if they are stored.
-    days_before
-        Number of days before its own day whose partitions of the inputs are used too, if they are stored.
     version
         Raise it when the rows change for the same inputs: the next run then rebuilds the table, and no other.
     maker
@@ -57,7 +55,6 @@ class GoldTable:
     description: str
     inputs: tuple[str, ...]
     optional: tuple[str, ...] = ()
-    days_before: int = 0
     version: int = 1
     maker: str = "days"
     asset: str = ""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
+from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.partitions import find_keys, list_keys, scan_partitions
 from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
@@ -20,7 +20,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, input_fingerprint, is_current, sources_fingerprint
 from crypto_lakehouse.pipeline.gold.continuous import day_span, missing_partition
 from crypto_lakehouse.schemas.gold import GoldTable, split_name
-from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of
 
 
@@ -44,12 +44,12 @@ class TableDays:
     def day(self, key: str) -> TableDay:
         """A day, and whether its stored partition is up to date."""
         inputs, words = [], [f"version {self._table.version}"]
-        for source in self._inputs:
-            for partition in self._keys(source, key):
-                stored = stored_partition(self._store, source.partition(partition))
-                if stored is not None:
-                    inputs.append(stored)
-                    words.append(f"{source.layer}.{source.table} {partition} {input_fingerprint(stored)}")
+        for partition in self._partitions(key):
+            stored = stored_partition(self._store, partition)
+            if stored is not None:
+                source = partition.slice
+                inputs.append(stored)
+                words.append(f"{source.layer}.{source.table} {partition.key} {input_fingerprint(stored)}")
         if UNKNOWN in map(input_fingerprint, inputs):
             words = [UNKNOWN]
         expected = sources_fingerprint("gold", self._table.schema, words)
@@ -59,14 +59,19 @@ class TableDays:
     def rows(self, key: str) -> pl.DataFrame:
         """Compute the rows of a day. Raises MissingPartition if an input has no partition for the day."""
 
-        def stored() -> list[dict[str, datetime]]:
-            return [self._stored_keys(source, key) for source in self._inputs]
+        partitions = self._partitions(key)
+
+        def stored() -> list[datetime]:
+            times = [find_keys(self._store, one.slice, [one.key]).get(one.key) for one in partitions]
+            for partition, time in zip(partitions, times, strict=True):
+                if time is None:
+                    raise missing_partition(partition)
+            return [time for time in times if time is not None]
 
         def read() -> pl.DataFrame:
-            partitions = [sorted(keys) for keys in stored()]
-            inputs = list(zip(self._inputs, partitions, strict=True))
-            with reading(self._store, [source.partition(day).path for source, keys in inputs for day in keys]):
-                frames = [scan_partitions(self._store, source, keys) for source, keys in inputs]
+            stored()
+            with reading(self._store, [partition.path for partition in partitions]):
+                frames = [scan_partitions(self._store, one.slice, [one.key]) for one in partitions]
                 return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
 
         return unchanged(read, stored)
@@ -77,25 +82,17 @@ class TableDays:
         A run may have rebuilt partitions of the inputs outside of its range.
         """
         since = partition_key(self._market.first_date, Cadence.DAILY)
-        inputs = [(source, list_keys(self._store, source)) for source in self._inputs]
+        stored = {source: list_keys(self._store, source) for source in self._inputs}
         outdated = []
         for key, (_, stored_at) in list_keys(self._store, self._slice).items():
-            used = [[stored.get(day) for day in self._keys(source, key)] for source, stored in inputs]
-            is_newer = any(file is not None and file[1] > stored_at for partitions in used for file in partitions)
-            # Without the day itself it could not be rebuilt.
-            if key >= since and key not in keys and is_newer and all(partitions[-1] for partitions in used):
+            files = [stored[partition.slice].get(partition.key) for partition in self._partitions(key)]
+            is_newer = any(file is not None and file[1] > stored_at for file in files)
+            # Without all inputs it could not be rebuilt.
+            if key >= since and key not in keys and is_newer and all(files):
                 outdated.append(key)
         return sorted(outdated)
 
-    def _keys(self, source: TableSlice, key: str) -> list[str]:
-        """The partitions of an input that a day uses; the last one is that of the day itself."""
-        day, end = parse_partition(key, Cadence.DAILY)
-        return partition_keys(day - timedelta(days=self._table.days_before), end, source.cadence)
-
-    def _stored_keys(self, source: TableSlice, key: str) -> dict[str, datetime]:
-        """Those of the partitions that are stored, and when. Raises MissingPartition if that of the day is not."""
-        keys = self._keys(source, key)
-        stored = find_keys(self._store, source, keys)
-        if keys[-1] not in stored:
-            raise missing_partition(source.partition(keys[-1]))
-        return stored
+    def _partitions(self, key: str) -> list[Partition]:
+        """The partition of each input that a day uses: of the day itself, or of its month."""
+        day, _ = parse_partition(key, Cadence.DAILY)
+        return [source.partition(partition_key(day, source.cadence)) for source in self._inputs]
