@@ -1,6 +1,6 @@
 """Checks and normal forms of the reader's arguments, and the formats of its results.
 
-The reader itself is in ``lakehouse.py``.
+The methods that take them are in ``methods/``.
 """
 
 from __future__ import annotations

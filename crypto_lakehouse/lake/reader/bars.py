@@ -1,16 +1,19 @@
 """Bars of any kind and offset: read from a table that holds them, otherwise computed from the minutes.
 
 This module knows where bars are stored and which minutes they need. Bars are computed in ``transforms``; the public
-method is in ``lakehouse.py``.
+method is in ``methods/bars.py``.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.catalog.bars import (
@@ -22,9 +25,19 @@ from crypto_lakehouse.catalog.bars import (
     parse_bars,
     parse_offset,
 )
-from crypto_lakehouse.lake.reader.ends import CONTINUOUS as CONTINUOUS
-from crypto_lakehouse.lake.reader.ends import find_ends, untraded, without_filled_ends
-from crypto_lakehouse.lake.storage.describe import existing_tables
+from crypto_lakehouse.catalog.commands import command_line
+from crypto_lakehouse.lake.reader.arguments import (
+    Format,
+    Time,
+    as_format,
+    check_format,
+    check_one_market,
+    check_symbols,
+    check_text,
+    time_range,
+)
+from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
+from crypto_lakehouse.lake.storage.describe import existing_tables, require_lake
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
@@ -34,6 +47,9 @@ from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.windows import earliest_open
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -50,6 +66,44 @@ class BarsResult:
     rows: pl.DataFrame
     holes: list[str]
     no_minutes: bool = False
+
+
+def read_bars(
+    store: LakeStore,
+    symbols: str | Sequence[str] | None,
+    bars: str,
+    exchange: str,
+    market: str | None,
+    offset: str,
+    start: Time | None,
+    end: Time | None,
+    format: Format,
+) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    """Return the bars of ``Lakehouse.bars``, and warn its caller about what is missing."""
+    check_format(format)
+    check_text("bars", bars, "'1h' or 'dollar:1000000'")
+    check_text("offset", offset, "'5m' or '1h'")
+    kind, shift = parse_bars_offset(bars, offset)
+    if market is None:
+        stored = store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")
+        names = ", ".join(name.removeprefix("market=") for name in stored)
+        known = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
+        raise ValueError(f"lake.bars reads one market: pass market='um', for example; {known}")
+    check_one_market("lake.bars", exchange, market)
+    wanted = check_symbols(symbols)
+    first, last = time_range(start, end)
+    result = find_bars(store, exchange, market, kind, shift, wanted, first, last)
+    source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
+    absent = sorted(set(wanted or ()) - set(result.rows["symbol"].unique()))
+    if result.no_minutes:
+        require_lake(store)
+        warnings.warn(f"{source} has no partitions: build it first with {command_line('backfill')}", stacklevel=3)
+    elif absent:
+        warnings.warn(f"{source} has no {bars} bars in this range for: {', '.join(absent)}", stacklevel=3)
+    if result.holes:
+        days = ", ".join(result.holes)
+        warnings.warn(f"{source} has no partition for {days}: bars over these days are partial", stacklevel=3)
+    return as_format(result.rows, format)
 
 
 def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:

@@ -1,6 +1,6 @@
 """The choice of files for a read, and one lazy frame over them.
 
-The public methods are in ``lakehouse.py``; which month files can replace day files is in ``storage/months.py``.
+Rows are read in ``rows.py``; which month files can replace day files is in ``storage/months.py``.
 """
 
 from __future__ import annotations

@@ -1,25 +1,61 @@
 """The tradable instruments of a day, as known on that day, from the newest partition of gold.instruments.
 
 This module chooses the partition and applies the filter. Instruments are computed in
-``transforms/gold/universe.py``; the public method is in ``lakehouse.py``.
+``transforms/gold/universe.py``; the public method is in ``methods/universe.py``.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
 
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
+from crypto_lakehouse.lake.reader.arguments import Format, Time, as_format, check_format, check_one_market, utc
 from crypto_lakehouse.lake.storage.describe import require_lake
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.universe import known_on
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 INSTRUMENTS = "instruments"
+
+
+def read_universe(
+    store: LakeStore,
+    market: str,
+    on: Time,
+    quote: str | Sequence[str] | None,
+    contract_type: str | Sequence[str] | None,
+    stable_pairs: bool,
+    leveraged: bool,
+    settled: bool,
+    exchange: str,
+    format: Format,
+) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    """Return the instruments of ``Lakehouse.universe``, and warn its caller about settled contracts."""
+    check_format(format)
+    check_one_market("lake.universe", exchange, market)
+    day = utc("on", on)
+    if day is None:
+        raise ValueError("on must be a day such as 2024-01-31")
+    kinds = [contract_type] if isinstance(contract_type, str) else contract_type or []
+    wanted = InstrumentFilter(
+        quotes=(quote,) if isinstance(quote, str) else tuple(quote or ()),
+        contract_types=tuple(ContractType.parse(kind) for kind in kinds),
+        stable_pairs=stable_pairs,
+        leveraged=leveraged,
+        settled=settled,
+    )
+    return as_format(universe_on(store, exchange, market, day.date(), wanted), format)
 
 
 def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: InstrumentFilter) -> pl.DataFrame:
@@ -60,7 +96,7 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
             warnings.warn(
                 f"traded on {on} but left out, because the archive has them only under their later names as settled"
                 f" contracts: {', '.join(alone)}; pass settled=True to include these names",
-                stacklevel=3,
+                stacklevel=4,
             )
     return listed
 

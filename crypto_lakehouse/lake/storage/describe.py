@@ -1,6 +1,6 @@
 """The contents of a lake: its Parquet files as listed, an overview of tables, and the columns of a table.
 
-Nothing here opens a file. Rows are read in ``lakehouse.py`` and ``sql.py``.
+Nothing here opens a file. Rows are read in ``reader/rows.py`` and ``reader/sql.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Partitions of tables: written atomically as one Parquet file each, read and scanned by key.
 
 The Parquet encoding is in ``parquet.py``, reading in pieces in ``pieces.py``, the columns of tables in ``schemas``, and
-public reading by symbol and time in ``reader/lakehouse.py``. What rows mean belongs to ``transforms``.
+public reading by symbol and time in ``reader/rows.py``. What rows mean belongs to ``transforms``.
 """
 
 from __future__ import annotations

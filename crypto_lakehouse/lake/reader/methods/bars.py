@@ -1,0 +1,83 @@
+"""Methods that return bars; ``reader/bars.py`` reads or computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.lake.reader.arguments import Format, Time
+from crypto_lakehouse.lake.reader.bars import read_bars
+from crypto_lakehouse.lake.reader.methods.base import Methods
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class BarMethods(Methods):
+    """Bars of any kind."""
+
+    def bars(
+        self,
+        symbols: str | Sequence[str] | None,
+        bars: str,
+        *,
+        exchange: str = "binance",
+        market: str | None = None,
+        offset: str = "0m",
+        start: Time | None = None,
+        end: Time | None = None,
+        format: Format = "pandas",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Return bars of any kind whose open_time is within [start, end), sorted by primary key.
+
+        Parameters
+        ----------
+        symbols
+            One symbol or several; None means all.
+        bars
+            An interval (``3m`` to ``1w``, ``1mo``), or an activity and its threshold: ``dollar:1000000``
+            (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
+        exchange
+            Name of the exchange.
+        market
+            One market; required.
+        offset
+            Shifts the windows of an interval by whole minutes (``5m``, ``1h``); shorter than the interval.
+        start, end
+            Range of open_time, UTC: ``start`` inclusive, ``end`` exclusive.
+        format
+            ``pandas``, ``polars`` or ``arrow``.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            The columns of gold.bars_1h or, for activity bars, of gold.bars_dollar_1000000 (see ``describe``). The
+            bars are read from a gold table if one holds exactly these bars, otherwise computed from
+            gold.continuous_1m; the rows are the same. Bars that close after the newest partition are not returned. A
+            symbol that has ended has no bar after its last trade, as in ``scan``.
+
+        Raises
+        ------
+        ValueError
+            The kind is unknown, the offset, a symbol or a time is malformed, or ``market`` is missing.
+        TypeError
+            An argument that must be text is not.
+        KeyError
+            The exchange or market is unknown.
+        MissingLakeError
+            There is no lake at this location.
+
+        Warns
+        -----
+        UserWarning
+            The market has no minutes, a symbol has no bars in the range, or days between the oldest and the newest
+            partition are missing: bars over these days are partial.
+
+        Examples
+        --------
+        >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
+        """
+        return read_bars(self._store, symbols, bars, exchange, market, offset, start, end, format)

@@ -1,0 +1,134 @@
+"""Methods that return rows of a table; ``reader/rows.py`` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.lake.reader.arguments import Format, Time
+from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.rows import read_rows, scan_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RowMethods(Methods):
+    """Rows of any table."""
+
+    def scan(
+        self,
+        table: str,
+        *,
+        exchange: str = "binance",
+        market: str | Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.LazyFrame:
+        """Return rows of ``layer.table`` as a lazy Polars frame; only files of the range are opened.
+
+        Parameters
+        ----------
+        table
+            ``layer.table``, such as ``gold.bars_1h``; ``tables`` lists those that the lake holds.
+        exchange
+            Name of the exchange.
+        market
+            One market or several; None means all. If one of the ``symbols`` has rows in several markets, ``market``
+            is required. Passing it also saves the search for such symbols.
+        symbols
+            One symbol or several; None means all.
+        start, end
+            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. Text is ISO 8601; naive
+            times are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the range selects
+            whole partitions: all that overlap it. A gold bar is stored in the partition of the day on which it
+            closes, but the range selects it by its open_time.
+        columns
+            Names of the columns to return. Default: the columns of the schema, then ``exchange`` and ``market``.
+            ``date`` (``month`` in monthly tables) and ``is_after_end`` are returned only if named here.
+
+        Returns
+        -------
+        polars.LazyFrame
+            Rows in order of partition, market, then row of the file. A table without data gives an empty frame with
+            the same columns. The frame reads the files that exist at the time of this call.
+
+        Raises
+        ------
+        KeyError
+            The table, exchange, market or column is unknown.
+        ValueError
+            A symbol or time is malformed, ``end`` is before ``start``, or rows of several markets would be mixed.
+        MissingLakeError
+            There is no lake at this location.
+
+        Notes
+        -----
+        In gold.continuous_1m and gold bars, rows are forward-filled for up to two gap thresholds after a delisting or
+        before a gap. Once the newest partition of gold.symbol_states says that the series is over (``has_ended``),
+        filled rows after its last trade are left out.
+
+        In silver these rows stay. The archive continues to publish funding, open interest and mark, index and premium
+        prices of settled contracts; the column ``is_after_end`` of these tables is true where, by the newest partition
+        of gold.symbol_states, the symbol was not traded at that time, and null where the market has no such partition.
+
+        If ``symbols`` are given, a month of which many days are read comes from its month file, if that exists and is
+        up to date; the rows are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name
+        the file; ``read`` names it.
+
+        Examples
+        --------
+        >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
+        """
+        return scan_rows(self._store, table, exchange, market, symbols, start, end, columns, ordered=True)[0]
+
+    def read(
+        self,
+        table: str,
+        *,
+        exchange: str = "binance",
+        market: str | Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        columns: Sequence[str] | None = None,
+        format: Format = "pandas",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Return rows of ``layer.table`` in memory, sorted by market and primary key.
+
+        Parameters
+        ----------
+        table, exchange, market, symbols, start, end, columns
+            As in ``scan``.
+        format
+            ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            If a run replaces files during the read, they are listed and read again.
+
+        Raises
+        ------
+        DamagedFile
+            A file cannot be read. The error names the file and the command that rebuilds it.
+        KeyError, ValueError, MissingLakeError
+            As in ``scan``.
+
+        Warns
+        -----
+        UserWarning
+            Symbols have no rows in the range; markets have no partitions (if they were named, or if none has any);
+            partitions of the range are missing between the oldest and the newest one of a market; partitions that an
+            older version built have no values in columns of this one.
+
+        Examples
+        --------
+        >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
+        """
+        return read_rows(self._store, table, exchange, market, symbols, start, end, columns, format)

@@ -1,0 +1,195 @@
+"""Rows of a table for a range: as a lazy frame, or in memory with warnings about what is missing.
+
+The choice of files and the lazy frames over them are in ``scan.py``, the ends of series in ``ends.py``. The public
+methods are in ``methods/rows.py``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+
+from crypto_lakehouse.catalog.bars import closing_lag
+from crypto_lakehouse.catalog.commands import command_line
+from crypto_lakehouse.catalog.near import with_near
+from crypto_lakehouse.lake.reader.arguments import (
+    Format,
+    Time,
+    as_format,
+    check_columns,
+    check_format,
+    check_listed,
+    check_symbols,
+    check_text,
+    time_range,
+)
+from crypto_lakehouse.lake.reader.ends import find_ends, made_columns, untraded, with_after_end, without_filled_ends
+from crypto_lakehouse.lake.reader.scan import (
+    Selection,
+    Span,
+    by_day,
+    check_one_market_each,
+    check_unmixed,
+    newest_symbols,
+    scan_files,
+    select_files,
+    warn_of_older,
+)
+from crypto_lakehouse.lake.storage.damage import reading, unchanged
+from crypto_lakehouse.lake.storage.describe import check_markets, path_columns, require_lake, split_table
+from crypto_lakehouse.lake.storage.places import check_places, room_around
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas.gold import bars_in
+from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.gold.ended import AFTER_END
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LOGS = ("ledger", "quarantine")
+# In these layers the time column cannot be compared with a time (bronze holds raw integers) or is not market time (the
+# logs hold the time at which a file was seen), so a time range selects whole partitions.
+_BY_PARTITION = ("bronze", *_LOGS)
+# In these tables too: each partition holds everything that was known at the end of its day, with rows of any time.
+_STATES = ("gold.instruments", "gold.symbol_states")
+_NAMED = 10
+
+
+def scan_rows(
+    store: LakeStore,
+    table: str,
+    exchange: str,
+    market: str | Sequence[str] | None,
+    symbols: str | Sequence[str] | None,
+    start: Time | None,
+    end: Time | None,
+    columns: Sequence[str] | None,
+    ordered: bool,
+) -> tuple[pl.LazyFrame, list[Selection]]:
+    """Return the frame of ``Lakehouse.scan``, and its files by market.
+
+    Unless ``ordered``, a month may be sorted by symbol.
+    """
+    check_text("table", table, "'gold.bars_1h'")
+    layer, name, schema = split_table(table)
+    markets = check_markets(exchange, check_listed("market", market))
+    wanted = check_symbols(symbols)
+    first, last = time_range(start, end)
+    from_path = path_columns(layer, name)
+    output = check_columns(table, schema, [*from_path, *made_columns(layer, name)], columns)
+    bars = bars_in(layer, name)
+    span = Span(first, last, closing_lag(bars) if bars else timedelta(0))
+    slices = [TableSlice(layer, exchange, each, name) for each in markets]
+    selections = [select_files(store, each, span, by_month=wanted is not None) for each in slices]
+    if not any(selection.stored for selection in selections):
+        require_lake(store)
+    files = [file for selection in selections for file in selection.files]
+    frame = scan_files(store, schema, files, from_path)
+    if wanted is not None:
+        frame = frame.filter(pl.col("symbol").is_in(wanted))
+    if layer not in _BY_PARTITION and table not in _STATES:
+        time_column = pl.col(schema.time_column)
+        if first is not None:
+            frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
+        if last is not None:
+            frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
+    nothing_traded = untraded(layer, name)
+    if nothing_traded is not None and files:
+        ends = find_ends(store, exchange, markets)
+        if wanted is not None:
+            ends = ends.filter(pl.col("symbol").is_in(wanted))
+        if last is not None:
+            ends = ends.filter(pl.col("last_time") < last)
+        frame = without_filled_ends(frame, ends, nothing_traded)
+    several = market is None and sum(bool(selection.files) for selection in selections) > 1
+    if several and ordered:
+        check_unmixed(table, output, selections)
+        if wanted is not None:
+            with reading(store, [file.path for file in files]):
+                check_one_market_each(table, frame.select("symbol", "market").unique().collect())
+    if AFTER_END in output:
+        frame = with_after_end(store, exchange, markets, name, frame)
+    return (by_day(frame, files, wanted or ()) if ordered else frame).select(output), selections
+
+
+def read_rows(
+    store: LakeStore,
+    table: str,
+    exchange: str,
+    market: str | Sequence[str] | None,
+    symbols: str | Sequence[str] | None,
+    start: Time | None,
+    end: Time | None,
+    columns: Sequence[str] | None,
+    format: Format,
+) -> pd.DataFrame | pl.DataFrame | pa.Table:
+    """Return the rows of ``Lakehouse.read``, and warn its caller about what is missing."""
+    check_format(format)
+    check_text("table", table, "'gold.bars_1h'")
+    layer, name, schema = split_table(table)
+    output = check_columns(table, schema, [*path_columns(layer, name), *made_columns(layer, name)], columns)
+    # Sorting by text is slow, so a single market is not sorted by its name.
+    markets = check_markets(exchange, check_listed("market", market))
+    order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
+    wanted = check_symbols(symbols)
+    # These columns show whether a file holds rows of another day than its path says.
+    placed = () if room_around(layer, name) is None else (schema.time_column, *path_columns(layer, name))
+    needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
+
+    def listed() -> tuple[pl.LazyFrame, list[Selection]]:
+        return scan_rows(store, table, exchange, market, wanted, start, end, needed, ordered=False)
+
+    def collected() -> tuple[pl.DataFrame, list[Selection]]:
+        scanned, selections = listed()
+        files = [file for selection in selections for file in selection.files]
+        if market is None:
+            check_unmixed(table, output, selections)
+        with reading(store, [file.path for file in files]):
+            frame = scanned.collect()
+        if placed:
+            check_places(store, layer, name, schema, frame, files)
+        return frame, selections
+
+    frame, selections = unchanged(collected, lambda: listed()[1])
+    if market is None and wanted:
+        check_one_market_each(table, frame)
+    for warning in _missing(store, table, exchange, selections, named=market is not None):
+        warnings.warn(warning, stacklevel=3)
+    if older := warn_of_older(layer, schema, frame.select(output), selections):
+        warnings.warn(f"{table} in {store.uri} {older}", stacklevel=3)
+    absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
+    if absent and any(selection.stored for selection in selections):
+        known = newest_symbols(store, schema, selections)
+        names = ", ".join(with_near(symbol, known) for symbol in absent)
+        warnings.warn(f"{table} in {store.uri} has no rows in this range for: {names}", stacklevel=3)
+    return as_format(frame.sort(order, maintain_order=True).select(output), format)
+
+
+def _missing(
+    store: LakeStore, table: str, exchange: str, selections: Sequence[Selection], named: bool
+) -> Iterator[str]:
+    """Yield warnings: markets without partitions (if ``named``, or if none has any), and missing partitions."""
+    layer, _, _ = split_table(table)
+    without = [selection.slice.market for selection in selections if not selection.stored]
+    if without and (named or len(without) == len(selections)):
+        yield (
+            f"{table} of {exchange}/{', '.join(without)} in {store.uri} has no partitions: build it first with"
+            f" {command_line('backfill')}"
+        )
+    # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
+    # missing one hides no rows.
+    if layer in _LOGS or table in _STATES:
+        return
+    for selection in selections:
+        if keys := selection.missing:
+            names = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+            command = selection.slice.backfill_command(keys[0], keys[-1])
+            yield (
+                f"{table} of {exchange}/{selection.slice.market} in {store.uri} has no partition for {names}: their"
+                f" rows are missing from the result. Build them with: {command}"
+            )
