@@ -25,14 +25,13 @@ from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.bars_days import BarsDay, bars_days
 from crypto_lakehouse.pipeline.gold.continuous import (
     CONTINUOUS,
     GAPS,
     STATES,
-    BarsDay,
     ContinuousMinutes,
     MinutesPartition,
-    bars_days,
 )
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.schemas.slices import TableSlice

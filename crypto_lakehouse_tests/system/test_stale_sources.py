@@ -22,7 +22,8 @@ from crypto_lakehouse.lake.storage.partitions import read_partition, write_parti
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
-from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes, bars_days, stale_bars
+from crypto_lakehouse.pipeline.gold.bars_days import bars_days, stale_bars
+from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule

@@ -10,7 +10,7 @@ import pytest
 
 from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.lake.storage.damage import remedy
-from crypto_lakehouse.pipeline.gold.continuous import missing_partition
+from crypto_lakehouse.pipeline.gold.missing import missing_partition
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.commands import parsed, recommended
 

@@ -25,14 +25,13 @@ from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStr
 from crypto_lakehouse.orchestration.partitions import partitions_of
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.bars import DayBars
+from crypto_lakehouse.pipeline.gold.bars_days import bars_days, stale_bars
 from crypto_lakehouse.pipeline.gold.continuous import (
     CONTINUOUS,
     GAPS,
     STATES,
     ContinuousMinutes,
     MinutesPartition,
-    bars_days,
-    stale_bars,
 )
 from crypto_lakehouse.pipeline.gold.trade_ids import IdsPartition
 from crypto_lakehouse.schemas.slices import TableSlice

@@ -21,8 +21,10 @@ from crypto_lakehouse.lake.storage.parquet import frame_of
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, day_span, missing_partition
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS
+from crypto_lakehouse.pipeline.gold.day_keys import day_span
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
+from crypto_lakehouse.pipeline.gold.missing import missing_partition
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin

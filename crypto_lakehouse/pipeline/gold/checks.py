@@ -17,7 +17,8 @@ from crypto_lakehouse.catalog.bars import Bars, TimeBars
 from crypto_lakehouse.lake.reader.ends import find_untraded
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, read_partition, scan_partitions
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES, symbols_missing
+from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES
+from crypto_lakehouse.pipeline.gold.missing import symbols_missing
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.checks.compare import (
@@ -86,9 +87,10 @@ def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple
     gaps = gaps.filter(pl.col("reason") == MISSING_DAYS)
     if gaps.is_empty():
         return []
-    stored = list_keys(store, TableSlice.of_market("silver", market, MINUTES))
+    minutes = TableSlice.of_market("silver", market, MINUTES)
+    stored = list_keys(store, minutes)
     symbols = set(gaps["symbol"])
-    missing_on = cache(lambda day: symbols_missing(store, market, day, symbols) if day in stored else symbols)
+    missing_on = cache(lambda day: symbols_missing(store, minutes, day, symbols) if day in stored else symbols)
     symbols_by_days: dict[tuple[str, ...], list[str]] = {}
     for gap in gaps.iter_rows(named=True):
         days = partition_keys(gap["gap_begin"].date(), gap["gap_end"].date(), Cadence.DAILY)

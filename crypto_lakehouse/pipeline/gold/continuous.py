@@ -1,27 +1,25 @@
-"""Gold partitions from stored partitions: continuous minutes with the state they carry, and bars.
+"""Gold partitions from stored partitions: continuous minutes with the state they carry.
 
-This module decides which partitions a gold partition needs, and which later ones become outdated when it is rebuilt.
-``transforms`` computes the rows. No Dagster, no writing.
+This module decides which partitions a day needs, and which later ones become outdated when it is rebuilt.
+``transforms`` computes the rows, ``bars_days.py`` compares bars with them. No Dagster, no writing.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crypto_lakehouse.catalog import Cadence, Market, parse_partition, partition_key, partition_keys
-from crypto_lakehouse.catalog.bars import Bars, closing_lag
+from crypto_lakehouse.catalog import Cadence, Market, partition_keys
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.concurrency.map_ordered import THREADS
 from crypto_lakehouse.lake.storage.partitions import (
-    MissingPartition,
     collect_partitions,
     find_keys,
     list_keys,
@@ -31,11 +29,12 @@ from crypto_lakehouse.lake.storage.partitions import (
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, is_current, sources_fingerprint
+from crypto_lakehouse.pipeline.gold.day_keys import date_of, day_span, days_near, days_of_patience, month_of
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
+from crypto_lakehouse.pipeline.gold.missing import missing_partition, not_chosen
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.klines import KLINES
-from crypto_lakehouse.schemas.slices import Partition, TableSlice
-from crypto_lakehouse.transforms.frames import Frame, symbols_in
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import (
     MISSING_DAYS,
     STATE_COLUMNS,
@@ -193,7 +192,7 @@ class ContinuousMinutes:
 
     def _inputs(self, key: str) -> list[StoredPartition | None]:
         """The day's silver minutes and, if stored, its funding rates."""
-        month = _month(key)
+        month = month_of(key)
         inputs = [stored_partition(self._store, self._silver_minutes.partition(key))]
         if partition_exists(self._store, self._silver_funding.partition(month)):
             inputs.append(stored_partition(self._store, self._silver_funding.partition(month)))
@@ -294,7 +293,7 @@ class ContinuousMinutes:
         state = state.select(STATE_COLUMNS)
         for day in [*(day for day in sorted(silver) if before < day < key), key]:
             if before:
-                state = without_days(state, len(partition_keys(_date(before), _date(day), Cadence.DAILY)) - 1)
+                state = without_days(state, len(partition_keys(date_of(before), date_of(day), Cadence.DAILY)) - 1)
             if day != key:
                 state = self._after(state, day)
             before = day
@@ -317,7 +316,7 @@ class ContinuousMinutes:
 
     def _funding(self, key: str) -> tuple[str, pl.DataFrame] | None:
         """The input fingerprint of the funding rates of the day's month, and their rows."""
-        month = _month(key)
+        month = month_of(key)
         modified = find_keys(self._store, self._silver_funding, [month]).get(month)
         if modified is None:
             return None
@@ -329,111 +328,8 @@ class ContinuousMinutes:
         return self._rates[2:]
 
 
-@dataclass(frozen=True, slots=True)
-class BarsDay:
-    """A day of bars: the fingerprint of its present inputs, and the stored partition if it has these inputs."""
-
-    key: str
-    input_fingerprint: str
-    unchanged: StoredPartition | None
-
-
-def bars_days(store: LakeStore, market: Market, bars: Bars, keys: Iterable[str]) -> Iterator[BarsDay]:
-    """Compare the days ``keys`` of bars with all stored continuous minutes that their bars may include."""
-    back, schema = closing_lag(bars), schema_of("gold", bars.table)
-    gold_minutes, gold_bars = (TableSlice.of_market("gold", market, table) for table in (CONTINUOUS, bars.table))
-    stored_days = list_keys(store, gold_minutes)
-    minutes: dict[str, StoredPartition | None] = {}
-    for key in keys:
-        days = [k for k in _minutes_of(key, back) if k in stored_days]
-        for day in days:
-            if day not in minutes:
-                minutes[day] = stored_partition(store, gold_minutes.partition(day))
-        inputs = [minutes[day] for day in days]
-        expected = sources_fingerprint("gold", schema, [bars.name, *map(input_fingerprint, inputs)])
-        stored = stored_partition(store, gold_bars.partition(key))
-        yield BarsDay(key, expected, stored if is_current(stored, expected, inputs) else None)
-
-
-def stale_bars(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str], rule: GapRule) -> list[str]:
-    """Stored partitions other than ``keys`` that are older than a day of continuous minutes in their bars.
-
-    They start as many days before the first of ``keys`` as a run of these may have rebuilt minutes.
-    """
-    gold_minutes, gold_bars = (TableSlice.of_market("gold", market, table) for table in (CONTINUOUS, bars.table))
-    minutes = {k: at for k, (_, at) in list_keys(store, gold_minutes).items()}
-    back, start = closing_lag(bars), min([*keys, *days_near(min(keys), -days_of_patience(rule))])
-    outdated = []
-    for key, (_, stored_at) in list_keys(store, gold_bars).items():
-        if key < start or key in keys or key not in minutes:
-            continue
-        if any(minutes[k] > stored_at for k in _minutes_of(key, back) if k in minutes):
-            outdated.append(key)
-    return sorted(outdated)
-
-
-def _minutes_of(key: str, back: timedelta) -> list[str]:
-    """The days of minutes that the bars of a day may include; they start up to ``back`` before it."""
-    first, end = day_span(key)
-    # ``date - timedelta(hours=5)`` drops the hours, so subtract from the datetime.
-    return partition_keys((first - back).date(), end.date(), Cadence.DAILY)
-
-
-def days_of_patience(rule: GapRule) -> int:
-    """The patience of the rule in days, rounded up."""
-    return -(-rule.patience // timedelta(days=1))
-
-
-def days_near(key: str, count: int) -> list[str]:
-    """The ``count`` days after a day, or before it where that is negative."""
-    day, step = _date(key), timedelta(days=1)
-    first, end = (day + step, day + (count + 1) * step) if count > 0 else (day + count * step, day)
-    return partition_keys(first, end, Cadence.DAILY)
-
-
-def symbols_missing(store: LakeStore, market: Market, key: str, symbols: Collection[str]) -> set[str]:
-    """Return those of ``symbols`` for which a stored day of minutes counts as missing."""
-    minutes = TableSlice.of_market("silver", market, MINUTES)
-    chosen = chosen_symbols(stored_partition(store, minutes.partition(key)))
-    if not set(symbols) - chosen.select(symbols):
-        return set()
-    rows = collect_partitions(store, minutes, [key], lambda rows: rows.select("symbol").unique())
-    return set(not_chosen(symbols, rows, chosen))
-
-
-def not_chosen(symbols: Iterable[str], rows: Frame, chosen: ChosenSymbols) -> list[str]:
-    """Return those of ``symbols`` without rows on a stored day that no run chose: the day is missing for them."""
-    if chosen == ChosenSymbols():
-        return []
-    absent = set(symbols) - symbols_in(rows)
-    return sorted(absent - chosen.select(absent))
-
-
-def day_span(key: str) -> tuple[datetime, datetime]:
-    """[first, end) of a daily partition, UTC."""
-    first, end = parse_partition(key, Cadence.DAILY)
-    return datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC)
-
-
-def _date(key: str) -> date:
-    return parse_partition(key, Cadence.DAILY)[0]
-
-
-def _month(key: str) -> str:
-    return partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
-
-
 def _prior(states: pl.DataFrame) -> str:
     return str(states["prior"][0]) if states.height else fingerprint(no_state())
-
-
-def missing_partition(partition: Partition) -> MissingPartition:
-    """The error for a missing input partition, with the command that builds it."""
-    layer, exchange, market, table = partition.slice.asset_key
-    return MissingPartition(
-        f"{layer}.{table} of {exchange}/{market} has no partition {partition.key}. Build it first:"
-        f" {partition.backfill_command()}"
-    )
 
 
 def _empty(table: str) -> pl.DataFrame:

@@ -18,7 +18,8 @@ from crypto_lakehouse.lake.storage.partitions import find_keys, list_keys, scan_
 from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, input_fingerprint, is_current, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.continuous import day_span, missing_partition
+from crypto_lakehouse.pipeline.gold.day_keys import day_span
+from crypto_lakehouse.pipeline.gold.missing import missing_partition
 from crypto_lakehouse.schemas.gold import GoldTable, split_name
 from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of

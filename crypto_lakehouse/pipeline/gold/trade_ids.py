@@ -25,7 +25,8 @@ from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import input_fingerprint, is_current, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.continuous import MINUTES, missing_partition
+from crypto_lakehouse.pipeline.gold.continuous import MINUTES
+from crypto_lakehouse.pipeline.gold.missing import missing_partition
 from crypto_lakehouse.schemas import schema_of, silver_schema
 from crypto_lakehouse.schemas.klines import KLINES
 from crypto_lakehouse.schemas.slices import TableSlice
