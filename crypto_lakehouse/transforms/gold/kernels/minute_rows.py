@@ -1,7 +1,8 @@
 """Loops over candles: find gaps, and lay out the rows of traded and filled minutes.
 
 Candles are rows of silver in order of symbol and time; symbol ``n`` has the rows [``begins[n]``, ``stops[n]``), which
-may be empty. Times are minutes since 1970-01-01 UTC. ``gold/continuous.py`` defines gaps and the columns of rows.
+may be empty. Times are minutes since 1970-01-01 UTC. ``gold/continuous.py`` defines gaps, and
+``gold/minute_columns.py`` the columns of rows.
 """
 
 from __future__ import annotations
