@@ -90,10 +90,10 @@ class Bars:
 
     def where(self, wanted: npt.NDArray[np.bool_]) -> Bars:
         """The wanted bars."""
-        return Bars.of([values[wanted] for values in self.columns], self.decimals)
+        return Bars.from_columns([values[wanted] for values in self.columns], self.decimals)
 
     @classmethod
-    def of(cls, columns: Sequence[Ints], decimals: tuple[int, int, int]) -> Bars:
+    def from_columns(cls, columns: Sequence[Ints], decimals: tuple[int, int, int]) -> Bars:
         """Bars from the values of the properties ``columns`` and ``decimals``."""
         minute, opened, high, low, close, volume, quote, count, taker, taker_quote = columns
         return cls(minute, opened, high, low, close, volume, quote, count, taker, taker_quote, *decimals)
@@ -113,7 +113,7 @@ class Bars:
 def joined(parts: Sequence[Bars]) -> Bars:
     """Bars of one symbol, one part after the other."""
     columns = zip(*(part.columns for part in parts), strict=True)
-    return Bars.of([np.concatenate(values) for values in columns], parts[0].decimals)
+    return Bars.from_columns([np.concatenate(values) for values in columns], parts[0].decimals)
 
 
 def log_path(seed: int, coin: Coin, day: int, start: date) -> npt.NDArray[np.float64]:
@@ -157,15 +157,15 @@ def minute_bars(
     share = random.uniform(0.2, 0.8, MINUTES)
     count = 1 + (usd / 300.0).astype(np.int64)
 
-    quiet, there = np.zeros(MINUTES, dtype=bool), np.ones(MINUTES, dtype=bool)
+    quiet, has_bar = np.zeros(MINUTES, dtype=bool), np.ones(MINUTES, dtype=bool)
     if (coin.index, day) == (QUIET, QUIET_DAY):
         quiet[QUIET_MINUTES] = True
     if market.name == "spot" and day == HALT_DAY:
-        there[HALT_MINUTES] = False
+        has_bar[HALT_MINUTES] = False
     if (coin.index, day) == (LATE, LATE_DAY):
-        there[:LATE_MINUTE] = False
+        has_bar[:LATE_MINUTE] = False
     if trades is not None:
-        count[there & ~quiet] = _spread(trades, count[there & ~quiet])
+        count[has_bar & ~quiet] = _spread(trades, count[has_bar & ~quiet])
 
     if market.inverse:
         size = int(market.contract_size(coin.symbol(market) or ""))
@@ -188,7 +188,7 @@ def minute_bars(
         amounts[quiet] = 0
     minute = np.arange(MINUTES, dtype=np.int64)
     bars = Bars(minute, opened, high, low, close, volume, quote, count, taker, taker_quote, *decimals)
-    return bars.where(there)
+    return bars.where(has_bar)
 
 
 def base_coin(contracts: Ints, value: int, price: Ints) -> Ints:

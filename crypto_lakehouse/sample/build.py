@@ -142,10 +142,10 @@ def _files(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Ite
     for feed in chosen:
         if feed.cadence is Cadence.MONTHLY and (symbol := _symbol(feed, coin)):
             if feed.interval:
-                found = klines.monthly(feed, traded.get((feed.market.name, feed.archive_type), []))
+                files = klines.monthly(feed, traded.get((feed.market.name, feed.archive_type), []))
             else:
-                found = _funding(feed, coin, sample, days)
-            for month, pieces in found:
+                files = _funding(feed, coin, sample, days)
+            for month, pieces in files:
                 if feed.covers(date.fromisoformat(f"{month}-01")):
                     yield feed, (file_key(feed, symbol, month), pieces)
 

@@ -63,7 +63,7 @@ class _Side:
     extra: Ints
 
     @classmethod
-    def of(cls, volume: Ints, trades: Ints, special: int) -> _Side:
+    def split(cls, volume: Ints, trades: Ints, special: int) -> _Side:
         ordinary = np.maximum(trades - special - 1, 0)
         pairs = np.minimum((3 * ordinary + 9) // 10, ordinary // 2)
         return cls(volume, trades, pairs, ordinary - 2 * pairs)
@@ -77,8 +77,8 @@ def fine_decimals(bars: Bars, inverse: bool) -> int:
 def order_count(bars: Bars, inverse: bool) -> int:
     """Number of orders of the trades of ``bars``, which does not depend on the random numbers."""
     main, other, _ = _sides(bars, inverse)
-    there = (bars.count > 0).sum()
-    return int((SPECIAL + 1) * there + 2 * (main.pairs + other.pairs).sum() + (other.trades > 0).sum())
+    traded = (bars.count > 0).sum()
+    return int((SPECIAL + 1) * traded + 2 * (main.pairs + other.pairs).sum() + (other.trades > 0).sum())
 
 
 def orders_of(bars: Bars, inverse: bool, random: np.random.Generator) -> Orders:
@@ -93,14 +93,14 @@ def orders_of(bars: Bars, inverse: bool, random: np.random.Generator) -> Orders:
     parts = [(np.repeat(minutes, SPECIAL), special_price.ravel(), special_quantity.ravel(), main_sold)]
     fills = [np.ones(SPECIAL * len(mean), dtype=np.int64)]
     for side, taken, sold in ((main, special_quantity.sum(axis=1), main_sold), (other, 0 * mean, ~main_sold)):
-        of, deviation, quantity, pair_fills = _pairs(side, side.volume - taken, reach, random)
-        spent = np.bincount(of, quantity, len(mean)).astype(np.int64)
-        there = side.trades > 0
-        rest = (side.volume - taken - spent)[there]
-        parts += [(of, mean[of] + deviation, quantity, sold), (minutes[there], mean[there], rest, sold)]
-        fills += [pair_fills, np.where(side.pairs > 0, 1, 1 + side.extra)[there]]
+        index, deviation, quantity, pair_fills = _pairs(side, side.volume - taken, reach, random)
+        spent = np.bincount(index, quantity, len(mean)).astype(np.int64)
+        has_rest = side.trades > 0
+        rest = (side.volume - taken - spent)[has_rest]
+        parts += [(index, mean[index] + deviation, quantity, sold), (minutes[has_rest], mean[has_rest], rest, sold)]
+        fills += [pair_fills, np.where(side.pairs > 0, 1, 1 + side.extra)[has_rest]]
 
-    minute = np.concatenate([of for of, *_ in parts])
+    minute = np.concatenate([index for index, *_ in parts])
     within = random.integers(_OPENING_US, _CLOSING_US, len(minute))
     # The first and the fourth special order of each minute are its first and its last trade.
     within[: SPECIAL * len(mean) : SPECIAL] = random.integers(0, _OPENING_US, len(mean))
@@ -111,19 +111,19 @@ def orders_of(bars: Bars, inverse: bool, random: np.random.Generator) -> Orders:
         time=time[order],
         price=np.concatenate([price for _, price, _, _ in parts])[order],
         quantity=np.concatenate([quantity for _, _, quantity, _ in parts])[order],
-        sold=np.concatenate([sold[of] for of, _, _, sold in parts])[order],
+        sold=np.concatenate([sold[index] for index, _, _, sold in parts])[order],
         fills=np.concatenate(fills)[order],
     )
 
 
 def fills_of(orders: Orders) -> tuple[Ints, Ints]:
     """For each trade: the index of its order, and its quantity; the first trade of an order takes the remainder."""
-    of = np.repeat(np.arange(len(orders)), orders.fills)
+    order = np.repeat(np.arange(len(orders)), orders.fills)
     first = np.cumsum(orders.fills) - orders.fills
     each = orders.quantity // orders.fills
-    quantity = each[of]
+    quantity = each[order]
     quantity[first] += orders.quantity - each * orders.fills
-    return of, quantity
+    return order, quantity
 
 
 def base_quantities(bars: Bars, minute: Ints, price: Ints, contracts: Ints, sold: Flags, value: int) -> Ints:
@@ -134,12 +134,12 @@ def base_quantities(bars: Bars, minute: Ints, price: Ints, contracts: Ints, sold
     base = base_coin(contracts, value, price)
     group = np.searchsorted(bars.minute, minute) * 2 + sold
     order = np.argsort(group, kind="stable")
-    found, first, size = np.unique(group[order], return_index=True, return_counts=True)
-    wanted = np.stack([bars.taker_quote, bars.quote - bars.taker_quote], axis=1).ravel()[found]
-    missing = np.repeat(wanted - np.add.reduceat(base[order], first), size)
-    place, count = np.arange(len(base)) - np.repeat(first, size), np.repeat(size, size)
+    groups, first, size = np.unique(group[order], return_index=True, return_counts=True)
+    totals = np.stack([bars.taker_quote, bars.quote - bars.taker_quote], axis=1).ravel()[groups]
+    missing = np.repeat(totals - np.add.reduceat(base[order], first), size)
+    position, count = np.arange(len(base)) - np.repeat(first, size), np.repeat(size, size)
     # Spread the difference evenly: mostly zero or one unit per trade.
-    base[order] += missing * (place + 1) // count - missing * place // count
+    base[order] += missing * (position + 1) // count - missing * position // count
     return base
 
 
@@ -151,7 +151,7 @@ def _sides(bars: Bars, inverse: bool) -> tuple[_Side, _Side, Flags]:
     main, other = np.maximum(bought, sold), np.minimum(bought, sold)
     share = bars.count * other // np.maximum(main + other, 1)
     other_trades = np.where(other > 0, np.clip(share, 1, np.maximum(bars.count - SPECIAL - 1, 1)), 0)
-    return _Side.of(main, bars.count - other_trades, SPECIAL), _Side.of(other, other_trades, 0), main_sold
+    return _Side.split(main, bars.count - other_trades, SPECIAL), _Side.split(other, other_trades, 0), main_sold
 
 
 def _special(bars: Bars, mean: Ints, main: _Side, inverse: bool) -> tuple[Ints, Ints]:
@@ -176,18 +176,18 @@ def _special(bars: Bars, mean: Ints, main: _Side, inverse: bool) -> tuple[Ints, 
 
 def _pairs(side: _Side, volume: Ints, reach: Ints, random: np.random.Generator) -> tuple[Ints, Ints, Ints, Ints]:
     """Orders in pairs from ``volume``: the index of their minute, deviation, quantity and fills."""
-    of = np.repeat(np.arange(len(volume)), side.pairs)
-    weight = random.standard_exponential(len(of))
-    total = np.bincount(of, weight, len(volume))
+    index = np.repeat(np.arange(len(volume)), side.pairs)
+    weight = random.standard_exponential(len(index))
+    total = np.bincount(index, weight, len(volume))
     # Two fills need a quantity of two; something is left for the rest.
     budget = volume - 2 - 4 * side.pairs
-    quantity = 2 + (0.45 * budget[of] * weight / total[of]).astype(np.int64)
-    deviation = (random.random(len(of)) * (reach[of] + 1)).astype(np.int64)
-    place = 2 * (np.arange(len(of)) - np.repeat(np.cumsum(side.pairs) - side.pairs, side.pairs))
-    extra, slots = side.extra[of], 2 * side.pairs[of]
-    fills = [1 + (p + 1) * extra // slots - p * extra // slots for p in (place, place + 1)]
+    quantity = 2 + (0.45 * budget[index] * weight / total[index]).astype(np.int64)
+    deviation = (random.random(len(index)) * (reach[index] + 1)).astype(np.int64)
+    position = 2 * (np.arange(len(index)) - np.repeat(np.cumsum(side.pairs) - side.pairs, side.pairs))
+    extra, slots = side.extra[index], 2 * side.pairs[index]
+    fills = [1 + (p + 1) * extra // slots - p * extra // slots for p in (position, position + 1)]
     return (
-        np.concatenate([of, of]),
+        np.concatenate([index, index]),
         np.concatenate([deviation, -deviation]),
         np.concatenate([quantity, quantity]),
         np.concatenate(fills),

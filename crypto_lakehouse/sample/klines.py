@@ -59,10 +59,10 @@ def monthly(feed: Feed, days: Sequence[tuple[date, Bars]]) -> Iterator[tuple[str
         first, end = _span(feed.interval.name, day)
         spans[first, end].append(bars)
         months[f"{first:%Y-%m}"][first, end] = None
-    for month, found in months.items():
-        opening = np.array([(first - _EPOCH).days * _DAY for first, _ in found])
-        seconds = np.array([(end - first).days * _DAY for first, end in found])
-        bars = joined([joined(spans[span]).grouped(np.zeros(1, dtype=np.int64)) for span in found])
+    for month, windows in months.items():
+        opening = np.array([(first - _EPOCH).days * _DAY for first, _ in windows])
+        seconds = np.array([(end - first).days * _DAY for first, end in windows])
+        bars = joined([joined(spans[span]).grouped(np.zeros(1, dtype=np.int64)) for span in windows])
         first, _ = parse_partition(month, feed.cadence)
         yield month, iter((header(feed, first), _text(feed, first, opening, seconds, bars)))
 
@@ -111,7 +111,7 @@ def _price_bars(day: CoinDay, archive_type: str) -> Bars:
     minute, nothing = np.arange(MINUTES), np.zeros(MINUTES, dtype=np.int64)
     count = np.full(MINUTES, _SAMPLES)
     amounts = (nothing, nothing, count, nothing, nothing)
-    there = minute >= day.first_minute
+    has_bar = minute >= day.first_minute
     if day.coin.index == HOLED:
-        there[HOLED_MINUTE] = False
-    return Bars(minute, opened, high, low, close, *amounts, _PRICE_DECIMALS, 0, 0).where(there)
+        has_bar[HOLED_MINUTE] = False
+    return Bars(minute, opened, high, low, close, *amounts, _PRICE_DECIMALS, 0, 0).where(has_bar)

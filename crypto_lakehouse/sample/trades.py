@@ -116,15 +116,15 @@ def second_bars(day: CoinDay) -> Bars:
         rows = block.trades
         second, price, bought = rows.time // _SECOND - day.midnight, rows.price, ~rows.sold
         sums = [rows.quantity, rows.more[0], np.ones_like(rows.id), rows.quantity * bought, rows.more[0] * bought]
-        parts.append(Bars.of([second, price, price, price, price, *sums], decimals).grouped(second))
-    made = joined(parts)
+        parts.append(Bars.from_columns([second, price, price, price, price, *sums], decimals).grouped(second))
+    traded = joined(parts)
     seconds = (day.bars.minute[:, None] * 60 + np.arange(60)).ravel()
     # Minutes with trades have one in their first second, so a previous price always exists.
-    before = np.searchsorted(made.minute, seconds, side="right") - 1
-    there, last = made.minute[before] == seconds, made.close[before]
-    _, *values = made.columns
+    before = np.searchsorted(traded.minute, seconds, side="right") - 1
+    is_traded, last = traded.minute[before] == seconds, traded.close[before]
+    _, *values = traded.columns
     filled = [last] * 4 + [np.zeros_like(last)] * 5
-    return Bars.of([seconds, *(np.where(there, v[before], f) for v, f in zip(values, filled, strict=True))], decimals)
+    return Bars.from_columns([seconds, *(np.where(is_traded, v[before], f) for v, f in zip(values, filled, strict=True))], decimals)
 
 
 def blocks(day: CoinDay, last_only: bool = False) -> Iterator[Block]:

@@ -231,7 +231,7 @@ def test_any_possible_bar_can_be_taken_apart(data: st.DataObject) -> None:
         (base_coin(np.array([v]), value, np.array([mean]))[0] if inverse else v * mean) for v in (volume, taker)
     )
     figures = [5, opened, high, low, close, volume, quote, count, taker, taker_quote]
-    bars = Bars.of([np.array([v]) for v in figures], (1, 0 if inverse else 3, 8 if inverse else 4))
+    bars = Bars.from_columns([np.array([v]) for v in figures], (1, 0 if inverse else 3, 8 if inverse else 4))
     orders = orders_of(bars, inverse, np.random.default_rng(data.draw(st.integers(0, 9), label="seed")))
     of, quantity = fills_of(orders)
     price, sold = orders.price[of], orders.sold[of]
