@@ -98,7 +98,7 @@ def build_defs(
     status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets, checks)
     reconcile = reconciliation_job()
-    lake = resources.pop("lake", LakeResource.of(settings))
+    lake = resources.pop("lake", LakeResource.from_settings(settings))
     return dg.Definitions(
         assets=[explained(asset) for asset in (*assets, *compacted)],
         asset_checks=checks,
@@ -112,7 +112,7 @@ def build_defs(
         sensors=sensors,
         resources={
             "lake": lake,
-            "archive": ArchiveResource.of(settings),
+            "archive": ArchiveResource.from_settings(settings),
             IO_MANAGER_KEY: LakeParquetIOManager(lake=lake),
             **resources,
         },

@@ -222,7 +222,8 @@ class Settings(BaseSettings):
 
     def is_enabled(self, market: Market) -> bool:
         """Whether the market and its exchange are enabled."""
-        return (market.exchange, market.name) in [(one.exchange, one.name) for one in self.enabled_markets]
+        names = [(enabled.exchange, enabled.name) for enabled in self.enabled_markets]
+        return (market.exchange, market.name) in names
 
     @property
     def shown_markets(self) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ def no_table(exchange: str, market: str, table: str, known: Collection[str]) -> 
     if elsewhere:
         return f"no table {table!r} in {exchange}/{market}, only in {', '.join(elsewhere)}"
     types = {t: (feed.archive_type,) for (e, m, t), feed in FEEDS.items() if (e, m) == (exchange, market)}
-    return unknown_name("table", table, known, where=f"{exchange}/{market}", aliases=types)
+    return unknown_name("table", table, known, scope=f"{exchange}/{market}", aliases=types)
 
 
 def tables_of(exchange: str, market: str) -> list[str]:

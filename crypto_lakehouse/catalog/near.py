@@ -45,18 +45,19 @@ def families(names: Iterable[str]) -> list[str]:
 
 
 def unknown_name(
-    kind: str, name: str, known: Collection[str], *, where: str = "", aliases: Mapping[str, Sequence[str]] | None = None
+    kind: str, name: str, known: Collection[str], *, scope: str = "", aliases: Mapping[str, Sequence[str]] | None = None
 ) -> str:
     """The error text for a name that does not exist: the most similar names, and all names if they are few.
 
-    ``aliases`` maps names of ``known`` to other common names for them.
+    ``scope`` names the market or layer that was searched. ``aliases`` maps names of ``known`` to other common names
+    for them.
 
     >>> unknown_name("table", "klins_1m", ["klines_1m", "trades"])
     "no table 'klins_1m'; did you mean klines_1m? There are klines_1m, trades"
     """
     aliased = [known_name for known_name, others in (aliases or {}).items() if _plain(name) in map(_plain, others)]
     similar, existing = aliased[:_SUGGESTED] or near(name, known), families(known)
-    beginning = f"no {kind} {name!r}" + (f" in {where}" if where else "")
+    beginning = f"no {kind} {name!r}" + (f" in {scope}" if scope else "")
     if not similar:
         return f"{beginning}; there are {', '.join(existing)}"
     rest = f" There are {', '.join(existing)}" if len(existing) <= _FEW else ""

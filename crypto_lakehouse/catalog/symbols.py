@@ -68,10 +68,10 @@ class ChosenSymbols:
     entries: tuple[str, ...] = ("*",)
 
     @classmethod
-    def of(cls, symbols: SymbolFilter) -> ChosenSymbols:
+    def of_filter(cls, symbols: SymbolFilter) -> ChosenSymbols:
         """Return the symbols that one run chooses.
 
-        >>> ChosenSymbols.of(SymbolFilter.parse("ETHUSDT,BTC*,BTCUSDT,!BTCDOMUSDT")).entries
+        >>> ChosenSymbols.of_filter(SymbolFilter.parse("ETHUSDT,BTC*,BTCUSDT,!BTCDOMUSDT")).entries
         ('BTC*,!BTCDOMUSDT', 'ETHUSDT')
         """
         wanted, unwanted = ({re.sub(r"\*+", "*", p) for p in entries} for entries in (symbols.wanted, symbols.unwanted))

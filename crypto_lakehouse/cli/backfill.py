@@ -36,7 +36,7 @@ def refuse_unknown_symbols(settings: Settings, plan: Plan, symbols: str) -> None
         return
     table_feed = feed(*names)
     with explained():
-        source = ArchiveResource.of(settings).source(table_feed.exchange)
+        source = ArchiveResource.from_settings(settings).source(table_feed.exchange)
         listed = source.symbols(table_feed)
         try:
             check_symbols_exist(table_feed, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
@@ -53,7 +53,7 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
     Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
     """
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, lacking_funding
+    from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, missing_funding_messages
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
 
     # Without the checks that list the archive: they would report days that later runs of this backfill build.
@@ -81,8 +81,8 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
         if again and days:
             say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
             run(replace(again, keys=tuple(days)), "", force)
-    for words in [] if is_stopped else lacking_funding(plan, settings, store, today):
-        say(console, words)
+    for message in [] if is_stopped else missing_funding_messages(plan, settings, store, today):
+        say(console, message)
     return code
 
 
@@ -97,7 +97,7 @@ def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str 
         return ""
     _, *names = funding.assets[0].path
     rates = feed(*names)
-    with_funding = ArchiveResource.of(settings).source(rates.exchange).symbols(rates)
+    with_funding = ArchiveResource.from_settings(settings).source(rates.exchange).symbols(rates)
     if not chosen.select(with_funding):
         return None
     without = chosen.unknown(with_funding)

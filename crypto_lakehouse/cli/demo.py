@@ -66,11 +66,11 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration import launch
-    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks, unmade
+    from crypto_lakehouse.orchestration.launch import chunks, missing_partitions, open_instance, run_chunks
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
     store = LakeStore.open(settings.lake_uri)
-    archive = ArchiveResource.of(settings)
+    archive = ArchiveResource.from_settings(settings)
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
     # A home of its own: in the real one, sample dates would count as materialized.
@@ -78,8 +78,9 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
         todo = []
         for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table)):
             plan = launch.plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
-            missing = unmade(plan, instance, store) | _changed(feed, archive.source(feed.exchange), store, last)
-            keys = [key for key in plan.keys if key in missing]
+            changed = _changed(feed, archive.source(feed.exchange), store, last)
+            outdated = missing_partitions(plan, instance, store) | changed
+            keys = [key for key in plan.keys if key in outdated]
             if keys:
                 todo.append((plan, chunks(keys, plan.cadence, settings.max_partitions_per_run)))
         if not todo:

@@ -46,17 +46,17 @@ def read_line(layer: str, exchange: str, market: str, table: str) -> str:
     first, end = _first_partition(layer, exchange, market, table)
     # Readers use month files by themselves.
     name = f"silver.{table}" if layer == COMPACTED else f"{layer}.{table}"
-    place = f'market="{market}"' if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", market="{market}"'
-    return f'Lakehouse().read("{name}", {place}, start="{first}", end="{end}")'
+    market_arguments = f'market="{market}"' if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", market="{market}"'
+    return f'Lakehouse().read("{name}", {market_arguments}, start="{first}", end="{end}")'
 
 
 def _first_partition(layer: str, exchange: str, market: str, table: str) -> tuple[date, date]:
     if layer == "gold":
         first = find_market(exchange, market).first_date
         return first, first + timedelta(days=1)
-    of = feed(exchange, market, table)
-    cadence = Cadence.MONTHLY if layer == COMPACTED else of.cadence
-    return parse_partition(partition_key(of.first_date, cadence), cadence)
+    table_feed = feed(exchange, market, table)
+    cadence = Cadence.MONTHLY if layer == COMPACTED else table_feed.cadence
+    return parse_partition(partition_key(table_feed.first_date, cadence), cadence)
 
 
 def _code(layer: str, exchange: str, market: str, table: str) -> Callable[..., Any]:

@@ -1,9 +1,11 @@
-"""Asset checks of all layers. They are unpartitioned and name the failing dates and symbols, because Dagster records
-partitioned checks wrongly in range runs.
+"""Asset checks of all layers.
 
-A check looks at the partitions of its run; without a range, at the newest ones. The rules come from the schemas,
-``pipeline.reconcile``, ``pipeline.silver_checks``, ``pipeline.gold_checks`` and ``transforms.epoch_checks``. A finding
-on a day that the epoch registry knows as bad carries the registry's words.
+They have no partitions, because Dagster records partitioned checks wrongly in range runs. They name the failing dates
+and symbols instead.
+
+A check looks at the partitions of its run. If the run has no range, it looks at the newest ones. The rules come from the
+schemas, ``pipeline/reconcile.py``, ``pipeline/silver_checks.py``, ``pipeline/gold/checks.py`` and
+``transforms/checks``. If the epoch registry lists a fault of a day, findings on that day quote it.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,17 +51,17 @@ def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     """Columns have the right order and types, and no null where none is allowed."""
     if rows.columns != schema.column_names:
         return [("", f"columns are {rows.columns}")]
-    found = []
+    findings = []
     expected = pl.from_arrow(schema.arrow.empty_table())
     assert isinstance(expected, pl.DataFrame)
     for column in schema.columns:
         values = rows[column.name]
         if values.dtype != expected.schema[column.name]:
-            found.append(("", f"{column.name} is {values.dtype}"))
+            findings.append(("", f"{column.name} is {values.dtype}"))
         if values.null_count() and not column.nullable:
             symbols = rows.filter(values.is_null())["symbol"].unique().sort()
-            found += [(symbol, f"{column.name} is null") for symbol in symbols]
-    return found
+            findings += [(symbol, f"{column.name} is null") for symbol in symbols]
+    return findings
 
 
 def check_primary_key(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
@@ -110,12 +112,12 @@ def table_checks(table_slice: TableSlice, start: date) -> dg.AssetChecksDefiniti
     def rows_stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         store = lake.store()
         keys = keys_to_check(context, store, table_slice, start)
-        found: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
+        by_check: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
         for key in keys:
             for rows in _in_pieces(store, table_slice.partition(key)):
-                for name, findings in found.items():
-                    findings += [(key, symbol, what) for symbol, what in checks[name](rows, schema)]
-        for name, findings in found.items():
+                for name, findings in by_check.items():
+                    findings += [(key, symbol, text) for symbol, text in checks[name](rows, schema)]
+        for name, findings in by_check.items():
             yield result(findings, keys, dg.AssetCheckSeverity.ERROR, dg.AssetCheckKey(asset, name))
 
     return rows_stored
@@ -140,10 +142,10 @@ def table_days_check(market: Market, table: str, name: str, check: RowsCheck) ->
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
-        found = [
+        findings = [
             (key, symbol, text) for key in keys for symbol, text in check(read_partition(store, gold.partition(key)))
         ]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return days
 
@@ -161,8 +163,8 @@ def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
     def sources(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
-        found = [(key, symbol, what) for key in keys for symbol, what in check_sources(store, market, bars, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        findings = [(key, symbol, text) for key in keys for symbol, text in check_sources(store, market, bars, key)]
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return sources
 
@@ -180,7 +182,7 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", market, STATES), market.first_date)
         stale = ContinuousMinutes(store, market, rule).out_of_line(keys)
-        found = [
+        findings = [
             (
                 key,
                 "",
@@ -189,7 +191,7 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
             )
             for key in stale
         ]
-        return result(found, keys, dg.AssetCheckSeverity.ERROR)
+        return result(findings, keys, dg.AssetCheckSeverity.ERROR)
 
     return carry
 
@@ -206,8 +208,8 @@ def completeness_check(feed: Feed) -> dg.AssetChecksDefinition:
     def completeness(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
-        found = missing_from_silver(feed, keys, store)
-        return result(_with_known(found, feed), keys, dg.AssetCheckSeverity.WARN)
+        findings = missing_from_silver(feed, keys, store)
+        return result(_with_known(findings, feed), keys, dg.AssetCheckSeverity.WARN)
 
     return completeness
 
@@ -229,20 +231,20 @@ def _epoch_check(layer: str, feed: Feed) -> dg.AssetChecksDefinition:
     def epochs(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_feed(layer, feed), feed.market.first_date)
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for key in keys:
             rows = scan_partitions(store, TableSlice.of_feed(layer, feed), [key])
-            found += [(key, symbol, what) for symbol, what in check_epochs(layer, rows, feed, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+            findings += [(key, symbol, text) for symbol, text in check_epochs(layer, rows, feed, key)]
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return epochs
 
 
-def _with_known(found: list[Finding], feed: Feed) -> list[Finding]:
+def _with_known(findings: list[Finding], feed: Feed) -> list[Finding]:
     return [
-        (key, symbol, text)
-        for key, symbol, what in found
-        for _, text in with_known([(symbol, what)], feed, *parse_partition(key, feed.cadence))
+        (key, symbol, known_text)
+        for key, symbol, text in findings
+        for _, known_text in with_known([(symbol, text)], feed, *parse_partition(key, feed.cadence))
     ]
 
 
@@ -266,8 +268,8 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
         except ArchiveError as error:
             return _unanswered(error)
         missing = sorted({file.period for file in files} - set(stored))
-        found = [(key, "", "the archive has it, the lake does not") for key in missing]
-        return result(found, stored[-1:], dg.AssetCheckSeverity.WARN)
+        findings = [(key, "", "the archive has files of this date, the lake has no partition") for key in missing]
+        return result(findings, stored[-1:], dg.AssetCheckSeverity.WARN)
 
     @dg.asset_check(
         name="reconciliation",
@@ -285,10 +287,10 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             different = compare(feed, archive.source(feed.exchange), store, settings.symbol_filter, first, end)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
-        found = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
+        findings = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
         holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(stored))
-        found += [(key, "", "the partition was never built") for key in holes]
-        return result(_with_known(sorted(found), feed), stored, dg.AssetCheckSeverity.WARN)
+        findings += [(key, "", "the partition was never built") for key in holes]
+        return result(_with_known(sorted(findings), feed), stored, dg.AssetCheckSeverity.WARN)
 
     return [freshness, reconciliation]
 
@@ -313,28 +315,28 @@ def keys_to_check(
 
 
 def result(
-    found: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity, check: dg.AssetCheckKey | None = None
+    findings: list[Finding], keys: list[str], severity: dg.AssetCheckSeverity, check: dg.AssetCheckKey | None = None
 ) -> dg.AssetCheckResult:
     """The result of a check: the number of findings and a table of the first ones. ``check`` names it if a step has
     several.
     """
     lines = ["| partition | symbol | finding |", "|---|---|---|"]
-    lines += [f"| {key} | {symbol} | {str(what).replace('|', '/')} |" for key, symbol, what in found[:_SHOWN]]
-    more = f"\n\nand {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    lines += [f"| {key} | {symbol} | {text.replace('|', '/')} |" for key, symbol, text in findings[:_SHOWN]]
+    more = f"\n\nand {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
     span = f"{keys[0]} to {keys[-1]}" if keys else "none"
     metadata: dict[str, dg.MetadataValue] = {
-        "findings": dg.MetadataValue.int(len(found)),
+        "findings": dg.MetadataValue.int(len(findings)),
         "partitions": dg.MetadataValue.text(f"{len(keys)}: {span}"),
     }
-    if found:
+    if findings:
         metadata["table"] = dg.MetadataValue.md("\n".join(lines) + more)
-        failing = sorted({key for key, _, _ in found})
+        failing = sorted({key for key, _, _ in findings})
         metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
-    first = "; ".join(" ".join(part for part in finding if part) for finding in found[:_IN_DESCRIPTION])
-    rest = f"; {len(found) - _IN_DESCRIPTION} more in Dagster's UI" if len(found) > _IN_DESCRIPTION else ""
-    text = f"{len(found)} findings: {first}{rest}" if found else "no findings"
+    first = "; ".join(" ".join(part for part in finding if part) for finding in findings[:_IN_DESCRIPTION])
+    rest = f"; {len(findings) - _IN_DESCRIPTION} more in Dagster's UI" if len(findings) > _IN_DESCRIPTION else ""
+    text = f"{len(findings)} findings: {first}{rest}" if findings else "no findings"
     return dg.AssetCheckResult(
-        passed=not found,
+        passed=not findings,
         asset_key=check and check.asset_key,
         check_name=check and check.name,
         severity=severity,

@@ -50,7 +50,7 @@ def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan
     return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
-def lacking_funding(plan: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
+def missing_funding_messages(plan: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
     """Messages that name the months for which gold has no funding rates, with the command that builds them."""
     if not _takes_funding(plan, settings):
         return []

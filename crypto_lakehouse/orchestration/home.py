@@ -112,8 +112,8 @@ def refuse_ignored_postgres(settings: Mapping[str, str]) -> None:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         configuration = ""
     if not any(name in configuration for name in ("postgres", FROM_ENVIRONMENT, SQLITE)):
-        where = f"{file} does not use it" if home else "DAGSTER_HOME is not set"
+        reason = f"{file} does not use it" if home else "DAGSTER_HOME is not set"
         raise HomeError(
-            f"{PREFIX}HOST is set, but {where}: set DAGSTER_HOME to a folder with the project's dagster.yaml,"
+            f"{PREFIX}HOST is set, but {reason}: set DAGSTER_HOME to a folder with the project's dagster.yaml,"
             f" or unset the variables {PREFIX}*"
         )

@@ -59,22 +59,22 @@ def update_jobs(
     """
     jobs = []
     markets = {(f.exchange, f.market.name): f.market for f in feeds}
-    for ((exchange, market), of), cadence in product(markets.items(), Cadence):
-        partitions = partitions_of(of, cadence)
+    for market, cadence in product(markets.values(), Cadence):
+        partitions = partitions_of(market, cadence)
         keys = [
             key
             for asset in assets
             for key in asset.keys
-            if key.path[1:3] == [exchange, market] and asset.partitions_def is partitions
+            if key.path[1:3] == [market.exchange, market.name] and asset.partitions_def is partitions
         ]
         if not keys:
             continue
         jobs.append(
             dg.define_asset_job(
-                update_job_name(exchange, market, cadence),
+                update_job_name(market.exchange, market.name, cadence),
                 selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*_archive_checks(checks, keys)),
                 partitions_def=partitions,
-                description=f"{cadence} tables of {exchange} {market}, bronze to gold, for a range of partitions.",
+                description=f"{cadence} tables of {market.exchange} {market.name}, bronze to gold, for a range of partitions.",
                 executor_def=dg.in_process_executor,
             )
         )

@@ -225,7 +225,7 @@ def _not_enabled(table: str, settings: Settings) -> ValueError:
     )
 
 
-def unmade(plan: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
+def missing_partitions(plan: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
     """Partitions of the plan that are missing in a table of it, in the lake or in Dagster's records."""
     missing: set[str] = set()
     for key in plan.assets:
@@ -329,7 +329,7 @@ def _is_caused_by(kind: type[BaseException], error: SerializableErrorInfo | None
     """Whether an exception of this class caused the error, also indirectly."""
     if error is None:
         return False
-    return error.cls_name == kind.__name__ or any(_is_caused_by(kind, one) for one in (error.cause, error.context))
+    return error.cls_name == kind.__name__ or any(_is_caused_by(kind, cause) for cause in (error.cause, error.context))
 
 
 def _cause(event: dg.DagsterEvent) -> str:

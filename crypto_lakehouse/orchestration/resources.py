@@ -20,8 +20,8 @@ class LakeResource(dg.ConfigurableResource):
     s3_region: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """From the settings."""
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the resource that the settings describe."""
         return cls(
             uri=settings.lake_uri,
             s3_endpoint_url=settings.s3_endpoint_url,
@@ -48,8 +48,8 @@ class ArchiveResource(dg.ConfigurableResource):
     least_rate: float
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """From the settings."""
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the resource that the settings describe."""
         urls = {name: settings.archive_urls(name) for name in settings.exchange_names}
         return cls(
             archive_urls={name: split_credentials(files)[0] for name, (files, _) in urls.items()},

@@ -71,8 +71,8 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         try:
             if _is_finished(recorded, store, feed, built):
                 return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
-            found = compare(feed, source, store, settings.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
-            changed = _changed(found, feed)
+            different = compare(feed, source, store, settings.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
+            changed = _changed(different, feed)
             for key in _incomplete(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)
             changed = _unfunded(recorded, store, feed, first, end) | changed
@@ -149,10 +149,10 @@ def _runs(instance: dg.DagsterInstance, feed: Feed) -> list[dg.RunRecord]:
 def _keys_of(record: dg.RunRecord, feed: Feed) -> list[str]:
     """Partitions of a run, whoever started it; none if its tags do not name them."""
     tags = record.dagster_run.tags
-    one = tags.get(_PARTITION_TAG, "")
+    single = tags.get(_PARTITION_TAG, "")
     try:
-        first, _ = parse_partition(tags.get(RANGE_START_TAG, one), feed.cadence)
-        _, end = parse_partition(tags.get(RANGE_END_TAG, one), feed.cadence)
+        first, _ = parse_partition(tags.get(RANGE_START_TAG, single), feed.cadence)
+        _, end = parse_partition(tags.get(RANGE_END_TAG, single), feed.cadence)
     except ValueError:
         return []
     return partition_keys(first, end, feed.cadence)
@@ -203,9 +203,9 @@ def _unfunded(recorded: Recorded, store: LakeStore, feed: Feed, first: date, end
     days = partition_keys(max(first.replace(day=1), feed.first_date), end, feed.cadence)
     months = sorted({day[: len("YYYY-MM")] for day in days})
     rates = find_keys(store, TableSlice.of_market("silver", feed.market, FUNDING), months)
-    made = find_keys(store, slice_of(minutes), days) if rates else {}
-    came = {day: rates.get(day[: len("YYYY-MM")], at) for day, at in made.items()}
-    return {day: came[day] for day, at in made.items() if at < came[day]}
+    built_at = find_keys(store, slice_of(minutes), days) if rates else {}
+    funded_at = {day: rates.get(day[: len("YYYY-MM")], at) for day, at in built_at.items()}
+    return {day: funded_at[day] for day, at in built_at.items() if at < funded_at[day]}
 
 
 def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:
@@ -213,11 +213,11 @@ def _newest_file(store: LakeStore, feed: Feed, key: str) -> datetime:
     return max((row["last_modified"] or _NEVER for row in read_state(store, feed, key).values()), default=_NEVER)
 
 
-def _changed(found: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
+def _changed(differences: Iterable[Difference], feed: Feed) -> dict[str, datetime]:
     """Partitions with new, replaced or failed files, and when their newest file appeared."""
     today = datetime.now(UTC).date()
     changed: dict[str, datetime] = {}
-    for difference in found:
+    for difference in differences:
         _, end = parse_partition(difference.period, feed.cadence)
         if difference.problem is not Problem.QUARANTINED and end <= today:
             before = changed.get(difference.period, difference.last_modified)
@@ -262,8 +262,8 @@ def _checks(
     """The job's checks of the assets. Without names Dagster would run all checks, those that list the archive too."""
     if context.repository_def is None:
         return None
-    there = context.repository_def.get_job(job).asset_layer.asset_graph.asset_check_keys
-    return sorted((check for check in there if check.asset_key in keys), key=str)
+    job_checks = context.repository_def.get_job(job).asset_layer.asset_graph.asset_check_keys
+    return sorted((check for check in job_checks if check.asset_key in keys), key=str)
 
 
 def _request(

@@ -43,8 +43,8 @@ def _day_check(
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
-        found = [(key, symbol, what) for key in keys for symbol, what in check(store, market, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        findings = [(key, symbol, text) for key in keys for symbol, text in check(store, market, key)]
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return days
 
@@ -61,7 +61,7 @@ def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
     def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
-        found = [(key, symbol, what) for key in keys for symbol, what in check_ends(store, feed, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        findings = [(key, symbol, text) for key in keys for symbol, text in check_ends(store, feed, key)]
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return after_end

@@ -26,13 +26,13 @@ def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", feed.market, table), feed.market.first_date)
         ids = TradeIds(store, feed)
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for key in keys:
             rows = read_partition(store, TableSlice.of_market("gold", feed.market, table).partition(key))
-            found += [(key, symbol, what) for symbol, what in id_findings(rows)]
+            findings += [(key, symbol, text) for symbol, text in id_findings(rows)]
             if ids.out_of_line(rows, key):
-                found.append((key, "", "was compared with other ids than the day before has now: rebuild both days"))
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+                findings.append((key, "", "was compared with other ids than the day before has now: rebuild both days"))
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return id_continuity
 
@@ -51,7 +51,7 @@ def klines_from_trades_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDe
     def klines_from_trades(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
-        found = [(key, symbol, what) for key in keys for symbol, what in check_klines(store, feed, key)]
-        return result(found, keys, dg.AssetCheckSeverity.WARN)
+        findings = [(key, symbol, text) for key in keys for symbol, text in check_klines(store, feed, key)]
+        return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return klines_from_trades

@@ -101,7 +101,7 @@ def _of_type(exchange: str, market: str, archive_type: str, interval: str | None
     of_type = [feed for feed in in_market if feed.archive_type == archive_type]
     if not of_type:
         known = list(dict.fromkeys(feed.archive_type for feed in in_market))
-        raise ValueError(unknown_name("type", archive_type, known, where=f"{exchange}/{market}"))
+        raise ValueError(unknown_name("type", archive_type, known, scope=f"{exchange}/{market}"))
     for candidate in of_type:
         if interval == (candidate.interval.name if candidate.interval else None):
             return candidate

@@ -66,8 +66,8 @@ class Neighbourhood:
     left: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, feed: Feed, key: str, store: LakeStore) -> Neighbourhood:
-        """The neighbourhood of a stored partition. Raises DamagedFile if a neighbour cannot be read."""
+    def find(cls, feed: Feed, key: str, store: LakeStore) -> Neighbourhood:
+        """Find the neighbours of a stored partition. Raises DamagedFile if a neighbour cannot be read."""
         rule = EDGE_RULES.get(feed.schema)
         neighbours: list[Neighbour] = []
         if rule is not None:

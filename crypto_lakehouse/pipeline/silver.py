@@ -151,7 +151,7 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
 
 def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, list[StoredPartition | None], str]:
     """The neighbours that hold rows of a partition, all its stored input partitions, and their fingerprint."""
-    around = Neighbourhood.of(feed, key, store)
+    around = Neighbourhood.find(feed, key, store)
     bronze = stored_partition(store, TableSlice.of_feed("bronze", feed).partition(key))
     inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
     # Rows do not depend on which symbols were chosen, but gold does.

@@ -93,7 +93,7 @@ def schema_of(layer: str, table: str) -> Schema:
         return REJECTED
     if layer not in LAYERS:
         raise KeyError(f"no table {layer}.{table}: {unknown_name('layer', layer, LAYERS)}")
-    raise KeyError(unknown_name("table", table, [b for a, b in table_names() if a == layer], where=f"layer {layer}"))
+    raise KeyError(unknown_name("table", table, [b for a, b in table_names() if a == layer], scope=f"layer {layer}"))
 
 
 def table_names() -> list[tuple[str, str]]:

@@ -163,7 +163,7 @@ def test_credentials_of_the_archive_are_sent_and_in_no_definition(
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/files/")
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_LISTING_URL", f"http://ann:0th%40r@{address}/listing")
         environment = Settings.load(env="test", retries=1)
-        archive = ArchiveResource.of(environment)
+        archive = ArchiveResource.from_settings(environment)
         told = serialize_value(RepositorySnap.from_def(build_defs(environment).get_repository_def()))
         for text in (repr(archive), str(archive), told):
             assert f"{address}/files" in text
@@ -176,7 +176,7 @@ def test_credentials_of_the_archive_are_sent_and_in_no_definition(
         # Credentials are for the place that they were given with.
         monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", f"http://bob:s3cr%40t@{address}/elsewhere")
         other = ArchiveFile("y.zip", "X", "2024-01-01", 1, "e", datetime.now(UTC))
-        opened = ArchiveResource.of(Settings.load(archive_url=f"http://{address}/open")).source("binance")
+        opened = ArchiveResource.from_settings(Settings.load(archive_url=f"http://{address}/open")).source("binance")
         list(opened.fetch([other], tmp_path))
     basic = [f"Basic {base64.b64encode(text).decode()}" for text in (b"bob:s3cr@t", b"ann:0th@r")]
     assert sent == {"files": basic[0], "listing": basic[1], "open": None}

@@ -17,7 +17,7 @@ FILTERS = st.builds(SymbolFilter, st.lists(PATTERNS, max_size=3).map(tuple), st.
 
 
 def together(filters: list[SymbolFilter]) -> ChosenSymbols:
-    return reduce(or_, (ChosenSymbols.of(one) for one in filters))
+    return reduce(or_, (ChosenSymbols.of_filter(one) for one in filters))
 
 
 @pytest.mark.requirement("F4.3", "D9")
@@ -27,7 +27,7 @@ def test_a_union_selects_what_its_filters_select_in_any_order(data: st.DataObjec
     chosen = together(filters)
     assert chosen.select(NAMES) == {name for one in filters for name in one.select(NAMES)}
     assert together(data.draw(st.permutations(filters))) == chosen
-    assert all(chosen | ChosenSymbols.of(one) == chosen for one in filters)
+    assert all(chosen | ChosenSymbols.of_filter(one) == chosen for one in filters)
     assert ChosenSymbols.of_facts(chosen.facts()) == chosen
 
 
@@ -41,5 +41,5 @@ def test_what_another_entry_includes_is_left_out() -> None:
     assert entries("BTC*,!BTCDOM*,!BTCDOMUSDT", "BTCUSDT", "*,!BTCDOM*") == ("*,!BTCDOM*",)
     assert entries("BTC*", "") == entries("*") == ("*",)
     assert entries("BTCUSDT,!BTC*") == ()
-    assert ChosenSymbols.of(SymbolFilter()).facts() == {}
+    assert ChosenSymbols.of_filter(SymbolFilter()).facts() == {}
     assert ChosenSymbols.of_facts({}) == ChosenSymbols()

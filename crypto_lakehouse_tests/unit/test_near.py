@@ -41,7 +41,7 @@ def test_many_names_are_never_all_listed() -> None:
     tables = [f"{kind}_{interval}" for kind in ("klines", "mark_klines") for interval in ("1m", "5m", "1h")]
     assert unknown_name("table", "book", tables) == "no table 'book'; there are klines_*, mark_klines_*"
     many = [*tables, *"abcdefgh"]
-    assert unknown_name("table", "klines_7m", many, where="x/y").startswith("no table 'klines_7m' in x/y; did you mean")
+    assert unknown_name("table", "klines_7m", many, scope="x/y").startswith("no table 'klines_7m' in x/y; did you mean")
     assert "there" not in unknown_name("table", "klines_7m", many)
 
 

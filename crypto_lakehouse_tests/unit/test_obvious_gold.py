@@ -136,7 +136,7 @@ def test_bars_of_dense_minutes(
     minutes = minutes.filter(pl.col("open_time") >= begin)
     parts = [coded.filter(pl.col("open_time") < START + DAY), coded.filter(pl.col("open_time") >= START + DAY)]
     lead = data.draw(st.sampled_from([0, 11, 1440]), "lead")
-    days = {length: [BlockTable.of(part, length, lead) for part in parts] for length in (1, 5)}
+    days = {length: [BlockTable.of_minutes(part, length, lead) for part in parts] for length in (1, 5)}
     # All at first, because they share the days.
     joined = []
     for interval, offsets in kinds:
@@ -165,7 +165,7 @@ def test_five_minutes_in_as_many_segments_are_as_many_blocks() -> None:
     rows = silver(5, (0.0, 0.05, 0), 60, False)
     minutes = continuous_minutes(rows, None, no_state(), (START, START + 60 * MINUTE), RULE).rows
     minutes = minutes.with_columns(segment=pl.int_range(pl.len()).over("symbol"))
-    table = BlockTable.of(minutes, 5)
+    table = BlockTable.of_minutes(minutes, 5)
     assert (table.ends - table.begins).sum() == minutes.height
     for name in ("5m", "1h"):
         ours = time_bars(minutes, INTERVALS[name], [timedelta(0)], START, START + DAY)

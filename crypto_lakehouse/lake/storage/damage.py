@@ -78,25 +78,25 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        said = first_line(error)
+        message = first_line(error)
         if is_of_storage(error) and not any(words in str(error) for words in _OF_ANOTHER_OBJECT):
             with store.explained("read", paths[0] if len(paths) == 1 else ""):
                 raise
         # ``from None``: the message includes the cause, and runs report only the innermost cause.
-        raise blame(store, paths, said, isinstance(error, pa.ArrowException | OSError)) from None
+        raise blame(store, paths, message, isinstance(error, pa.ArrowException | OSError)) from None
 
 
-def blame(store: LakeStore, paths: Sequence[str], said: str, by_arrow: bool) -> DamagedFile | FilesChanged:
-    """Return the error for files that a reader could not decode; ``said`` is its message.
+def blame(store: LakeStore, paths: Sequence[str], message: str, by_arrow: bool) -> DamagedFile | FilesChanged:
+    """Return the error for files that a reader could not decode; ``message`` is its text.
 
     ``by_arrow`` says that the reader was Arrow.
     """
     path = _first_damaged(store, paths, by_arrow)
     if path is not None:
-        return DamagedFile(f"{store.polars_uri(path)} is damaged: {said}. {remedy(path)}")
+        return DamagedFile(f"{store.polars_uri(path)} is damaged: {message}. {remedy(path)}")
     files = store.polars_uri(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {store.uri}"
     return FilesChanged(
-        f"cannot read {files}, although each file can be read alone: {said}. A run is replacing files; try again"
+        f"cannot read {files}, although each file can be read alone: {message}. A run is replacing files; try again"
     )
 
 

@@ -168,8 +168,8 @@ def explained() -> Iterator[None]:
             "to see what it prints"
         ) from None
     except (BotoCoreError, OSError, ValueError, LookupError) as error:
-        said = str(error) if isinstance(error, BotoCoreError | OSError) else f"{type(error).__name__} in their values"
-        raise IdentityError(f"no S3 credentials: {said}") from None
+        reason = str(error) if isinstance(error, BotoCoreError | OSError) else f"{type(error).__name__} in their values"
+        raise IdentityError(f"no S3 credentials: {reason}") from None
 
 
 @lru_cache(maxsize=8)

@@ -84,14 +84,14 @@ def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
     for path in files:
         rows = scan_alone(store, path).collect()
         if missing := [name for name in _REQUIRED if name not in rows.columns]:
-            said = f"has no column {', '.join(missing)}"
+            fault = f"has no column {', '.join(missing)}"
         elif others := sorted(set(rows["period"]) - {key}):
-            said = f"holds rows of {', '.join(others)}, which do not belong in it"
+            fault = f"holds rows of {', '.join(others)}, which do not belong in it"
         elif nulls := [name for name in _REQUIRED if rows[name].null_count()]:
-            said = f"has rows without {', '.join(nulls)}"
+            fault = f"has rows without {', '.join(nulls)}"
         else:
             continue
-        return DamagedFile(f"{store.polars_uri(path)} {said}. {remedy(path)}")
+        return DamagedFile(f"{store.polars_uri(path)} {fault}. {remedy(path)}")
     return DamagedFile(f"a file of the ledger for {key} in {store.uri} was replaced while it was read: try again")
 
 

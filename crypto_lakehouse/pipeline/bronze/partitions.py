@@ -168,7 +168,7 @@ class BronzeIngest:
             self.unknown = check_symbols_exist(
                 self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
             )
-        now_chosen = ChosenSymbols.of(self.symbols)
+        now_chosen = ChosenSymbols.of_filter(self.symbols)
         for key in keys:
             listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
             stored = stored_partition(self.store, self._slice.partition(key))

@@ -111,7 +111,7 @@ class DayBars:
         return by_table
 
     def _day(self, rows: pa.Table, _origin: Provenance) -> _Day:
-        blocks = {length: BlockTable.of(rows, length, lead) for length, lead in self._leads.items()}
+        blocks = {length: BlockTable.of_minutes(rows, length, lead) for length, lead in self._leads.items()}
         return _Day(blocks, rows if self._needs_rows else None)
 
     def _days(self, key: str, begins: Mapping[Bars, datetime | None]) -> dict[str, _Day]:

@@ -63,16 +63,18 @@ class TableDays:
         partitions = self._partitions(key)
 
         def stored() -> list[datetime]:
-            times = [find_keys(self._store, one.slice, [one.key]).get(one.key) for one in partitions]
-            for partition, time in zip(partitions, times, strict=True):
+            times = []
+            for partition in partitions:
+                time = find_keys(self._store, partition.slice, [partition.key]).get(partition.key)
                 if time is None:
                     raise missing_partition(partition)
-            return [time for time in times if time is not None]
+                times.append(time)
+            return times
 
         def read() -> pl.DataFrame:
             stored()
             with reading(self._store, [partition.path for partition in partitions]):
-                frames = [scan_partitions(self._store, one.slice, [one.key]) for one in partitions]
+                frames = [scan_partitions(self._store, partition.slice, [partition.key]) for partition in partitions]
                 return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
 
         return unchanged(read, stored)

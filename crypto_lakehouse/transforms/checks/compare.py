@@ -41,12 +41,12 @@ def bars_against_minutes(bars: pl.DataFrame, minutes: pl.DataFrame) -> list[Find
     """
     if bars.is_empty():
         return []
-    ours = bars.sort("symbol", "open_time").with_row_index("bar")
+    numbered = bars.sort("symbol", "open_time").with_row_index("bar")
     ordered = minutes.sort("open_time")
     # Windows of one grid do not overlap, so a minute is in one bar of each grid.
-    grids = ours.partition_by("offset") if "offset" in ours.columns else [ours]
-    theirs = pl.concat([_of_minutes(grid, ordered) for grid in grids])
-    pairs = ours.join(theirs, on="bar", how="left", maintain_order="left").with_columns(
+    grids = numbered.partition_by("offset") if "offset" in numbered.columns else [numbered]
+    expected = pl.concat([_of_minutes(grid, ordered) for grid in grids])
+    pairs = numbered.join(expected, on="bar", how="left", maintain_order="left").with_columns(
         pl.col("n_minutes_right").fill_null(0)
     )
     counted = pairs.filter(pl.col("n_minutes") == pl.col("n_minutes_right"))
@@ -70,13 +70,13 @@ def bars_against_klines(bars: pl.DataFrame, klines: pl.DataFrame) -> list[Findin
     price of the interval. Then open, and high or low if it equals that carried price, may differ as long as the
     exchange's price is within the bar's [low, high].
     """
-    ours = bars.filter(pl.col("offset") == 0).sort("symbol", "open_time")
-    theirs = klines.sort("symbol", "open_time")
+    own_bars = bars.filter(pl.col("offset") == 0).sort("symbol", "open_time")
+    exchange_klines = klines.sort("symbol", "open_time")
     key, has_volume = ["symbol", "open_time"], pl.col("base_volume") > 0
-    pairs = ours.filter(has_volume & pl.col("complete")).join(theirs, on=key, maintain_order="left")
+    pairs = own_bars.filter(has_volume & pl.col("complete")).join(exchange_klines, on=key, maintain_order="left")
     rounding = _LAST_DECIMAL * (pl.col("n_minutes") - pl.col("n_filled"))
-    no_bar = theirs.filter(has_volume).join(ours, on=key, how="anti", maintain_order="left")
-    no_kline = ours.filter(has_volume).join(theirs, on=key, how="anti", maintain_order="left")
+    no_bar = exchange_klines.filter(has_volume).join(own_bars, on=key, how="anti", maintain_order="left")
+    no_kline = own_bars.filter(has_volume).join(exchange_klines, on=key, how="anti", maintain_order="left")
     return _by_symbol(
         _listed(no_bar, "klines of the exchange have volume and no bar"),
         _listed(no_kline, "bars have volume and no kline of the exchange"),
@@ -101,9 +101,9 @@ def klines_against_trades(klines: pl.DataFrame, rebuilt: pl.DataFrame) -> list[F
     aggregates. An aggregate has one time, so fills on both sides of a minute's end count in one of the two minutes.
     """
     key, has_volume = ["symbol", "open_time"], pl.col("base_volume") > 0
-    theirs = klines.filter(has_volume).sort(key)
-    ours = rebuilt.filter(has_volume).sort(key)
-    pairs = theirs.join(ours, on=key, maintain_order="left")
+    from_archive = klines.filter(has_volume).sort(key)
+    from_trades = rebuilt.filter(has_volume).sort(key)
+    pairs = from_archive.join(from_trades, on=key, maintain_order="left")
     each_trade = _LAST_DECIMAL * pl.max_horizontal("trade_count", "trade_count_right")
     inverse = pl.col("contracts_right").is_not_null()
     base = pl.when(inverse).then(each_trade).otherwise(_LAST_DECIMAL)
@@ -113,8 +113,8 @@ def klines_against_trades(klines: pl.DataFrame, rebuilt: pl.DataFrame) -> list[F
     def differing(column: str, differs: pl.Expr) -> list[Finding]:
         return _differing(pairs, column, differs, "trades", "klines", "archive")
 
-    no_trades = theirs.join(ours, on=key, how="anti", maintain_order="left")
-    no_kline = ours.join(theirs, on=key, how="anti", maintain_order="left")
+    no_trades = from_archive.join(from_trades, on=key, how="anti", maintain_order="left")
+    no_kline = from_trades.join(from_archive, on=key, how="anti", maintain_order="left")
     return _by_symbol(
         _listed(no_trades, "klines of the archive have volume and no trades"),
         _listed(no_kline, "windows have trades and no volume in the archive's klines"),
@@ -134,10 +134,10 @@ def bars_against_funding(bars: pl.DataFrame, events: pl.DataFrame) -> list[Findi
     A null funding_sum despite events means that the funding arrived after the bar was built. A bar that touches a month
     in which ``events`` has no row of any symbol is correctly null, and not a finding.
     """
-    ours = bars.sort("symbol", "open_time").with_row_index("bar")
-    until_close = _funding_until(ours, events, "close_time", inclusive=True)
-    before_open = _funding_until(ours, events, "open_time", inclusive=False)
-    pairs = ours.join(until_close.join(before_open, on="bar"), on="bar", maintain_order="left").with_columns(
+    numbered = bars.sort("symbol", "open_time").with_row_index("bar")
+    until_close = _funding_until(numbered, events, "close_time", inclusive=True)
+    before_open = _funding_until(numbered, events, "open_time", inclusive=False)
+    pairs = numbered.join(until_close.join(before_open, on="bar"), on="bar", maintain_order="left").with_columns(
         funding_count_right=pl.col("count") - pl.col("count_right"),
         funding_sum_right=pl.col("sum") - pl.col("sum_right"),
     )
@@ -259,16 +259,16 @@ def _differing(
         n=differs.sum(),
         total=pl.len(),
         at=pl.col("open_time").filter(differs).first(),
-        ours=pl.col(column).filter(differs).first(),
-        theirs=pl.col(f"{column}_right").filter(differs).first(),
+        value=pl.col(column).filter(differs).first(),
+        source_value=pl.col(f"{column}_right").filter(differs).first(),
     )
     return [
         (
             symbol,
             f"{column} differs in {n} of {total} {noun}, first {_text(at)}:"
-            f" {side} {_text(ours)}, {source} {_text(theirs)}",
+            f" {side} {_text(value)}, {source} {_text(source_value)}",
         )
-        for symbol, n, total, at, ours, theirs in by_symbol.filter(pl.col("n") > 0).iter_rows()
+        for symbol, n, total, at, value, source_value in by_symbol.filter(pl.col("n") > 0).iter_rows()
     ]
 
 

@@ -74,7 +74,7 @@ def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     if unit is None:
         return [("", f"the registry has no time unit of {feed.archive_type} on {day}: add it to the epochs")]
     low, high = _UNITS[unit]
-    said = _contradicted(feed, Topic.TIME_UNIT, day)
+    contradicted = _contradicted(feed, Topic.TIME_UNIT, day)
     counts = (
         rows.group_by("symbol", "source_key")
         .agg(
@@ -84,7 +84,7 @@ def check_time_unit(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         .collect(engine="streaming")
     )
     return [
-        (row["symbol"], f"{row['source_key']}: {row[name]:,} times in {name} are not in {unit}; {said}")
+        (row["symbol"], f"{row['source_key']}: {row[name]:,} times in {name} are not in {unit}; {contradicted}")
         for row in counts.iter_rows(named=True)
         for name in feed.file_format.time_columns
         if row[name]
@@ -131,14 +131,14 @@ def check_bands(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         .with_columns((~pl.col("still")).any().over("symbol").alias("others_move"))
     )
     edges = {float(edge) for edge in (epoch_value(feed, Topic.BANDS, day) or "").split(",") if edge}
-    said = _contradicted(feed, Topic.BANDS, day)
+    contradicted = _contradicted(feed, Topic.BANDS, day)
     frozen = [epoch for epoch in epochs_of(feed, Topic.FROZEN) if epoch.holds_on(day)]
     findings: list[Finding] = []
     for row in bands.iter_rows(named=True):
         band = row["percentage"]
         if abs(band) not in edges:
             names = ", ".join(f"±{edge:g}" for edge in sorted(edges))
-            findings.append((row["symbol"], f"band {band:+g} % is not one of {names}; {said}"))
+            findings.append((row["symbol"], f"band {band:+g} % is not one of {names}; {contradicted}"))
         if row["still"] and row["others_move"] and row["looks"] >= _FEWEST_LOOKS:
             words = [_known(epoch) for epoch in frozen if band in {float(edge) for edge in epoch.value.split(",")}]
             text = f"frozen: band {band:+g} % never changes in {row['looks']:,} rows, while others do"
@@ -181,7 +181,7 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
         "interval": f"with an interval_hours that is not one of {known}",
         "step": "not interval_hours after the event before",
     }
-    said = {
+    contradicted = {
         "jitter": f"; {_contradicted(feed, Topic.JITTER, day)}",
         "interval": f"; {_contradicted(feed, Topic.INTERVAL, day)}",
     }
@@ -189,7 +189,7 @@ def check_funding(rows: pl.LazyFrame, feed: Feed, day: date) -> list[Finding]:
     for name, text in texts.items():
         bad = marked.filter(name).group_by("symbol", maintain_order=True).agg(pl.len(), pl.col("funding_time").first())
         findings += [
-            (symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}{said.get(name, '')}")
+            (symbol, f"{n} events {text}, first {at:%Y-%m-%d %H:%M:%S}{contradicted.get(name, '')}")
             for symbol, n, at in bad.iter_rows()
         ]
     return findings

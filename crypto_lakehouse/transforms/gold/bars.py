@@ -64,7 +64,7 @@ def time_bars(
         Columns ``BARS``.
     """
     offsets = tuple(offsets)
-    blocks = {length: BlockTable.of(minutes, length) for length in block_lengths(interval, offsets)}
+    blocks = {length: BlockTable.of_minutes(minutes, length) for length in block_lengths(interval, offsets)}
     return pl.DataFrame(bars_of_blocks(blocks, interval, offsets, first, end).cast(BARS.arrow))
 
 

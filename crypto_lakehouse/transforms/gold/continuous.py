@@ -134,7 +134,7 @@ def continuous_minutes(
         minutes, 0 if unknown.
     """
     first, end = (0, 0) if span is None else map(minute_number, span)
-    series = _Series.of(minutes, state)
+    series = _Series.of_minutes(minutes, state)
     before = series.last.copy()
     breaks, count = series.walk(rule, first)
     trailing = series.trailing_fills(first, end, rule)
@@ -158,7 +158,7 @@ def next_state(minutes: Frame, state: pl.DataFrame, rule: GapRule) -> pl.DataFra
 
     ``minutes`` needs only the columns symbol, open_time, open, close and base_volume.
     """
-    series = _Series.of(minutes, state)
+    series = _Series.of_minutes(minutes, state)
     breaks, _ = series.walk(rule, 0)
     return series.state(breaks)
 
@@ -207,9 +207,9 @@ class _Series:
     over: pl.DataFrame
 
     @classmethod
-    def of(cls, minutes: Frame, state: pl.DataFrame) -> _Series:
+    def of_minutes(cls, minutes: Frame, state: pl.DataFrame) -> _Series:
         """The symbols of silver minutes and of a state."""
-        ordered = Ordered.of(minutes)
+        ordered = Ordered.sort(minutes)
         state = state.sort("symbol", "segment")
         newest = state.select(_is_newest()).to_series()
         state, over = state.filter(newest), state.filter(~newest)

@@ -28,8 +28,8 @@ class Ordered:
     begins: Ints
 
     @classmethod
-    def of(cls, rows: Frame) -> Ordered:
-        """The rows in order. Rows that are already in order, or days in order one after another, are not sorted."""
+    def sort(cls, rows: Frame) -> Ordered:
+        """Sort rows. Rows that are already in order, or days in order one after another, are not sorted."""
         table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
         symbols = table["symbol"]
         if not pa.types.is_dictionary(symbols.type):
@@ -43,7 +43,7 @@ class Ordered:
         if not rises:
             keys = pl.DataFrame({"symbol": pl.Series(coded.dictionary).gather(codes), "minute": minutes})
             order = keys.select(pl.arg_sort_by("symbol", "minute", maintain_order=True)).to_series()
-            return cls.of(table.take(order.to_arrow()))
+            return cls.sort(table.take(order.to_arrow()))
         if (names[1:] > names[:-1]).all():
             return cls(table, minutes, names, begins)
         runs = pl.DataFrame({"symbol": names, "minute": minutes[begins], "begin": begins})
@@ -51,7 +51,7 @@ class Ordered:
         length = runs["length"].to_numpy()
         at = np.cumsum(length) - length
         order = np.arange(len(minutes)) + np.repeat(runs["begin"].to_numpy() - at, length)
-        return cls.of(table.take(pa.array(order)))
+        return cls.sort(table.take(pa.array(order)))
 
     def __getitem__(self, name: str) -> Array:
         """A column of numbers; nulls are NaN."""

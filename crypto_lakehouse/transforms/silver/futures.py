@@ -109,8 +109,8 @@ def with_label_ends(bronze: pl.DataFrame, first: date, end: date) -> pl.DataFram
 
 def _labels_are_ends(feed: Feed, day: date, offset: pl.Expr) -> pl.Expr:
     """Whether labels are period ends, by the epoch registry, in files that are ``offset`` days from ``day``."""
-    said = {n: epoch_value(feed, Topic.LABEL, day + timedelta(days=n)) == "period_end" for n in (-1, 0, 1)}
-    return offset.replace_strict(list(said), list(said.values()), return_dtype=pl.Boolean)
+    by_day = {n: epoch_value(feed, Topic.LABEL, day + timedelta(days=n)) == "period_end" for n in (-1, 0, 1)}
+    return offset.replace_strict(list(by_day), list(by_day.values()), return_dtype=pl.Boolean)
 
 
 def clean_liquidations(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:

@@ -50,9 +50,9 @@ class BlockTable:
     lead: int = 0
 
     @classmethod
-    def of(cls, minutes: Frame, length: int, lead: int = 0) -> BlockTable:
+    def of_minutes(cls, minutes: Frame, length: int, lead: int = 0) -> BlockTable:
         """Blocks of ``length`` minutes, counted from 1970-01-01 00:00 UTC, of gold.continuous_1m rows in any order."""
-        ordered = Ordered.of(minutes)
+        ordered = Ordered.sort(minutes)
         rows, bounds = _rows(ordered), np.append(ordered.begins, len(ordered.minutes))
         # Enough if all minutes of a symbol are in one segment, the usual case.
         firsts, lasts = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
