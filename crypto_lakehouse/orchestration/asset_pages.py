@@ -46,8 +46,9 @@ def read_line(layer: str, exchange: str, market: str, table: str) -> str:
     first, end = _first_partition(layer, exchange, market, table)
     # Readers use month files by themselves.
     name = f"silver.{table}" if layer == COMPACTED else f"{layer}.{table}"
-    market_arguments = f'market="{market}"' if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", market="{market}"'
-    return f'Lakehouse().read("{name}", {market_arguments}, start="{first}", end="{end}")'
+    arguments = "" if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", '
+    arguments += f'market="{market}", start="{first}", end="{end}"'
+    return f'Lakehouse().read("{name}", {arguments})'
 
 
 def _first_partition(layer: str, exchange: str, market: str, table: str) -> tuple[date, date]:

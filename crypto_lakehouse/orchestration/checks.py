@@ -3,8 +3,8 @@
 They have no partitions, because Dagster records partitioned checks wrongly in range runs. They name the failing dates
 and symbols instead.
 
-A check looks at the partitions of its run. If the run has no range, it looks at the newest ones. The rules come from the
-schemas, ``pipeline/reconcile.py``, ``pipeline/silver_checks.py``, ``pipeline/gold/checks.py`` and
+A check looks at the partitions of its run. If the run has no range, it looks at the newest ones. The rules come from
+the schemas, ``pipeline/reconcile.py``, ``pipeline/silver_checks.py``, ``pipeline/gold/checks.py`` and
 ``transforms/checks``. If the epoch registry lists a fault of a day, findings on that day quote it.
 """
 

@@ -74,7 +74,8 @@ def update_jobs(
                 update_job_name(market.exchange, market.name, cadence),
                 selection=dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(*_archive_checks(checks, keys)),
                 partitions_def=partitions,
-                description=f"{cadence} tables of {market.exchange} {market.name}, bronze to gold, for a range of partitions.",
+                description=f"{cadence} tables of {market.exchange} {market.name}, bronze to gold, for a range of"
+                " partitions.",
                 executor_def=dg.in_process_executor,
             )
         )

@@ -124,7 +124,9 @@ def second_bars(day: CoinDay) -> Bars:
     is_traded, last = traded.minute[before] == seconds, traded.close[before]
     _, *values = traded.columns
     filled = [last] * 4 + [np.zeros_like(last)] * 5
-    return Bars.from_columns([seconds, *(np.where(is_traded, v[before], f) for v, f in zip(values, filled, strict=True))], decimals)
+    return Bars.from_columns(
+        [seconds, *(np.where(is_traded, v[before], f) for v, f in zip(values, filled, strict=True))], decimals
+    )
 
 
 def blocks(day: CoinDay, last_only: bool = False) -> Iterator[Block]:
