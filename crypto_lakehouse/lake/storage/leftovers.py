@@ -1,6 +1,6 @@
 """Leftovers of killed processes in TMPDIR: drafts of S3 objects, and folders of downloads.
 
-Drafts of a local lake are next to their target files; see ``store.py``.
+Drafts of a local lake are next to their target files; see ``drafts.py``.
 """
 
 from __future__ import annotations

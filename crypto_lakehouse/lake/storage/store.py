@@ -1,13 +1,12 @@
 """The lake's storage: one small interface over a local folder or an S3 bucket, with atomic publishing.
 
-This module opens the storage, reads and writes whole objects, and explains errors. What the objects are (paths,
-Parquet, tables) is in ``paths`` and ``partitions``. Every path that a method takes or returns is relative to the root
-of the lake, with ``/`` between names.
+This module opens the storage, reads and writes whole objects, and explains errors with the advice of ``advice.py``.
+Drafts of local files are in ``drafts.py``. What the objects are (paths, Parquet, tables) is in ``paths`` and
+``partitions``. Every path that a method takes or returns is relative to the root of the lake, with ``/`` between names.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -16,12 +15,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 from pyarrow import NativeFile, fs
 
+from crypto_lakehouse.lake.storage.advice import advice
+from crypto_lakehouse.lake.storage.drafts import TEMP_PREFIX, publish_draft, sweep_drafts
 from crypto_lakehouse.lake.storage.identity import (
     IdentityError,
     PolarsCredentials,
@@ -35,7 +36,6 @@ from crypto_lakehouse.lake.storage.identity import (
 from crypto_lakehouse.lake.storage.leftovers import TEMPORARY, sweep_temporary
 from crypto_lakehouse.lake.storage.upload import put_bytes, put_file
 
-TEMP_PREFIX = ".tmp-"
 _COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,62}")
@@ -250,7 +250,7 @@ class LakeStore:
 
     def _publish(self, draft: Path, path: str) -> None:
         if self.is_local:
-            _replace(draft, Path(self.path(path)))
+            publish_draft(draft, Path(self.path(path)))
             return
         put_file(self.path(path), draft, self.s3_endpoint_url, str(self.s3_region))
 
@@ -315,18 +315,11 @@ class LakeStore:
         No draft that is still being written is older than ``older_than``. Raises LakeError if the folder cannot be
         read or written.
         """
-        newest = (datetime.now(UTC) - older_than).timestamp()
         swept = sweep_temporary(older_than)
         if not self.is_local:
             return swept
         with self.explained("sweep", ""):
-            for draft in Path(self.root).rglob(f"{TEMP_PREFIX}*"):
-                # Its writer may publish it at the same time.
-                with suppress(FileNotFoundError):
-                    if draft.stat().st_mtime < newest:
-                        draft.unlink()
-                        swept += 1
-        return swept
+            return swept + sweep_drafts(Path(self.root), older_than)
 
     @contextmanager
     def explained(self, action: str, path: str) -> Iterator[None]:
@@ -341,7 +334,7 @@ class LakeStore:
                 text = text.replace(secret, "***")
             target = "/".join(part for part in (self.uri, path) if part)
             endpoint = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
-            hint = _hint(error, text, self.is_local)
+            hint = advice(error, text, self.is_local)
             # ``from None``: the text of the cause may contain secrets.
             raise LakeError(f"cannot {action} {target}{endpoint}: {text}. {hint}") from None
 
@@ -369,35 +362,3 @@ def _checked(*parts: str) -> list[str]:
         if not _NAME.fullmatch(name) or name in (".", ".."):
             raise ValueError(f"{name!r} in {'/'.join(parts)!r} is not a safe name for the lake")
     return names
-
-
-def _replace(draft: Path, target: Path) -> None:
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())
-    draft.replace(target)
-    # The new name survives a power cut only if its folder is on disk as well.
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _hint(error: OSError, text: str, local: bool) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        if local:
-            return "The disk is full: free space or move the lake, then run again; no partial file was published"
-        drafts = tempfile.gettempdir()
-        return f"The disk of TMPDIR ({drafts}) is full: free space there or set TMPDIR to another disk, then run again"
-    if local:
-        return "Check that the folder exists and may be read and written by this user, then run again"
-    # Arrow and boto3 write the same words in upper or lower case, with or without underscores.
-    words = text.replace("_", "").lower()
-    if any(word in words for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):
-        return (
-            "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the profile in AWS_PROFILE, and the rights of that user "
-            "on the bucket"
-        )
-    if "nosuchbucket" in words or "does not exist" in words:
-        return "Create the bucket or correct the lake's URI"
-    return "Check the endpoint, the region and the network, then run again"
