@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.unit.archive_http import Server
 from crypto_lakehouse_tests.unit.small_lake import DAYS, day_of_bars, part_path, put
 
@@ -36,3 +39,18 @@ def root(tmp_path: Path) -> Path:
 def lake(root: Path) -> Lakehouse:
     """A reader of it."""
     return Lakehouse(root)
+
+
+@pytest.fixture(scope="session")
+def sample_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake ``lake`` of market ``um``, built from a sample archive of two symbols and three days by real runs."""
+    # Importing Dagster takes long, and most unit tests do without.
+    from crypto_lakehouse_tests.system.runs import run, settings
+
+    folder, tables = tmp_path_factory.mktemp("sample"), ("klines_1m", "funding_rates")
+    make_sample(folder / "archive", symbols=2, days=3, start=date(2024, 12, 30), tables=tables, markets=("um",))
+    with ArchiveServer(folder / "archive") as server:
+        environment = settings(server, folder / "lake", tables=",".join(tables))
+        assert run(environment, "um", "2024-12", "2025-01", cadence="monthly").success
+        assert run(environment, "um", "2024-12-30", "2025-01-01").success
+    return folder / "lake"

@@ -36,8 +36,15 @@ class Lakehouse(RowMethods, BarMethods, UniverseMethods, SqlMethods, TableMethod
 
     Examples
     --------
+    This lake was built from the sample archive, whose prices are made up. So was ``lake`` in the examples of methods.
+
+    >>> from crypto_lakehouse import Lakehouse
     >>> lake = Lakehouse("./lake")
-    >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-01-01", end="2024-02-01")
+    >>> bars = lake.read("gold.bars_1h", market="um", symbols="BTCUSDT", start="2024-12-31", end="2025-01-01")
+    >>> bars[["open_time", "close", "complete"]].head(2)
+                      open_time    close  complete
+    0 2024-12-31 00:00:00+00:00  96643.4      True
+    1 2024-12-31 01:00:00+00:00  96684.3      True
     """
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, *, s3_endpoint_url: str | None = None):

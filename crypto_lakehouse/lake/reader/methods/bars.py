@@ -78,6 +78,10 @@ class BarMethods(Methods):
 
         Examples
         --------
-        >>> lake.bars(["FILUSDT"], "1h", market="um", offset="5m", start="2023-08-01", end="2023-10-01")
+        >>> bars = lake.bars(["ETHUSDT"], "1h", market="um", offset="5m", start="2024-12-31", end="2025-01-01")
+        >>> bars[["open_time", "close", "n_minutes"]].head(2)
+                          open_time    close  n_minutes
+        0 2024-12-31 00:05:00+00:00  3379.56         60
+        1 2024-12-31 01:05:00+00:00  3401.84         60
         """
         return read_bars(self._store, symbols, bars, exchange, market, offset, start, end, format)

@@ -83,7 +83,17 @@ class RowMethods(Methods):
 
         Examples
         --------
-        >>> lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-01-01").collect()
+        >>> rows = lake.scan("silver.klines_1m", market="um", symbols=["BTCUSDT"], start="2024-12-31", end="2025-01-01")
+        >>> rows.select("open_time", "close").head(2).collect()
+        shape: (2, 2)
+        ┌─────────────────────────┬─────────┐
+        │ open_time               ┆ close   │
+        │ ---                     ┆ ---     │
+        │ datetime[μs, UTC]       ┆ f64     │
+        ╞═════════════════════════╪═════════╡
+        │ 2024-12-31 00:00:00 UTC ┆ 96433.9 │
+        │ 2024-12-31 00:01:00 UTC ┆ 96374.9 │
+        └─────────────────────────┴─────────┘
         """
         return scan_rows(self._store, table, exchange, market, symbols, start, end, columns, ordered=True)[0]
 
@@ -129,6 +139,11 @@ class RowMethods(Methods):
 
         Examples
         --------
-        >>> lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2024-01-01")
+        >>> rates = lake.read("silver.funding_rates", market="um", symbols="BTCUSDT", start="2025-01-01")
+        >>> rates[["funding_hour", "interval_hours", "funding_rate"]].head(3)
+                       funding_hour  interval_hours  funding_rate
+        0 2025-01-01 00:00:00+00:00               8      0.000232
+        1 2025-01-01 08:00:00+00:00               8      0.000202
+        2 2025-01-01 16:00:00+00:00               8     -0.000036
         """
         return read_rows(self._store, table, exchange, market, symbols, start, end, columns, format)

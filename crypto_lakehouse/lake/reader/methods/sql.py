@@ -61,7 +61,11 @@ class SqlMethods(Methods):
 
         Examples
         --------
-        >>> lake.sql("SELECT symbol, max(high) FROM gold.bars_1h WHERE market = 'um' GROUP BY symbol")
+        >>> query = "SELECT symbol, max(high) AS highest FROM gold.bars_1h WHERE market = 'um' GROUP BY 1 ORDER BY 1"
+        >>> lake.sql(query)
+            symbol   highest
+        0  BTCUSDT  98514.70
+        1  ETHUSDT   3432.45
         """
         check_format(format)
         from crypto_lakehouse.lake.reader.sql import run_sql, to_polars

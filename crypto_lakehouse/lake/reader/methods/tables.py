@@ -27,7 +27,16 @@ class TableMethods(Methods):
 
         Examples
         --------
-        >>> lake.tables()
+        >>> lake.tables().filter(layer="silver").select("table", "market", "partitions", "first", "last")
+        shape: (2, 5)
+        ┌───────────────┬────────┬────────────┬────────────┬────────────┐
+        │ table         ┆ market ┆ partitions ┆ first      ┆ last       │
+        │ ---           ┆ ---    ┆ ---        ┆ ---        ┆ ---        │
+        │ str           ┆ str    ┆ i64        ┆ str        ┆ str        │
+        ╞═══════════════╪════════╪════════════╪════════════╪════════════╡
+        │ funding_rates ┆ um     ┆ 2          ┆ 2024-12    ┆ 2025-01    │
+        │ klines_1m     ┆ um     ┆ 3          ┆ 2024-12-30 ┆ 2025-01-01 │
+        └───────────────┴────────┴────────────┴────────────┴────────────┘
         """
         listed = tables_frame(self._store)
         if listed.is_empty():
@@ -49,7 +58,18 @@ class TableMethods(Methods):
 
         Examples
         --------
-        >>> lake.describe("gold.bars_1h")
+        >>> lake.describe("gold.bars_1h").filter("key").select("column", "type", "unit")
+        shape: (4, 3)
+        ┌───────────┬───────────────────────┬─────────┐
+        │ column    ┆ type                  ┆ unit    │
+        │ ---       ┆ ---                   ┆ ---     │
+        │ str       ┆ str                   ┆ str     │
+        ╞═══════════╪═══════════════════════╪═════════╡
+        │ symbol    ┆ string                ┆ name    │
+        │ segment   ┆ int64                 ┆ 1       │
+        │ offset    ┆ int64                 ┆ minutes │
+        │ open_time ┆ timestamp[us, tz=UTC] ┆ UTC     │
+        └───────────┴───────────────────────┴─────────┘
         """
         layer, name, _ = split_table(table)
         return describe_frame(layer, name)

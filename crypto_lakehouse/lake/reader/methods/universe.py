@@ -76,7 +76,11 @@ class UniverseMethods(Methods):
 
         Examples
         --------
-        >>> lake.universe("um", on="2022-06-01", quote="USDT", contract_type="perpetual")
+        >>> listed = lake.universe("um", on="2024-12-31", quote="USDT", contract_type="perpetual")
+        >>> listed[["symbol", "contract_type", "first_day"]]
+            symbol contract_type  first_day
+        0  BTCUSDT     perpetual 2024-12-30
+        1  ETHUSDT     perpetual 2024-12-30
         """
         return read_universe(
             self._store, market, on, quote, contract_type, stable_pairs, leveraged, settled, exchange, format
