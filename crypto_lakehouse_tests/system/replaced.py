@@ -19,7 +19,7 @@ import polars as pl
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse_tests.unit.test_lake_write import klines
+from crypto_lakehouse_tests.unit.lake_rows import klines
 
 UM = TableSlice("silver", "binance", "um", "klines_1m")
 DAYS = [f"2023-02-{day:02}" for day in range(1, 29)]

@@ -11,8 +11,8 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse_tests.unit.lake_rows import klines
 from crypto_lakehouse_tests.unit.test_compaction import FEBRUARY, UM, from_days
-from crypto_lakehouse_tests.unit.test_lake_write import klines
 
 pytestmark = pytest.mark.requirement("P5", "T5")
 

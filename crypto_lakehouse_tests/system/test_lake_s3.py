@@ -29,8 +29,8 @@ from crypto_lakehouse.lake.storage.quarantine import read_rejected, record_rejec
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.unit.lake_rows import klines, ledger_row, reject
 from crypto_lakehouse_tests.unit.small_lake import has_one_row_per_market, store_a_row
-from crypto_lakehouse_tests.unit.test_lake_write import klines, ledger_row, reject
 
 SLICE = TableSlice("silver", "binance", "um", "klines_1m")
 NOW = datetime(2024, 2, 1, tzinfo=UTC)

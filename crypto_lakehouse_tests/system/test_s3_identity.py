@@ -26,7 +26,7 @@ from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.s3_server import ROLE
 from crypto_lakehouse_tests.system.test_cli import COMMAND
-from crypto_lakehouse_tests.unit.test_lake_write import klines
+from crypto_lakehouse_tests.unit.lake_rows import klines
 
 pytestmark = pytest.mark.requirement("T5")
 

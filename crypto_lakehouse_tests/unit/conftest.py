@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.unit.archive_http import Server
@@ -21,6 +22,12 @@ def server() -> Iterator[Server]:
     running = Server()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LakeStore:
+    """The store of an empty lake."""
+    return LakeStore.open(str(tmp_path / "lake"))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from crypto_lakehouse.lake.storage.partitions import read_partition, write_parti
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.compaction import IncompleteMonth, compact_months, month_states
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse_tests.unit.test_lake_write import klines
+from crypto_lakehouse_tests.unit.lake_rows import klines
 
 pytestmark = pytest.mark.requirement("P5")
 

@@ -34,11 +34,6 @@ def found(store: LakeStore) -> StoredPartition | None:
     return stored_partition(store, PARTITION)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LakeStore:
-    return LakeStore.open(str(tmp_path))
-
-
 @pytest.mark.requirement("P2")
 def test_written_provenance_is_read_back(store: LakeStore) -> None:
     assert found(store) is None

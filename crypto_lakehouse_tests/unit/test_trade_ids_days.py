@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -58,11 +57,6 @@ def gold(store: LakeStore) -> dict[tuple[str, str], bytes]:
         for table in id_tables("trades")
         for key in list_keys(store, TableSlice("gold", "binance", "um", table))
     }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LakeStore:
-    return LakeStore.open(str(tmp_path / "lake"))
 
 
 def day(number: int, *ids: int, symbol: str = "A") -> list[Row]:
