@@ -1,14 +1,10 @@
-"""The export in the legacy tool's shape: the contract's golden vectors, in both profiles, and what it does to files.
+"""The export in the legacy tool's shape: the contract's golden vectors, in both profiles.
 
-Rows go the real way: CSV text, parse, clean, a lake in a folder, export. What the legacy tool made of real
-files is compared in ``system/test_legacy_export.py``.
+What the legacy tool made of real files is compared in ``system/test_legacy_export.py``.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,111 +13,32 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
-from crypto_lakehouse.catalog import INTERVALS, MARKETS, feed, parse_partition, partition_keys
-from crypto_lakehouse.catalog.bars import parse_bars_list
-from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli import app
-from crypto_lakehouse.lake.storage.partitions import write_partition
-from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
-from crypto_lakehouse.pipeline.export_legacy import Exported, ExportPlan, LegacyExport
-from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.catalog import INTERVALS, MARKETS
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
 from crypto_lakehouse.transforms.gold.legacy import Profile, legacy_bars, legacy_series
-from crypto_lakehouse.transforms.parse import parse_csv
-from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
-from crypto_lakehouse.transforms.silver.klines import clean_klines
-
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-START = datetime(2024, 5, 6, tzinfo=UTC)  # a Monday
-LEGACY, DEFAULT = Profile.LEGACY, Profile.DEFAULT
-both_profiles = pytest.mark.parametrize("profile", [LEGACY, DEFAULT])
-HOLO = "holo_1m_klines/futures_um"
-PAGE = Path(__file__).parents[2] / "docs" / "workflows" / "legacy-equivalents.md"
-
-# (time, open, high, low, close, volume, quote_volume), as the archive's columns are named.
-Candle = tuple[datetime, float, float, float, float, float, float]
-Event = tuple[datetime, float]
-
-
-def flat(time: datetime, price: float, volume: float = 1.0) -> Candle:
-    """A candle at one price."""
-    return (time, price, price, price, price, volume, volume * price)
-
-
-def epoch_ms(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-
-
-def silver(market: str, table: str, symbol: str, lines: Sequence[str]) -> pl.DataFrame:
-    """Silver rows of one archive file with these lines."""
-    of = feed("binance", market, table)
-    parsed = parse_csv("".join(f"{line}\n" for line in lines).encode(), of.file_format)
-    bronze = parsed.rows.with_columns(symbol=pl.lit(symbol), source_key=pl.lit("k"), source_sha256=pl.lit("s"))
-    clean = clean_klines if table == "klines_1m" else clean_funding_rates
-    cleaned = clean(bronze, of, date(2000, 1, 1), date(2100, 1, 1))
-    assert not parsed.rejected
-    assert cleaned.rejected.is_empty()
-    return cleaned.rows
-
-
-def minutes(market: str, symbol: str, candles: Sequence[Candle]) -> pl.DataFrame:
-    lines = []
-    for time, o, h, low, c, volume, quote in candles:
-        opened = epoch_ms(time)
-        lines.append(f"{opened},{o},{h},{low},{c},{volume},{opened + 59_999},{quote},{int(volume > 0)},0,0,0")
-    return silver(market, "klines_1m", symbol, lines)
-
-
-def events(symbol: str, funding: Sequence[Event]) -> pl.DataFrame:
-    return silver("um", "funding_rates", symbol, [f"{epoch_ms(time)},8,{rate}" for time, rate in funding])
-
-
-def store(lake: Path, market: str, table: str, rows: pl.DataFrame, days: Sequence[date] = ()) -> None:
-    """Write silver rows; the partitions from the first to the last, or those of ``days``."""
-    time = "open_time" if table == "klines_1m" else "funding_time"
-    of = feed("binance", market, table)
-    keys = [day.isoformat() for day in days]
-    if not keys:
-        first, last = rows[time].min(), rows[time].max()
-        assert isinstance(first, datetime)
-        assert isinstance(last, datetime)
-        keys = partition_keys(first.date(), last.date() + DAY, of.cadence)
-    for key in keys:
-        begin, end = parse_partition(key, of.cadence)
-        part = rows.filter((pl.col(time).dt.date() >= begin) & (pl.col(time).dt.date() < end))
-        write_partition(LakeStore.open(str(lake)), TableSlice("silver", "binance", market, table).partition(key), part)
-
-
-def export(
-    folder: Path,
-    market: str = "um",
-    profile: Profile = LEGACY,
-    bars: str = "",
-    symbols: str = "",
-    first: date = date(2000, 1, 1),
-    end: date = date(2050, 1, 1),
-) -> list[Exported]:
-    """Export the lake in ``folder`` to ``folder/out``."""
-    rule = GapRule()
-    plan = ExportPlan(first, end, SymbolFilter.parse(symbols), parse_bars_list(bars), rule, profile)
-    lake, out = (LakeStore.open(str(folder / name)) for name in ("lake", "out"))
-    return list(LegacyExport(lake, out, market, plan).run())
-
-
-def out(folder: Path, path: str) -> pl.DataFrame:
-    return pl.read_parquet(folder / "out" / path)
-
-
-def names(folder: Path, below: str = HOLO) -> list[str]:
-    return sorted(path.stem for path in (folder / "out" / below).iterdir())
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    fixed = ["export", "legacy", "--out", str(folder / "out"), "--from", "2024-05-01", "--to", "2024-05-31"]
-    return CliRunner().invoke(app, [*fixed, *arguments], env={"LAKEHOUSE_LAKE_URI": str(folder / "lake")})
+from crypto_lakehouse_tests.unit.legacy_lake import (
+    DAY,
+    DEFAULT,
+    HOLO,
+    LEGACY,
+    MINUTE,
+    START,
+    Candle,
+    Event,
+    both_profiles,
+    epoch_ms,
+    events,
+    export,
+    flat,
+    minutes,
+    names,
+    out,
+    run,
+    silver,
+    store,
+)
 
 
 @pytest.mark.requirement("F4.2", "F4.5")
@@ -453,154 +370,3 @@ def test_bars_equal_a_slow_reference(
             bar["funding_count"] = len(funded & set(part))
         expected.append(bar)
     assert bars.to_dicts() == expected
-
-
-@pytest.mark.requirement("F4.5")
-def test_a_later_export_start_starts_the_series_later(tmp_path: Path) -> None:
-    rows = [flat(START, 100), flat(START + DAY + 5 * MINUTE, 101)]
-    store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", rows))
-    export(tmp_path, first=(START + DAY).date())
-    holo = out(tmp_path, f"{HOLO}/AUSDT.parquet")
-    assert holo["candle_begin_time"].to_list() == [START + DAY + 5 * MINUTE]
-    export(tmp_path, end=(START + DAY).date())
-    assert out(tmp_path, f"{HOLO}/AUSDT.parquet")["candle_begin_time"].to_list() == [START]
-
-
-@pytest.mark.requirement("F4.5")
-def test_candles_off_the_minute_are_snapped_in_both_profiles(tmp_path: Path) -> None:
-    """The legacy tool shifts the calendar or drops them; silver has them on the minute already."""
-    rows = [flat(START + i * MINUTE + timedelta(seconds=17), 100 + i) for i in range(3)]
-    store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", rows))
-    for profile in Profile:
-        export(tmp_path, profile=profile)
-        holo = out(tmp_path, f"{HOLO}/AUSDT.parquet")
-        assert holo.select("candle_begin_time", "close").rows() == [(START + i * MINUTE, 100 + i) for i in range(3)]
-
-
-@pytest.mark.requirement("F4.5")
-def test_a_symbol_without_a_trade_is_reported_and_stops_nothing(tmp_path: Path) -> None:
-    lake = tmp_path / "lake"
-    rows = pl.concat([minutes("um", "AUSDT", [flat(START, 1, 0)]), minutes("um", "BUSDT", [flat(START, 1)])])
-    store(lake, "um", "klines_1m", rows)
-    earlier = tmp_path / "out" / HOLO / "AUSDT.parquet"
-    earlier.parent.mkdir(parents=True)
-    earlier.write_bytes(b"of an earlier export")
-    result = run(tmp_path, "--bars", "5m")
-    assert result.exit_code == 0
-    assert "warning um AUSDT: no minute was traded, so no file is written" in result.output
-    assert earlier.read_bytes() == b"of an earlier export"
-    assert names(tmp_path) == ["AUSDT", "BUSDT"]
-    assert run(tmp_path, "--symbols", "AUSDT").exit_code == 1
-    assert run(tmp_path, "--symbols", "AUSDT,BUSDT").exit_code == 1
-
-
-@pytest.mark.requirement("F4.5")
-def test_unknown_symbols_are_named(tmp_path: Path) -> None:
-    store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", [flat(START, 1)]))
-    result = run(tmp_path, "--symbols", "AUSDT,NOUSDT,*EUR")
-    assert result.exit_code == 1
-    for name in ("NOUSDT", "*EUR"):
-        assert f"ERROR no symbol of silver.klines_1m matches {name}" in result.output
-    assert names(tmp_path) == ["AUSDT"]
-    assert run(tmp_path, "--symbols", "AUSDT").exit_code == 0  # in one market of three is enough
-    assert run(tmp_path, "--from", "2024-05-07").exit_code == 1  # nothing at all
-
-
-@pytest.mark.requirement("F4.5")
-def test_segments_of_an_earlier_export_do_not_stay(tmp_path: Path) -> None:
-    rows = [flat(START + k * 3 * DAY, 100.0 * 2**k) for k in range(3)]
-    both = [minutes("um", name, rows) for name in ("AUSDT", "BAUSDT")]
-    store(tmp_path / "lake", "um", "klines_1m", pl.concat(both))
-    assert run(tmp_path, "--bars", "5m,15m").exit_code == 0
-    split = ["AUSDT", "SP0_AUSDT", "SP1_AUSDT"]
-    foreign = ["BAUSDT", "SP0_BAUSDT", "SP1_BAUSDT", "SPX_AUSDT"]
-    folders = {kind: f"resampled_klines/futures_um/{kind}/0m" for kind in ("5m", "15m")}
-    for folder in (HOLO, *folders.values()):
-        (tmp_path / "out" / folder / "SPX_AUSDT.parquet").write_bytes(b"of somebody else")
-    result = run(tmp_path, "--bars", "5m", "--symbols", "AUSDT", "--to", "2024-05-11")
-    assert result.exit_code == 0
-    assert f"removed {HOLO}/SP1_AUSDT.parquet: AUSDT no longer has this segment" in result.output
-    # Two segments are left; folders that were not written, and other symbols, are as they were.
-    for folder in (HOLO, folders["5m"]):
-        assert names(tmp_path, folder) == sorted([*split[:2], *foreign])
-    assert names(tmp_path, folders["15m"]) == sorted([*split, *foreign])
-
-
-@pytest.mark.requirement("F4.5")
-def test_a_write_that_fails_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", [flat(START, 1)]))
-    export(tmp_path)
-    before = (tmp_path / "out" / HOLO / "AUSDT.parquet").read_bytes()
-    store(tmp_path / "lake", "um", "klines_1m", minutes("um", "AUSDT", [flat(START, 2)]))
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", full)
-        with pytest.raises(LakeError, match="disk is full"):
-            export(tmp_path)
-    assert [path.name for path in (tmp_path / "out" / HOLO).iterdir()] == ["AUSDT.parquet"]
-    assert (tmp_path / "out" / HOLO / "AUSDT.parquet").read_bytes() == before
-
-
-@pytest.mark.requirement("F4.5")
-def test_days_missing_from_the_lake_are_named(tmp_path: Path) -> None:
-    rows = minutes("um", "AUSDT", [flat(START, 1), flat(START + 2 * DAY, 1)])
-    store(tmp_path / "lake", "um", "klines_1m", rows, [START.date(), (START + 2 * DAY).date()])
-    result = run(tmp_path, "--market", "um", "--market", "cm", "--bars", "")
-    assert result.exit_code == 0
-    assert "warning um: silver.klines_1m has no 2024-05-07; their minutes" in result.output
-    assert "cm: no day of this range is in silver.klines_1m" in result.output
-    assert "spot" not in result.output
-
-
-@pytest.mark.requirement("F4.5")
-def test_a_grid_that_is_asked_for_twice_is_written_once(tmp_path: Path) -> None:
-    rows = [flat(START + i * MINUTE, 100) for i in range(120)]
-    store(tmp_path / "lake", "spot", "klines_1m", minutes("spot", "AUSDT", rows))
-    (one,) = export(tmp_path, "spot", bars="1h,1h:30m")
-    assert one.written == (
-        "holo_1m_klines/spot/AUSDT.parquet",
-        "resampled_klines/spot/1h/0m/AUSDT.parquet",
-        "resampled_klines/spot/1h/30m/AUSDT.parquet",
-    )
-
-
-@pytest.mark.requirement("F4.5")
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--to", "2024-04-30"], "no day to export"),
-        (["--market", "options"], "no market 'options'; there are spot, um, cm"),
-        (["--profile", "bhds"], "no profile 'bhds'; there are legacy, default"),
-        (["--bars", "1mo"], "the legacy tool has no bars 1mo"),
-        (["--bars", "dollar:1000000"], "the legacy tool has no bars dollar:1000000"),
-        (["--bars", "7m"], "no bars '7m'"),
-        (["--gap-days", "0"], "--gap-days must be above 0"),
-        (["--gap-days", "nan"], "--gap-days must be above 0"),
-        (["--gap-change", "-0.1"], "--gap-days must be above 0"),
-        (["--symbols", "../AUSDT"], "is not a symbol"),
-        (["--from", "2024-5-1"], "2024-5-1"),
-    ],
-)
-def test_wrong_usage_ends_with_2_and_says_why(tmp_path: Path, arguments: list[str], words: str) -> None:
-    result = run(tmp_path, *arguments)
-    assert result.exit_code == 2
-    assert words in " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.output).split())
-    assert not (tmp_path / "out").exists()
-
-
-def functions_of(path: Path) -> set[str]:
-    """Names of the tests in a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
-
-
-@pytest.mark.requirement("F4.5")
-def test_every_test_that_the_migration_page_names_exists() -> None:
-    root = PAGE.parents[2]
-    ids = re.findall(r"(crypto_lakehouse_tests/[\w/]+\.py)::(\w+)", PAGE.read_text(encoding="utf-8"))
-    assert len(set(ids)) >= 15
-    wrong = [f"{path}::{name}" for path, name in ids if name not in functions_of(root / path)]
-    assert not wrong

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.transforms.gold.legacy import Profile
-from crypto_lakehouse_tests.unit.test_legacy import (
+from crypto_lakehouse_tests.unit.legacy_lake import (
     DEFAULT,
     LEGACY,
     MINUTE,
