@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from crypto_lakehouse.catalog import Cadence, Feed, Market, feeds, no_market, partition_keys
+from crypto_lakehouse.catalog import Cadence, Feed, Market, feeds, no_market, partition_key, partition_keys
 from crypto_lakehouse.catalog.binance import EXCHANGE, MARKETS
 from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.sample import futures, klines, options, trades
@@ -21,7 +21,7 @@ from crypto_lakehouse.sample.bars import LEAST_TRADES, MINUTES, Bars
 from crypto_lakehouse.sample.coins import Coin, coins, special_coins
 from crypto_lakehouse.sample.days import CoinDay, Sample, walk
 from crypto_lakehouse.sample.files import ArchiveFolder
-from crypto_lakehouse.sample.format import file_key
+from crypto_lakehouse.sample.format import file_key, header
 
 DEFAULT_TABLES = ("klines_1m", "klines_1h", "funding_rates")
 TRADES_PER_DAY = (LEAST_TRADES * MINUTES, 40_000_000)
@@ -118,11 +118,18 @@ def _chosen(tables: Sequence[str], markets: Sequence[str]) -> list[Feed]:
     for pattern in tables:
         if not any(fnmatchcase(feed.table, pattern) for feed in available):
             raise ValueError(unknown_name("table", pattern, list(dict.fromkeys(f.table for f in available))))
-    return [
+    chosen = [
         feed
         for feed in available
         if feed.market.name in (markets or known) and any(fnmatchcase(feed.table, pattern) for pattern in tables)
     ]
+    for feed in chosen:
+        if feed.archive_type not in _KINDS:
+            raise ValueError(
+                f"the sample archive has no files of {feed.archive_type}: add to _KINDS in sample/build.py the function"
+                " that writes them"
+            )
+    return chosen
 
 
 def _files(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Iterator[tuple[Feed, File]]:
@@ -130,21 +137,31 @@ def _files(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Ite
     markets = [market for market in MARKETS if any(feed.market is market for feed in chosen)]
     longer = [feed for feed in chosen if feed.interval and feed.cadence is Cadence.MONTHLY]
     traded: dict[tuple[str, str], list[tuple[date, Bars]]] = {}
+    months: dict[str, dict[str, list[bytes]]] = {}
     for day in walk(coin, markets, sample, days):
         for feed in chosen:
-            if feed.market is day.market and feed.cadence is Cadence.DAILY and feed.covers(day.date):
-                kind = _KINDS[feed.archive_type]
-                if symbol := kind.symbol(coin, feed.market):
-                    yield feed, (file_key(feed, symbol, day.date.isoformat()), kind.text(day, feed))
+            kind = _KINDS[feed.archive_type]
+            symbol = kind.symbol(coin, feed.market) if feed.market is day.market and feed.covers(day.date) else None
+            if not symbol or kind.text is None:
+                continue
+            if feed.cadence is Cadence.DAILY:
+                yield feed, (file_key(feed, symbol, day.date.isoformat()), kind.text(day, feed))
+            elif not feed.interval:
+                texts = months.setdefault(feed.name, {}).setdefault(partition_key(day.date, feed.cadence), [])
+                text = b"".join(kind.text(day, feed))
+                texts.append(text.removeprefix(header(feed, day.date)) if texts else text)
         for archive_type in dict.fromkeys(feed.archive_type for feed in longer if feed.market is day.market):
             whole = klines.minutes_of(day, archive_type).resample(MINUTES)
             traded.setdefault((day.market.name, archive_type), []).append((day.date, whole))
     for feed in chosen:
-        if feed.cadence is Cadence.MONTHLY and (symbol := _symbol(feed, coin)):
+        kind = _KINDS[feed.archive_type]
+        if feed.cadence is Cadence.MONTHLY and (symbol := kind.symbol(coin, feed.market)):
             if feed.interval:
                 files = klines.monthly(feed, traded.get((feed.market.name, feed.archive_type), []))
-            else:
+            elif kind.text is None:
                 files = _funding(feed, coin, sample, days)
+            else:
+                files = ((month, iter(texts)) for month, texts in months.get(feed.name, {}).items())
             for month, pieces in files:
                 if feed.covers(date.fromisoformat(f"{month}-01")):
                     yield feed, (file_key(feed, symbol, month), pieces)
@@ -175,9 +192,13 @@ def _indexed(coin: Coin, market: Market) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How to write an archive type: the text of a day's file, and the symbol of its folder."""
+    """How to write an archive type: the text of a day's file, and the symbol of its folder.
 
-    text: Callable[[CoinDay, Feed], Iterator[bytes]]
+    A monthly file is the texts of its days with one header line. ``text`` is None for funding rates, whose files cover
+    whole months.
+    """
+
+    text: Callable[[CoinDay, Feed], Iterator[bytes]] | None
     symbol: Callable[[Coin, Market], str | None] = _traded
 
 
@@ -194,10 +215,5 @@ _KINDS = {
     "liquidationSnapshot": _Kind(futures.liquidations),
     "BVOLIndex": _Kind(options.volatility_index, options.index_symbol),
     "EOHSummary": _Kind(options.summaries, options.underlying),
+    "fundingRate": _Kind(None, _perpetual),
 }
-
-
-def _symbol(feed: Feed, coin: Coin) -> str | None:
-    """Symbol of a monthly feed; only funding has no daily files."""
-    kind = _KINDS.get(feed.archive_type)
-    return kind.symbol(coin, feed.market) if kind else _perpetual(coin, feed.market)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from crypto_lakehouse.archive.unzip import read_member
-from crypto_lakehouse.catalog import Cadence, feeds, partition_key
+from crypto_lakehouse.catalog import FEEDS, Cadence, feed, feeds, partition_key
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.transforms.parse import parse_csv
@@ -22,7 +23,8 @@ from crypto_lakehouse_tests.unit.sample_reading import lines, one, rows, zips
 
 pytestmark = pytest.mark.requirement("F2.5")
 
-ALL_LIVE = date(2023, 9, 10)  # a day on which every type had files
+ALL_LIVE = date(2023, 9, 10)  # a day on which every type of that time had files
+OF_BINANCE = [one for one in feeds() if one.exchange == "binance" and one.covers(ALL_LIVE)]
 TRADES = 10_080
 
 
@@ -41,17 +43,17 @@ def futures(root: Path, kind: str, market: str, day: date) -> list[list[str]]:
 
 def test_every_feed_has_valid_files_that_the_parser_reads(everything: Path) -> None:
     seen = set()
-    for feed in feeds():
-        interval = f"{feed.interval.name}/" if feed.interval else ""
-        folder = f"{feed.market.archive_path}/{feed.cadence.value}/{feed.archive_type}"
+    for entry in OF_BINANCE:
+        interval = f"{entry.interval.name}/" if entry.interval else ""
+        folder = f"{entry.market.archive_path}/{entry.cadence.value}/{entry.archive_type}"
         for path in zips(everything, f"{folder}/*/{interval}*"):
             seen.add(path)
-            if not (feed.interval and feed.cadence is Cadence.MONTHLY):
-                assert path.stem.endswith(partition_key(ALL_LIVE, feed.cadence))
+            if not (entry.interval and entry.cadence is Cadence.MONTHLY):
+                assert path.stem.endswith(partition_key(ALL_LIVE, entry.cadence))
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             assert path.with_name(f"{path.name}.CHECKSUM").read_text().rstrip() == f"{digest}  {path.name}"
-            assert {len(line) for line in lines(path)} == {len(feed.file_format.columns)}
-            parsed = parse_csv(read_member(path, path.with_suffix(".csv").name), feed.file_format)
+            assert {len(line) for line in lines(path)} == {len(entry.file_format.columns)}
+            parsed = parse_csv(read_member(path, path.with_suffix(".csv").name), entry.file_format)
             assert not parsed.rejected
             assert len(parsed.rows) == len(rows(path))
     assert seen == set(zips(everything, "**/*"))
@@ -60,12 +62,12 @@ def test_every_feed_has_valid_files_that_the_parser_reads(everything: Path) -> N
 def test_the_server_lists_every_feed(everything: Path) -> None:
     with ArchiveServer(everything) as server:
         archive = BinanceArchive(server.url, server.listing_url)
-        for feed in feeds():
-            symbols = archive.symbols(feed)
+        for entry in OF_BINANCE:
+            symbols = archive.symbols(entry)
             assert symbols
-            found = archive.files(feed, symbols, ALL_LIVE - timedelta(days=40), ALL_LIVE + timedelta(days=1))
+            found = archive.files(entry, symbols, ALL_LIVE - timedelta(days=40), ALL_LIVE + timedelta(days=1))
             assert {file.symbol for file in found} == set(symbols)
-            assert partition_key(ALL_LIVE, feed.cadence) in {file.period for file in found}
+            assert partition_key(ALL_LIVE, entry.cadence) in {file.period for file in found}
 
 
 def test_dead_types_have_no_files_after_their_last_day(tmp_path: Path) -> None:
@@ -89,6 +91,29 @@ def test_types_have_no_files_before_their_first_day(tmp_path: Path) -> None:
         "metrics-2022-12-31.zip",
         "metrics-2023-01-01.zip",
     ]
+
+
+def test_a_monthly_type_has_the_rows_of_its_days_under_one_header_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (1, 3, date(2024, 12, 30), 7, ("open_interest",), ("um",))
+    make_sample(tmp_path / "days", *arguments)
+    entry = feed("binance", "um", "open_interest")
+    monkeypatch.setitem(FEEDS, ("binance", "um", "open_interest"), replace(entry, cadence=Cadence.MONTHLY))
+    make_sample(tmp_path / "months", *arguments)
+    days, months = (zips(tmp_path / name, "**/*") for name in ("days", "months"))
+    assert [path.name for path in months] == ["BTCUSDT-metrics-2024-12.zip", "BTCUSDT-metrics-2025-01.zip"]
+    assert lines(months[0]) == [*lines(days[0]), *rows(days[1])]
+    assert lines(months[1]) == lines(days[2])
+
+
+def test_a_type_that_nothing_writes_is_an_error_that_says_where_to_add_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(feed("binance", "um", "open_interest"), archive_type="insuranceFund")
+    monkeypatch.setitem(FEEDS, ("binance", "um", "open_interest"), entry)
+    with pytest.raises(ValueError, match=r"no files of insuranceFund: add to _KINDS in sample/build\.py"):
+        make_sample(tmp_path, tables=("open_interest",))
 
 
 def test_klines_of_all_intervals_agree_with_the_minutes(everything: Path) -> None:
