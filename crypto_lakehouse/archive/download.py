@@ -39,15 +39,18 @@ _CHECKSUM_TRIES = 2
 _NO_CACHE = {"Cache-Control": "no-cache"}
 
 
-def local_name(object_key: str) -> str:
-    """File name for a key: its last component. Raises ValueError unless the whole key is safe."""
+def local_path(directory: Path, object_key: str) -> Path:
+    """The file below ``directory`` for a key: its folders are kept, because files of two symbols may have one name.
+
+    Raises ValueError unless the whole key is safe.
+    """
     parts = object_key.split("/")
     if not all(_COMPONENT.fullmatch(part) and len(part.encode()) <= _NAME_BYTES for part in parts):
         raise ValueError(
             "not a safe archive key: its names must be of letters, digits, '_', '-' and '.' only, with at most "
             f"{_NAME_BYTES} bytes each: {object_key!r}"
         )
-    return parts[-1]
+    return directory.joinpath(*parts)
 
 
 def parse_checksum(text: str, name: str) -> str:
@@ -100,7 +103,7 @@ class Downloader:
         can be fetched either.
         """
         try:
-            path = self.directory / local_name(file.object_key)
+            path = local_path(self.directory, file.object_key)
         except ValueError as error:
             return RejectedFile(file, "unsafe_name", str(error))
         try:

@@ -170,16 +170,9 @@ class ListedArchive(ArchiveSource):
 
         Files that are already complete, with the checksum that the archive states, are not downloaded again; partial
         files are resumed. Unsafe file names are rejected. Closing the iterator stops the downloads. Raises ArchiveError
-        if the folder is missing or cannot be written, ValueError if two keys have the same file name.
+        if the folder is missing or cannot be written.
         """
         _check_folder(directory)
-        keys: dict[str, str] = {}
-        for file in files:
-            name = file.object_key.rpartition("/")[2]
-            if name in keys:
-                raise ValueError(f"{keys[name]} and {file.object_key} would both be {name}: fetch them separately")
-            keys[name] = file.object_key
-
         return self._each(files, self._fetcher(directory, budget), self._archive_url, self._archive_auth)
 
     def list_and_fetch(

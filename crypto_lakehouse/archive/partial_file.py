@@ -101,12 +101,14 @@ class PartialFile:
         self._on_disk = False
 
     def _flush(self) -> None:
-        if not self._on_disk and self.can_go_on:
-            self._etag_file.write_text(self.etag)
-        self._append()
+        self._append(can_go_on=self.can_go_on)
 
-    def _append(self) -> None:
+    def _append(self, can_go_on: bool = False) -> None:
         held, self._held, self._held_size = self._held, [], 0
+        if not self._on_disk:
+            self._draft.parent.mkdir(parents=True, exist_ok=True)
+            if can_go_on:
+                self._etag_file.write_text(self.etag)
         with self._draft.open("ab" if self._on_disk else "wb") as handle:
             self._on_disk = True
             handle.write(b"".join(held))

@@ -167,7 +167,7 @@ def fetch_one(
 def rejected(server: Server, file: ArchiveFile, directory: Path, attempts: int = 3, timeout: float = 5.0) -> str:
     result = fetch_one(server, file, directory, attempts, timeout)
     assert isinstance(result, RejectedFile)
-    assert not list(directory.glob("*.zip"))
+    assert not [path for path in saved(directory) if path.suffix == ".zip"]
     return result.reason
 
 
@@ -175,7 +175,12 @@ def check_fetched(result: FetchedFile | RejectedFile, directory: Path) -> None:
     assert isinstance(result, FetchedFile), result
     assert result.path.read_bytes() == DATA
     assert result.sha256 == hashlib.sha256(DATA).hexdigest()
-    assert list(directory.iterdir()) == [result.path]
+    assert saved(directory) == [result.path]
+
+
+def saved(directory: Path) -> list[Path]:
+    """The files below a directory, sorted."""
+    return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
 # --- listing

@@ -42,6 +42,19 @@ class Months:
         return KeyParts(symbol, period)
 
 
+@dataclass(frozen=True)
+class NamedByDay(Months):
+    """``x/{SYMBOL}/{month}/{day}.zip``: the files of a day have one name."""
+
+    def ranges(self, feed: Feed, symbol: str, start: date, end: date) -> Iterator[KeyRange]:
+        for month in partition_keys(start, end, Cadence.MONTHLY):
+            yield KeyRange(f"x/{symbol}/{month}/", f"x/{symbol}/{month}/{start}")
+
+    def parse(self, feed: Feed, object_key: str) -> KeyParts | None:
+        _, symbol, _, name = object_key.split("/")
+        return KeyParts(symbol, name.removesuffix(".zip"))
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     running = Server()
@@ -137,3 +150,18 @@ def test_requests_keep_to_the_rate_of_the_layout(server: Server, tmp_path: Path)
     assert paced.symbols(SPOT_1M) == ["BTCUSDT"]
     assert all(isinstance(result, FetchedFile) for result in paced.fetch(files[4:], tmp_path))
     assert time.monotonic() - begun >= 0.8
+
+
+@pytest.mark.requirement("F2.2")
+@pytest.mark.parametrize("while_listing", [False, True])
+def test_files_of_two_symbols_may_have_one_name(server: Server, tmp_path: Path, while_listing: bool) -> None:
+    data = {symbol: symbol.encode() * 100_000 for symbol in ("BTCUSDT", "ETHUSDT")}
+    files = [server.put(f"x/{symbol}/2024-01/2024-01-01.zip", data[symbol], checksum=None) for symbol in data]
+    archive = source(server, NamedByDay())
+    if while_listing:
+        days = (date(2024, 1, 1), date(2024, 1, 2))
+        results = list(archive.list_and_fetch(SPOT_1M, list(data), *days, lambda _: True, tmp_path))
+    else:
+        results = list(archive.fetch(files, tmp_path))
+    fetched = {one.file.object_key.split("/")[1]: one.path for one in results if isinstance(one, FetchedFile)}
+    assert {symbol: path.read_bytes() for symbol, path in fetched.items()} == data

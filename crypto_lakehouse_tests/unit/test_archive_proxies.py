@@ -37,7 +37,7 @@ def test_the_proxy_of_the_environment_is_used(server: Server, tmp_path: Path, mo
     (result,) = away.fetch([file], tmp_path)
     check_fetched(result, tmp_path)
     assert sent == {"Basic " + base64.b64encode(b"bob:s3cr@t").decode()}
-    (tmp_path / "BTCUSDT-1m-2024-01-01.zip").unlink()
+    (tmp_path / KEY).unlink()
     monkeypatch.setenv("no_proxy", "archive.invalid")
     (result,) = away.fetch([file], tmp_path)
     assert isinstance(result, RejectedFile)
@@ -62,7 +62,7 @@ def test_every_spelling_of_a_proxy_is_obeyed(
     away = BinanceArchive("http://archive.invalid", "http://archive.invalid/bucket", attempts=1)
     (result,) = away.fetch([file], tmp_path)
     check_fetched(result, tmp_path)
-    (tmp_path / "BTCUSDT-1m-2024-01-01.zip").unlink()
+    (tmp_path / KEY).unlink()
     for spelling in ("NO_PROXY", "no_proxy"):
         with monkeypatch.context() as patch:
             patch.setenv(spelling, "other.invalid, .invalid")

@@ -78,7 +78,7 @@ class DownloadQueue:
             return
         if isinstance(result.path, HeldFile):
             self._budget.give_back(len(result.path.content))
-        elif result.path.parent == self._folder:
+        elif result.path.is_relative_to(self._folder):
             result.path.unlink(missing_ok=True)
 
     def close(self) -> None:
