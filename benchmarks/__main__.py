@@ -15,7 +15,10 @@ from importlib import import_module
 from benchmarks.measure import Result
 from benchmarks.report import keep, kept_ratios, line, machine, regressions
 
-AREAS = ("ingest", "download", "trades", "bars", "whole", "compaction", "orchestration", "incremental", "planning")
+AREAS = (
+    *("ingest", "download", "trades", "bars", "whole", "narrow"),
+    *("compaction", "orchestration", "incremental", "planning"),
+)
 
 
 def main() -> int:

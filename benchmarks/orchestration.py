@@ -38,8 +38,8 @@ _DATES = 3_400
 # These tables have 48 feeds; 40 of them get records.
 _FORTY = "klines_*,funding_rates"
 _LOAD = (
-    "from crypto_lakehouse.definitions import build_defs; build_defs().get_repository_def().load_all_definitions();"
-    "print(len(list(defs.assets)))"
+    "from crypto_lakehouse.definitions import build_defs; defs = build_defs();"
+    "defs.get_repository_def().load_all_definitions(); print(len(list(defs.assets)))"
 )
 
 

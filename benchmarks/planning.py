@@ -33,6 +33,7 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
 from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.reconcile import compare
@@ -68,12 +69,12 @@ def plan(keys: int) -> Planned:
         source = _OnlyListed(LAYOUTS["binance"], server.url, server.url, Limits(settings.concurrency))
         begun = time.perf_counter()
         for market in SYMBOLS:
-            for chunk in _chunks(bucket, market, settings.max_partitions_per_run):
+            for chunk in _chunks(bucket, market, PARTITIONS_PER_RUN):
                 _plan(feed_of(market), source, store, chunk)
         seconds = time.perf_counter() - begun
         requests = server.requests
         spot = feed_of("spot")
-        newest = list(_chunks(bucket, "spot", settings.max_partitions_per_run))[-1]
+        newest = list(_chunks(bucket, "spot", PARTITIONS_PER_RUN))[-1]
         begun = time.perf_counter()
         compare(spot, source, store, SymbolFilter(), *_range(bucket, "spot"), most_symbols=_SENTINELS)
         look = time.perf_counter() - begun

@@ -109,7 +109,12 @@ class Settings(BaseSettings):
         None, description="memory limit of a lake.sql query: 4GB or 512MiB; empty: 80 % of the machine's"
     )
     sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="time limit of a lake.sql query in seconds")
-    max_partitions_per_run: int = Field(31, ge=1, le=400, description="most partitions of one run")
+    max_partitions_per_run: int | None = Field(
+        None,
+        ge=1,
+        le=400,
+        description="most partitions of one run; empty: 31 in the UI, 31 to 400 at the command line by their symbols",
+    )
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
     archive_checks: bool | None = Field(
         None, description="define the checks that list the archive; empty: except in local"

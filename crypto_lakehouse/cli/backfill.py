@@ -15,7 +15,7 @@ from rich.console import Console
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import explained, fail, open_lake
-from crypto_lakehouse.cli.console import follow, say, summarize
+from crypto_lakehouse.cli.console import follow, say, say_failed_checks, summarize
 from crypto_lakehouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, missing_funding_messages
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.partitions import partitions_per_run
+    from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
 
     # Without the checks that list the archive: they would report days that later runs of this backfill build.
     defs = build_defs(settings, with_archive_checks=False)
@@ -62,9 +64,17 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
 
     def run(step: Plan, symbols: str, force: bool = False) -> None:
         nonlocal code, is_stopped
-        spans = chunks(step.keys, step.cadence, settings.max_partitions_per_run)
-        say(console, f"{step.job}: {len(step.keys)} partitions of {step.name} in {len(spans)} runs")
-        outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(step.keys))
+        work = work_of(step, settings, symbols, force, instance, store)
+        if current := len(step.keys) - len(work.keys):
+            say(console, f"{step.name}: {current} partitions are up to date")
+        if not work.keys:
+            for name in work.unmatched:
+                say(console, f"warning: no symbol of {step.name} matches {name} in the archive")
+            code = max(code, say_failed_checks(console, failed_checks(defs, step, instance)))
+            return
+        spans = chunks(work.keys, step.cadence, settings.max_partitions_per_run or partitions_per_run(work.symbols))
+        say(console, f"{step.job}: {len(work.keys)} partitions of {step.name} in {len(spans)} runs")
+        outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(work.keys))
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted or outcome.banned for outcome in outcomes)
 

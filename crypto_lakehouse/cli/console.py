@@ -103,6 +103,15 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))
 
 
+def say_failed_checks(console: Console, failed: Iterable[tuple[bool, str]]) -> int:
+    """Print what checks of an earlier run found, each with whether it is an error; return the exit code."""
+    code = 0
+    for is_error, text in failed:
+        code = max(code, int(is_error))
+        say(console, f"check {'ERROR' if is_error else 'warning'} of an earlier run: {text}")
+    return code
+
+
 def say_late_signal(console: Console, code: int) -> None:
     """Report a signal that came after all runs were finished: it skipped nothing."""
     if (number := interrupts.received()) and code != interrupts.exit_code():

@@ -15,9 +15,7 @@ import polars as pl
 from rich.console import Console
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, Feed
-from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE
 from crypto_lakehouse.cli.console import follow, say, summarize
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -66,11 +64,11 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration import launch
-    from crypto_lakehouse.orchestration.launch import chunks, missing_partitions, open_instance, run_chunks
-    from crypto_lakehouse.orchestration.resources import ArchiveResource
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
+    from crypto_lakehouse.orchestration.up_to_date import work_of
 
     store = LakeStore.open(settings.lake_uri)
-    archive = ArchiveResource.from_settings(settings)
     today = datetime.now(UTC).date()
     last = FIRST + timedelta(days=DAYS - 1)
     # A home of its own: in the real one, sample dates would count as materialized.
@@ -78,11 +76,9 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
         todo = []
         for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table)):
             plan = launch.plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
-            changed = _changed(feed, archive.source(feed.exchange), store, last)
-            outdated = missing_partitions(plan, instance, store) | changed
-            keys = [key for key in plan.keys if key in outdated]
-            if keys:
-                todo.append((plan, chunks(keys, plan.cadence, settings.max_partitions_per_run)))
+            work = work_of(plan, settings, "", False, instance, store)
+            if work.keys:
+                todo.append((plan, chunks(work.keys, plan.cadence, PARTITIONS_PER_RUN)))
         if not todo:
             say(console, "nothing to do: every partition is up to date")
             return 0
@@ -90,14 +86,6 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
         outcomes = (outcome for plan, spans in todo for outcome in run_chunks(plan, spans, defs, instance, symbols=""))
         total = sum(len(span) for _, spans in todo for span in spans)
         return summarize(console, follow(console, outcomes, total))
-
-
-def _changed(feed: Feed, source: ArchiveSource, store: LakeStore, last: date) -> set[str]:
-    """Partitions with files that are new or replaced in the archive, or that failed before."""
-    from crypto_lakehouse.pipeline.reconcile import Problem, compare
-
-    differences = compare(feed, source, store, SymbolFilter(), FIRST, last + timedelta(days=1))
-    return {difference.period for difference in differences if difference.problem is not Problem.QUARANTINED}
 
 
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:

@@ -182,6 +182,7 @@ def compact(
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.lake.storage.describe import require_lake
     from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks, since_start
+    from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
     from crypto_lakehouse.pipeline.compaction import month_states
 
     if first and last and last < first:
@@ -205,7 +206,7 @@ def compact(
         plan = compaction_plan(
             table_feed, [state.month for state in states if not state.missing and not state.current], settings
         )
-        spans = chunks(plan.keys, plan.cadence, settings.max_partitions_per_run)
+        spans = chunks(plan.keys, plan.cadence, settings.max_partitions_per_run or PARTITIONS_PER_RUN)
         current = sum(state.current for state in states)
         say(console, f"{plan.job}: {len(plan.keys)} months of {table_feed.name} to build, {current} are up to date")
         outcomes = run_chunks(plan, spans, build_defs(settings), instance, "") if spans else []

@@ -8,8 +8,9 @@ the schemas, ``pipeline/reconcile.py``, ``pipeline/silver_checks.py``, ``pipelin
 ``transforms/checks``. If the epoch registry lists a fault of a day, findings on that day quote it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 
 import dagster as dg
 import polars as pl
@@ -19,18 +20,18 @@ from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, Market, parse_partition, partition_key, partition_keys
 from crypto_lakehouse.catalog.bars import Bars
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, scan_partitions
-from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.pipeline.day_checks import Finding, check_days, frames
 from crypto_lakehouse.pipeline.gold.checks import check_sources
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, STATES, ContinuousMinutes
 from crypto_lakehouse.pipeline.reconcile import compare
 from crypto_lakehouse.pipeline.silver_checks import missing_from_silver
 from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError
 from crypto_lakehouse.schemas import Schema, schema_of
-from crypto_lakehouse.schemas.slices import Partition, TableSlice
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.checks.epochs import check_epochs, checks_of, with_known
 from crypto_lakehouse.transforms.gold.continuous import GapRule
@@ -42,8 +43,6 @@ _SHOWN, _IN_DESCRIPTION = 20, 3
 # Base volumes have eight decimals: below this, rounding alone moves the price that they imply.
 _MEASURABLE = 1e-5
 
-# A finding: partition, symbol, what is wrong.
-Finding = tuple[str, str, str]
 RowCheck = Callable[[pl.DataFrame, Schema], list[tuple[str, str]]]
 
 
@@ -112,26 +111,24 @@ def table_checks(table_slice: TableSlice, start: date) -> dg.AssetChecksDefiniti
     def rows_stored(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         store = lake.store()
         keys = keys_to_check(context, store, table_slice, start)
-        by_check: dict[str, list[Finding]] = {key.name: [] for key in context.selected_asset_check_keys}
-        for key in keys:
-            for rows in _in_pieces(store, table_slice.partition(key)):
-                for name, findings in by_check.items():
-                    findings += [(key, symbol, text) for symbol, text in checks[name](rows, schema)]
+        selected = {key.name: checks[key.name] for key in context.selected_asset_check_keys}
+        by_check: dict[str, list[Finding]] = {name: [] for name in selected}
+
+        def all_checks(batch: Sequence[str]) -> list[tuple[str, str]]:
+            findings = []
+            for rows in frames(store, [table_slice.partition(key) for key in batch]):
+                for name, check in selected.items():
+                    of_check = check(rows, schema)
+                    findings += of_check
+                    if len(batch) == 1:
+                        by_check[name] += [(batch[0], symbol, text) for symbol, text in of_check]
+            return findings
+
+        check_days(store, table_slice, keys, all_checks)
         for name, findings in by_check.items():
             yield result(findings, keys, dg.AssetCheckSeverity.ERROR, dg.AssetCheckKey(asset, name))
 
     return rows_stored
-
-
-def _in_pieces(store: LakeStore, partition: Partition) -> Iterator[pl.DataFrame]:
-    """A partition in pieces that never split a primary key: if each piece passes, so does the whole."""
-    pieces = read_pieces(store, partition, order=partition.slice.schema.id_column)
-    first = next(pieces, None)
-    # An empty partition has no piece, but it has columns to check.
-    yield read_partition(store, partition) if first is None else first
-    for piece in pieces:
-        interrupts.ask()
-        yield piece
 
 
 def table_days_check(market: Market, table: str, name: str, check: RowsCheck) -> dg.AssetChecksDefinition:
@@ -163,7 +160,8 @@ def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
     def sources(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
         keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
-        findings = [(key, symbol, text) for key in keys for symbol, text in check_sources(store, market, bars, key)]
+        minutes = TableSlice.of_market("gold", market, CONTINUOUS)
+        findings = check_days(store, minutes, keys, partial(check_sources, store, market, bars))
         return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return sources

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.catalog import FEEDS, Feed
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import GoldGroup
 from crypto_lakehouse.orchestration.assets.days import days_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
@@ -22,7 +23,9 @@ from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table
 from crypto_lakehouse.orchestration.series_checks import gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold.bars import DayBars
-from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES
+from crypto_lakehouse.pipeline.gold.bars_days import bars_days
+from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES, ContinuousMinutes
+from crypto_lakehouse.pipeline.gold.days import TableDays
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -38,11 +41,14 @@ Checks = list[dg.AssetChecksDefinition]
 class Maker:
     """What builds an asset, its checks besides those of stored rows, and the code that computes its rows: None if each
     table has a function of its own.
+
+    ``current`` returns the days that a run would leave unchanged; without it only a run can tell.
     """
 
     asset: Callable[[GoldGroup], dg.AssetsDefinition]
     checks: Callable[[GoldGroup], Checks] | None = None
     code: Callable[..., Any] | None = None
+    current: Callable[[GoldGroup, LakeStore, Sequence[str]], set[str]] | None = None
 
 
 def _continuous_checks(group: GoldGroup) -> Checks:
@@ -66,11 +72,30 @@ def _days_checks(group: GoldGroup) -> Checks:
     return [table_days_check(group.market, table.name, name, check) for name, check in checks.items()]
 
 
+def _current_days(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
+    days = TableDays(store, group.market, group.tables[0])
+    return {key for key in keys if days.day(key).unchanged is not None}
+
+
+def _current_minutes(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
+    return ContinuousMinutes(store, group.market, gap_rule(group.settings)).up_to_date(keys)
+
+
+def _current_bars(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
+    bars = group.tables[0].bars
+    assert bars is not None
+    return {day.key for day in bars_days(store, group.market, bars, keys) if day.unchanged is not None}
+
+
+def _current_ids(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
+    return TradeIds(store, group.feeds[group.tables[0].sources[0]]).up_to_date(keys)
+
+
 MAKERS = {
-    "days": Maker(days_asset, _days_checks),
-    "continuous": Maker(continuous_asset, _continuous_checks, continuous_minutes),
-    "bars": Maker(bars_asset, _bars_checks, DayBars),
-    "trade_ids": Maker(trade_ids_asset, _trade_checks, TradeIds),
+    "days": Maker(days_asset, _days_checks, current=_current_days),
+    "continuous": Maker(continuous_asset, _continuous_checks, continuous_minutes, _current_minutes),
+    "bars": Maker(bars_asset, _bars_checks, DayBars, _current_bars),
+    "trade_ids": Maker(trade_ids_asset, _trade_checks, TradeIds, _current_ids),
     "instruments": Maker(instruments_asset, code=instruments),
 }
 
@@ -101,6 +126,12 @@ def is_enabled(table: GoldTable, feeds: Sequence[Feed]) -> bool:
 def gold_asset(group: GoldGroup) -> dg.AssetsDefinition:
     """The asset that builds the tables of a group."""
     return MAKERS[group.tables[0].maker].asset(group)
+
+
+def current_days(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
+    """Those of the stored days ``keys``, in order, that a run of the group would leave unchanged."""
+    current = MAKERS[group.tables[0].maker].current
+    return set() if current is None else current(group, store, keys)
 
 
 def gold_checks(group: GoldGroup) -> Checks:

@@ -31,9 +31,7 @@ from crypto_lakehouse.catalog import (
     partition_keys,
     tables_of,
 )
-from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.paths import COMPACTED
-from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, asset_key
 from crypto_lakehouse.orchestration.gold import is_enabled
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
@@ -43,7 +41,6 @@ from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, e
 from crypto_lakehouse.orchestration.private_dagster import JobExecutionResult, RunFailureReason, SerializableErrorInfo
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import bars_in, gold_tables, tables_after
-from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 
@@ -223,15 +220,6 @@ def _not_enabled(table: str, settings: Settings) -> ValueError:
     return ValueError(
         f"table {table} is not enabled; add it to LAKEHOUSE_TABLES (now: {','.join(settings.table_names)})"
     )
-
-
-def missing_partitions(plan: Plan, instance: dg.DagsterInstance, store: LakeStore) -> set[str]:
-    """Partitions of the plan that are missing in a table of it, in the lake or in Dagster's records."""
-    missing: set[str] = set()
-    for key in plan.assets:
-        stored = set(list_keys(store, TableSlice(*key.path)))
-        missing |= set(plan.keys) - (stored & instance.get_materialized_partitions(key))
-    return missing
 
 
 def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:

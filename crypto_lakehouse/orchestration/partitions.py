@@ -16,6 +16,14 @@ from crypto_lakehouse.catalog import Cadence, Market
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
+PARTITIONS_PER_RUN = 31
+"""Partitions of a run in the UI, and of many symbols at the command line: a month of days. A run that fails is repeated
+as a whole.
+"""
+# Files of all symbols and partitions in a run of few symbols, and its most partitions: a run costs seconds, but Dagster
+# keeps the events of a run in memory.
+_SYMBOL_PARTITIONS, _MOST = 12_400, 400
+
 
 def partitions_of(market: Market, cadence: Cadence) -> dg.TimeWindowPartitionsDefinition:
     """Partitions of a market, from its first date: keys ``YYYY-MM-DD`` (daily) or ``YYYY-MM`` (monthly), UTC."""
@@ -28,6 +36,15 @@ def _partitions_of(exchange: str, market: str, first: date, cadence: Cadence) ->
     if cadence is Cadence.DAILY:
         return dg.DailyPartitionsDefinition(start_date=f"{first:%Y-%m-%d}", fmt="%Y-%m-%d")
     return dg.MonthlyPartitionsDefinition(start_date=f"{first:%Y-%m}", fmt="%Y-%m")
+
+
+def partitions_per_run(symbols: int) -> int:
+    """How many partitions of that many symbols a run of the command line has.
+
+    >>> partitions_per_run(2), partitions_per_run(100), partitions_per_run(600)
+    (400, 124, 31)
+    """
+    return min(_MOST, max(PARTITIONS_PER_RUN, _SYMBOL_PARTITIONS // max(1, symbols)))
 
 
 def backfill_policy(max_partitions_per_run: int) -> dg.BackfillPolicy:

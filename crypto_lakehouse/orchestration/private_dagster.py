@@ -6,8 +6,9 @@ They may change with any minor version, so ``pyproject.toml`` has an upper bound
   in this process, ``RemoteJobOrigin`` and its parts are its origin. ``JobExecutionResult`` is its result,
   ``RunFailureReason`` and ``SerializableErrorInfo`` say why it failed.
 - The storage of Dagster's records, chosen by environment variables: ``DagsterStorage``, ``DagsterSqliteStorage``,
-  ``SqliteEventLogStorage`` and ``SQLITE_BUSY_TIMEOUT_SECONDS``, ``LocalArtifactStorage`` and
-  ``LocalComputeLogManager``, configured through ``ConfigurableClass`` and ``ConfigurableClassData``.
+  ``SqliteEventLogStorage`` and its table ``SqlEventLogStorageTable``, ``SQLITE_BUSY_TIMEOUT_SECONDS``,
+  ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through ``ConfigurableClass`` and
+  ``ConfigurableClassData``.
 """
 
 from dagster._core.definitions.job_base import InMemoryJob
@@ -21,6 +22,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -47,6 +49,7 @@ __all__ = [
     "RemoteRepositoryOrigin",
     "RunFailureReason",
     "SerializableErrorInfo",
+    "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
     "execute_run",
 ]

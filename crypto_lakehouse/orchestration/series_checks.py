@@ -3,7 +3,8 @@
 They work like those of ``checks.py``; ``pipeline/gold/checks.py`` does the comparisons.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -12,6 +13,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.checks import keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.day_checks import check_days
 from crypto_lakehouse.pipeline.gold.checks import check_ends, check_funding, check_missing_days
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, GAPS, STATES
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -37,13 +39,14 @@ def _day_check(
     market: Market,
     table: str,
     description: str,
-    check: Callable[[LakeStore, Market, str], list[tuple[str, str]]],
+    check: Callable[[LakeStore, Market, Sequence[str]], list[tuple[str, str]]],
 ) -> dg.AssetChecksDefinition:
     @dg.asset_check(name=name, asset=asset_key("gold", market, table), description=description)
     def days(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, TableSlice.of_market("gold", market, table), market.first_date)
-        findings = [(key, symbol, text) for key in keys for symbol, text in check(store, market, key)]
+        table_slice = TableSlice.of_market("gold", market, table)
+        keys = keys_to_check(context, store, table_slice, market.first_date)
+        findings = check_days(store, table_slice, keys, partial(check, store, market))
         return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return days
@@ -60,8 +63,9 @@ def ends_check(feed: Feed, with_minutes: bool) -> dg.AssetChecksDefinition:
     )
     def after_end(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
-        keys = keys_to_check(context, store, TableSlice.of_feed("silver", feed), feed.market.first_date)
-        findings = [(key, symbol, text) for key in keys for symbol, text in check_ends(store, feed, key)]
+        table_slice = TableSlice.of_feed("silver", feed)
+        keys = keys_to_check(context, store, table_slice, feed.market.first_date)
+        findings = check_days(store, table_slice, keys, partial(check_ends, store, feed))
         return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return after_end

@@ -1,8 +1,10 @@
 """Dagster's SQLite storage, changed to open its databases less often.
 
 A range run plans and records an event for every partition of every table, in batches. Dagster's SQLite storage opens,
-commits and closes two databases for each event, each time with a new engine without prepared statements. That takes
-longer than building a small partition.
+commits and closes two databases for each event, each time with a new engine without prepared statements, and waits for
+the disk. That takes longer than building a small partition. Here connections stay open, a batch is one statement for
+each table, and a commit does not wait for the disk: after a power failure the last events may be missing, and the next
+run of their partitions records them again. The databases stay consistent in any case.
 """
 
 from __future__ import annotations
@@ -12,22 +14,30 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
-from dagster import EventLogEntry
-from sqlalchemy import create_engine
+from dagster import DagsterEventType, EventLogEntry
+from sqlalchemy import create_engine, func, select
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.event import listen
+from sqlalchemy.pool import QueuePool
 
 from crypto_lakehouse.orchestration.event_times import apart
 from crypto_lakehouse.orchestration.private_dagster import (
     SQLITE_BUSY_TIMEOUT_SECONDS,
     ConfigurableClassData,
     DagsterSqliteStorage,
+    SqlEventLogStorageTable,
     SqliteEventLogStorage,
 )
 
+# Events that a run has for each partition of each asset.
+_OF_PARTITIONS = {
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_OBSERVATION,
+}
 # Engines to keep, one per database: each run has its own database, and all share one more.
 _ENGINES = 8
 
@@ -65,11 +75,15 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
         yield
 
 
+def _is_of_partition(event: EventLogEntry) -> bool:
+    return event.get_dagster_event().event_type in _OF_PARTITIONS
+
+
 class _Events(SqliteEventLogStorage):
     """Dagster's event log: engines are kept, and within a batch each database is opened and committed once."""
 
     def __init__(self, base_dir: str) -> None:
-        self._engine = lru_cache(_ENGINES)(self._new_engine)
+        self._engines: dict[str, Engine] = {}
         self._batch: ExitStack | None = None
         self._open: dict[str, Connection] = {}
         super().__init__(base_dir)
@@ -81,17 +95,43 @@ class _Events(SqliteEventLogStorage):
             super()._initdb(engine, for_index_shard)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events one by one, each in its own millisecond; if one is refused, store none.
+        """Store the events, each in its own millisecond; if one is refused, store none.
 
         Each database has its own transaction: a crash between two commits leaves what the first one holds.
         """
         with self._db_lock:
             try:
                 with ExitStack() as self._batch:
-                    super().store_event_batch(apart(events))
+                    for is_together, group in groupby(apart(events), key=_is_of_partition):
+                        if is_together:
+                            self._store_partition_events(list(group))
+                        else:
+                            super().store_event_batch(list(group))
             finally:
                 self._batch = None
                 self._open.clear()
+
+    def _store_partition_events(self, events: Sequence[EventLogEntry]) -> None:
+        """Do what ``store_event`` does for each of the events, in one statement for each table.
+
+        The row of an asset describes its last event of a type only, so it is written once.
+        """
+        rows = [self._event_to_row(event) for event in events]
+        for run_id, of_run in groupby(rows, key=lambda row: str(row["run_id"])):
+            with self.run_connection(run_id) as connection:
+                connection.execute(SqlEventLogStorageTable.insert(), list(of_run))
+        with self.index_connection() as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+            # Other connections cannot write during the transaction, so the new ids are the last ones.
+            last = connection.execute(select(func.max(SqlEventLogStorageTable.c.id))).scalar_one()
+            ids = range(last - len(rows) + 1, last + 1)
+            self._store_asset_event_tags(connection, events, ids)
+            newest = {
+                (row["asset_key"], row["dagster_event_type"]): (event, number)
+                for row, event, number in zip(rows, events, ids, strict=True)
+            }
+            for event, number in newest.values():
+                self._store_asset_event(connection, event, number)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -108,6 +148,33 @@ class _Events(SqliteEventLogStorage):
                 self._open[shard] = self._batch.enter_context(self._engine(shard).begin())
             yield self._open[shard]
 
-    def _new_engine(self, shard: str) -> Engine:
-        url, timeout = self.conn_string_for_shard(shard), {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-        return create_engine(url, poolclass=NullPool, connect_args=timeout)
+    def _engine(self, shard: str) -> Engine:
+        """The engine of a database, with one connection that stays open; those used last are kept."""
+        engine = self._engines.pop(shard, None) or _engine_of(self.conn_string_for_shard(shard))
+        self._engines[shard] = engine
+        if len(self._engines) > _ENGINES:
+            self._engines.pop(next(iter(self._engines))).dispose()
+        return engine
+
+    def wipe(self) -> None:
+        """Delete all events."""
+        self._close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close the databases."""
+        self._close()
+        super().dispose()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+
+
+def _engine_of(url: str) -> Engine:
+    # The lock of the storage lets one thread at a time use the connection.
+    arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=arguments)
+    listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
+    return engine

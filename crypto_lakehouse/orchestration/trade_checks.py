@@ -5,8 +5,9 @@ import dagster as dg
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.storage.partitions import read_partition
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.checks import Finding, keys_to_check, result
+from crypto_lakehouse.orchestration.checks import keys_to_check, result
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.day_checks import Finding
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds, check_klines, id_tables
 from crypto_lakehouse.schemas.slices import TableSlice

@@ -109,6 +109,17 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, forc
     return result
 
 
+def up_to_date(feed: Feed, keys: Sequence[str], store: LakeStore) -> set[str]:
+    """Those of the partitions ``keys`` whose stored rows ``silver_partition`` would not change."""
+    current = set()
+    for key in keys:
+        _, inputs, source = _sources(feed, key, store)
+        stored = stored_partition(store, TableSlice.of_feed("silver", feed).partition(key))
+        if is_current(stored, source, inputs):
+            current.add(key)
+    return current
+
+
 def stale_successors(feed: Feed, keys: Sequence[str], store: LakeStore, now: datetime) -> Iterator[SilverPartition]:
     """Rebuild the stored partitions next to ``keys`` that the files of ``keys`` have made outdated.
 

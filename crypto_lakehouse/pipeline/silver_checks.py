@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import polars as pl
-
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.lake.storage.ledger import read_state
-from crypto_lakehouse.lake.storage.partitions import partition_exists, scan_partitions
+from crypto_lakehouse.lake.storage.ledger import read_states
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, partition_exists
 from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.day_checks import batches
 from crypto_lakehouse.pipeline.neighbours import SIDES, neighbour_keys
 from crypto_lakehouse.pipeline.silver import stale
 from crypto_lakehouse.schemas import silver_schema
@@ -31,20 +30,30 @@ def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> li
     that bronze now holds in the files of the day and its neighbours.
     """
     findings: list[tuple[str, str, str]] = []
+    states, symbols = read_states(store, feed, keys), _symbols(feed, keys, store)
     for key in keys:
-        rows = scan_partitions(store, TableSlice.of_feed("silver", feed), [key])
-        column = silver_schema(feed).archive_symbol
-        symbols = set(rows.select(pl.col(column).unique()).collect()[column])
-        for row in read_state(store, feed, key).values():
+        for row in states[key].values():
             symbol = row["symbol"]
             if row["status"] in ("failed", "quarantined"):
                 findings.append((key, symbol, f"{row['status']}: {row['reason']}: {row['detail']}"))
-            elif row["status"] == "ingested" and symbol not in symbols and _keeps_rows(feed, key, symbol, store):
+            elif row["status"] == "ingested" and symbol not in symbols[key] and _keeps_rows(feed, key, symbol, store):
                 findings.append((key, symbol, "the file is ingested, but silver has no row of it"))
         for other, count in _waiting_rows(feed, key, store):
             text = f"{count:,} rows belong to {other}, a day without files in the archive: build that day"
             findings.append((key, "", text))
     return findings + [(key, "", _STALE) for key in stale(feed, keys, store)]
+
+
+def _symbols(feed: Feed, keys: Sequence[str], store: LakeStore) -> dict[str, set[str]]:
+    """The archive's symbols in each stored silver partition."""
+    table_slice, column = TableSlice.of_feed("silver", feed), silver_schema(feed).archive_symbol
+    symbols: dict[str, set[str]] = {key: set() for key in keys}
+    pair = [table_slice.cadence.partition_column, column]
+    for batch in batches(store, table_slice, keys):
+        rows = collect_partitions(store, table_slice, batch, lambda rows: rows.select(pair).unique())
+        for key, symbol in rows.iter_rows():
+            symbols[key].add(symbol)
+    return symbols
 
 
 def _keeps_rows(feed: Feed, key: str, symbol: str, store: LakeStore) -> bool:

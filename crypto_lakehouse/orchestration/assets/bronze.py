@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from crypto_lakehouse.archive.model import ArchiveError
+from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.raw import RawStore
-from crypto_lakehouse.lake.storage.store import LakeError
+from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
 from crypto_lakehouse.orchestration.io_manager import NewPartition, PartitionStream, UnchangedPartition
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
@@ -47,20 +47,28 @@ def bronze_asset(feed: Feed, settings: Settings, policy: dg.BackfillPolicy) -> d
     def bronze(
         context: dg.AssetExecutionContext, config: BronzeConfig, lake: LakeResource, archive: ArchiveResource
     ) -> PartitionStream:
-        store = lake.store()
-        ingest = BronzeIngest(
-            feed=feed,
-            source=archive.source(feed.exchange),
-            store=store,
-            raw=RawStore(store, feed.exchange, keep=settings.raw_retention is RawRetention.KEEP),
-            symbols=SymbolFilter.parse(config.symbols or settings.symbols),
-            now=lambda: datetime.now(UTC),
-            force=is_forced(context),
-            named_for_feed=bool(config.symbols),
+        ingest = bronze_ingest(
+            feed, settings, archive.source(feed.exchange), lake.store(), config.symbols, is_forced(context)
         )
         return PartitionStream(_partitions(ingest, list(context.partition_keys)))
 
     return bronze
+
+
+def bronze_ingest(
+    feed: Feed, settings: Settings, source: ArchiveSource, store: LakeStore, symbols: str, force: bool
+) -> BronzeIngest:
+    """The ingest of a run. ``symbols`` are those of the run; if empty, those of the settings."""
+    return BronzeIngest(
+        feed=feed,
+        source=source,
+        store=store,
+        raw=RawStore(store, feed.exchange, keep=settings.raw_retention is RawRetention.KEEP),
+        symbols=SymbolFilter.parse(symbols or settings.symbols),
+        now=lambda: datetime.now(UTC),
+        force=force,
+        named_for_feed=bool(symbols),
+    )
 
 
 def _partitions(ingest: BronzeIngest, keys: list[str]) -> Iterator[NewPartition | UnchangedPartition]:

@@ -34,6 +34,7 @@ from crypto_lakehouse.pipeline.bronze.days import Day, FileTask, tasks
 from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.parsing import Read
 from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
+from crypto_lakehouse.pipeline.bronze.selection import Selection, States
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_symbols, input_fingerprint, is_made_of
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
@@ -57,6 +58,8 @@ _TRANSIENT = {
 
 # Items that wait for the writer: frames, starts and ends of days.
 _AHEAD = 2
+# Listed files in memory at once: about 60 MB.
+_FILES_AT_ONCE = 120_000
 # Join rows of small files up to this many rows.
 _JOINED_ROWS = 50_000
 
@@ -71,9 +74,6 @@ class _DayStart(NamedTuple):
 
 _DayItem: TypeAlias = _DayStart | pa.Table | None
 """The stream of days: for each day its start, its tables of rows, and None as its end."""
-
-_States: TypeAlias = Mapping[str, dict[str, Any]]
-"""The ledger rows of partitions: partition key -> file key -> row."""
 
 
 @dataclass(slots=True)
@@ -163,11 +163,7 @@ class BronzeIngest:
         states = read_states(self.store, self.feed, keys)
         covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
         later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
-        available = self.source.symbols(self.feed) if covered else []
-        if covered:
-            self.unknown = check_symbols_exist(
-                self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
-            )
+        available = self._available() if covered else []
         now_chosen = ChosenSymbols.of_filter(self.symbols)
         for key in keys:
             listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
@@ -175,6 +171,49 @@ class BronzeIngest:
             chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
             kept = None if self.force else stored
             yield from tasks(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
+
+    def up_to_date(self, keys: Sequence[str]) -> set[str]:
+        """Those of the partitions that ``partitions`` would leave unchanged. Lists the archive for stored ones.
+
+        Raises like ``partitions``.
+        """
+        if self.force:
+            return set()
+        stored = {key: stored_partition(self.store, self._slice.partition(key)) for key in keys}
+        present = [key for key in keys if stored[key] is not None]
+        covered = [key for key in present if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
+        available = self._available() if covered else []
+        now_chosen = ChosenSymbols.of_filter(self.symbols)
+        unchanged = set(present).difference(covered)
+        for start in range(0, len(covered), days := max(1, _FILES_AT_ONCE // max(1, len(available)))):
+            some = covered[start : start + days]
+            states = read_states(self.store, self.feed, some)
+            for key, listed in self._files_of(some, available, states).items():
+                partition, state = stored[key], states[key]
+                chosen = chosen_symbols(partition) | now_chosen
+                first = next(tasks(key, state, partition, is_made_of(self.feed, state, partition), chosen, listed))
+                if first.day.unchanged is not None:
+                    unchanged.add(key)
+        return unchanged
+
+    def _files_of(
+        self, keys: Sequence[str], available: Sequence[str], states: States
+    ) -> dict[str, list[tuple[str, list[ArchiveFile]]]]:
+        """The files that the archive lists for each partition, by symbol, in order of symbols."""
+        selection = Selection.of(self.feed, self.symbols, available, states, keys)
+        of_keys: dict[str, dict[str, list[ArchiveFile]]] = {key: {} for key in keys}
+        for file in self.source.files(self.feed, selection.symbols, selection.start, selection.end):
+            if selection.includes(file):
+                of_keys[file.period].setdefault(file.symbol, []).append(file)
+        return {key: sorted(files.items()) for key, files in of_keys.items()}
+
+    def _available(self) -> list[str]:
+        """The symbols of the archive. Raises UnknownSymbolsError if neither it nor the ledger knows a name."""
+        available = self.source.symbols(self.feed)
+        self.unknown = check_symbols_exist(
+            self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
+        )
+        return available
 
     @property
     def _slice(self) -> TableSlice:
@@ -274,29 +313,23 @@ class BronzeIngest:
         self,
         available: Sequence[str],
         days: dict[str, list[tuple[str, list[ArchiveFile]]]],
-        states: _States,
+        states: States,
         downloads: DownloadQueue,
     ) -> Iterator[tuple[str, list[ArchiveFile]]]:
         """Yield the files of the first of ``days``, by symbol, and collect those of the other days in ``days``."""
-        known = {key: {row["symbol"] for row in states[key].values()} for key in days}
-        wanted = set(self.symbols.select(available))
-        to_list = wanted | (set(available) & set().union(*known.values()))
-        spans = [parse_partition(key, self.feed.cadence) for key in days]
-        first, end = min(span[0] for span in spans), max(span[1] for span in spans)
+        selection = Selection.of(self.feed, self.symbols, available, states, days)
         now, *_ = days
 
-        def is_asked_for(file: ArchiveFile) -> bool:
-            return file.period in days and (file.symbol in wanted or file.symbol in known[file.period])
-
         def is_early(file: ArchiveFile) -> bool:
-            if file.period != now or not is_asked_for(file):
+            if file.period != now or not selection.includes(file):
                 return False
             # The raw layer may already have an unchanged file.
             return problem_of(file, states[now].get(file.object_key)) in (Problem.NEW, Problem.REPLACED, Problem.FAILED)
 
-        for symbol, files in downloads.listed(self.feed, sorted(to_list), first, end, is_early):
+        listed = downloads.listed(self.feed, selection.symbols, selection.start, selection.end, is_early)
+        for symbol, files in listed:
             of_now: list[ArchiveFile] = []
-            for period, of_period in groupby(filter(is_asked_for, files), key=lambda file: file.period):
+            for period, of_period in groupby(filter(selection.includes, files), key=lambda file: file.period):
                 if period == now:
                     of_now.extend(of_period)
                 else:

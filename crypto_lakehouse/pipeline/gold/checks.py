@@ -15,7 +15,7 @@ import polars as pl
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.bars import Bars, TimeBars
 from crypto_lakehouse.lake.reader.ends import find_untraded
-from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, read_partition, scan_partitions
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, scan_partitions
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, GAPS, MINUTES
 from crypto_lakehouse.pipeline.gold.missing import symbols_missing
@@ -34,9 +34,9 @@ from crypto_lakehouse.transforms.gold.ended import rows_after_end
 _NAMED = 5
 
 
-def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> list[tuple[str, str]]:
-    """Findings (symbol, description) of one stored partition of bars; none if it is empty."""
-    rows = read_partition(store, TableSlice.of_market("gold", market, bars.table).partition(key))
+def check_sources(store: LakeStore, market: Market, bars: Bars, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Findings (symbol, description) of stored days of bars; none if they are empty."""
+    rows = _rows(store, TableSlice.of_market("gold", market, bars.table), keys)
     if rows.is_empty():
         return []
     first, last = rows["open_time"].min(), rows["close_time"].max()
@@ -59,32 +59,29 @@ def check_sources(store: LakeStore, market: Market, bars: Bars, key: str) -> lis
     return sorted(findings)
 
 
-def check_funding(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
-    """Funding events that a stored day of continuous minutes does not count, by symbol."""
-    span = parse_partition(key, Cadence.DAILY)
+def check_funding(store: LakeStore, market: Market, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Funding events that stored days of continuous minutes do not count, by symbol."""
+    span = parse_partition(keys[0], Cadence.DAILY)[0], parse_partition(keys[-1], Cadence.DAILY)[1]
     events = _stored(store, TableSlice.of_market("silver", market, FUNDING), span)
     minutes = _stored(store, TableSlice.of_market("gold", market, CONTINUOUS), span)
     return [] if events is None or minutes is None else events_not_counted(events, minutes)
 
 
-def check_ends(store: LakeStore, feed: Feed, key: str) -> list[tuple[str, str]]:
-    """Rows of a stored silver partition from a time in which their symbol was not traded, by symbol.
+def check_ends(store: LakeStore, feed: Feed, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Rows of stored silver partitions from a time in which their symbol was not traded, by symbol.
 
     The newest stored day of the market's minutes defines that time.
     """
     untraded = find_untraded(store, feed.exchange, feed.market.name, feed.table).drop("market")
-    rows = scan_partitions(store, TableSlice.of_feed("silver", feed), [key])
+    rows = scan_partitions(store, TableSlice.of_feed("silver", feed), keys)
     return rows_after_end(rows, silver_schema(feed).time_column, untraded)
 
 
-def check_missing_days(store: LakeStore, market: Market, key: str) -> list[tuple[str, str]]:
-    """Gaps of a stored day that exist only because days are missing: the symbols, the days and the command that
+def check_missing_days(store: LakeStore, market: Market, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Gaps of stored days that exist only because days are missing: the symbols, the days and the command that
     builds these days.
     """
-    gaps = read_partition(store, TableSlice.of_market("gold", market, GAPS).partition(key))
-    if "reason" not in gaps.columns:
-        return []
-    gaps = gaps.filter(pl.col("reason") == MISSING_DAYS)
+    gaps = _rows(store, TableSlice.of_market("gold", market, GAPS), keys).filter(pl.col("reason") == MISSING_DAYS)
     if gaps.is_empty():
         return []
     minutes = TableSlice.of_market("silver", market, MINUTES)
@@ -117,10 +114,16 @@ def _in_words(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:_NAMED]) + (f" and {len(symbols) - _NAMED} more" if len(symbols) > _NAMED else "")
 
 
+def _rows(store: LakeStore, table_slice: TableSlice, keys: Sequence[str]) -> pl.DataFrame:
+    """Rows of stored partitions; columns that an earlier version did not write are null."""
+    column = table_slice.cadence.partition_column
+    return collect_partitions(store, table_slice, keys, lambda rows: rows.drop(column))
+
+
 def _stored(store: LakeStore, table_slice: TableSlice, days: tuple[date, date]) -> pl.DataFrame | None:
     """Rows of the stored partitions of the days [start, end); None if no partition is stored."""
     stored, cadence = list_keys(store, table_slice), table_slice.cadence
     keys = [key for key in partition_keys(*days, cadence) if key in stored]
     if not keys:
         return None
-    return collect_partitions(store, table_slice, keys, lambda rows: rows.drop(cadence.partition_column))
+    return _rows(store, table_slice, keys)

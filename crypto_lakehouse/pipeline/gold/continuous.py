@@ -117,6 +117,22 @@ class ContinuousMinutes:
                 state, before = partition.states, key
                 yield partition
 
+    def up_to_date(self, keys: Sequence[str]) -> set[str]:
+        """Those of the days ``keys`` that ``days`` would leave unchanged, if it leaves the states of the others."""
+        silver, current = self._silver(), set()
+        state, before = no_state(), ""
+        for key in sorted(keys):
+            if not before or any(before < day < key for day in silver):
+                state = self._state_before(key)
+            else:
+                state = self._rolled(state, before, key, silver)
+            if partition := self._unchanged(key, state):
+                current.add(key)
+            elif not partition_exists(self._store, self._gold_states.partition(key)):
+                return current
+            state, before = partition.states if partition else self._stored(key), key
+        return current
+
     def stale_successors(self, last: MinutesPartition) -> Iterator[MinutesPartition]:
         """Rebuild the stored days after ``last`` whose starting state has changed.
 

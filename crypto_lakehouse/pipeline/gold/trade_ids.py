@@ -97,6 +97,10 @@ class TradeIds:
             last = self._unchanged(key, before) or self._make(key, before)
             yield last
 
+    def up_to_date(self, keys: Sequence[str]) -> set[str]:
+        """Those of the days ``keys`` that ``days`` would leave unchanged."""
+        return {key for key in keys if self._current(key) and self._unchanged(key, self._ids_before(key))}
+
     def stale_successors(self, partitions: Sequence[IdsPartition]) -> Iterator[IdsPartition]:
         """Rebuild each stored day right after one of ``partitions`` that was built from other last ids.
 

@@ -1,0 +1,116 @@
+"""Which partitions of a plan a run would change: looking costs less than a run that changes nothing.
+
+Each layer decides by the rules of its runs (``pipeline``). Here their answers are joined with Dagster's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import dagster as dg
+
+from crypto_lakehouse.catalog import FEEDS, Feed
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.lake.storage.partitions import list_keys
+from crypto_lakehouse.lake.storage.provenance import stored_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
+from crypto_lakehouse.orchestration.gold import current_days, gold_groups
+from crypto_lakehouse.orchestration.launch import Plan
+from crypto_lakehouse.orchestration.partitions import backfill_policy
+from crypto_lakehouse.orchestration.resources import ArchiveResource
+from crypto_lakehouse.pipeline.silver import up_to_date
+from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The partitions of a plan to build, in order, and how many symbols a run of them has.
+
+    ``unmatched`` are names and patterns that match no symbol of this feed in the archive, if the archive was listed.
+    """
+
+    keys: tuple[str, ...]
+    symbols: int
+    unmatched: tuple[str, ...] = ()
+
+
+def work_of(
+    plan: Plan, settings: Settings, symbols: str, force: bool, instance: dg.DagsterInstance, store: LakeStore
+) -> Work:
+    """Find the partitions that a run would change, or that Dagster has no record of; with ``force`` all.
+
+    A run of some partitions may change others, and rebuilds those itself. ``symbols`` are those of the command; if
+    empty, those of the settings. Raises ArchiveError and UnknownSymbolsError like a run, LakeError if the storage
+    fails.
+    """
+    current = set() if force else set(plan.keys)
+    for asset in plan.assets:
+        current &= instance.get_materialized_partitions(asset) if current else current
+    feed, first_layer = _feed(plan, settings), plan.assets[0].path[0]
+    if first_layer == "gold":
+        return Work(_others(plan, _current_gold(plan, settings, store, current)), _stored_symbols(feed, store))
+    source = ArchiveResource.from_settings(settings).source(feed.exchange)
+    ingest = bronze_ingest(feed, settings, source, store, symbols, force)
+    current = ingest.up_to_date(_ordered(plan, current))
+    current = up_to_date(feed, _ordered(plan, current), store)
+    keys = _others(plan, _current_gold(plan, settings, store, current))
+    chosen = SymbolFilter.parse(symbols or settings.symbols)
+    is_named = bool(chosen.wanted) and not any("*" in name for name in chosen.wanted)
+    count = len(chosen.wanted) if is_named or not keys else len(chosen.select(source.symbols(feed)))
+    return Work(keys, count, tuple(ingest.unknown))
+
+
+def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance) -> list[tuple[bool, str]]:
+    """The checks of the plan's assets that failed when they last ran: whether that is an error, and what they found."""
+    graph = defs.resolve_job_def(plan.job).asset_layer.asset_graph
+    keys = sorted((key for key in graph.asset_check_keys if key.asset_key in plan.assets), key=str)
+    failed = []
+    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        event = record.event.dagster_event if record.event else None
+        if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            text = f"{key.name} of {key.asset_key.to_user_string()}: {evaluation.description}"
+            failed.append((evaluation.severity is dg.AssetCheckSeverity.ERROR, text))
+    return failed
+
+
+def _current_gold(plan: Plan, settings: Settings, store: LakeStore, keys: Collection[str]) -> set[str]:
+    """Those of the days ``keys`` that a run would leave unchanged in all gold tables of the plan."""
+    current = set(keys)
+    for group in gold_groups(settings.feeds, settings, backfill_policy(1)):
+        if current and not set(plan.assets).isdisjoint(group.keys):
+            current &= current_days(group, store, _ordered(plan, current))
+    return current
+
+
+def _feed(plan: Plan, settings: Settings) -> Feed:
+    """The feed of the plan's table, or the first one that its gold table is made from."""
+    layer, exchange, market, table = plan.assets[0].path
+    if layer == "gold":
+        (table, *_) = next(
+            group.tables[0].sources
+            for group in gold_groups(settings.feeds, settings, backfill_policy(1))
+            if plan.assets[0] in group.keys
+        )
+    return FEEDS[exchange, market, table]
+
+
+def _stored_symbols(feed: Feed, store: LakeStore) -> int:
+    """The number of symbols in the newest stored partition of silver."""
+    silver = TableSlice.of_feed("silver", feed)
+    newest = max(list_keys(store, silver), default=None)
+    stored = stored_partition(store, silver.partition(newest)) if newest else None
+    return stored.info.symbols if stored else 1
+
+
+def _ordered(plan: Plan, keys: Collection[str]) -> list[str]:
+    return [key for key in plan.keys if key in keys]
+
+
+def _others(plan: Plan, keys: Collection[str]) -> tuple[str, ...]:
+    return tuple(key for key in plan.keys if key not in keys)
