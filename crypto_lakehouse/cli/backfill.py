@@ -55,7 +55,6 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, missing_funding_messages
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
-    from crypto_lakehouse.orchestration.partitions import partitions_per_run
     from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
 
     # Without the checks that list the archive: they would report days that later runs of this backfill build.
@@ -72,7 +71,7 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
                 say(console, f"warning: no symbol of {step.name} matches {name} in the archive")
             code = max(code, say_failed_checks(console, failed_checks(defs, step, instance)))
             return
-        spans = chunks(work.keys, step.cadence, settings.max_partitions_per_run or partitions_per_run(work.symbols))
+        spans = chunks(work.keys, step.cadence, work.partitions_per_run)
         say(console, f"{step.job}: {len(work.keys)} partitions of {step.name} in {len(spans)} runs")
         outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(work.keys))
         code = max(code, summarize(console, outcomes))

@@ -65,7 +65,6 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration import launch
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
-    from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
     from crypto_lakehouse.orchestration.up_to_date import work_of
 
     store = LakeStore.open(settings.lake_uri)
@@ -78,7 +77,7 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
             plan = launch.plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
             work = work_of(plan, settings, "", False, instance, store)
             if work.keys:
-                todo.append((plan, chunks(work.keys, plan.cadence, PARTITIONS_PER_RUN)))
+                todo.append((plan, chunks(work.keys, plan.cadence, work.partitions_per_run)))
         if not todo:
             say(console, "nothing to do: every partition is up to date")
             return 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import FEEDS, Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import list_keys
@@ -18,7 +19,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
-from crypto_lakehouse.orchestration.partitions import backfill_policy
+from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, backfill_policy, partitions_per_run
 from crypto_lakehouse.orchestration.resources import ArchiveResource
 from crypto_lakehouse.pipeline.silver import up_to_date
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -27,13 +28,13 @@ from crypto_lakehouse.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The partitions of a plan to build, in order, and how many symbols a run of them has.
+    """The partitions of a plan to build, in order, and how many of them a run has.
 
     ``unmatched`` are names and patterns that match no symbol of this feed in the archive, if the archive was listed.
     """
 
     keys: tuple[str, ...]
-    symbols: int
+    partitions_per_run: int
     unmatched: tuple[str, ...] = ()
 
 
@@ -51,16 +52,17 @@ def work_of(
         current &= instance.get_materialized_partitions(asset) if current else current
     feed, first_layer = _feed(plan, settings), plan.assets[0].path[0]
     if first_layer == "gold":
-        return Work(_others(plan, _current_gold(plan, settings, store, current)), _stored_symbols(feed, store))
+        keys = _others(plan, _current_gold(plan, settings, store, current))
+        return Work(keys, settings.max_partitions_per_run or partitions_per_run(_stored_symbols(feed, store)))
     source = ArchiveResource.from_settings(settings).source(feed.exchange)
     ingest = bronze_ingest(feed, settings, source, store, symbols, force)
     current = ingest.up_to_date(_ordered(plan, current))
     current = up_to_date(feed, _ordered(plan, current), store)
     keys = _others(plan, _current_gold(plan, settings, store, current))
-    chosen = SymbolFilter.parse(symbols or settings.symbols)
-    is_named = bool(chosen.wanted) and not any("*" in name for name in chosen.wanted)
-    count = len(chosen.wanted) if is_named or not keys else len(chosen.select(source.symbols(feed)))
-    return Work(keys, count, tuple(ingest.unknown))
+    most = settings.max_partitions_per_run
+    if most is None:
+        most = partitions_per_run(_count(ingest.symbols, feed, source)) if keys else PARTITIONS_PER_RUN
+    return Work(keys, most, tuple(ingest.unknown))
 
 
 def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance) -> list[tuple[bool, str]]:
@@ -98,6 +100,13 @@ def _feed(plan: Plan, settings: Settings) -> Feed:
             if plan.assets[0] in group.keys
         )
     return FEEDS[exchange, market, table]
+
+
+def _count(symbols: SymbolFilter, feed: Feed, source: ArchiveSource) -> int:
+    """The number of symbols that a filter selects: names count as they are, patterns need a listing."""
+    if symbols.wanted and not any("*" in name for name in symbols.wanted):
+        return len(symbols.wanted)
+    return len(symbols.select(source.symbols(feed)))
 
 
 def _stored_symbols(feed: Feed, store: LakeStore) -> int:

@@ -68,10 +68,8 @@ def frames(store: LakeStore, partitions: Sequence[Partition]) -> Iterator[pl.Dat
     if len(partitions) == 1:
         yield from _pieces(store, partitions[0])
         return
-    rows = [read_partition(store, partition) for partition in partitions]
-    if all(frame.schema == rows[0].schema for frame in rows):
-        rows = [pl.concat(rows)]
-    yield from rows
+    rows = [piece for partition in partitions for piece in _pieces(store, partition)]
+    yield from [pl.concat(rows)] if all(piece.schema == rows[0].schema for piece in rows) else rows
 
 
 def _pieces(store: LakeStore, partition: Partition) -> Iterator[pl.DataFrame]:

@@ -16,6 +16,7 @@ from aiohttp import web
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.launch import chunks, plan, run_chunks
+from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import Platform
@@ -101,7 +102,7 @@ def backfill(platform: Platform, market: str, first: str, last: str) -> list[str
     days = (date.fromisoformat(first), date.fromisoformat(last))
     wish = plan("binance", market, "instruments", *days, settings, TODAY)
     assert [key.path for key in wish.assets] == [["gold", "binance", market, "instruments"]]
-    spans = chunks(wish.keys, wish.cadence, settings.max_partitions_per_run)
+    spans = chunks(wish.keys, wish.cadence, PARTITIONS_PER_RUN)
     return [o.error for o in run_chunks(wish, spans, build_defs(settings), platform.instance, "") if o.error]
 
 

@@ -99,11 +99,12 @@ def test_backfill_runs_chunks_and_status_names_missing_days(
     assert "quarantined bronze.klines_1m binance/um: 2024-12-28 BTCUSDT" in text
     assert "bars_1h" not in text
 
-    # Gold alone needs silver: the chunk with the hole fails and is named, the other one is made.
+    # Gold alone needs silver: the day with the hole fails and is named, the others are as they were.
     gold = run(tmp_path, *UM, "continuous_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert gold.returncode == 1
-    assert "1 partitions done in 1 runs; 1 runs failed" in gold.stdout
-    assert "FAILED binance/um/continuous_1m 2024-12-27 to 2024-12-28: " in gold.stdout
+    assert "binance/um/continuous_1m: 2 partitions are up to date" in gold.stdout
+    assert "0 partitions done in 0 runs; 1 runs failed" in gold.stdout
+    assert "FAILED binance/um/continuous_1m 2024-12-28: " in gold.stdout
     assert "--from 2024-12-28 --to 2024-12-28" in gold.stdout
 
 

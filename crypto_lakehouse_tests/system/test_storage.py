@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +143,16 @@ def test_partitions_of_a_range_run_have_distinct_times_in_the_ui(home: Path) -> 
 def test_events_in_batches_equal_those_that_dagster_writes_one_by_one(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches: list[int] = []
-    original = SqliteEventLogStorage.store_event_batch
+    statements: list[int] = []
+    original = SqliteEventLogStorage._store_asset_event_tags
 
-    def counted(self: SqliteEventLogStorage, events: Sequence[dg.EventLogEntry]) -> None:
-        batches.append(len(events))
-        original(self, events)
+    def counted(self: SqliteEventLogStorage, connection: Any, events: Any, ids: Any) -> None:
+        statements.append(len(events))
+        original(self, connection, events, ids)
 
-    monkeypatch.setattr(SqliteEventLogStorage, "store_event_batch", counted)
+    monkeypatch.setattr(SqliteEventLogStorage, "_store_asset_event_tags", counted)
     at_once = _materialize()
-    assert batches == [3, 3]
+    assert statements == [3, 3]
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     assert _materialize() == at_once == [("parts", key, key) for key in "abc"]
 
@@ -161,14 +160,14 @@ def test_events_in_batches_equal_those_that_dagster_writes_one_by_one(
 def test_a_batch_that_fails_leaves_nothing_and_its_events_are_written_one_by_one(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, left = SqliteEventLogStorage.store_event, [1]
+    original, left = SqliteEventLogStorage._store_asset_event, [1]
 
-    def failing(self: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
-        original(self, event)
-        if event.is_dagster_event and event.get_dagster_event().is_step_materialization and left:
+    def failing(self: SqliteEventLogStorage, connection: Any, event: dg.EventLogEntry, event_id: int) -> None:
+        original(self, connection, event, event_id)
+        if event.get_dagster_event().is_step_materialization and left:
             left.pop()
             raise OSError("the disk is full")
 
-    monkeypatch.setattr(SqliteEventLogStorage, "store_event", failing)
+    monkeypatch.setattr(SqliteEventLogStorage, "_store_asset_event", failing)
     assert _materialize() == [("parts", key, key) for key in "abc"]
     assert not left
