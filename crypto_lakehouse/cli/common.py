@@ -1,6 +1,6 @@
-"""Shared by the modules of the command line: parsers of arguments, loading of settings, errors as one sentence.
+"""Shared by the modules of the command line: parsers of arguments, loading of settings, and errors in words.
 
-Commands belong in ``cli/main.py`` and ``cli_*.py``. Nothing here imports Dagster.
+Commands are in the other modules of ``cli``. Nothing here imports Dagster.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _days(text: str) -> tuple[date, date]:
     try:
         return parse_partition(text, cadence)
     except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
+        raise typer.BadParameter(str(error)) from None
 
 
 def month(text: str) -> str:
@@ -68,7 +68,7 @@ def month(text: str) -> str:
     try:
         parse_partition(text, Cadence.MONTHLY)
     except ValueError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
+        raise typer.BadParameter(str(error)) from None
     return text
 
 
@@ -128,12 +128,24 @@ def open_lake(settings: Settings) -> LakeStore:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Print an error of the archive, the lake, Dagster's records or the disk as one sentence, and exit with 1."""
+    """Print an error of the archive, the lake, Dagster's records or the disk in words, and exit with 1."""
     from crypto_lakehouse.archive.model import ArchiveError
     from crypto_lakehouse.lake.storage.store import LakeError
     from crypto_lakehouse.orchestration.home import HomeError
 
     try:
         yield
-    except (ArchiveError, LakeError, HomeError, OSError) as error:
+    except (ArchiveError, LakeError, HomeError) as error:
         fail(error, 1)
+    except OSError as error:
+        fail(_in_words(error), 1)
+
+
+def _in_words(error: OSError) -> str:
+    """What the system refused, and what to check. Errors without a path have words of their own."""
+    if not (error.filename and error.strerror):
+        return str(error)
+    return (
+        f"cannot use {error.filename}: {error.strerror}. Check that its folder exists and that this user may read and"
+        " write it, or name another folder"
+    )

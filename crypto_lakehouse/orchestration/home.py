@@ -65,7 +65,7 @@ class PostgresSettings:
             raise HomeError(f"set {', '.join(PREFIX + name for name in missing)} too, or unset {present}")
         port = given.get("PORT", "5432")
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-            raise HomeError(f"{PREFIX}PORT={port} is no port: set a number from 1 to 65535")
+            raise HomeError(f"{PREFIX}PORT={port} is not a port: set a number from 1 to 65535")
         return cls(given["HOST"], given["USER"], given["PASSWORD"], given["DB"], int(port))
 
     def refusal(self, reason: str) -> HomeError:

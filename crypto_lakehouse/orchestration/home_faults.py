@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -33,7 +34,7 @@ def opening() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _sqlite_refusal(error.strerror or str(error)) from error
+        raise _folder_refusal(error) from error
     except Exception as error:
         if (sentence := explain(error)) is None:
             raise
@@ -74,27 +75,44 @@ def explain(error: BaseException) -> HomeError | None:
         if isinstance(cause, CommandError):
             return _sqlite_refusal(_first_line(cause))
         if isinstance(cause, yaml.YAMLError):
-            return HomeError(f"the dagster.yaml of DAGSTER_HOME is no YAML: {' '.join(str(cause).split())}")
+            return HomeError(f"the dagster.yaml of DAGSTER_HOME is not valid YAML: {' '.join(str(cause).split())}")
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _folder_refusal(error: OSError) -> HomeError:
+    """The error for a home whose folder or files cannot be created."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _full(records_folder())
+    home = Path(os.environ["DAGSTER_HOME"]).resolve()
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return HomeError(f"DAGSTER_HOME={home} is a file or lies below a file: set DAGSTER_HOME to a folder")
+    return HomeError(
+        f"cannot write DAGSTER_HOME={home} ({error.strerror or error}): set DAGSTER_HOME to a folder that this user can"
+        " write, or correct the permissions"
+    )
+
+
+def _full(folder: Path) -> HomeError:
+    return HomeError(
+        f"the disk of DAGSTER_HOME is full, so Dagster's records in {folder} cannot be written: free some space there"
+        " and repeat the command; what is stored stays"
+    )
 
 
 def _sqlite_refusal(reason: str) -> HomeError:
     folder = records_folder()
     if "full" in reason or _free_bytes(folder) < _LITTLE:
-        return HomeError(
-            f"the disk of DAGSTER_HOME is full, so Dagster's records in {folder} cannot be written: free some space"
-            " there and repeat the command; what is stored stays"
-        )
+        return _full(folder)
     if any(name in reason for name in ("readonly", "unable to open", "locked", "denied", "Read-only")):
         return HomeError(
             f"Dagster's records in {folder} cannot be written ({reason}): check the owner and the permissions of this"
-            " folder and of its files, and that no other program holds them"
+            " folder and of its files, and that no other program has locked them"
         )
     return HomeError(
         f"Dagster's records in {folder} are broken ({reason}): move them away with mv {shlex.quote(str(folder))}"
-        f" {shlex.quote(f'{folder}.broken')} and repeat the command; the lake keeps its rows, only the history of"
-        " runs starts empty"
+        f" {shlex.quote(f'{folder}.broken')} and repeat the command; the lake keeps all rows, and the history of"
+        " runs starts again"
     )
 
 

@@ -7,6 +7,7 @@ listings; the contents of the folder do not matter here.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
 from datetime import UTC, datetime
@@ -49,11 +50,6 @@ def create_app(directory: Path) -> web.Application:
     app.router.add_get("/listing", listing)
     app.router.add_get("/{key:.+}", file)
     return app
-
-
-def serve(directory: Path, port: int, host: str = "127.0.0.1") -> None:
-    """Serve ``directory`` until interrupted. Raises OSError if the port is in use."""
-    web.run_app(create_app(directory), host=host, port=port)
 
 
 class ArchiveServer:
@@ -99,7 +95,13 @@ class ArchiveServer:
     async def _start(self) -> None:
         self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self.host, self.port).start()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise OSError(
+                f"cannot serve on {self.host}:{self.port}: {reason}. Choose another port, or 0 for a free one"
+            ) from error
         self.port = self._runner.addresses[0][1]
 
     def _stop(self) -> None:

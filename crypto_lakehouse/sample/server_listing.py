@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from crypto_lakehouse.catalog.commands import command_line
+
 MAX_KEYS = 1000
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -59,7 +61,10 @@ class Folder:
     def __init__(self, directory: Path) -> None:
         self.root = directory.resolve()
         if not self.root.is_dir():
-            raise NotADirectoryError(f"{directory} is not a directory; create it or name the archive's folder")
+            raise NotADirectoryError(
+                f"there is no folder {directory}: name the folder of an archive, or write one with"
+                f" {command_line('archive', 'sample', str(directory))}"
+            )
         self._etags: dict[str, tuple[int, int, str]] = {}
         self._lock = threading.Lock()
 

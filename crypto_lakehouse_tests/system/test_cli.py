@@ -12,12 +12,14 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse_tests.commands import parsed, recommended
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from crypto_lakehouse.cli import app; app()"]
@@ -195,9 +197,9 @@ def test_backfill_continues_after_a_failed_run_and_names_it(tmp_path: Path) -> N
         ({"--exchange": "nowhere"}, "nowhere"),
         ({"--from": "2024-02-30"}, "2024-02-30"),
         ({"--from": "27.12.2024"}, "YYYY-MM-DD"),
-        ({"--from": "2024-12-31"}, "before it starts"),
-        ({"--from": "2010-01-01"}, "has data from"),
-        ({"--to": "2999-01-01"}, "is not over"),
+        ({"--from": "2024-12-31"}, "before it starts (2024-12-31): swap --from and --to"),
+        ({"--from": "2010-01-01"}, "has data from 2019-09-08 to now: choose --from and --to in this range"),
+        ({"--to": "2999-01-01"}, f"is not over (UTC): choose --to {datetime.now(UTC).date() - timedelta(days=1)} or"),
         ({"--symbols": "../etc"}, "not a symbol"),
         ({"--table": "bars_1h", "--symbols": "BTCUSDT"}, "--symbols"),
     ],
@@ -209,6 +211,35 @@ def test_backfill_refuses_wrong_usage_before_a_run(tmp_path: Path, change: dict[
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.requirement("F7.3")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(tmp_path, "demo", "--folder", "file/demo")
+    assert done.returncode == 1
+    assert re.search(r"cannot use file/demo\S*: Not a directory\. Check that its folder exists", done.stderr)
+    home = run(
+        tmp_path, *UM, "bars_1h", "--from", "2024-12-27", "--to", "2024-12-27", DAGSTER_HOME=str(tmp_path / "file")
+    )
+    assert home.returncode == 1
+    assert home.stderr == (
+        f"error: DAGSTER_HOME={tmp_path / 'file'} is a file or lies below a file: set DAGSTER_HOME to a folder\n"
+    )
+
+
+@pytest.mark.requirement("F7.5")
+def test_serving_says_which_port_is_in_use_and_which_folder_is_missing(tmp_path: Path) -> None:
+    with ArchiveServer(tmp_path) as server:
+        busy = run(tmp_path, "archive", "serve", ".", "--port", str(server.port))
+    assert busy.returncode == 1
+    refusal = f"cannot serve on 127.0.0.1:{server.port}: Address already in use. Choose another port, or 0 for a free"
+    assert refusal in busy.stderr
+    missing = run(tmp_path, "archive", "serve", "nowhere", "--port", "0")
+    assert missing.returncode == 1
+    assert "there is no folder nowhere: " in missing.stderr
+    (command,) = recommended(missing.stderr)
+    assert parsed(command)["directory"] == Path("nowhere")
 
 
 @pytest.mark.requirement("F1.2", "F7.2")

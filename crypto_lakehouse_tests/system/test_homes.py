@@ -241,7 +241,7 @@ def test_a_configuration_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("storage: [")
     done = run(tmp_path, *backfill(DAYS[0])[len(COMMAND) :], DAGSTER_HOME=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the dagster.yaml of DAGSTER_HOME is no YAML")
+    assert done.stderr.startswith("error: the dagster.yaml of DAGSTER_HOME is not valid YAML")
     assert done.stderr.count("\n") == 1
 
 
