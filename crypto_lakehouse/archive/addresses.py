@@ -75,6 +75,6 @@ def proxy_of(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
         return split_credentials(proxy)
     # Not in an except clause: that error quotes what may be a password.
     raise ArchiveError(
-        f"{variable} is no http:// or https:// URL: correct it, with / and @ of a password as %2F and %40, then run "
-        "again"
+        f"{variable} is not an http:// or https:// URL: correct it, with / and @ of a password as %2F and %40, then "
+        "run again"
     )

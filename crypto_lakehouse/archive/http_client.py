@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -303,6 +304,9 @@ def _reason(error: OSError | aiohttp.ClientConnectorCertificateError) -> str:
     """The operating system's reason for a failed connection; it quotes neither headers nor the server."""
     cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
     text = getattr(cause, "verify_message", "") or getattr(cause, "strerror", "") or type(cause).__name__
+    if isinstance(cause, OSError) and str(text).startswith("Connect call failed"):
+        # The words of asyncio, which repeat the address instead of the reason.
+        text = os.strerror(cause.errno or 0)
     return str(text)[:_SHOWN]
 
 

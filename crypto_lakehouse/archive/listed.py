@@ -94,7 +94,7 @@ class ListedArchive(ArchiveSource):
     def files(self, feed: Feed, symbols: Sequence[str], start: date, end: date) -> list[ArchiveFile]:
         """Files of ``symbols`` whose period starts in [start, end) UTC, sorted by (period, symbol).
 
-        Raises ArchiveError if a listing fails, ValueError for a name that is no symbol.
+        Raises ArchiveError if a listing fails, ValueError for a name that is not a symbol.
         """
         lists = self._of_each_symbol(feed, symbols, start, end, _listed_file)
         return sorted((file for _, files in lists for file in files), key=lambda file: (file.period, file.symbol))
@@ -246,8 +246,8 @@ class ListedArchive(ArchiveSource):
                 return await task(client, name)
             except RequestError as error:
                 raise ArchiveError(
-                    f"cannot list {name} at {self._listing_url}: {error}; made up to "
-                    f"{self._limits.attempts} attempts: check the network and the URL, then run again"
+                    f"cannot list {name} at {self._listing_url}: {error} (up to {self._limits.attempts} attempts)."
+                    " Check the network, the proxy and the URL of the listing, then run again"
                 ) from error
 
         return wrapped

@@ -69,7 +69,7 @@ def parse_page(body: bytes) -> ListingPage:
         truncated = _text(root, f"{namespace}IsTruncated").lower() == "true"
     except ElementTree.ParseError as error:
         line, column = error.position
-        raise MalformedAnswerError(f"the listing is no XML from line {line}, column {column} on") from None
+        raise MalformedAnswerError(f"the listing is not valid XML from line {line}, column {column} on") from None
     except ValueError:
         # The original error quotes the server's text.
         raise MalformedAnswerError("the listing has an invalid character, size or time") from None

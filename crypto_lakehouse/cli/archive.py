@@ -50,20 +50,25 @@ Table = Annotated[str | None, typer.Option(help="Table of the lake: klines_1m, t
 Type = Annotated[
     str | None,
     typer.Option(
-        "--type", help="Instead of --table: the archive's name of the type: klines, aggTrades, fundingRate, ..."
+        "--type", help="Instead of --table, a type by the archive's own name: klines, aggTrades, fundingRate, ..."
     ),
 ]
-Interval = Annotated[str | None, typer.Option(help="With --type: the interval, if the type has one: 1m, 1h, 1mo, ...")]
+Interval = Annotated[str | None, typer.Option(help="With --type, the interval of klines: 1m, 1h, 1mo, ...")]
 Quote = Annotated[str, typer.Option(metavar="LIST", help="Only these quote assets: USDT,USDC.")]
 Contract = Annotated[str, typer.Option(metavar="LIST", help="Only these: spot, perpetual, delivery, option.")]
-Stable = Annotated[bool, typer.Option("--stable/--no-stable", help="Pairs of two stable coins.")]
-Leveraged = Annotated[bool, typer.Option("--leveraged/--no-leveraged", help="Leveraged tokens (BTCUPUSDT).")]
-Settled = Annotated[bool, typer.Option("--settled/--no-settled", help="Settled contracts (ICPUSDT_SETTLED).")]
-Symbols = Annotated[str, typer.Option(metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; plain names pass every filter.")]
+Stable = Annotated[bool, typer.Option("--stable/--no-stable", help="Include pairs of two stable coins.")]
+Leveraged = Annotated[bool, typer.Option("--leveraged/--no-leveraged", help="Include leveraged tokens (BTCUPUSDT).")]
+Settled = Annotated[bool, typer.Option("--settled/--no-settled", help="Include settled contracts (ICPUSDT_SETTLED).")]
+Symbols = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST", help="Names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT. Names pass all other filters."
+    ),
+]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[SYMBOL]...", help="Symbols instead of filters; '-' or a pipe: read them from standard input."
+        metavar="[SYMBOL]...", help="Symbols, instead of filters. Without any, or for '-', a pipe gives the symbols."
     ),
 ]
 First = Annotated[
@@ -76,7 +81,7 @@ Last = Annotated[
         "--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, included; by default the newest."
     ),
 ]
-Monthly = Annotated[bool, typer.Option("--monthly", help="List the monthly files of a type that has daily files too.")]
+Monthly = Annotated[bool, typer.Option("--monthly", help="List monthly files, if the type has daily files too.")]
 Exchange = Annotated[str, typer.Option(help="Exchange.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
@@ -129,9 +134,9 @@ def archive_dates(
     as_json: AsJson = False,
     exchange: Exchange = "binance",
 ) -> None:
-    """Print, for each symbol, first date, last date, number of files and number of missing dates, separated by tabs.
+    """Print the first date, the last date, the number of files and the number of missing dates of each symbol.
 
-    '-' stands for a date where the symbol has no file.
+    Fields are separated by tabs. A symbol without files has '-' for both dates.
     """
     feed, source, _ = _open(exchange, market, table, archive_type, interval, monthly)
     chosen = _filter(quote, contract, stable, leveraged, settled, symbols)
@@ -175,7 +180,7 @@ def archive_files(
     symbols: Symbols = "",
     first: First = None,
     last: Last = None,
-    urls: Annotated[bool, typer.Option("--urls", help="Print the address of each file instead of its key.")] = False,
+    urls: Annotated[bool, typer.Option("--urls", help="Print the URL of each file instead of its key.")] = False,
     monthly: Monthly = False,
     as_json: AsJson = False,
     exchange: Exchange = "binance",
@@ -211,7 +216,7 @@ def archive_verify(
     every: Annotated[bool, typer.Option("--all", help="Print good files too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check zips on disk: each must match the CHECKSUM next to it and hold one CSV. Prints the bad ones."""
+    """Check zips on disk and print the bad ones. A zip must match the CHECKSUM next to it and hold one CSV."""
     root: Path | None = None
     refused: list[Checked] = []
     paths: Iterable[Path]
@@ -275,7 +280,7 @@ def archive_sample(
         ),
     ] = None,
 ) -> None:
-    """Write a sample archive of made-up data in the layout of the real one."""
+    """Write a sample archive: made-up data in the layout of the real archive."""
     with explained():
         from crypto_lakehouse.sample.build import make_sample
 
@@ -303,7 +308,7 @@ def archive_serve(
         int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 chooses a free one.")
     ],
 ) -> None:
-    """Serve an archive over HTTP until Ctrl-C or SIGTERM."""
+    """Serve the folder of an archive over HTTP, until Ctrl-C or SIGTERM."""
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
@@ -311,7 +316,7 @@ def archive_serve(
         from crypto_lakehouse.sample.server import ArchiveServer
 
         with ArchiveServer(directory, port) as server:
-            typer.echo(f"serving {directory}; use it with")
+            typer.echo(f"serving {directory} until Ctrl-C; commands use it with these variables:")
             typer.echo(f"LAKEHOUSE_ARCHIVE_URL={server.url} LAKEHOUSE_ARCHIVE_LISTING_URL={server.listing_url}")
             ended.wait()
     typer.echo("ended")
@@ -357,7 +362,7 @@ def _parts(text: str) -> list[str]:
 
 def _contract_type(text: str) -> ContractType:
     if text not in list(ContractType):
-        raise ValueError(f"no contract type {text!r}; use {', '.join(ContractType)}")
+        raise ValueError(f"no contract type {text!r}; there are {', '.join(ContractType)}")
     return ContractType(text)
 
 
@@ -387,5 +392,5 @@ def _end(feed: Feed, unknown: Sequence[str], faults: Sequence[str] = ()) -> None
     for fault in faults:
         note(f"error: {fault}")
     for name in unknown:
-        note(f"error: no symbol with {feed.cadence} files of {feed.name} in the archive matches {name}")
+        note(f"error: the archive has no {feed.cadence} files of {feed.name} for {name}")
     raise typer.Exit(1 if unknown or faults else 0)

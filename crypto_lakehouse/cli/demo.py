@@ -60,7 +60,7 @@ def run_demo(folder: Path, console: Console) -> int:
 
 
 def _make(settings: Settings, home: Path, console: Console) -> int:
-    # Importing Dagster takes seconds; the lines above are to appear at once.
+    # Importing Dagster takes seconds, and the lines above must appear at once.
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration import launch
@@ -89,7 +89,7 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
 
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:
     bars = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT").collect().sort("open_time")
-    with pl.Config(tbl_rows=20, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
+    with pl.Config(tbl_rows=-1, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
         say(console, f"\ntables of the lake:\n{lake.tables()}")
         columns = ["symbol", "open_time", "open", "high", "low", "close", "vwap", "base_volume"]
         say(console, f"\ngold.bars_1h, um, BTCUSDT:\n{bars.select(columns).head(5)}")
@@ -125,8 +125,8 @@ def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
     lake_only = f"LAKEHOUSE_LAKE_URI={shlex.quote(settings['LAKEHOUSE_LAKE_URI'])}"
     serve = f"{bin_folder / 'crypto-lakehouse'} archive serve {shlex.quote(str(archive))} --port {_PORT}"
     ui = f"{exports} {bin_folder / 'dg'} dev -m crypto_lakehouse.definitions"
-    say(console, "\nto open these runs in Dagster's UI, http://127.0.0.1:3000, with the sample archive:")
+    say(console, "\nto see these runs in Dagster's UI, http://127.0.0.1:3000, serve the archive and start the UI:")
     say(console, f"  {serve} &\n  {ui}")
-    say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with")
+    say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with this variable:")
     say(console, f"  {lake_only}")
-    say(console, f"to look at the lake again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")
+    say(console, f"to list the tables again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")

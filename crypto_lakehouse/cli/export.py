@@ -43,15 +43,15 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
 def _say_input(console: Console, export: LegacyExport) -> None:
     name = export.market
     if not export.days:
-        say(console, f"{name}: no day of this range is in silver.klines_1m")
+        say(console, f"{name}: no day of this range is in silver.klines_1m. Build it with: {export.build_minutes}")
         return
     say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
     if export.missing_days:
         days = _first_names(export.missing_days)
-        say(console, f"warning {name}: silver.klines_1m has no {days}; their minutes are written as without trades")
+        say(console, f"warning {name}: silver.klines_1m has no {days}; their minutes are written without trades")
     if export.missing_months:
         months = _first_names(export.missing_months)
-        say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written there")
+        say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written for these months")
 
 
 def _say_symbol(console: Console, exported: Exported) -> None:

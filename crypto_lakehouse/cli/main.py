@@ -47,7 +47,6 @@ app = Program(
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
-app.command()(verify)
 
 
 def _quiet_dagster() -> None:
@@ -116,8 +115,8 @@ def status(
 
 @app.command()
 def backfill(
-    market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
-    table: Annotated[str, typer.Option(help="klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
+    market: Annotated[str, typer.Option(help="Market: spot, um, cm or option.")],
+    table: Annotated[str, typer.Option(help="Table: klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
     first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
     last: Annotated[
         date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
@@ -132,9 +131,10 @@ def backfill(
     ] = False,
     remake: Annotated[bool, typer.Option("--remake", hidden=True, help="The former name of --force.")] = False,
 ) -> None:
-    """Build the partitions of a table from --from to --to, in all layers.
+    """Build the partitions of a table from --from to --to, in bronze, silver and gold.
 
     A monthly table gets every month that has a day in the range. Partitions whose inputs have not changed are skipped.
+    LAKEHOUSE_TABLES (for bars LAKEHOUSE_BARS) must enable the table.
     """
     settings = load_settings()
     console = Console()
@@ -170,9 +170,10 @@ def compact(
     ] = None,
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
 ) -> None:
-    """Write month files of a silver table, sorted by symbol, so that reads of few symbols become several times faster.
+    """Write month files of a silver table, which make reads of a few symbols several times faster.
 
-    Skips months that are not over, have missing days, or are up to date.
+    A month file holds the rows of a complete month, sorted by symbol. Skips months that are not over, months with
+    missing days, and months whose file is up to date.
     """
     settings = load_settings()
     console = Console()
@@ -186,7 +187,7 @@ def compact(
     from crypto_lakehouse.pipeline.compaction import month_states
 
     if first and last and last < first:
-        fail(f"the range ends ({last}) before it starts ({first})", 2)
+        fail(f"the range ends ({last}) before it starts ({first}): swap --from and --to", 2)
     try:
         table_feed = feed(exchange, market, table)
         compaction_plan(table_feed, (), settings)
@@ -202,7 +203,7 @@ def compact(
         states = [state for state in states if (first or "") <= state.month <= (last or "9999-12")]
         for state in states:
             if state.missing:
-                say(console, f"skipped {table_feed.name} {state.month}: missing {state.missing_text}")
+                say(console, f"skipped {table_feed.name} {state.month}: {state.missing_text}")
         plan = compaction_plan(
             table_feed, [state.month for state in states if not state.missing and not state.current], settings
         )
@@ -221,7 +222,7 @@ def demo(
         Path, typer.Option(help="Folder for the archive, the lake, the chart and Dagster's records.")
     ] = Path("./demo"),
 ) -> None:
-    """Build a small lake from a sample archive, by real runs, and show it; needs no network."""
+    """Build a small lake from a sample archive by real Dagster runs, and show it. It needs no network."""
     load_settings()
     _quiet_dagster()
     with explained():
@@ -229,6 +230,9 @@ def demo(
 
         code = run_demo(folder, Console())
     raise typer.Exit(code)
+
+
+app.command()(verify)
 
 
 @export_app.command("legacy")

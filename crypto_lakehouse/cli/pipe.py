@@ -1,6 +1,6 @@
 """Commands in pipelines: names from stdin, lines to stdout, and a progress bar on stderr.
 
-Only data goes to stdout. What the data means is up to the commands in ``cli_*.py``.
+Only data goes to stdout. What the data means is decided by the commands.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ def symbol_of(line: bytes) -> str:
     try:
         return check_symbol(json.loads(text)["symbol"])
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise ValueError(f"{text[:100]!r} is no JSON object with a symbol") from None
+        raise ValueError(f"{text[:100]!r} is not a JSON object with a symbol") from None
 
 
 def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | None, list[str]]:
     """Symbols from arguments, or from stdin for ``-`` or a pipe (None without any of these); and faults of lines.
 
-    A fault says what is wrong with a line of stdin. A bad argument is wrong usage, and so are names together with
-    filters: it would be unclear which of the two choose.
+    A fault says what is wrong with a line of stdin. A bad argument is wrong usage. So are names together with filters,
+    because it would be unclear which of the two decides.
     """
     piped = STDIN in arguments or (not arguments and is_piped())
     if not arguments and not piped:
         return None, []
     if filtered:
-        origin = "arguments" if arguments else "a pipe (if you do not want it, end the command with < /dev/null)"
-        fail(f"symbols are chosen by filters and by names from {origin}: use only one of the two", 2)
+        origin = "the arguments" if arguments else "standard input (to ignore it, end the command with < /dev/null)"
+        fail(f"symbols come from filters and from {origin}: use only one of the two", 2)
     names, faults = [], []
     for name in arguments:
         if name != STDIN:

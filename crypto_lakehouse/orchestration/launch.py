@@ -28,6 +28,7 @@ from crypto_lakehouse.catalog import (
     find_market,
     no_table,
     parse_partition,
+    partition_key,
     partition_keys,
     tables_of,
 )
@@ -158,15 +159,19 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
             if name not in settings.table_names:
                 raise _not_enabled(name, settings)
     if last < first:
-        raise ValueError(f"the range ends ({last}) before it starts ({first})")
+        raise ValueError(f"the range ends ({last}) before it starts ({first}): swap --from and --to")
     if not (source.covers(first) and source.covers(last)):
-        raise ValueError(f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}")
+        raise ValueError(
+            f"{source.name} has data from {source.first_date} to {source.last_date or 'now'}: choose --from and --to in"
+            " this range"
+        )
     source = since_start(source, settings, first.isoformat())
     keys = partition_keys(first, last + timedelta(days=1), source.cadence)
     end = parse_partition(keys[-1], source.cadence)[1]
     if end > today:
-        period = "day" if source.cadence is Cadence.DAILY else "month"
-        raise ValueError(f"{keys[-1]} is not over (UTC): choose --to in a {period} that is over")
+        period_start = today if source.cadence is Cadence.DAILY else today.replace(day=1)
+        newest = partition_key(period_start - timedelta(days=1), source.cadence)
+        raise ValueError(f"{keys[-1]} is not over (UTC): choose --to {newest} or earlier")
     if table in gold:
         group = gold[table].asset
         tables = [("gold", name) for name, entry in gold.items() if name == table or (group and entry.asset == group)]

@@ -20,7 +20,7 @@ _NAMED = 5
 
 
 class IncompleteMonth(LakeError):
-    """A month is not over, or days of it are missing. The text names both and says what to do next."""
+    """A month is not over, or days of it are missing. The text names them, with the command that builds the days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,15 @@ class MonthState:
     """A month with at least one silver day: its ``missing`` days, and whether its month file is ``current``."""
 
     month: str
+    slice: TableSlice
     missing: tuple[str, ...]
     current: bool
 
     @property
     def missing_text(self) -> str:
-        """The first missing days as text."""
-        return ", ".join(self.missing[:_NAMED]) + (", ..." if len(self.missing) > _NAMED else "")
+        """The first missing days, with the command that builds all of them."""
+        days = ", ".join(self.missing[:_NAMED]) + (", ..." if len(self.missing) > _NAMED else "")
+        return f"missing {days}; build them with: {self.slice.backfill_command(self.missing[0], self.missing[-1])}"
 
 
 def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
@@ -52,7 +54,8 @@ def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
         if end <= today:
             wanted = [day for day in partition_keys(first, end, Cadence.DAILY) if feed.covers(date.fromisoformat(day))]
             if wanted:
-                states.append(MonthState(month, tuple(day for day in wanted if day not in days), month in current))
+                missing = tuple(day for day in wanted if day not in days)
+                states.append(MonthState(month, table_slice, missing, month in current))
     return states
 
 
@@ -68,8 +71,8 @@ def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: d
         if state is None:
             incomplete.append(f"{month} is not over or has no days")
         elif state.missing:
-            incomplete.append(f"{month} is missing {state.missing_text}")
+            incomplete.append(f"{month} is {state.missing_text}")
         else:
             yield compact_month(store, TableSlice.of_feed("silver", feed), month)
     if incomplete:
-        raise IncompleteMonth(f"{feed.name}: {'; '.join(incomplete)}. Materialize these days of silver, then compact")
+        raise IncompleteMonth(f"{feed.name} cannot be compacted: {'; '.join(incomplete)}")

@@ -75,10 +75,10 @@ def find_feed(
     'klines_1m'
     """
     if (table is None) == (archive_type is None):
-        raise ValueError("give either a table (klines_1m) or an archive type (klines, with its interval)")
+        raise ValueError("name a table (--table klines_1m) or an archive type (--type klines --interval 1m), not both")
     if table is not None:
         if interval is not None:
-            raise ValueError(f"the name of table {table} includes the interval: leave out the interval")
+            raise ValueError(f"the name of table {table} includes the interval: leave out --interval")
         try:
             chosen = feed(exchange, market, table)
         except KeyError as error:
@@ -108,7 +108,7 @@ def _of_type(exchange: str, market: str, archive_type: str, interval: str | None
     intervals = ", ".join(feed.interval.name for feed in of_type if feed.interval)
     raise ValueError(
         f"{archive_type} in {exchange}/{market} "
-        + (f"needs an interval: one of {intervals}" if intervals else "has no intervals: leave out the interval")
+        + (f"needs an --interval: one of {intervals}" if intervals else "has no intervals: leave out --interval")
     )
 
 
@@ -118,7 +118,7 @@ def span(cadence: Cadence, first: date | None, last: date | None, today: date) -
     A monthly range starts on the first of its month. Raises ValueError if ``last`` is before ``first``.
     """
     if first and last and last < first:
-        raise ValueError(f"the range ends on {last}, before it starts on {first}")
+        raise ValueError(f"the range ends ({last}) before it starts ({first}): swap --from and --to")
     start = max(first or _EARLIEST, _EARLIEST)
     # No time zone is more than two days ahead, so the archive cannot have later files.
     end = min(last or date.max, today + timedelta(days=2)) + timedelta(days=1)

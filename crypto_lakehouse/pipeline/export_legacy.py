@@ -116,6 +116,12 @@ class LegacyExport:
         self.symbols = plan.symbols.select(self.available)
         self._with_rates = self._symbols_with_rates() if self._funded else set()
 
+    @property
+    def build_minutes(self) -> str:
+        """The command that builds the minutes of the range."""
+        days = partition_keys(self._plan.first, self._plan.end, Cadence.DAILY)
+        return self._silver.backfill_command(days[0], days[-1])
+
     def run(self) -> Iterator[Exported]:
         """Export one symbol after another; each file gets its name when it is complete.
 

@@ -119,6 +119,7 @@ def test_the_command_makes_what_is_due_and_says_what_is_left_out(
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert "skipped binance/um/klines_1m 2023-01: missing 2023-01-05" in done.output
+    assert "build them with: crypto-lakehouse backfill --market um --table klines_1m --from 2023-01-05" in done.output
     assert "1 months of binance/um/klines_1m to build, 0 are up to date" in done.output
     assert Lakehouse(store.uri).scan("silver.klines_1m", symbols="BTCUSDT").collect().equals(before)
     assert "compacted" in Lakehouse(store.uri).scan("silver.klines_1m", symbols="BTCUSDT").explain()

@@ -225,11 +225,11 @@ def test_unknown_names_are_reported_after_the_known_ones(call: Run, command: str
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 1
     assert "BTCUSDC" in done.stdout
-    assert re.findall(r"matches (\w+)", done.stderr) == ["NOPEUSDT", "GONEUSDT"]
+    assert re.findall(r"klines_1m for (\w+)", done.stderr) == ["NOPEUSDT", "GONEUSDT"]
     patterns = call(command, *UM, "--symbols", "BTCUSDC,XX*")
     assert patterns.exit_code == 1
     assert patterns.stdout == done.stdout
-    assert "matches XX*" in patterns.stderr
+    assert "klines_1m for XX*" in patterns.stderr
     assert call("symbols", *UM, "--symbols", "BTCUSDC,XX*").exit_code == 1
 
 
@@ -257,7 +257,7 @@ def test_empty_stdin_lists_nothing(call: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("symbols --market um", "either a table"),
+        ("symbols --market um", "name a table (--table klines_1m)"),
         ("symbols --market um --table klines_1s", "only in spot"),
         ("symbols --market nowhere --table klines_1m", "nowhere"),
         ("symbols --market um --type klines", "one of 1m"),
@@ -268,8 +268,8 @@ def test_empty_stdin_lists_nothing(call: Run) -> None:
         ("dates --market um --table klines_1m --from 2024-02-30", "2024-02-30"),
         ("dates --market um --table klines_1m --from 2024-12-31 --to 2024-12-30", "before it starts"),
         ("files --market um --table open_interest --monthly", "no monthly files"),
-        ("files --market um --table klines_1m BTCUSDT --quote USDT", "filters and by names"),
-        ("files --market um --table klines_1m - --symbols BTC*", "filters and by names"),
+        ("files --market um --table klines_1m BTCUSDT --quote USDT", "filters and from the arguments"),
+        ("files --market um --table klines_1m - --symbols BTC*", "filters and from the arguments"),
         ("verify nowhere", "not a folder"),
         ("verify pyproject.toml", "not a folder"),
     ],

@@ -122,7 +122,7 @@ def test_the_password_of_a_proxy_is_sent_to_it_and_never_shown(
 )
 def test_a_bad_proxy_is_named_by_its_variable(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", value)
-    with pytest.raises(ArchiveError, match="HTTPS_PROXY is no http:// or https:// URL") as caught:
+    with pytest.raises(ArchiveError, match="HTTPS_PROXY is not an http:// or https:// URL") as caught:
         BinanceArchive("https://archive.invalid", "https://archive.invalid/bucket").symbols(SPOT_1M)
     assert "s3" not in str(caught.value)
     assert caught.value.__context__ is None

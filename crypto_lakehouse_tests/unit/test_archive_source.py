@@ -124,7 +124,7 @@ def test_listing_retries_then_says_what_failed(server: Server) -> None:
     server.faults[BUCKET] = [status(500), serve(b"<html>")]
     assert source(server).symbols(SPOT_1M) == ["BTCUSDT"]
     server.faults[BUCKET] = [status(500)] * 3
-    with pytest.raises(ArchiveError, match=r"cannot list .*HTTP 500.*check the network"):
+    with pytest.raises(ArchiveError, match=r"cannot list .*HTTP 500.*Check the network"):
         source(server).symbols(SPOT_1M)
     server.faults[BUCKET] = [status(403)]
     with pytest.raises(ArchiveError, match="HTTP 403"):

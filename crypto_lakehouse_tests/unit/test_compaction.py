@@ -24,6 +24,7 @@ from crypto_lakehouse.lake.storage.partitions import read_partition, write_parti
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.compaction import IncompleteMonth, compact_months, month_states
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse_tests.commands import parsed, recommended
 from crypto_lakehouse_tests.unit.lake_rows import klines
 
 pytestmark = pytest.mark.requirement("P5")
@@ -368,8 +369,10 @@ def test_only_months_that_are_over_and_whole_are_compacted(store: LakeStore) -> 
     with pytest.raises(IncompleteMonth, match=r"2023-02 is missing 2023-02-04.*2023-03 is not over"):
         list(compact_months(um, ["2023-02", "2023-03"], store, date(2023, 3, 31)))
     put(store, FEBRUARY[3], day_rows(FEBRUARY[3]))
-    with pytest.raises(IncompleteMonth, match=r"2023-01 is missing 2023-01-01, .*, \.\.\."):
+    with pytest.raises(IncompleteMonth, match=r"2023-01 is missing 2023-01-01, .*, \.\.\.") as refused:
         list(compact_months(um, ["2023-01", "2023-02"], store, date(2023, 3, 31)))
+    (command,) = recommended(str(refused.value))
+    assert parsed(command)["first"] == date(2023, 1, 1)
     # An incomplete month does not stop the others.
     assert [one.month for one in month_states(um, store, date(2023, 3, 31)) if one.current] == ["2023-02"]
 

@@ -44,9 +44,9 @@ def test_monthly_files_of_a_daily_feed() -> None:
 @pytest.mark.parametrize(
     ("market", "names", "message"),
     [
-        ("um", {}, "either a table"),
-        ("um", {"table": "trades", "archive_type": "trades"}, "either a table"),
-        ("um", {"table": "klines_1m", "interval": "1m"}, "leave out the interval"),
+        ("um", {}, "name a table"),
+        ("um", {"table": "trades", "archive_type": "trades"}, "name a table"),
+        ("um", {"table": "klines_1m", "interval": "1m"}, "leave out --interval"),
         ("um", {"table": "klines_1s"}, "only in spot"),
         ("um", {"table": "metrics"}, "no table 'metrics' in binance/um; did you mean open_interest?"),
         ("um", {"archive_type": "agg_trades"}, "no type 'agg_trades' in binance/um; did you mean aggTrades?"),
@@ -86,7 +86,7 @@ def test_the_range_that_is_asked_for(
 
 @pytest.mark.requirement("F2.8")
 def test_a_range_that_ends_before_it_starts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="ends on 2024-05-14, before it starts on 2024-05-15"):
+    with pytest.raises(ValueError, match=r"ends \(2024-05-14\) before it starts \(2024-05-15\): swap"):
         span(DAILY, date(2024, 5, 15), date(2024, 5, 14), TODAY)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.transforms.gold.legacy import Profile
+from crypto_lakehouse_tests.commands import parsed, recommended
 from crypto_lakehouse_tests.unit.legacy_lake import (
     DAY,
     HOLO,
@@ -126,6 +127,8 @@ def test_days_missing_from_the_lake_are_named(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "warning um: silver.klines_1m has no 2024-05-07; their minutes" in result.output
     assert "cm: no day of this range is in silver.klines_1m" in result.output
+    (command,) = recommended(result.output)
+    assert parsed(command)["market"] == "cm"
     assert "spot" not in result.output
 
 
