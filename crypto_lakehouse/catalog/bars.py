@@ -82,7 +82,7 @@ def parse_bars(text: str) -> Bars:
             raise ValueError(f"{text!r}: {name} bars need a threshold, a whole number, such as {name}:1000000")
         return ActivityBars(name, int(rest))
     if name not in BAR_INTERVALS:
-        raise ValueError(f"{text!r}: no bars {name!r}; there are {', '.join((*BAR_INTERVALS, *ACTIVITIES))}")
+        raise ValueError(f"no bars {text!r}; there are {', '.join((*BAR_INTERVALS, *ACTIVITIES))}")
     interval = INTERVALS[name]
     if not colon:
         return TimeBars(interval)

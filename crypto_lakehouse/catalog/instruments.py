@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from crypto_lakehouse.catalog.exchanges import EXCHANGES
 from crypto_lakehouse.catalog.model import Market
+from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbol_facts import ContractType, SymbolFacts
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 
@@ -58,8 +59,8 @@ class InstrumentFilter:
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.quotes) - QUOTE_ASSETS):
-            known = ", ".join(sorted(QUOTE_ASSETS))
-            raise ValueError(f"no pairs are quoted in {', '.join(unknown)}; quotes are {known}")
+            names = ", ".join(with_near(name, sorted(QUOTE_ASSETS)) for name in unknown)
+            raise ValueError(f"no pairs are quoted in {names}; pass a quote asset such as USDT")
 
     def select(self, market: Market, symbols: Iterable[str]) -> list[str]:
         """The ``symbols`` that the filter keeps, sorted.

@@ -23,14 +23,14 @@ _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 def check_name(name: str) -> str:
     """Return ``name`` if it is a safe table, exchange or market name, else raise ValueError."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not a name: lower-case letters, digits and '_' only, such as klines_1m")
+        raise ValueError(f"{name!r} is not a name: use lower-case letters, digits and '_', such as klines_1m")
     return name
 
 
 def check_symbol(name: str) -> str:
     """Return ``name`` if it is a safe symbol (``BTCUSDT``, ``BTCUSD_PERP``); raise ValueError otherwise."""
     if not _SYMBOL.fullmatch(name):
-        raise ValueError(f"{name!r} is not a symbol: letters, digits, '_' and '-' only, such as BTCUSDT")
+        raise ValueError(f"{name!r} is not a symbol: use letters, digits, '_' and '-', such as BTCUSDT")
     return name
 
 
@@ -53,7 +53,10 @@ def parse_date(text: str) -> date:
     """Parse ``YYYY-MM-DD``. Raises ValueError for anything else, and for days that do not exist."""
     if not _DATE.fullmatch(text):
         raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
-    return date.fromisoformat(text)
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"there is no day {text!r}: {error}") from None
 
 
 # Every listing of a table repeats the same days.
@@ -79,7 +82,7 @@ def _day_after(first: date, days: int) -> date:
     try:
         return first + timedelta(days=days)
     except OverflowError:
-        raise ValueError(f"{first} is too late: the day after the partition is beyond the calendar") from None
+        raise ValueError(f"{first} is too late: dates end on {date.max}") from None
 
 
 def partition_key(day: date, cadence: Cadence) -> str:

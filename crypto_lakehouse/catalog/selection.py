@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import date
 
 from crypto_lakehouse.catalog import EXCHANGES, FEEDS, Feed, Market, feeds, no_exchange, no_market
+from crypto_lakehouse.catalog.near import there_are
 
 
 def select_exchanges(text: str) -> list[str]:
@@ -21,7 +22,7 @@ def select_exchanges(text: str) -> list[str]:
         if name not in EXCHANGES:
             raise ValueError(no_exchange(name))
     if not wanted:
-        raise ValueError(f"names no exchange; there are {', '.join(EXCHANGES)}")
+        raise ValueError(f"names no exchange; {there_are(list(EXCHANGES))}")
     return [name for name in EXCHANGES if name in wanted]
 
 

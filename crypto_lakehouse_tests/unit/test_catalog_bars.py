@@ -96,7 +96,7 @@ def test_offsets(text: str, offsets: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("7m", r"'7m': no bars '7m'; there are 3m, 5m, .*1mo, dollar, volume, tick"),
+        ("7m", r"no bars '7m'; there are 3m, 5m, .*1mo, dollar, volume, tick"),
         ("1m", "no bars '1m'"),
         ("", "no bars ''"),
         ("1M", "no bars '1M'"),

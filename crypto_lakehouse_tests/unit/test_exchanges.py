@@ -69,7 +69,7 @@ def test_the_tables_of_a_second_exchange_are_enabled_only_for_who_asks() -> None
     assert both == [*default, "toy/spot/klines_1m"]
     assert names(Settings.load(exchanges="toy", tables="klines_1m")) == ["toy/spot/klines_1m"]
     # A table that only another exchange has does not exist for this one.
-    with pytest.raises(SettingsError, match="no table 'trades'; there are klines_1m"):
+    with pytest.raises(SettingsError, match="no table 'trades'; there is only klines_1m"):
         Settings.load(exchanges="toy", tables="trades")
 
 

@@ -224,5 +224,5 @@ def test_filters_of_a_futures_market() -> None:
 def test_unknown_names_and_quotes_are_reported() -> None:
     wanted = InstrumentFilter(symbols=SymbolFilter.parse("BTCUSDT,NONE,X*"))
     assert wanted.unknown(LISTED) == ["NONE", "X*"]
-    with pytest.raises(ValueError, match=r"quoted in USDTT; quotes are AEUR, .*USDT"):
+    with pytest.raises(ValueError, match=r"quoted in USDTT \(did you mean USDT, USD or UST\?\); .* such as USDT"):
         InstrumentFilter(quotes=("USDTT",))

@@ -37,6 +37,11 @@ def test_near_names(name: str, suggested: list[str]) -> None:
 
 
 @pytest.mark.requirement("F1.4")
+def test_equally_similar_names_are_suggested_in_the_order_of_the_catalogue() -> None:
+    assert near("klins", ["klines_1m", "klines_3m", "klines_8h", "trades"]) == ["klines_1m", "klines_3m", "klines_8h"]
+
+
+@pytest.mark.requirement("F1.4")
 def test_many_names_are_never_all_listed() -> None:
     tables = [f"{kind}_{interval}" for kind in ("klines", "mark_klines") for interval in ("1m", "5m", "1h")]
     assert unknown_name("table", "book", tables) == "no table 'book'; there are klines_*, mark_klines_*"
@@ -89,10 +94,10 @@ def _planned(market: str, table: str, exchange: str = "binance") -> None:
         (lambda lake: lake.describe("silver.bars_1h"), "no table silver.bars_1h; did you mean gold.bars_1h?"),
         (lambda lake: lake.describe("silvr.trades"), "no layer 'silvr'; did you mean silver?"),
         (lambda lake: lake.describe("gold.bar_1h"), "no table 'bar_1h' in layer gold; did you mean bars_1h"),
-        (lambda lake: lake.describe("bars_1h"), "'bars_1h' is not of the form layer.table; try gold.bars_1h"),
-        (lambda lake: lake.describe("klins_1m"), "'klins_1m' is not of the form layer.table; try bronze.klines_1m"),
+        (lambda lake: lake.describe("bars_1h"), "'bars_1h' does not name its layer; try gold.bars_1h"),
+        (lambda lake: lake.describe("klins_1m"), "'klins_1m' does not name its layer; try bronze.klines_1m"),
         (lambda lake: lake.sql("SELECT * FROM gold.klines_1m"), "no table gold.klines_1m; did you mean bronze.klines"),
-        (lambda lake: lake.sql("SELECT * FROM klines_1m"), "'klines_1m' is not of the form layer.table; try bronze.kl"),
+        (lambda lake: lake.sql("SELECT * FROM klines_1m"), "'klines_1m' does not name its layer; try bronze.kl"),
         (lambda lake: lake.read("gold.bars_1h", market="coinm"), "no market 'coinm'; did you mean cm?"),
     ],
 )
