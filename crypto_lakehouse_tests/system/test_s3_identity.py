@@ -274,6 +274,8 @@ def test_missing_credentials_are_reported_in_one_sentence_without_secrets(
     for action in (lambda store: store.list(), lambda store: store.write_bytes_atomic("raw/x", b"x")):
         with pytest.raises(LakeError, match=words) as caught:
             action(LakeStore.open(aws.uri, aws.endpoint))
+        # The search says what to set; the advice for errors of S3 would say it again.
+        assert "rights of that user" not in str(caught.value)
         assert caught.value.__suppress_context__
     assert "canary" not in f"{caught.value!r}"
     shown = subprocess.run(

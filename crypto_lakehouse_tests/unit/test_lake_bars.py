@@ -277,7 +277,7 @@ def test_days_without_minutes_are_named(store: LakeStore, lake: Lakehouse) -> No
         lake.bars("AAAUSDT", "1h", market="um", start=DAYS[3], end=DAYS[5])
         lake.bars("AAAUSDT", "1h", market="um", start="2023-01-01", end=DAYS[1])
     with (
-        pytest.warns(UserWarning, match="no partition for 2024-02-27: "),
+        pytest.warns(UserWarning, match="no partition for 2024-02-27: .* --from 2024-02-27 --to 2024-02-27$"),
         pytest.warns(UserWarning, match="for: AAAUSDT"),
     ):
         assert lake.bars("AAAUSDT", "1h", market="um", start=DAYS[2], end=DAYS[3]).empty
@@ -290,7 +290,11 @@ def test_symbols_without_bars_and_lakes_without_minutes_are_named(lake: Lakehous
         assert len(lake.bars(["AAAUSDT", "NOSUCHCOIN"], bars, market="um")) > 0
     with pytest.warns(UserWarning, match="for: AAAUSDT"):
         assert len(lake.bars("AAAUSDT", bars, market="um", start=END, end=END + DAY)) == 0
-    with pytest.warns(UserWarning, match=r"continuous_1m of binance/spot .* has no partitions"):
+    with pytest.warns(UserWarning, match=r"for: aaausdt \(did you mean AAAUSDT\?\)"):
+        lake.bars("aaausdt", bars, market="um")
+    with pytest.warns(
+        UserWarning, match=r"continuous_1m of binance/spot .* has no partitions\. Build .* --market spot"
+    ):
         nothing = lake.bars("AAAUSDT", bars, market="spot", format="polars")
     assert nothing.schema == lake.bars(None, bars, market="um", format="polars").schema
 
@@ -312,7 +316,7 @@ def test_each_format(lake: Lakehouse) -> None:
         ({"bars": "7h"}, ValueError, "there are 3m, .*1mo, dollar, volume, tick"),
         ({"bars": "1m"}, ValueError, "there are"),
         ({"bars": "dollar"}, ValueError, "threshold"),
-        ({"bars": "1h:5m"}, ValueError, "ask for one: '1h' with an offset"),
+        ({"bars": "1h:5m"}, ValueError, "pass '1h' and an offset"),
         ({"offset": "60m"}, ValueError, "shorter than the interval 1h"),
         ({"bars": "1mo", "offset": "672h"}, ValueError, "shorter than the interval 1mo"),
         ({"offset": "30s"}, ValueError, "not an offset"),

@@ -199,7 +199,7 @@ def test_read_is_sorted_in_each_format(lake: Lakehouse) -> None:
 
 @pytest.mark.requirement("F6.2")
 def test_absent_symbols_are_named(lake: Lakehouse) -> None:
-    with pytest.warns(UserWarning, match="for: NOSUCHCOIN"):
+    with pytest.warns(UserWarning, match="for: NOSUCHCOIN. Its partitions are from 2024-01-01 to 2024-01-03"):
         frame = lake.read("gold.bars_1h", market="um", symbols=["BTCUSDT", "NOSUCHCOIN"], columns=["close"])
     assert list(frame.columns) == ["close"]
     assert len(frame) == 72
@@ -240,6 +240,15 @@ def test_a_missing_table_is_named(lake: Lakehouse) -> None:
     # A market that was named is missed, not one of all.
     with pytest.warns(UserWarning, match=r"gold\.bars_1h of binance/cm in .* has no partition"):
         assert len(lake.read("gold.bars_1h", market=["spot", "cm"])) == 24
+    # With a range, the warning has the whole command.
+    with pytest.warns(UserWarning, match="no partitions") as caught:
+        lake.read("silver.funding_rates", market="um", start="2024-01-15", end="2024-03-01")
+    (command,) = recommended(str(caught[0].message))
+    arguments = parsed(command)
+    assert (arguments["market"], arguments["table"]) == ("um", "funding_rates")
+    assert (arguments["first"], arguments["last"]) == (date(2024, 1, 1), date(2024, 2, 29))
+    with pytest.warns(UserWarning, match="backfill --market um --table trades, with --from and --to$"):
+        lake.read("silver.trades", market="um")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(lake.read("gold.bars_1h")) == 3 * 48 + 24

@@ -107,16 +107,16 @@ def test_sql_writes_nowhere(tmp_path: Path, write: str) -> None:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("SELECT * FROM read_csv('/etc/passwd')", "tables named layer.table, of no other files"),
-        ("SELECT * FROM '{root}/../outside.parquet'", "of no other files"),
-        ("SELECT * FROM glob('/etc/*')", "of no other files"),
-        ("SELECT count(*) FROM gold.bars_1h, read_text('/etc/passwd') -- copy", "of no other files"),
-        ("SELECT 1; SELECT 2", "one statement a call, not 2"),
-        ("-- nothing", "one statement a call, not 0"),
-        ("COPY (SELECT 1) TO '/tmp/x'", "SELECT, .* not COPY"),
-        ("SET enable_external_access = true", "not SET"),
-        ("CREATE TABLE a AS SELECT 1", "not CREATE"),
-        ("INSTALL httpfs", "not LOAD"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "tables named layer.table .*; it cannot read other files"),
+        ("SELECT * FROM '{root}/../outside.parquet'", "it cannot read other files"),
+        ("SELECT * FROM glob('/etc/*')", "it cannot read other files"),
+        ("SELECT count(*) FROM gold.bars_1h, read_text('/etc/passwd') -- copy", "it cannot read other files"),
+        ("SELECT 1; SELECT 2", "this text has 2 statements"),
+        ("-- nothing", "this text has 0 statements"),
+        ("COPY (SELECT 1) TO '/tmp/x'", "SELECT, .* statement of type COPY"),
+        ("SET enable_external_access = true", "statement of type SET"),
+        ("CREATE TABLE a AS SELECT 1", "statement of type CREATE"),
+        ("INSTALL httpfs", "statement of type LOAD"),
     ],
 )
 def test_sql_says_what_is_allowed(lake: Lakehouse, root: Path, query: str, says: str) -> None:
@@ -251,5 +251,5 @@ def test_files_of_an_older_layout_are_read_with_nulls_and_a_warning_names_the_co
         query = f"SELECT has_ended FROM gold.symbol_states ORDER BY date{comment}"
         assert lake.sql(query, format="polars")["has_ended"].to_list() == [True, None][:: 1 if older else -1]
     command = "crypto-lakehouse backfill --market um --table symbol_states --from 2024-01-01 --to 2024-01-02"
-    with pytest.warns(UserWarning, match=f"without first_time, has_ended: an older version .*{command}"):
+    with pytest.warns(UserWarning, match=f"without first_time, has_ended, because an older version .*{command}"):
         lake.read("gold.symbol_states", market="um")

@@ -95,7 +95,7 @@ def time_range(start: Time | None, end: Time | None) -> tuple[datetime | None, d
     """Return [start, end) in UTC. Raises ValueError if one is not a time or end is before start."""
     first, last = utc("start", start), utc("end", end)
     if first is not None and last is not None and last < first:
-        raise ValueError(f"end {last} is before start {first}; end is exclusive and must not be earlier")
+        raise ValueError(f"end {last} is before start {first}: pass an end after the start; end is exclusive")
     return first, last
 
 

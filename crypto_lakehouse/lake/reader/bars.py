@@ -25,7 +25,7 @@ from crypto_lakehouse.catalog.bars import (
     parse_bars,
     parse_offset,
 )
-from crypto_lakehouse.catalog.commands import command_line
+from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.arguments import (
     Format,
     Time,
@@ -37,6 +37,7 @@ from crypto_lakehouse.lake.reader.arguments import (
     time_range,
 )
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
+from crypto_lakehouse.lake.reader.scan import Span, build_command, newest_symbols, select_files
 from crypto_lakehouse.lake.storage.describe import existing_tables, require_lake
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -93,16 +94,25 @@ def read_bars(
     wanted = check_symbols(symbols)
     first, last = time_range(start, end)
     result = find_bars(store, exchange, market, kind, shift, wanted, first, last)
+    minutes = TableSlice("gold", exchange, market, CONTINUOUS)
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
     absent = sorted(set(wanted or ()) - set(result.rows["symbol"].unique()))
     if result.no_minutes:
         require_lake(store)
-        warnings.warn(f"{source} has no partitions: build it first with {command_line('backfill')}", stacklevel=3)
+        command = build_command(minutes, first, last)
+        warnings.warn(f"{source} has no partitions. Build them with: {command}", stacklevel=3)
     elif absent:
-        warnings.warn(f"{source} has no {bars} bars in this range for: {', '.join(absent)}", stacklevel=3)
+        newest = select_files(store, minutes, Span(None, None, timedelta(0)), by_month=False)
+        available = newest_symbols(store, minutes.schema, [newest])
+        names = ", ".join(with_near(symbol, available) for symbol in absent)
+        warnings.warn(f"{source} has no {bars} bars in this range for: {names}", stacklevel=3)
     if result.holes:
         days = ", ".join(result.holes)
-        warnings.warn(f"{source} has no partition for {days}: bars over these days are partial", stacklevel=3)
+        command = minutes.backfill_command(result.holes[0], result.holes[-1])
+        warnings.warn(
+            f"{source} has no partition for {days}: bars over these days are partial. Build them with: {command}",
+            stacklevel=3,
+        )
     return as_format(result.rows, format)
 
 
@@ -111,10 +121,15 @@ def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
     kind, shift = parse_bars(bars), parse_offset(offset)
     if isinstance(kind, ActivityBars):
         if shift:
-            raise ValueError(f"{kind.name} bars have no offset, not {offset!r}: they do not close by the clock")
+            raise ValueError(
+                f"{kind.name} bars do not close by the clock, so they have no offset: leave out offset={offset!r}"
+            )
         return kind, shift
     if kind.step is not None:
-        raise ValueError(f"{bars!r} is a row of grids; ask for one: {kind.interval.name!r} with an offset such as '5m'")
+        raise ValueError(
+            f"{bars!r} names several offsets, and lake.bars takes one: pass {kind.interval.name!r} and an offset such"
+            " as '5m'"
+        )
     if shift >= (kind.interval.length or _SHORTEST_MONTH):
         raise ValueError(f"offset {offset!r} must be shorter than the interval {kind.interval.name}")
     return kind, shift

@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog.bars import closing_lag
-from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.arguments import (
     Format,
@@ -32,6 +31,7 @@ from crypto_lakehouse.lake.reader.ends import find_ends, made_columns, untraded,
 from crypto_lakehouse.lake.reader.scan import (
     Selection,
     Span,
+    build_command,
     by_day,
     check_one_market_each,
     check_unmixed,
@@ -166,7 +166,12 @@ def read_rows(
     if absent and any(selection.stored for selection in selections):
         known = newest_symbols(store, schema, selections)
         names = ", ".join(with_near(symbol, known) for symbol in absent)
-        warnings.warn(f"{table} in {store.uri} has no rows in this range for: {names}", stacklevel=3)
+        stored = frozenset[str]().union(*(selection.stored for selection in selections))
+        warnings.warn(
+            f"{table} in {store.uri} has no rows in this range for: {names}. Its partitions are from {min(stored)} to"
+            f" {max(stored)}",
+            stacklevel=3,
+        )
     return as_format(frame.sort(order, maintain_order=True).select(output), format)
 
 
@@ -175,12 +180,14 @@ def _missing(
 ) -> Iterator[str]:
     """Yield warnings: markets without partitions (if ``named``, or if none has any), and missing partitions."""
     layer, _, _ = split_table(table)
-    without = [selection.slice.market for selection in selections if not selection.stored]
+    without = [selection for selection in selections if not selection.stored]
     if without and (named or len(without) == len(selections)):
-        yield (
-            f"{table} of {exchange}/{', '.join(without)} in {store.uri} has no partitions: build it first with"
-            f" {command_line('backfill')}"
-        )
+        markets = ", ".join(selection.slice.market for selection in without)
+        warning = f"{table} of {exchange}/{markets} in {store.uri} has no partitions"
+        if layer not in _LOGS:
+            commands = (build_command(each.slice, each.span.start, each.span.end) for each in without)
+            warning += f". Build them with: {'; '.join(commands)}"
+        yield warning
     # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
     # missing one hides no rows.
     if layer in _LOGS or table in _STATES:

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from crypto_lakehouse.catalog import partition_key
+from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.lake.storage.describe import StoredFile, holes, list_slice_files
 from crypto_lakehouse.lake.storage.months import is_month_file, scan_months, with_months
 from crypto_lakehouse.lake.storage.partitions import scan_hive
@@ -24,6 +25,7 @@ from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.slices import Partition, TableSlice
 
 _NAMED = 10
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +92,32 @@ def check_unmixed(table: str, output: Sequence[str], selections: Sequence[Select
     markets = [selection.slice.market for selection in selections if selection.files]
     if len(markets) > 1 and "market" not in output:
         raise ValueError(
-            f"rows of {table} come from {', '.join(markets)}: pass one of them as market, or add 'market' to columns"
+            f"rows of {table} come from several markets ({', '.join(markets)}): pass one of them as market, or add"
+            " 'market' to columns"
         )
 
 
 def check_one_market_each(table: str, rows: pl.DataFrame) -> None:
     """Raise ValueError if symbols of the rows are in several markets; it names both."""
     by_symbol = rows.select("symbol", "market").unique().group_by("symbol").agg(pl.col("market").sort()).sort("symbol")
-    mixed = [f"{symbol} is in {', '.join(markets)}" for symbol, markets in by_symbol.iter_rows() if len(markets) > 1]
+    mixed = [(symbol, markets) for symbol, markets in by_symbol.iter_rows() if len(markets) > 1]
     if mixed:
-        names = "; ".join(mixed[:_NAMED]) + (f"; and {len(mixed) - _NAMED} more" if len(mixed) > _NAMED else "")
+        names = "; ".join(f"{symbol} is in {', '.join(markets)}" for symbol, markets in mixed[:_NAMED])
+        names += f"; and {len(mixed) - _NAMED} more" if len(mixed) > _NAMED else ""
         raise ValueError(
-            f"{table} has rows of these symbols in several markets: {names}. Pass one of the markets as market, or a"
-            " list of markets to read the rows of all"
+            f"{table} has rows of these symbols in several markets: {names}. Pass one market, such as"
+            f" market={mixed[0][1][-1]!r}, or a list of markets to read the rows of all of them"
         )
+
+
+def build_command(table_slice: TableSlice, start: datetime | None, end: datetime | None) -> str:
+    """Return the command that builds a table over [start, end), with what to add if the range is open."""
+    if start is not None and end is not None and start < end:
+        first, last = (partition_key(day.date(), table_slice.cadence) for day in (start, end - _MICROSECOND))
+        return table_slice.backfill_command(first, last)
+    options = table_options(table_slice.exchange, table_slice.market, table_slice.table, "", "")
+    named = {name: value for name, value in options.items() if value}
+    return f"{command_line('backfill', options=named)}, with --from and --to"
 
 
 def newest_symbols(store: LakeStore, schema: Schema, selections: Sequence[Selection]) -> list[str]:
@@ -131,7 +145,7 @@ def warn_of_older(layer: str, schema: Schema, rows: pl.DataFrame, selections: Se
     last = partition_key(max(file.end for file in files) - timedelta(days=1), cadence)
     commands = [selection.slice.backfill_command(first, last) for selection in selections if selection.files]
     return (
-        f"has rows without {', '.join(without)}: an older version built their partitions. Rebuild them with:"
+        f"has rows without {', '.join(without)}, because an older version built their partitions. Rebuild them with:"
         f" {'; '.join(commands)}"
     )
 

@@ -32,7 +32,10 @@ from crypto_lakehouse.lake.storage.describe import (
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, schema_of
 
-_ALLOWED = "lake.sql answers queries (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN) of tables named layer.table"
+_ALLOWED = (
+    "lake.sql runs one statement that reads tables named layer.table"
+    " (SELECT, WITH, PIVOT, DESCRIBE, SUMMARIZE, EXPLAIN)"
+)
 _OF_FILES = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
 _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # DuckDB accepts COPY inside WITH, and some functions run a text as SQL. A PIVOT that first looks up its columns is not
@@ -108,7 +111,7 @@ def _run(store: LakeStore, query: str, limited: LimitedQuery, may_read_files: bo
         try:
             table = limited.rows(connection, statement)
         except duckdb.PermissionException as error:
-            raise ValueError(f"{_ALLOWED}, of no other files or settings") from error
+            raise ValueError(f"{_ALLOWED}; it cannot read other files or change settings") from error
         except duckdb.CatalogException as error:
             for layer, table in _NAME.findall(query):
                 if f"{table} does not exist" in str(error):
@@ -138,9 +141,9 @@ def _reading(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statem
     """Return the one statement of a query. Raises ValueError if there are several, or if it does more than read."""
     statements = connection.extract_statements(query)
     if len(statements) != 1:
-        raise ValueError(f"{_ALLOWED}: one statement a call, not {len(statements)}")
+        raise ValueError(f"{_ALLOWED}; this text has {len(statements)} statements")
     if statements[0].type not in (*_PLAIN, duckdb.StatementType.MULTI):
-        raise ValueError(f"{_ALLOWED}, not {statements[0].type.name}")
+        raise ValueError(f"{_ALLOWED}; this is a statement of type {statements[0].type.name}")
     return statements[0]
 
 

@@ -17,7 +17,7 @@ def advice(error: OSError, text: str, local: bool) -> str:
         drafts = tempfile.gettempdir()
         return f"The disk of TMPDIR ({drafts}) is full: free space there or set TMPDIR to another disk, then run again"
     if local:
-        return "Check that the folder exists and may be read and written by this user, then run again"
+        return "Check that the folder exists and that this user may read and write it, then run again"
     # Arrow and boto3 write the same words in upper or lower case, with or without underscores.
     words = text.replace("_", "").lower()
     if any(word in words for word in ("accessdenied", "invalidaccesskey", "signature", "403", "credentials")):

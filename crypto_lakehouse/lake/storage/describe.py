@@ -64,8 +64,8 @@ def require_lake(store: LakeStore) -> None:
     """
     if not {*LAYERS, COMPACTED}.intersection(store.folders()):
         raise MissingLakeError(
-            f"there is no lake at {store.uri}: it holds none of the folders {', '.join(LAYERS)}. Check the path or"
-            f" LAKEHOUSE_LAKE_URI; {command_line('backfill')} fills a lake, {command_line('demo')} builds a small one"
+            f"there is no lake at {store.uri}: it has none of the folders {', '.join(LAYERS)}. Check the path or"
+            f" LAKEHOUSE_LAKE_URI. {command_line('backfill')} fills a lake; {command_line('demo')} builds a small one"
         )
 
 
@@ -74,7 +74,7 @@ def split_table(table: str) -> tuple[str, str, Schema]:
     layer, dot, name = table.partition(".")
     if not dot:
         close = _in_layers(table) or [f"{a}.{b}" for a, b in table_names() if b in near(table, _names())]
-        raise KeyError(f"{table!r} is not of the form layer.table; try {', '.join(close) or 'silver.klines_1m'}")
+        raise KeyError(f"{table!r} does not name its layer; try {', '.join(close) or 'silver.klines_1m'}")
     if not is_table(layer, name) and layer in LAYERS and (others := _in_layers(name)):
         raise KeyError(f"no table {table}; {did_you_mean(others)}")
     return layer, name, schema_of(layer, name)
@@ -107,7 +107,7 @@ def tables_called(table: str, layers: Sequence[str]) -> list[tuple[str, str]]:
     if not tables:
         if wanted and (others := _in_layers(name, layers)):
             raise KeyError(f"no table {table!r}; {did_you_mean(others)}")
-        raise KeyError(f"{unknown_name('table', name, _names(layers))} (alone or as layer.table)")
+        raise KeyError(unknown_name("table", name, _names(layers)))
     return tables
 
 

@@ -334,9 +334,10 @@ class LakeStore:
                 text = text.replace(secret, "***")
             target = "/".join(part for part in (self.uri, path) if part)
             endpoint = f" at {self.s3_endpoint_url}" if self.s3_endpoint_url else ""
-            hint = advice(error, text, self.is_local)
+            # An IdentityError itself says what to set.
+            hint = "" if isinstance(error, IdentityError) else f". {advice(error, text, self.is_local)}"
             # ``from None``: the text of the cause may contain secrets.
-            raise LakeError(f"cannot {action} {target}{endpoint}: {text}. {hint}") from None
+            raise LakeError(f"cannot {action} {target}{endpoint}: {text}{hint}") from None
 
     def _secrets(self) -> Iterator[str]:
         """Yield the texts that no message may contain."""

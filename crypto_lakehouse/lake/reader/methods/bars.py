@@ -54,10 +54,10 @@ class BarMethods(Methods):
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            The columns of gold.bars_1h or, for activity bars, of gold.bars_dollar_1000000 (see ``describe``). The
-            bars are read from a gold table if one holds exactly these bars, otherwise computed from
-            gold.continuous_1m; the rows are the same. Bars that close after the newest partition are not returned. A
-            symbol that has ended has no bar after its last trade, as in ``scan``.
+            The columns of gold.bars_1h or, for activity bars, of gold.bars_dollar_1000000 (see ``describe``). If a gold
+            table holds exactly these bars, they are read from it. Otherwise they are computed from gold.continuous_1m,
+            with the same rows. Bars that close after the newest partition are not returned. After the last trade of a
+            symbol there are no bars, as in ``scan``.
 
         Raises
         ------
@@ -73,8 +73,8 @@ class BarMethods(Methods):
         Warns
         -----
         UserWarning
-            The market has no minutes, a symbol has no bars in the range, or days between the oldest and the newest
-            partition are missing: bars over these days are partial.
+            The market has no minutes. A symbol has no bars in the range. Days between the oldest and the newest
+            partition are missing, so bars over these days are partial.
 
         Examples
         --------

@@ -39,14 +39,14 @@ class RowMethods(Methods):
         exchange
             Name of the exchange.
         market
-            One market or several; None means all. If one of the ``symbols`` has rows in several markets, ``market``
-            is required. Passing it also saves the search for such symbols.
+            One market or several; None means all. It is required if one of the ``symbols`` has rows in several
+            markets. A read with ``market`` is faster, because it does not search for such symbols.
         symbols
             One symbol or several; None means all.
         start, end
-            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. Text is ISO 8601; naive
-            times are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the range selects
-            whole partitions: all that overlap it. A gold bar is stored in the partition of the day on which it
+            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. Text is ISO 8601; times
+            without a time zone are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the
+            range selects whole partitions, all that overlap it. A gold bar is in the partition of the day on which it
             closes, but the range selects it by its open_time.
         columns
             Names of the columns to return. Default: the columns of the schema, then ``exchange`` and ``market``.
@@ -69,17 +69,18 @@ class RowMethods(Methods):
 
         Notes
         -----
-        In gold.continuous_1m and gold bars, rows are forward-filled for up to two gap thresholds after a delisting or
-        before a gap. Once the newest partition of gold.symbol_states says that the series is over (``has_ended``),
-        filled rows after its last trade are left out.
+        gold.continuous_1m and gold bars store forward-filled rows for up to two gap thresholds after a delisting or
+        before a gap. The newest partition of gold.symbol_states says which series are over (``has_ended``). Filled rows
+        after the last trade of such a series are left out.
 
-        In silver these rows stay. The archive continues to publish funding, open interest and mark, index and premium
-        prices of settled contracts; the column ``is_after_end`` of these tables is true where, by the newest partition
-        of gold.symbol_states, the symbol was not traded at that time, and null where the market has no such partition.
+        In silver no row is left out. The archive continues to publish funding, open interest, and mark, index and
+        premium prices of settled contracts. The column ``is_after_end`` of these tables is true if the symbol was not
+        traded at that time, by the newest partition of gold.symbol_states. It is null if the market has no such
+        partition.
 
-        If ``symbols`` are given, a month of which many days are read comes from its month file, if that exists and is
-        up to date; the rows are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name
-        the file; ``read`` names it.
+        With ``symbols``, a month of which many days are read comes from its month file, if that is up to date. The rows
+        are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name the file; ``read``
+        names it.
 
         Examples
         --------
@@ -121,7 +122,7 @@ class RowMethods(Methods):
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            If a run replaces files during the read, they are listed and read again.
+            The rows. If a run replaces files during the read, the files are listed and read again.
 
         Raises
         ------
@@ -133,9 +134,9 @@ class RowMethods(Methods):
         Warns
         -----
         UserWarning
-            Symbols have no rows in the range; markets have no partitions (if they were named, or if none has any);
-            partitions of the range are missing between the oldest and the newest one of a market; partitions that an
-            older version built have no values in columns of this one.
+            A symbol has no rows in the range. A market that you name has no partitions, or no market has any. In the
+            range, partitions are missing between the oldest and the newest one of a market. Partitions that an older
+            version built have no values in newer columns.
 
         Examples
         --------

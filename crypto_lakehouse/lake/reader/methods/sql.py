@@ -49,15 +49,16 @@ class SqlMethods(Methods):
 
         Notes
         -----
-        Every table has the columns ``exchange``, ``market`` and ``date`` (``month`` in monthly tables); a condition on
-        these skips files. In gold bars ``date`` is the day on which the bar closes: for long bars and offset grids it
-        may be after the day of open_time. Rows filled after the end of a series are left out as in ``scan``.
-        ``SHOW ALL TABLES`` and ``information_schema`` list the tables of the lake by layer; entries in DuckDB's
-        database ``temp`` are internal. If a run replaces files during a query, the query is run again.
+        Every table has the columns ``exchange``, ``market`` and ``date`` (``month`` in monthly tables). Conditions on
+        these columns skip files. In gold bars ``date`` is the day on which the bar closes; for long bars and offsets
+        it may be after the day of open_time. A table that is not built yet has no rows. Rows filled after the end of a
+        series are left out as in ``scan``. ``SHOW ALL TABLES`` and ``information_schema`` list the tables of the lake
+        by layer; entries in DuckDB's database ``temp`` are internal. If a run replaces files during a query, the query
+        runs again.
 
-        A query stops at the limits LAKEHOUSE_SQL_MEMORY (such as ``4GB``: one limit for DuckDB, which sorts and groups
-        on disk beyond it, and one of the same size for the returned rows) and LAKEHOUSE_SQL_TIMEOUT (seconds), and at
-        Ctrl-C.
+        A query stops at Ctrl-C, after LAKEHOUSE_SQL_TIMEOUT seconds, and at the limit LAKEHOUSE_SQL_MEMORY (such as
+        ``4GB``). DuckDB may use that much memory, and sorts and groups on disk beyond it. The returned rows may use as
+        much again.
 
         Examples
         --------

@@ -44,7 +44,7 @@ class TableMethods(Methods):
         return listed
 
     def describe(self, table: str) -> pl.DataFrame:
-        """List the columns of ``layer.table``.
+        """List the columns of ``layer.table`` and their meaning. The lake need not hold the table.
 
         Returns
         -------

@@ -56,8 +56,8 @@ class UniverseMethods(Methods):
         Returns
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
-            The columns of gold.instruments, one row per instrument, sorted by symbol, with what was known on that day:
-            ``last_day`` is ``on``, and later delistings and renames do not show.
+            The columns of gold.instruments, one row per instrument, sorted by symbol. The rows show what was known on
+            that day: ``last_day`` is ``on``, and later delistings and renames do not show.
 
         Raises
         ------
@@ -66,13 +66,13 @@ class UniverseMethods(Methods):
         ValueError
             The day, quote or contract type is malformed.
         MissingPartition
-            gold.instruments has no partition for this day or a later one, or its newest partition was built before
-            the archive listed files of these days. The error gives the command that builds it.
+            gold.instruments has no partition for this day or a later one. Or its newest partition was built before
+            the archive listed files of these days. The error names the command that builds it.
 
         Warns
         -----
         UserWarning
-            A settled contract is left out that the archive has only under its new name.
+            A settled contract is left out, because the archive has it only under its new name.
 
         Examples
         --------
