@@ -143,7 +143,8 @@ def test_partitions_without_a_record_in_dagster_are_found(lake: Lake) -> None:
     assert lake.keys() == []
 
 
-def test_what_a_check_found_in_an_earlier_run_is_told_again(lake: Lake) -> None:
+def test_what_a_check_found_in_an_earlier_run_is_reported_again(empty: Platform) -> None:
+    lake = Lake(empty)
     path = lake.platform.archive / BTC
     path.write_bytes(b"no zip")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
