@@ -121,7 +121,9 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             if isinstance(partition, UnchangedPartition):
                 return partition.key, partition.stored.info, _unchanged(partition), ", unchanged"
             try:
-                return partition.key, *store_partition(store, table_slice, partition), ""
+                # A preview of each partition would take longer than writing a small one.
+                with_preview = partition.key == expected[-1]
+                return partition.key, *store_partition(store, table_slice, partition, with_preview), ""
             except InvalidRows as error:
                 if not stream.independent:
                     raise dg.Failure(str(error), allow_retries=False) from error
@@ -211,23 +213,24 @@ def require_partitions(store: LakeStore, asset_key: dg.AssetKey, keys: Sequence[
 
 
 def store_partition(
-    store: LakeStore, table_slice: TableSlice, partition: NewPartition
+    store: LakeStore, table_slice: TableSlice, partition: NewPartition, with_preview: bool = True
 ) -> tuple[PartitionInfo, dict[str, Any]]:
     """Write one partition. Returns its facts, and its metadata for Dagster: rows, bytes, symbols, min and max time,
-    URI, a preview, and the metadata of the asset.
+    URI, the metadata of the asset and, if asked for, a preview.
     """
     shown: list[pl.DataFrame] = []
+    symbols = PREVIEW_SYMBOLS if with_preview else -1
     rows = partition.rows
     if isinstance(rows, pl.DataFrame | pa.Table):
         # A whole frame is passed on as a frame, because that is written with one thread less.
-        list(_watched([rows], shown))
+        list(_watched([rows], shown, symbols))
     else:
-        rows = _watched(rows, shown)
+        rows = _watched(rows, shown, symbols)
     info = write_partition(store, table_slice.partition(partition.key), rows, partition.provenance)
     provenance = partition.provenance() if callable(partition.provenance) else partition.provenance
     metadata = {
         **_described(info),
-        "preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols)),
+        **({"preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols))} if with_preview else {}),
         **(provenance.facts if provenance else {}),
         **(partition.metadata() if callable(partition.metadata) else partition.metadata),
     }
@@ -254,13 +257,13 @@ def _described(info: PartitionInfo) -> dict[str, Any]:
     }
 
 
-def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame]) -> Iterator[Frame]:
-    """Pass the frames on, and copy the first ones to ``shown`` until it has enough symbols for a preview."""
+def _watched(frames: Iterable[Frame], shown: list[pl.DataFrame], symbols_shown: int) -> Iterator[Frame]:
+    """Pass the frames on, and copy the first ones to ``shown`` until it has more than ``symbols_shown`` symbols."""
     symbols: set[str] = set()
     height = 0
     for frame in frames:
         interrupts.ask()
-        if len(symbols) <= PREVIEW_SYMBOLS and height < _PREVIEW_ROWS:
+        if len(symbols) <= symbols_shown and height < _PREVIEW_ROWS:
             rows = frame if isinstance(frame, pl.DataFrame) else pl.DataFrame(frame)
             shown.append(rows.cast({pl.Categorical: pl.String}))
             symbols.update(shown[-1]["symbol"].unique())

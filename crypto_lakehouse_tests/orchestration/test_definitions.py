@@ -201,7 +201,7 @@ def test_a_range_runs_as_one_run_and_every_partition_has_its_metadata(empty: Pla
         assert values["symbols"] == 2
         assert values["bytes"] > 0
         assert day in values["uri"]
-        assert "BTCUSDT" in values["preview"]
+        assert day != DAYS[-1] or "BTCUSDT" in values["preview"]
         if layer != "bronze" and table not in ("symbol_states", "instruments"):
             assert values["min_time"] == f"{day}T00:00:00+00:00"
             assert values["min_time"] <= values["max_time"] < f"{day}T24"

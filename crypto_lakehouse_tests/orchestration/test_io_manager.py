@@ -255,7 +255,7 @@ def test_a_preview_counts_the_rows_of_each_frame_once(monkeypatch: pytest.Monkey
     counted = []
     monkeypatch.setattr(pl.DataFrame, "height", property(lambda frame: counted.append(frame) or 1))
     shown: list[pl.DataFrame] = []
-    assert list(_watched(frames, shown)) == frames
+    assert list(_watched(frames, shown, symbols_shown=5)) == frames
     assert len(shown) == len(frames)
     assert len(counted) <= len(frames)
 

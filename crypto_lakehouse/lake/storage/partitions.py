@@ -219,7 +219,7 @@ def scan_partitions(store: LakeStore, table_slice: TableSlice, keys: Sequence[st
     The last column is the key of the partition as text, named ``date`` or ``month``; a filter on it opens only that
     partition. Raises MissingPartition that names the first missing partition.
     """
-    present = list_keys(store, table_slice) if keys else {}
+    present = find_keys(store, table_slice, keys)
     paths = [table_slice.partition(key).path for key in keys]
     for key, path in zip(keys, paths, strict=True):
         if key not in present:
@@ -240,7 +240,7 @@ def collect_partitions(
         with reading(store, paths):
             return choose(scan_partitions(store, table_slice, keys)).collect()
 
-    return unchanged(read, lambda: list_keys(store, table_slice))
+    return unchanged(read, lambda: find_keys(store, table_slice, keys))
 
 
 def scan(store: LakeStore, schema: Schema, paths: Sequence[str]) -> pl.LazyFrame:

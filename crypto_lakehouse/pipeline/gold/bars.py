@@ -6,6 +6,7 @@ outdated stored days.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -126,11 +127,14 @@ class DayBars:
 
     def _next(self, key: str) -> list[str]:
         """The days after ``key`` to read ahead."""
-        following = [day for day in self._keys if day > key and day in self._stored][:THREADS]
+        following = [day for day in self._after(key)[:THREADS] if day in self._stored]
         return [day for day in following if any(_opening(bars, day) for bars in self._kinds)]
 
+    def _after(self, key: str) -> Sequence[str]:
+        return self._keys[bisect_right(self._keys, key) :]
+
     def _keep(self, days: Mapping[str, _Day], key: str) -> None:
-        following = next((day for day in self._keys if day > key), None)
+        following = next(iter(self._after(key)), None)
         begins = [] if following is None else [_opening(bars, following) for bars in self._kinds]
         opening = min(filter(None, begins), default=None)
         self._kept = {} if opening is None else {d: day for d, day in days.items() if d >= _date(opening)}

@@ -7,7 +7,7 @@ This module decides which partitions a day needs, and which later ones become ou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,7 +29,14 @@ from crypto_lakehouse.lake.storage.partitions import (
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, is_current, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.day_keys import date_of, day_span, days_near, days_of_patience, month_of
+from crypto_lakehouse.pipeline.gold.day_keys import (
+    date_of,
+    day_span,
+    days_between,
+    days_near,
+    days_of_patience,
+    month_of,
+)
 from crypto_lakehouse.pipeline.gold.minutes import Minutes
 from crypto_lakehouse.pipeline.gold.missing import missing_partition, not_chosen
 from crypto_lakehouse.schemas import schema_of
@@ -102,13 +109,14 @@ class ContinuousMinutes:
     def days(self, keys: Sequence[str]) -> Iterator[MinutesPartition]:
         """Yield the days ``keys``, in order of time. Raises MissingPartition if a day is missing from silver."""
         silver, ordered = self._silver(), sorted(keys)
+        stored_days = sorted(silver)
         state, before = no_state(), ""
         with closing(self._minutes()) as minutes:
             for number, key in enumerate(ordered):
-                if not before or any(before < day < key for day in silver):
+                if not before or days_between(stored_days, before, key):
                     state = self._state_before(key)
                 else:
-                    state = self._rolled(state, before, key, silver)
+                    state = self._rolled(state, before, key, stored_days)
                 partition = self._unchanged(key, state)
                 if partition is None:
                     # If one day needs a rebuild, the next days usually do too.
@@ -119,13 +127,13 @@ class ContinuousMinutes:
 
     def up_to_date(self, keys: Sequence[str]) -> set[str]:
         """Those of the days ``keys`` that ``days`` would leave unchanged, if it leaves the states of the others."""
-        silver, current = self._silver(), set()
+        stored_days, current = sorted(self._silver()), set()
         state, before = no_state(), ""
         for key in sorted(keys):
-            if not before or any(before < day < key for day in silver):
+            if not before or days_between(stored_days, before, key):
                 state = self._state_before(key)
             else:
-                state = self._rolled(state, before, key, silver)
+                state = self._rolled(state, before, key, stored_days)
             if partition := self._unchanged(key, state):
                 current.add(key)
             elif not partition_exists(self._store, self._gold_states.partition(key)):
@@ -140,10 +148,11 @@ class ContinuousMinutes:
         an interrupted run may have rebuilt only the first of them.
         """
         silver, stored = self._silver(), list_keys(self._store, self._gold_states)
+        stored_days = sorted(silver)
         state, before = last.states, last.key
         with closing(self._minutes()) as minutes:
             for key in sorted(k for k in stored if k > last.key and k in silver):
-                state = self._rolled(state, before, key, silver)
+                state = self._rolled(state, before, key, stored_days)
                 states = read_partition(self._store, self._gold_states.partition(key))
                 if _prior(states) == fingerprint(state):
                     state = states
@@ -168,10 +177,14 @@ class ContinuousMinutes:
         trades make other funding events count.
         """
         silver, state, before, outdated = self._silver(), no_state(), "", []
+        stored_days = sorted(silver)
         for key in sorted(keys):
             if key not in silver:
                 continue
-            state = self._rolled(self._after(state, before), before, key, silver) if before else self._state_before(key)
+            if before:
+                state = self._rolled(self._after(state, before), before, key, stored_days)
+            else:
+                state = self._state_before(key)
             prior = _prior(read_partition(self._store, self._gold_states.partition(key)))
             if prior != fingerprint(state) or self._counts_other_funding(key):
                 outdated.append(key)
@@ -180,7 +193,7 @@ class ContinuousMinutes:
 
     def _unchanged(self, key: str, state: pl.DataFrame) -> MinutesPartition | None:
         """The stored day, if this state and its other inputs have not changed since it was built."""
-        if self._force:
+        if self._force or not partition_exists(self._store, self._gold_states.partition(key)):
             return None
         inputs = self._inputs(key)
         waiting, _ = self._waiting(key)
@@ -292,7 +305,7 @@ class ContinuousMinutes:
         while known and not self._is_by_this_rule(known[-1]):
             known.pop()
         state, before = (self._stored(known[-1]), known[-1]) if known else (no_state(), "")
-        return self._rolled(state, before, key, silver)
+        return self._rolled(state, before, key, sorted(silver))
 
     def _is_by_this_rule(self, key: str) -> bool:
         stored = stored_partition(self._store, self._gold_states.partition(key))
@@ -301,13 +314,13 @@ class ContinuousMinutes:
     def _made_by(self) -> str:
         return f"{self._rule!r}: {', '.join(STATE_COLUMNS)}"
 
-    def _rolled(self, state: pl.DataFrame, before: str, key: str, silver: Iterable[str]) -> pl.DataFrame:
+    def _rolled(self, state: pl.DataFrame, before: str, key: str, stored_days: Sequence[str]) -> pl.DataFrame:
         """The state at the start of the day ``key``, from ``state`` at the end of the day ``before``.
 
-        ``before`` is the last known day; it is empty if no day is known.
+        ``before`` is the last known day; it is empty if no day is known. ``stored_days`` are those of silver, sorted.
         """
         state = state.select(STATE_COLUMNS)
-        for day in [*(day for day in sorted(silver) if before < day < key), key]:
+        for day in [*days_between(stored_days, before, key), key]:
             if before:
                 state = without_days(state, len(partition_keys(date_of(before), date_of(day), Cadence.DAILY)) - 1)
             if day != key:

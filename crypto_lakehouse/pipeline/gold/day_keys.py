@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from crypto_lakehouse.catalog import Cadence, parse_partition, partition_key, partition_keys
@@ -22,6 +24,11 @@ def date_of(key: str) -> date:
 def month_of(key: str) -> str:
     """The key of the month of a daily partition."""
     return partition_key(parse_partition(key, Cadence.DAILY)[0], Cadence.MONTHLY)
+
+
+def days_between(days: Sequence[str], after: str, before: str) -> Sequence[str]:
+    """Those of the sorted ``days`` that lie between two days, without these."""
+    return days[bisect_right(days, after) : bisect_left(days, before)]
 
 
 def days_of_patience(rule: GapRule) -> int:
