@@ -169,12 +169,13 @@ def bars_check(market: Market, bars: Bars) -> dg.AssetChecksDefinition:
 
 def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
     """The check ``carry``: days of continuous minutes against the state that the days before them leave."""
+    minutes = TableSlice.of_market("gold", market, CONTINUOUS)
 
     @dg.asset_check(
         name="carry",
         asset=asset_key("gold", market, STATES),
-        description="Each day starts from the state that the silver days before it leave, and counts funding by the"
-        " trades after it.",
+        description="Each day was built from the present state of the day before, and counts funding by the trades"
+        " after it.",
     )
     def carry(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
         store = lake.store()
@@ -184,8 +185,8 @@ def carry_check(market: Market, rule: GapRule) -> dg.AssetChecksDefinition:
             (
                 key,
                 "",
-                f"built from another state than the day before leaves, or without later trades that make funding"
-                f" count: rebuild {CONTINUOUS} of this day",
+                "built from an older state of the day before, or before later trades made its funding count. Rebuild it"
+                f" with: {minutes.partition(key).backfill_command()}",
             )
             for key in stale
         ]
@@ -248,7 +249,7 @@ def _with_known(findings: list[Finding], feed: Feed) -> list[Finding]:
 
 def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinition]:
     """Bronze against the archive: ``freshness`` of the newest date, and ``reconciliation`` of all dates."""
-    asset = asset_key("bronze", feed.market, feed.table)
+    asset, bronze = asset_key("bronze", feed.market, feed.table), TableSlice.of_feed("bronze", feed)
 
     @dg.asset_check(name="freshness", asset=asset, description="The newest date of the archive is in the lake.")
     def freshness(lake: LakeResource, archive: ArchiveResource) -> dg.AssetCheckResult:
@@ -266,7 +267,15 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
         except ArchiveError as error:
             return _unanswered(error)
         missing = sorted({file.period for file in files} - set(stored))
-        findings = [(key, "", "the archive has files of this date, the lake has no partition") for key in missing]
+        findings = [
+            (
+                key,
+                "",
+                "the archive has files of this date, and the lake has no partition. Build it with:"
+                f" {bronze.partition(key).backfill_command()}",
+            )
+            for key in missing
+        ]
         return result(findings, stored[-1:], dg.AssetCheckSeverity.WARN)
 
     @dg.asset_check(
@@ -287,7 +296,10 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             return _unanswered(error)
         findings = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]
         holes = sorted(set(partition_keys(first, end, feed.cadence)) - set(stored))
-        findings += [(key, "", "the partition was never built") for key in holes]
+        findings += [
+            (key, "", f"the partition was never built. Build it with: {bronze.partition(key).backfill_command()}")
+            for key in holes
+        ]
         return result(_with_known(sorted(findings), feed), stored, dg.AssetCheckSeverity.WARN)
 
     return [freshness, reconciliation]

@@ -32,7 +32,9 @@ def id_continuity_check(feed: Feed) -> dg.AssetChecksDefinition:
             rows = read_partition(store, TableSlice.of_market("gold", feed.market, table).partition(key))
             findings += [(key, symbol, text) for symbol, text in id_findings(rows)]
             if ids.out_of_line(rows, key):
-                findings.append((key, "", "was compared with other ids than the day before has now: rebuild both days"))
+                command = TableSlice.of_market("gold", feed.market, table).partition(key).backfill_command()
+                text = f"compared with ids that the day before no longer has. Rebuild it with: {command}"
+                findings.append((key, "", text))
         return result(findings, keys, dg.AssetCheckSeverity.WARN)
 
     return id_continuity

@@ -20,8 +20,6 @@ from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, own_rows, visiting_rows
 
-_STALE = "outdated: bronze now holds other files of this day or its neighbours; rebuild the day"
-
 
 def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[tuple[str, str, str]]:
     """Findings (partition, symbol, description) of the stored partitions ``keys``.
@@ -39,9 +37,13 @@ def missing_from_silver(feed: Feed, keys: Sequence[str], store: LakeStore) -> li
             elif row["status"] == "ingested" and symbol not in symbols[key] and _keeps_rows(feed, key, symbol, store):
                 findings.append((key, symbol, "the file is ingested, but silver has no row of it"))
         for other, count in _waiting_rows(feed, key, store):
-            text = f"{count:,} rows belong to {other}, a day without files in the archive: build that day"
+            text = f"{count:,} rows belong to {other}, a day without files in the archive: build it in Dagster's UI"
             findings.append((key, "", text))
-    return findings + [(key, "", _STALE) for key in stale(feed, keys, store)]
+    for key in stale(feed, keys, store):
+        command = TableSlice.of_feed("silver", feed).partition(key).backfill_command()
+        text = f"outdated: bronze now holds other files of this day or its neighbours. Rebuild it with: {command}"
+        findings.append((key, "", text))
+    return findings
 
 
 def _symbols(feed: Feed, keys: Sequence[str], store: LakeStore) -> dict[str, set[str]]:

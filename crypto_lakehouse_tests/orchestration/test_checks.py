@@ -214,7 +214,7 @@ def test_reconciliation_names_a_hole(filled: Platform) -> None:
     results = _check(filled)
     assert _failed(results) == {("bronze/klines_1m", "reconciliation")}
     table = _table(results, "bronze/klines_1m", "reconciliation")
-    assert f"| {DAYS[1]} |  | the partition was never built |" in table
+    assert f"| {DAYS[1]} |  | the partition was never built. Build it with: crypto-lakehouse backfill" in table
     assert results["bronze/klines_1m", "reconciliation"].metadata["findings"].value == 1
 
 

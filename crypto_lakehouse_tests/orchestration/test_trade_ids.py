@@ -17,6 +17,7 @@ from crypto_lakehouse.orchestration.launch import Outcome, plan, run_chunks
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades
+from crypto_lakehouse_tests.commands import parsed, recommended
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.unit.reference_gold import frame
 from crypto_lakehouse_tests.unit.reference_trades import trade
@@ -131,9 +132,10 @@ def test_a_day_left_out_of_line_is_named_and_mended_by_the_next_run(platform: Pl
     job = platform.defs(**SETTINGS).resolve_job_def("reconciliation")
     result = job.execute_in_process(instance=platform.instance, raise_on_error=False)
     [check] = [c for c in result.get_asset_check_evaluations() if c.check_name == "id_continuity" and not c.passed]
-    expected = f"| {DAYS[2]} |  | was compared with other ids than the day before has now: rebuild both days |"
-    assert expected in str(check.metadata["table"].value)
-    run(platform, [DAYS[1]])
+    text = str(check.metadata["table"].value)
+    assert f"| {DAYS[2]} |  | compared with ids that the day before no longer has. Rebuild it with: " in text
+    (command,) = recommended(text.replace(" |", ""))
+    run(platform, [str(parsed(command)["first"])])
     assert gold(platform) == sound
 
 

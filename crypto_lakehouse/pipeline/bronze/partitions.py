@@ -131,7 +131,7 @@ class BronzeIngest:
         Raises
         ------
         UnknownSymbolsError
-            A name is no symbol of the archive or the ledger; raised before the first partition.
+            Neither the archive nor the ledger has a symbol; raised before the first partition.
         ArchiveError
             The archive cannot be listed, or the disk is full.
         LakeError
@@ -235,7 +235,8 @@ class BronzeIngest:
         recorder.lose(lost)
         raise LakeError(
             f"{self.feed.name} {recorder.key}: two runs stored this partition at the same time, and {len(lost)} files"
-            " of one run are missing from it. The ledger now lists them as failed. Materialize the partition again"
+            " of one run are missing from it. The ledger now lists them as failed. Build it again with:"
+            f" {self._slice.partition(recorder.key).backfill_command()}"
         )
 
     def _recorder(self, key: str) -> IngestRecorder:
@@ -284,7 +285,8 @@ class BronzeIngest:
         if row["status"] == "ingested" and count != row["rows"]:
             raise LakeError(
                 f"{self.feed.name} {day.key} holds {count} rows of {file.object_key}, but the ledger lists"
-                f" {row['rows']}: another run stores this partition at the same time. Materialize it again"
+                f" {row['rows']}: another run stores this partition at the same time. Build it again with:"
+                f" {self._slice.partition(day.key).backfill_command()}"
             )
 
     def _settle(
