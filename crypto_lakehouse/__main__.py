@@ -1,4 +1,4 @@
-"""The process of the command line: signals count from its first moment. The commands are in ``cli/main.py``."""
+"""The entry point of the command line, which handles signals from its start. The commands are in ``cli/main.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from crypto_lakehouse import interrupts
 
 def main() -> None:
     """Run the command that the arguments name, and end the process."""
-    # Libraries take seconds to load on a busy machine, and an error at any place in them is a wall of text.
+    # Libraries take seconds to load on a busy machine. A signal that raises an error in them prints a long traceback.
     interrupts.install()
     interrupts.defer()
     from crypto_lakehouse.cli import app

@@ -1,4 +1,5 @@
-"""Archives of the exchanges: listing, downloading, verifying and unzipping, a sample archive and a server for it.
+"""Archives of the exchanges: listing, downloading, verifying and unzipping their files.
 
-There is one source protocol (``model.py``) and one module per exchange. ``transforms`` parses the CSV files.
+All exchanges share one protocol (``model.py``); the layout of each archive has its own module (``binance.py``). The
+sample archive and its server are in ``sample``. ``transforms`` parses the CSV files.
 """

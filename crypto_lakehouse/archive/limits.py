@@ -1,6 +1,6 @@
-"""How much is asked of an archive: parallel requests, attempts and timeouts, and the rate of requests.
+"""Limits of the requests to an archive: parallel requests, attempts, timeouts, and requests per second.
 
-``http_client.py`` keeps to it. Bans are in ``bans.py``.
+``http_client.py`` obeys them. Bans are in ``bans.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Verifying zips on disk: each against the CHECKSUM next to it, and as a container of one CSV.
+"""Verify zips on disk: each must match the CHECKSUM next to it and hold one CSV.
 
-Contains finding zips in a folder and checking each. ``unzip.py`` checks the container, ``download.py`` parses a
+This module finds the zips of a folder and checks each. ``unzip.py`` checks the container, ``download.py`` parses a
 CHECKSUM, ``transforms`` parses the CSV. Nothing is written.
 """
 

@@ -1,6 +1,6 @@
 """The catalogue: markets, tables and file formats of the exchanges, as plain data without I/O.
 
-The entries are in the modules of the exchanges, which ``exchanges.py`` registers. Every other room looks feeds up with
+The entries are in the modules of the exchanges, which ``exchanges.py`` registers. All other packages look up feeds with
 ``feed()`` and ``feeds()``.
 """
 

@@ -1,6 +1,6 @@
-"""What the name of a symbol says: its assets, its kind of contract, delivery, leverage.
+"""Facts in the name of a symbol: its assets, its kind of contract, delivery, leverage.
 
-Contains the classes. Each exchange parses its own names (``binance_names.py``); filters by these facts are in
+This module has the classes. Each exchange parses its own names (``binance_names.py``); filters by these facts are in
 ``instruments.py``.
 """
 

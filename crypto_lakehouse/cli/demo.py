@@ -1,6 +1,6 @@
 """The demo: write a sample archive, serve it, build a lake from it by real runs, and show it. It needs no network.
 
-It only calls what the platform has; anything that others could use belongs elsewhere.
+It only calls other modules of the platform. Code that others could use does not belong here.
 """
 
 from __future__ import annotations

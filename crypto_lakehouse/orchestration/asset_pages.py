@@ -1,4 +1,4 @@
-"""What the page of an asset in Dagster's UI adds: the code that computes its rows, and how to read them.
+"""Additions to the page of an asset in Dagster's UI: links to the code that computes its rows, and how to read them.
 
 ``explained`` is applied to all assets at once, so a new table needs nothing here.
 """

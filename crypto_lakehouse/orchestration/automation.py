@@ -1,4 +1,4 @@
-"""The one automation condition, named and explained."""
+"""The condition under which Dagster rebuilds gold partitions by itself."""
 
 from __future__ import annotations
 

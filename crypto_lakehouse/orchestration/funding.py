@@ -1,7 +1,6 @@
-"""Funding rates around a backfill: which months to build first, which gold days to rebuild after, what to report.
+"""Funding rates of a backfill: the months to build before it, the gold days to rebuild after it, and its messages.
 
-``transforms/silver/funding.py`` joins rates to minutes; ``sensors.py`` finds days that were built before a sensor
-brought their rates.
+``transforms/silver/funding.py`` cleans the rates. ``sensors.py`` finds days that were built before their rates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Gold assets and their checks, made from the registry of gold tables: which market has which, and which code builds
-them.
+"""Gold assets and their checks, from the registry of gold tables: which market has a table, and which code builds it.
 
-The registry is ``schemas/gold.py``. The assets are in ``assets``, the checks in ``checks.py`` and its neighbours.
+The registry is ``schemas/gold.py``. The assets are in ``assets``, the checks in ``checks.py``, ``series_checks.py`` and
+``trade_checks.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asset checks of trades: their ids, and klines rebuilt from them. They work like those of ``checks.py``."""
+"""Asset checks of trades: of their ids, and of klines rebuilt from them. They work like those of ``checks.py``."""
 
 import dagster as dg
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, Memory, room, unfilled
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, Memory, allocate, unfilled
 
 KIB = 1024
 
@@ -89,7 +89,7 @@ class Columns(NamedTuple):
 @pytest.mark.requirement("P3")
 @given(st.integers(0, 100_000))
 def test_columns_have_their_types_and_do_not_overlap(count: int) -> None:
-    made = room(Columns, count)
+    made = allocate(Columns, count)
     assert [column.dtype for column in made] == [np.int64, np.float64, np.bool_]
     for number, column in enumerate(made):
         column[:] = number

@@ -41,12 +41,12 @@ def imported_modules(path: Path, source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            # `from crypto_lakehouse import lake` names a room only in its alias.
+            # `from crypto_lakehouse import lake` names a package only in its alias.
             names.update(f"{module}.{alias.name}" for alias in node.names)
     return names
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -60,7 +60,7 @@ def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in modules()
-        if room(path) == layer
+        if package_of(path) == layer
         for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
         if name.split(".")[0] == NAME and name.split(".")[1] not in ALLOWED[layer] | OF_EVERY_ROOM
     ]
@@ -115,7 +115,7 @@ def test_only_the_registries_import_the_modules_of_an_exchange() -> None:
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in modules()
         if path.relative_to(PACKAGE).as_posix() not in allowed
-        and room(path) != "sample"
+        and package_of(path) != "sample"
         and not path.name.startswith("binance")
         for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
         if ".binance" in name
@@ -128,7 +128,7 @@ def test_only_orchestration_definitions_and_cli_import_dagster() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in modules()
-        if room(path) not in MAY_IMPORT_DAGSTER
+        if package_of(path) not in MAY_IMPORT_DAGSTER
         for name in sorted(imported_modules(path, path.read_text(encoding="utf-8")))
         if name.split(".")[0].startswith("dagster")
     ]

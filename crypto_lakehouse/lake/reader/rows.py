@@ -42,7 +42,7 @@ from crypto_lakehouse.lake.reader.scan import (
 )
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.describe import check_markets, path_columns, require_lake, split_table
-from crypto_lakehouse.lake.storage.places import check_places, room_around
+from crypto_lakehouse.lake.storage.places import check_places, time_tolerance
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -138,7 +138,7 @@ def read_rows(
     order = [*(["market"] if len(markets) > 1 else []), *schema.primary_key]
     wanted = check_symbols(symbols)
     # These columns show whether a file holds rows of another day than its path says.
-    placed = () if room_around(layer, name) is None else (schema.time_column, *path_columns(layer, name))
+    placed = () if time_tolerance(layer, name) is None else (schema.time_column, *path_columns(layer, name))
     needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
 
     def listed() -> tuple[pl.LazyFrame, list[Selection]]:

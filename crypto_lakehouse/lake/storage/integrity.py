@@ -27,7 +27,7 @@ from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.lake.storage.damage import UNREADABLE, first_line, is_of_storage, scan_alone
 from crypto_lakehouse.lake.storage.describe import is_table, require_lake, tables_called
 from crypto_lakehouse.lake.storage.paths import COMPACTED
-from crypto_lakehouse.lake.storage.places import misplaced, room_around
+from crypto_lakehouse.lake.storage.places import misplaced, time_tolerance
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -160,7 +160,7 @@ def _fault_of_times(rows: pl.LazyFrame, path: str, table_slice: TableSlice) -> s
     if table_slice.layer in ("ledger", "quarantine"):
         others = rows.filter(pl.col("period") != key).select("period").unique().collect()["period"]
         return f"holds rows of {', '.join(others.sort())}, which do not belong in it" if len(others) else None
-    if room_around(table_slice.layer, table_slice.table) is None:
+    if time_tolerance(table_slice.layer, table_slice.table) is None:
         return None
     time_column = pl.col(table_slice.schema.time_column)
     first, last = rows.select(time_column.min().alias("first"), time_column.max().alias("last")).collect().row(0)

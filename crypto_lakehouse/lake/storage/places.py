@@ -26,7 +26,7 @@ from crypto_lakehouse.schemas.slices import TableSlice
 _MOMENT, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 
-def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
+def time_tolerance(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
     """Return how long before and after its days the rows of a partition may be; None if rows may have any time.
 
     A bar is stored in the partition of the day on which it closes.
@@ -34,8 +34,8 @@ def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
     if not pa.types.is_timestamp(schema_of(layer, table).arrow.field(schema_of(layer, table).time_column).type):
         return None
     if layer == "silver":
-        room = _MOMENT if cadence_of(layer, table) is Cadence.DAILY else _WEEK
-        return room, room
+        tolerance = _MOMENT if cadence_of(layer, table) is Cadence.DAILY else _WEEK
+        return tolerance, tolerance
     if bars := bars_in(layer, table):
         return closing_lag(bars) + _MOMENT, _MOMENT
     return (timedelta(0), timedelta(0)) if (layer, table) == ("gold", "continuous_1m") else None
@@ -43,9 +43,9 @@ def room_around(layer: str, table: str) -> tuple[timedelta, timedelta] | None:
 
 def misplaced(table_slice: TableSlice, days: tuple[date, date], first: datetime, last: datetime) -> str | None:
     """Return the fault of a file of the days [start, end) whose rows are from ``first`` to ``last``, else None."""
-    room = room_around(table_slice.layer, table_slice.table)
+    tolerance = time_tolerance(table_slice.layer, table_slice.table)
     start, end = (datetime.combine(day, time(), UTC) for day in days)
-    if room is None or start - room[0] <= first <= last < end + room[1]:
+    if tolerance is None or start - tolerance[0] <= first <= last < end + tolerance[1]:
         return None
     return f"holds rows of {first} to {last}, which do not belong in it"
 
@@ -58,14 +58,14 @@ def check_places(
     ``rows`` have the time column of the schema, the market and the column of the partition.
     """
     column = "date" if "date" in rows.columns else "month"
-    time_column, room = pl.col(schema.time_column), room_around(layer, table)
-    if room is None:
+    time_column, tolerance = pl.col(schema.time_column), time_tolerance(layer, table)
+    if tolerance is None:
         return
     if column == "date":
         # All rows in one pass: grouping them would take as long as the read.
         since = time_column - pl.col(column).cast(pl.Datetime("us", "UTC"))
         first, last = rows.select(since.min().alias("first"), since.max().alias("last")).row(0)
-        if first is None or -room[0] <= first <= last < _DAY + room[1]:
+        if first is None or -tolerance[0] <= first <= last < _DAY + tolerance[1]:
             return
     days = {(file.slice.market, file.key): file for file in files}
     spans = rows.group_by("market", column).agg(time_column.min().alias("first"), time_column.max().alias("last"))

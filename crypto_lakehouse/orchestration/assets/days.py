@@ -1,4 +1,4 @@
-"""Gold assets of tables whose day is a function of stored days: all that is theirs is in the registry.
+"""Gold assets of tables whose day is a function of stored days. The registry says everything about such a table.
 
 A run builds its own days, then rebuilds other stored days whose inputs it has rebuilt.
 """

@@ -1,1 +1,1 @@
-"""Comparisons of rows with what else is known about them."""
+"""Comparisons of rows with other facts: their inputs, the exchange's klines, the epoch registry."""

@@ -18,7 +18,7 @@ from crypto_lakehouse.catalog import Interval
 from crypto_lakehouse.schemas.bars import BARS
 from crypto_lakehouse.schemas.model import TIME
 from crypto_lakehouse.transforms.frames import Frame, coded
-from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, room
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, allocate
 from crypto_lakehouse.transforms.gold.kernels.bar_rows import BarRows, bar_rows
 from crypto_lakehouse.transforms.gold.kernels.blocks import AS_IN_MINUTES, FUNDING_FLOOR, BlockTable
 from crypto_lakehouse.transforms.gold.kernels.compiled import compiled
@@ -113,7 +113,7 @@ def _bars(
         return _no_bars()
     rows = bar_rows(table, _grids(table, interval, offsets, first, end))
     bars = table.added_up(rows.first, rows.stop)
-    derived = room(_Derived, len(rows.first))
+    derived = allocate(_Derived, len(rows.first))
     _derive(bars, rows, np.array([offset // MINUTE for offset in offsets]), MINUTE_MICROSECONDS, FUNDING_FLOOR, derived)
     columns = {
         **{name: pa.array(getattr(bars, name)) for name in (*AS_IN_MINUTES, "n_minutes", "n_filled")},

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.transforms.frames import Frame, places_of, together
-from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Floats, Ints, room
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Floats, Ints, allocate
 from crypto_lakehouse.transforms.gold.kernels.minute_rows import (
     Breaks,
     Candles,
@@ -138,7 +138,7 @@ def continuous_minutes(
     before = series.last.copy()
     breaks, count = series.walk(rule, first)
     trailing = series.trailing_fills(first, end, rule)
-    places = room(Places, count + int(trailing.sum()))
+    places = allocate(Places, count + int(trailing.sum()))
     begins = lay_out(series.candles, breaks, before, trailing, first, places)
     rows = spread_rows(series.ordered, places, inverse, legacy)
     codes, known = numbered(begins[:-1], begins[-1]), None
@@ -229,7 +229,7 @@ class _Series:
         """Walk from traded minute to traded minute. Returns the gaps and the number of rows, and moves ``last`` to the
         end.
         """
-        breaks = room(Breaks, len(self.candles.time))
+        breaks = allocate(Breaks, len(self.candles.time))
         after = rule.after // timedelta(microseconds=1)
         n_breaks, count = walk(self.candles, self.last, first, after, rule.change, breaks)
         columns: list[Array] = [column[:n_breaks] for column in breaks]

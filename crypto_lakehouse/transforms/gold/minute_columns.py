@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from crypto_lakehouse.schemas.continuous import CONTINUOUS
 from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TIME
 from crypto_lakehouse.transforms.frames import coded
-from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, room
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Flags, Floats, Ints, allocate
 from crypto_lakehouse.transforms.gold.kernels.minute_rows import (
     Places,
     rows_at,
@@ -51,7 +51,7 @@ _AMOUNTS = ("base_volume", "quote_volume", "taker_buy_base_volume", "taker_buy_q
 
 def spread_rows(candles: Ordered, places: Places, inverse: bool, legacy: bool) -> Rows:
     """The rows, still without funding."""
-    rows = room(Rows, len(places.candle))
+    rows = allocate(Rows, len(places.candle))
     for name in _PRICES:
         spread(candles[name], places, getattr(rows, name))
     value, volume = candles["quote_volume"], candles["base_volume"]

@@ -78,7 +78,7 @@ def unfilled(count: int, dtype: npt.DTypeLike = np.int64) -> Array:
     return _MEMORY.take(count * kind.itemsize).view(kind)
 
 
-def room(kind: type[Columns], count: int) -> Columns:
+def allocate(kind: type[Columns], count: int) -> Columns:
     """A named tuple of arrays for the caller to fill: Floats and Flags as annotated, all others int64."""
     types = _types(kind)
     # Loops fill all columns at once. Columns that start at the same offset within 4 KiB evict each other from the

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crypto_lakehouse.transforms.gold.kernels.arrays import Ints, room
+from crypto_lakehouse.transforms.gold.kernels.arrays import Ints, allocate
 from crypto_lakehouse.transforms.gold.kernels.blocks import BlockTable
 from crypto_lakehouse.transforms.gold.kernels.compiled import compiled
 from crypto_lakehouse.transforms.gold.windows import Windows
@@ -40,7 +40,7 @@ def bar_rows(table: BlockTable, grids: Sequence[Sequence[Windows]]) -> BarRows:
     first_windows = np.cumsum([0, *counts])
     minutes, segments, begins, ends = table.blocks.minute, table.blocks.segment, table.begins, table.ends
     most = len(begins) * len(window) + _changes(segments, begins, ends) * len(grids)
-    result = room(BarRows, min(most, int((ends - begins).sum()) * len(grids)))
+    result = allocate(BarRows, min(most, int((ends - begins).sum()) * len(grids)))
     count = _cut(minutes, segments, begins, ends, window, window + length, first_windows, result)
     columns: list[Ints] = [column[:count] for column in result]
     return BarRows(*columns)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from crypto_lakehouse.transforms.frames import Frame, places_of, together
-from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Ints, room, unfilled
+from crypto_lakehouse.transforms.gold.kernels.arrays import Array, Ints, allocate, unfilled
 from crypto_lakehouse.transforms.gold.kernels.compiled import compiled
 from crypto_lakehouse.transforms.gold.kernels.minute_blocks import Blocks, MinuteRows, fill_blocks
 from crypto_lakehouse.transforms.gold.runs import Ordered
@@ -58,10 +58,10 @@ class BlockTable:
         firsts, lasts = (rows.minute[at] // length for at in (bounds[:-1], bounds[1:] - 1))
         count = min(int((lasts - firsts + 1).sum()), len(rows.minute)) + lead * len(ordered.begins)
         begins, ends = np.empty_like(ordered.begins), np.empty_like(ordered.begins)
-        result = room(Blocks, count)
+        result = allocate(Blocks, count)
         needed = fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, result)
         if needed > count:
-            result = room(Blocks, needed)
+            result = allocate(Blocks, needed)
             fill_blocks(rows, bounds, length, FUNDING_FLOOR, lead, begins, ends, result)
         columns: list[Array] = [column[:needed] for column in result]
         return cls(ordered.names, begins, ends, Blocks(*columns), lead)
@@ -84,7 +84,7 @@ class BlockTable:
             later.pop()
         else:
             ends = np.cumsum(counts.sum(axis=0))
-            begins, result = np.append(0, ends[:-1]), room(Blocks, int(counts.sum()))
+            begins, result = np.append(0, ends[:-1]), allocate(Blocks, int(counts.sum()))
         places = begins + np.cumsum(counts, axis=0) - counts
         for table, number, position in zip(later, numbers, places, strict=False):
             for values, column in zip(table.blocks, result, strict=True):
@@ -104,7 +104,7 @@ class BlockTable:
             alone = np.arange(len(first))
             if np.array_equal(first, alone) and np.array_equal(stop, alone + 1):
                 return self.blocks
-        result = room(Blocks, len(first))
+        result = allocate(Blocks, len(first))
         paid = unfilled(len(self.blocks.minute) + 1)
         _count_paid(self.blocks, paid)
         _add_up(self.blocks, paid, first, stop, result)

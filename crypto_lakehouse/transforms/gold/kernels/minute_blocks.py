@@ -75,7 +75,7 @@ class Blocks(NamedTuple):
 def fill_blocks(
     rows: MinuteRows, bounds: Ints, length: int, floor: float, lead: int, begins: Ints, ends: Ints, blocks: Blocks
 ) -> int:
-    """Fill ``blocks`` with the blocks of ``length`` minutes, as far as it has room. Returns the room that they need.
+    """Fill ``blocks`` with blocks of ``length`` minutes, as many as fit. Returns how many are needed.
 
     Symbol ``n`` has the rows [``bounds[n]``, ``bounds[n + 1]``). Its blocks go to [``begins[n]``, ``ends[n]``), which
     this function fills, after ``lead`` free positions. Rates of at most ``floor`` in size are not paid. Volumes and
