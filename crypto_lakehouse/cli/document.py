@@ -54,7 +54,7 @@ def _overview() -> list[str]:
         rows.append([_name(market), *lists])
     return [
         "## What exists\n",
-        "Types by market, as files of a day and of a month:\n",
+        "The types of each market, by whether the archive has files of a day or of a month:\n",
         _table(["market", *(cadence.value for cadence in Cadence)], rows),
     ]
 
@@ -67,9 +67,9 @@ def _types() -> list[str]:
     parts = [
         "## Types, tables, dates\n",
         _prose(
-            "One row per type: its folder in the archive, its tables, whether the lake reads daily or monthly files"
-            " (its tables are partitioned the same way), and which of the two the archive has. A type with a last date"
-            " has ended: nothing later is requested. The key is the primary key of the silver rows."
+            "One row per type. 'partition' says whether the lake reads daily files (date) or monthly ones (month), and"
+            " its tables have such partitions; 'archived' says which of the two the archive has. If a type has a last"
+            " date, it has ended, and no later file is requested. 'key' is the primary key of the silver rows."
         ),
     ]
     head = ["type", "tables", "partition", "archived", "first", "last", "columns", "silver", "key"]
@@ -118,9 +118,10 @@ def _files() -> list[str]:
     parts = [
         "## Columns of the files\n",
         _prose(
-            "In file order; fields are read by position. Other spellings are names that header lines have used,"
-            " compared without case, blanks and underscores. A blank field is null where that is allowed, and refused"
-            " elsewhere. Bronze tables have these columns, then symbol, source_key, source_sha256 and source_line."
+            "The columns in file order; fields are read by position. Other spellings are names that header lines have"
+            " used; they are compared without case, blanks and underscores. If a field may be blank, a blank is null;"
+            " otherwise the row is rejected. Bronze tables have these columns, then symbol, source_key, source_sha256"
+            " and source_line."
         ),
     ]
     users: dict[str, list[Feed]] = defaultdict(list)
@@ -211,8 +212,8 @@ def _epochs() -> list[str]:
     parts = [
         "## Epochs\n",
         _prose(
-            "What changed over time and what is known to be wrong, with the source of each fact. Days are those of"
-            " the data, first and last inclusive. Numbers with # are issues of binance/binance-public-data."
+            "Facts that changed over time, and known faults, each with its source. Days are those of the data, first"
+            " and last inclusive. Numbers with # are issues of binance/binance-public-data."
         ),
     ]
     for topic in Topic:
