@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
 
 from crypto_lakehouse.archive.model import ArchiveError
 
 _USERINFO = re.compile(r"(?<=://).*@")
 
 
-class _Credentials(aiohttp.BasicAuth):
-    """Credentials whose repr is masked, because objects of aiohttp that hold them appear in logs and errors."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """User and password of a URL. Their repr is masked, because objects that hold them appear in logs and errors."""
+
+    user: str
+    password: str
 
     def __repr__(self) -> str:
         return "****"
@@ -29,7 +32,7 @@ def mask_url(text: str) -> str:
     return _USERINFO.sub("****@", text)
 
 
-def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
+def split_credentials(url: str) -> tuple[str, Credentials | None]:
     """An http(s) URL without its credentials, and these. Raises ValueError, which does not quote them."""
     try:
         parts = urlsplit(url)
@@ -47,11 +50,10 @@ def split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
     if not at:
         return url, None
     user, _, password = userinfo.partition(":")
-    auth = _Credentials(unquote(user), unquote(password), encoding="utf-8")
-    return parts._replace(netloc=host).geturl(), auth
+    return parts._replace(netloc=host).geturl(), Credentials(unquote(user), unquote(password))
 
 
-def proxy_of(url: str) -> tuple[str | None, aiohttp.BasicAuth | None]:
+def proxy_of(url: str) -> tuple[str | None, Credentials | None]:
     """The proxy for ``url``, without credentials, and its credentials; None for no proxy.
 
     HTTP_PROXY or HTTPS_PROXY sets it, else ALL_PROXY, unless NO_PROXY excludes the host; lower-case spellings take

@@ -21,7 +21,7 @@ import aiohttp
 import tenacity
 from yarl import URL
 
-from crypto_lakehouse.archive.addresses import mask_url, proxy_of
+from crypto_lakehouse.archive.addresses import Credentials, mask_url, proxy_of
 from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.limits import Limits, Pace
 
@@ -113,6 +113,17 @@ class Answer:
                 waited, received = 0.0, 0
 
 
+class _MaskedAuth(aiohttp.BasicAuth):
+    """Credentials for aiohttp, whose own repr shows the password."""
+
+    def __repr__(self) -> str:
+        return "****"
+
+
+def _basic_auth(credentials: Credentials | None) -> aiohttp.BasicAuth | None:
+    return _MaskedAuth(credentials.user, credentials.password, encoding="utf-8") if credentials else None
+
+
 class HttpClient:
     """A connection pool with retries for the host of ``url``, through the proxy that the environment sets for it.
 
@@ -127,10 +138,11 @@ class HttpClient:
         limits: Limits,
         ban: BanWatch,
         pace: Pace,
-        auth: aiohttp.BasicAuth | None = None,
+        auth: Credentials | None = None,
     ) -> None:
-        self._auth = auth
-        self._proxy, self._proxy_auth = proxy_of(url)
+        self._auth = _basic_auth(auth)
+        self._proxy, proxy_auth = proxy_of(url)
+        self._proxy_auth = _basic_auth(proxy_auth)
         self.silence = limits.timeout
         self._limits = limits
         self._ban, self._turn = ban, asyncio.Lock()

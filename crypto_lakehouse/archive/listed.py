@@ -13,11 +13,10 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
-import aiohttp
 from yarl import URL
 
 from crypto_lakehouse.archive import listing
-from crypto_lakehouse.archive.addresses import split_credentials
+from crypto_lakehouse.archive.addresses import Credentials, split_credentials
 from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.download import Downloader, checksum_key, file_url
 from crypto_lakehouse.archive.http_client import HttpClient, RequestError
@@ -235,7 +234,7 @@ class ListedArchive(ArchiveSource):
                 break
         return None
 
-    def _client(self, url: str, auth: aiohttp.BasicAuth | None) -> HttpClient:
+    def _client(self, url: str, auth: Credentials | None) -> HttpClient:
         return HttpClient(url, self._limits, self._bans[url], self._pace, auth)
 
     def _listed(self, task: Callable[[HttpClient, str], Awaitable[T]]) -> Callable[[HttpClient, str], Awaitable[T]]:
@@ -257,7 +256,7 @@ class ListedArchive(ArchiveSource):
         items: Iterable[Item],
         task: Callable[[HttpClient, Item], Awaitable[T]],
         url: str,
-        auth: aiohttp.BasicAuth | None,
+        auth: Credentials | None,
     ) -> Iterator[T]:
         """Results of ``task`` for all items, as they arrive, from ``concurrency`` workers with a client of ``url``."""
 

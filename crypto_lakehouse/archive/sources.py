@@ -7,7 +7,6 @@ from dataclasses import replace
 from crypto_lakehouse.archive.binance import BinanceLayout
 from crypto_lakehouse.archive.layout import Layout
 from crypto_lakehouse.archive.limits import Limits
-from crypto_lakehouse.archive.listed import ListedArchive
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import EXCHANGES
 
@@ -21,6 +20,9 @@ def open_source(exchange: str, archive_url: str, listing_url: str, limits: Limit
 
     Raises KeyError for an unknown exchange, ValueError for invalid URLs.
     """
+    # The HTTP client takes a tenth of a second to import; most commands open no archive.
+    from crypto_lakehouse.archive.listed import ListedArchive
+
     limits = limits or Limits()
     limits = replace(limits, concurrency=min(limits.concurrency, EXCHANGES[exchange].max_concurrency))
     return ListedArchive(LAYOUTS[exchange], archive_url, listing_url, limits)

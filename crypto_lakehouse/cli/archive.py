@@ -17,14 +17,13 @@ from dataclasses import asdict, astuple
 from datetime import UTC, date, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.sources import open_source
-from crypto_lakehouse.archive.verify import OK, Checked, Finding, find_zips, verify_zips
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.near import with_near
@@ -40,6 +39,9 @@ from crypto_lakehouse.pipeline.discover import (
     span,
     split_known,
 )
+
+if TYPE_CHECKING:
+    from crypto_lakehouse.archive.verify import Checked, Finding
 
 archive_app = typer.Typer(
     help="List an archive, verify zips on disk, write and serve a sample archive.", no_args_is_help=True
@@ -217,6 +219,8 @@ def archive_verify(
     as_json: AsJson = False,
 ) -> None:
     """Check zips on disk and print the bad ones. A zip must match the CHECKSUM next to it and hold one CSV."""
+    from crypto_lakehouse.archive.verify import OK, Finding, find_zips, verify_zips
+
     root: Path | None = None
     refused: list[Checked] = []
     paths: Iterable[Path]

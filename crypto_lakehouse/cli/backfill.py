@@ -16,10 +16,10 @@ from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import explained, fail, open_lake
 from crypto_lakehouse.cli.console import follow, say, say_failed_checks, summarize
-from crypto_lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Plan
+    from crypto_lakehouse.settings import Settings
 
 
 def refuse_unknown_symbols(settings: Settings, plan: Plan, symbols: str) -> None:

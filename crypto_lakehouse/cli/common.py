@@ -19,10 +19,10 @@ from crypto_lakehouse.catalog import Cadence, parse_partition
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.console import say
-from crypto_lakehouse.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.storage.store import LakeStore
+    from crypto_lakehouse.settings import Settings
 
 
 class Program(typer.Typer):
@@ -113,6 +113,8 @@ def fail(error: Exception | str, code: int) -> NoReturn:
 
 def load_settings() -> Settings:
     """Load the settings. If one is wrong, print which and exit with 2."""
+    from crypto_lakehouse.settings import Settings, SettingsError
+
     try:
         return Settings.load()
     except SettingsError as error:
