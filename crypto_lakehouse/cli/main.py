@@ -20,6 +20,7 @@ from rich.filesize import decimal
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import find_market
+from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
 from crypto_lakehouse.cli.backfill import backfill_plans, refuse_unknown_symbols
@@ -37,16 +38,30 @@ from crypto_lakehouse.cli.common import (
 )
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
 from crypto_lakehouse.cli.lake import verify
+from crypto_lakehouse.cli.read import describe, read, tables
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
 
-app = Program(
-    help="Market history of crypto exchanges: archive files to bronze, silver and gold tables.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"{PROGRAM} {version(PROGRAM)}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Market history of crypto exchanges: archive files to bronze, silver and gold tables."""
 
 
 def _quiet_dagster() -> None:
@@ -232,7 +247,8 @@ def demo(
     raise typer.Exit(code)
 
 
-app.command()(verify)
+for command in (verify, read, tables, describe):
+    app.command()(command)
 
 
 @export_app.command("legacy")

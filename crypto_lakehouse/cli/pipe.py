@@ -87,12 +87,17 @@ def read_names(arguments: Sequence[str], filtered: bool) -> tuple[list[str] | No
 
 def emit(lines: Iterable[str]) -> None:
     """Write lines to stdout in UTF-8, whatever the locale. Exit with 0 if the reader closes the pipe (``| head``)."""
+    send(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
+
+
+def send(blocks: Iterable[bytes]) -> None:
+    """Write bytes to stdout. Exit with 0 if the reader closes the pipe."""
     out = typer.get_binary_stream("stdout")
     at_once = out.isatty()
     try:
         try:
-            for line in lines:
-                out.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+            for block in blocks:
+                out.write(block)
                 if at_once:
                     out.flush()
         finally:

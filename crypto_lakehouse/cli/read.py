@@ -1,0 +1,126 @@
+"""The commands that read a lake: ``read``, ``tables`` and ``describe``.
+
+They check arguments and call the reader (``lake/reader``). Formats and files of rows are in ``rows.py``, SQL is in
+``sql.py``. Nothing here imports Dagster.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import Console
+
+from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, load_settings, symbol_list, whole
+from crypto_lakehouse.cli.complete import complete_market, complete_table
+from crypto_lakehouse.cli.pipe import note
+from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from crypto_lakehouse import Lakehouse
+
+TableArgument = Annotated[
+    str,
+    typer.Argument(help="layer.table: gold.bars_1h, silver.funding_rates, ...", autocompletion=complete_table),
+]
+
+
+def open_reader() -> Lakehouse:
+    """The reader of the lake of the settings."""
+    settings = load_settings()
+    with explained():
+        from crypto_lakehouse import Lakehouse
+
+        return Lakehouse(settings.lake_uri, s3_endpoint_url=settings.s3_endpoint_url)
+
+
+@contextmanager
+def reading(label: str) -> Iterator[None]:
+    """Print errors and warnings of the reader on stderr: wrong arguments end with 2, faults of the lake with 1.
+
+    A terminal shows ``label`` on stderr meanwhile.
+    """
+    with explained(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            with Console(stderr=True).status(label):
+                yield
+        except (KeyError, ValueError) as error:
+            fail(error.args[0] if error.args else error, 2)
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, UserWarning):
+                    note(f"warning: {warning.message}")
+
+
+def read(
+    table: TableArgument,
+    market: Annotated[
+        list[str] | None,
+        typer.Option(help="Market; can be repeated; by default all.", autocompletion=complete_market),
+    ] = None,
+    symbols: Annotated[
+        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,ETHUSDT; by default all.")
+    ] = "",
+    first: Annotated[
+        date | None,
+        typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day; by default all."),
+    ] = None,
+    last: Annotated[
+        date | None, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ] = None,
+    columns: Annotated[str, typer.Option(metavar="LIST", help="open_time,close; by default all.")] = "",
+    limit: Annotated[
+        int | None, typer.Option(parser=whole(0), metavar="NUMBER", help="Only so many rows, the first ones.")
+    ] = None,
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+    format: FormatOption = None,
+    out: OutOption = STDOUT,
+) -> None:
+    """Print rows of a table, sorted by market and primary key."""
+    output, lake = Output.parse(format, out), open_reader()
+    with reading(f"reading {table}"):
+        rows = cast(
+            "pl.DataFrame",
+            lake.read(
+                table,
+                exchange=exchange,
+                market=market or None,
+                symbols=names(symbols),
+                start=first,
+                end=last + timedelta(days=1) if last else None,
+                columns=names(columns),
+                format="polars",
+            ),
+        )
+    with explained():
+        output.write(rows if limit is None else rows.head(limit))
+
+
+def tables(format: FormatOption = None, out: OutOption = STDOUT) -> None:
+    """List the tables of the lake in each market: partitions, first and last of them, bytes."""
+    output, lake = Output.parse(format, out), open_reader()
+    with reading("listing the lake"):
+        rows = lake.tables()
+    with explained():
+        output.write(rows)
+
+
+def describe(table: TableArgument, format: FormatOption = None, out: OutOption = STDOUT) -> None:
+    """List the columns of a table: type, unit, whether they are in the primary key, meaning."""
+    output, lake = Output.parse(format, out), open_reader()
+    with reading(f"describing {table}"):
+        rows = lake.describe(table)
+    with explained():
+        output.write(rows)
+
+
+def names(text: str) -> list[str] | None:
+    """The names of a list with commas; None if it is empty."""
+    return [name for each in text.split(",") if (name := each.strip())] or None
