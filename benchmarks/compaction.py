@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,7 @@ def run() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as name:
         lake, bucket = Path(name) / "lake", Path(name) / "bucket"
         bucket.mkdir()
-        _in_processes(_make_days, str(lake), list(range(DAYS)))
-        months = [f"2023-{month:02}" for month in range(1, 13)]
-        _in_processes(_make_months, str(lake), months)
+        make_minutes(lake, SYMBOLS, DAYS)
         yield from _from_disk(lake)
         with s3_server(bucket) as (uri, endpoint, environment):
             os.environ |= environment
@@ -134,14 +133,27 @@ def _symbol(number: int) -> str:
     return f"S{number:03}USDT"
 
 
+def make_minutes(lake: Path, symbols: int, days: int) -> None:
+    """Write silver.klines_1m of ``symbols`` symbols from ``FIRST`` on: a file for each day and each whole month."""
+    numbers = list(range(days))
+    keys = [FIRST + timedelta(number) for number in numbers]
+    whole = [
+        f"{day:%Y-%m}"
+        for day in keys
+        if day.day == 1 and (day + timedelta(31)).replace(day=1) - FIRST <= timedelta(days)
+    ]
+    _in_processes(partial(_make_days, symbols=symbols), str(lake), numbers)
+    _in_processes(_make_months, str(lake), whole)
+
+
 def _in_processes(work: Callable[[str, Sequence[int | str]], None], lake: str, items: Sequence[int | str]) -> None:
     count = os.cpu_count() or 1
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(work, [lake] * count, [items[number::count] for number in range(count)]))
 
 
-def _make_days(lake: str, numbers: Sequence[int | str]) -> None:
-    store, minutes = LakeStore.open(lake), _minutes()
+def _make_days(lake: str, numbers: Sequence[int | str], symbols: int) -> None:
+    store, minutes = LakeStore.open(lake), _minutes(symbols)
     for number in map(int, numbers):
         day = FIRST + timedelta(number)
         write_partition(store, SLICE.partition(day.isoformat()), _on_day(minutes, day, 1 + 0.3 * np.sin(1.7 * number)))
@@ -152,16 +164,16 @@ def _make_months(lake: str, months: Sequence[int | str]) -> None:
         compact_month(LakeStore.open(lake), SLICE, month)
 
 
-def _minutes() -> pl.DataFrame:
+def _minutes(symbols: int) -> pl.DataFrame:
     """Return a day of random walks of all symbols, with ``at``, the time since midnight."""
-    random, rows = np.random.default_rng(7), SYMBOLS * MINUTES
-    steps = np.exp(np.cumsum(random.normal(0, 1e-3, (SYMBOLS, MINUTES)), axis=1))
-    price = (random.uniform(0.01, 500, (SYMBOLS, 1)) * steps).ravel()
+    random, rows = np.random.default_rng(7), symbols * MINUTES
+    steps = np.exp(np.cumsum(random.normal(0, 1e-3, (symbols, MINUTES)), axis=1))
+    price = (random.uniform(0.01, 500, (symbols, 1)) * steps).ravel()
     volume, bought = random.lognormal(3, 1.5, rows), random.uniform(0, 1, rows)
     return pl.DataFrame(
         {
-            "symbol": np.repeat([_symbol(number) for number in range(SYMBOLS)], MINUTES),
-            "at": pl.Series(np.tile(np.arange(MINUTES) * 60_000_000, SYMBOLS)).cast(pl.Duration("us")),
+            "symbol": np.repeat([_symbol(number) for number in range(symbols)], MINUTES),
+            "at": pl.Series(np.tile(np.arange(MINUTES) * 60_000_000, symbols)).cast(pl.Duration("us")),
             "open": price,
             "high": price * 1.0007,
             "low": price * 0.9994,

@@ -7,8 +7,9 @@ methods are in ``methods/rows.py``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -28,6 +29,7 @@ from crypto_lakehouse.lake.reader.arguments import (
     time_range,
 )
 from crypto_lakehouse.lake.reader.ends import find_ends, made_columns, untraded, with_after_end, without_filled_ends
+from crypto_lakehouse.lake.reader.month_rows import read_months
 from crypto_lakehouse.lake.reader.scan import (
     Selection,
     Span,
@@ -41,9 +43,11 @@ from crypto_lakehouse.lake.reader.scan import (
     warn_of_older,
 )
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
-from crypto_lakehouse.lake.storage.describe import check_markets, path_columns, require_lake, split_table
+from crypto_lakehouse.lake.storage.describe import StoredFile, check_markets, path_columns, require_lake, split_table
+from crypto_lakehouse.lake.storage.months import is_month_file
 from crypto_lakehouse.lake.storage.places import check_places, time_tolerance
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END
@@ -75,6 +79,22 @@ def scan_rows(
 
     Unless ``ordered``, a month may be sorted by symbol.
     """
+    build, selections = _prepared(store, table, exchange, market, symbols, start, end, columns, ordered)
+    return build(), selections
+
+
+def _prepared(
+    store: LakeStore,
+    table: str,
+    exchange: str,
+    market: str | Sequence[str] | None,
+    symbols: str | Sequence[str] | None,
+    start: Time | None,
+    end: Time | None,
+    columns: Sequence[str] | None,
+    ordered: bool,
+) -> tuple[Callable[[], pl.LazyFrame], list[Selection]]:
+    """Return what builds the frame of ``scan_rows``, and its files by market."""
     check_text("table", table, "'gold.bars_1h'")
     layer, name, schema = split_table(table)
     markets = check_markets(exchange, check_listed("market", market))
@@ -89,32 +109,30 @@ def scan_rows(
     if not any(selection.stored for selection in selections):
         require_lake(store)
     files = [file for selection in selections for file in selection.files]
-    frame = scan_files(store, schema, files, from_path)
-    if wanted is not None:
-        frame = frame.filter(pl.col("symbol").is_in(wanted))
-    if layer not in _BY_PARTITION and table not in _STATES:
-        time_column = pl.col(schema.time_column)
-        if first is not None:
-            frame = frame.filter(time_column >= pl.lit(first, dtype=pl.Datetime("us", "UTC")))
-        if last is not None:
-            frame = frame.filter(time_column < pl.lit(last, dtype=pl.Datetime("us", "UTC")))
-    nothing_traded = untraded(layer, name)
-    if nothing_traded is not None and files:
-        ends = find_ends(store, exchange, markets)
-        if wanted is not None:
-            ends = ends.filter(pl.col("symbol").is_in(wanted))
-        if last is not None:
-            ends = ends.filter(pl.col("last_time") < last)
-        frame = without_filled_ends(frame, ends, nothing_traded)
-    several = market is None and sum(bool(selection.files) for selection in selections) > 1
-    if several and ordered:
-        check_unmixed(table, output, selections)
-        if wanted is not None:
-            with reading(store, [file.path for file in files]):
-                check_one_market_each(table, frame.select("symbol", "market").unique().collect())
-    if AFTER_END in output:
-        frame = with_after_end(store, exchange, markets, name, frame)
-    return (by_day(frame, files, wanted or ()) if ordered else frame).select(output), selections
+
+    def build() -> pl.LazyFrame:
+        frame = scan_files(store, schema, files, from_path)
+        by_partition = layer in _BY_PARTITION or table in _STATES
+        frame = _chosen(frame, None if by_partition else schema.time_column, wanted, span)
+        nothing_traded = untraded(layer, name)
+        if nothing_traded is not None and files:
+            ends = find_ends(store, exchange, markets)
+            if wanted is not None:
+                ends = ends.filter(pl.col("symbol").is_in(wanted))
+            if last is not None:
+                ends = ends.filter(pl.col("last_time") < last)
+            frame = without_filled_ends(frame, ends, nothing_traded)
+        several = market is None and sum(bool(selection.files) for selection in selections) > 1
+        if several and ordered:
+            check_unmixed(table, output, selections)
+            if wanted is not None:
+                with reading(store, [file.path for file in files]):
+                    check_one_market_each(table, frame.select("symbol", "market").unique().collect())
+        if AFTER_END in output:
+            frame = with_after_end(store, exchange, markets, name, frame)
+        return (by_day(frame, files, wanted or ()) if ordered else frame).select(output)
+
+    return build, selections
 
 
 def read_rows(
@@ -141,19 +159,33 @@ def read_rows(
     placed = () if time_tolerance(layer, name) is None else (schema.time_column, *path_columns(layer, name))
     needed = list(dict.fromkeys([*output, *order, *(["symbol"] if wanted else []), *placed]))
 
-    def listed() -> tuple[pl.LazyFrame, list[Selection]]:
-        return scan_rows(store, table, exchange, market, wanted, start, end, needed, ordered=False)
+    def listed() -> tuple[Callable[[], pl.LazyFrame], list[Selection]]:
+        return _prepared(store, table, exchange, market, wanted, start, end, needed, ordered=False)
 
     def collected() -> tuple[pl.DataFrame, list[Selection]]:
-        scanned, selections = listed()
+        build, selections = listed()
         files = [file for selection in selections for file in selection.files]
         if market is None:
             check_unmixed(table, output, selections)
+        quick = None
+        if wanted and AFTER_END not in needed and len({file.slice for file in files}) == 1:
+            quick = _of_symbols(store, schema, selections, wanted, list(dict.fromkeys([*output, *order])))
+        if quick is None:
+            scanned = build()
+        else:
+            files = [file for file in files if not is_month_file(file)]
+            if not files:
+                return quick, selections
+            scanned = scan_files(store, schema, files, path_columns(layer, name))
+            scanned = _chosen(scanned, schema.time_column, wanted, selections[0].span).select(needed)
         with reading(store, [file.path for file in files]):
             frame = scanned.collect()
         if placed:
             check_places(store, layer, name, schema, frame, files)
-        return frame, selections
+        if quick is not None:
+            frame, files = pl.concat([quick, frame.select(quick.columns)]), []
+        in_order = _is_ordered(frame, files, wanted, order)
+        return frame if in_order else frame.sort(order, maintain_order=True), selections
 
     frame, selections = unchanged(collected, lambda: listed()[1])
     if market is None and wanted:
@@ -162,7 +194,7 @@ def read_rows(
         warnings.warn(warning, stacklevel=3)
     if older := warn_of_older(layer, schema, frame.select(output), selections):
         warnings.warn(f"{table} in {store.uri} {older}", stacklevel=3)
-    absent = sorted(set(wanted or ()) - set(frame["symbol"].unique())) if wanted else []
+    absent = _absent(frame, wanted or ())
     if absent and any(selection.stored for selection in selections):
         known = newest_symbols(store, schema, selections)
         names = ", ".join(with_near(symbol, known) for symbol in absent)
@@ -172,7 +204,58 @@ def read_rows(
             f" {max(stored)}",
             stacklevel=3,
         )
-    return as_format(frame.sort(order, maintain_order=True).select(output), format)
+    return as_format(frame.select(output), format)
+
+
+def _chosen(frame: pl.LazyFrame, time: str | None, symbols: Sequence[str] | None, span: Span) -> pl.LazyFrame:
+    """Return the rows of the symbols, and of the span if there is a column ``time``."""
+    if symbols is not None:
+        frame = frame.filter(pl.col("symbol").is_in(symbols))
+    if time is not None and span.start is not None:
+        frame = frame.filter(pl.col(time) >= pl.lit(span.start, dtype=pl.Datetime("us", "UTC")))
+    if time is not None and span.end is not None:
+        frame = frame.filter(pl.col(time) < pl.lit(span.end, dtype=pl.Datetime("us", "UTC")))
+    return frame
+
+
+def _of_symbols(
+    store: LakeStore, schema: Schema, selections: Sequence[Selection], symbols: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame | None:
+    """Return the rows of symbols in month files, in order of symbol and time; None if they have to be scanned.
+
+    Month files are checked when they are written.
+    """
+    selection = next(selection for selection in selections if selection.files)
+    months = [file for file in selection.files if is_month_file(file)]
+    from_path = {"exchange": selection.slice.exchange, "market": selection.slice.market}
+    read = [name for name in columns if name in schema.column_names]
+    rows = read_months(store, schema, months, symbols, read) if months else None
+    if rows is None:
+        return None
+    time, span = schema.time_column, selection.span
+    first, end = (datetime.combine(day, clock.min, UTC) for day in (months[0].start, months[-1].end))
+    if (span.start is not None and first < span.start) or (span.end is not None and span.end < end):
+        rows = _chosen(rows.lazy(), time, None, span).collect()
+    made = {name: pl.lit(value) for name, value in from_path.items() if name in columns}
+    if "date" in columns:
+        made["date"] = pl.col(time).dt.date()
+    return rows.with_columns(**made).select(columns)
+
+
+def _is_ordered(
+    frame: pl.DataFrame, files: Sequence[StoredFile], symbols: Sequence[str] | None, order: Sequence[str]
+) -> bool:
+    """Whether rows are certainly in order: those of one file, or of one symbol by time."""
+    if len(files) == 1 and not is_month_file(files[0]):
+        return True
+    return len(symbols or ()) == 1 and len(order) == 2 and frame[order[-1]].is_sorted()
+
+
+def _absent(frame: pl.DataFrame, symbols: Sequence[str]) -> list[str]:
+    """Return those of the symbols that have no row."""
+    if not symbols or (len(symbols) == 1 and frame.height):
+        return []
+    return sorted(set(symbols) - set(frame["symbol"].unique()))
 
 
 def _missing(

@@ -17,7 +17,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import partition_key
 from crypto_lakehouse.catalog.commands import command_line, table_options
-from crypto_lakehouse.lake.storage.describe import StoredFile, holes, list_slice_files
+from crypto_lakehouse.lake.storage.describe import StoredFile, holes, remembered_slice_files
 from crypto_lakehouse.lake.storage.months import is_month_file, scan_months, with_months
 from crypto_lakehouse.lake.storage.partitions import scan_hive
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -64,7 +64,7 @@ def select_files(store: LakeStore, table_slice: TableSlice, span: Span, by_month
 
     With ``by_month``, month files replace day files where they are up to date and faster to read.
     """
-    stored = list_slice_files(store, table_slice)
+    stored = remembered_slice_files(store, table_slice)
     files = [file for file in stored if span.overlaps(file)]
     if by_month and table_slice.is_compacted:
         files = with_months(store, table_slice, stored, files)

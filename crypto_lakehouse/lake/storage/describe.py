@@ -17,6 +17,7 @@ from crypto_lakehouse.catalog import MARKETS, Cadence, find_market, parse_partit
 from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
 from crypto_lakehouse.lake.storage.paths import COMPACTED
+from crypto_lakehouse.lake.storage.remembered import remembered
 from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
 from crypto_lakehouse.schemas.gold import bars_in
@@ -147,6 +148,11 @@ def list_files(store: LakeStore, layer: str, table: str) -> list[StoredFile]:
 def list_slice_files(store: LakeStore, table_slice: TableSlice) -> list[StoredFile]:
     """Return the files of a slice in order of partition, by one listing."""
     return _files_in(store, table_slice.folder)
+
+
+def remembered_slice_files(store: LakeStore, table_slice: TableSlice) -> list[StoredFile]:
+    """``list_slice_files``, or its last result if nothing was published in the slice since then; for readers."""
+    return remembered(store, table_slice.folder, lambda: list_slice_files(store, table_slice))
 
 
 def _files_in(store: LakeStore, folder: str) -> list[StoredFile]:

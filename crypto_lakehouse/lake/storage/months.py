@@ -17,6 +17,7 @@ from crypto_lakehouse.catalog import Cadence
 from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.partitions import scan_hive
 from crypto_lakehouse.lake.storage.paths import COMPACTED, months_folder
+from crypto_lakehouse.lake.storage.remembered import remembered
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -74,8 +75,15 @@ def with_months(
 
 def current_months(store: LakeStore, table_slice: TableSlice, stored: Iterable[StoredFile]) -> dict[str, LakeFile]:
     """Return the up-to-date month file of each month; ``stored`` are all day files of the slice."""
-    files = {file.path: file for file in store.list(months_folder(table_slice))}
-    paths = {month: month_path(table_slice, month, days) for month, days in _by_month(stored).items()}
+    folder = months_folder(table_slice)
+    files = {file.path: file for file in remembered(store, folder, lambda: store.list(folder))}
+    names = {path.rpartition("/")[0]: path for path in files}
+    paths = {
+        month: month_path(table_slice, month, days)
+        for month, days in _by_month(stored).items()
+        # A month without any file needs no name.
+        if months_folder(table_slice, month) in names
+    }
     return {month: files[path] for month, path in paths.items() if path in files}
 
 
