@@ -1,10 +1,13 @@
-"""A client of Binance's archive, with its limits as arguments."""
+"""Binance alone: its feeds, without those of other exchanges, and a client of its archive with limits as arguments."""
 
 from __future__ import annotations
 
 from crypto_lakehouse.archive.binance import BinanceLayout
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.listed import ListedArchive
+from crypto_lakehouse.catalog import feeds
+
+BINANCE_FEEDS = [feed for feed in feeds() if feed.exchange == "binance"]
 
 
 class BinanceArchive(ListedArchive):

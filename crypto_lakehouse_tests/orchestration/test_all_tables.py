@@ -12,6 +12,7 @@ from crypto_lakehouse.cli.document import PAGE
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.settings import Settings
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 pytestmark = pytest.mark.requirement("F1.3")
 
@@ -39,8 +40,8 @@ def everything() -> tuple[dg.Definitions, float]:
 def test_every_feed_has_its_assets_and_loads_in_seconds(everything: tuple[dg.Definitions, float]) -> None:
     defs, seconds = everything
     keys = {spec.key for spec in defs.resolve_all_asset_specs()}
-    wanted = {asset_key(layer, f.market, f.table) for f in FEEDS.values() for layer in ("bronze", "silver")}
-    wanted |= {asset_key("compacted", f.market, f.table) for f in FEEDS.values() if f.compacted}
+    wanted = {asset_key(layer, f.market, f.table) for f in BINANCE_FEEDS for layer in ("bronze", "silver")}
+    wanted |= {asset_key("compacted", f.market, f.table) for f in BINANCE_FEEDS if f.compacted}
     assert {key for key in keys if key.path[0] != "gold"} == wanted
     # It takes about three; a graph that grows with the square of its tables would be far beyond.
     assert seconds < 20
@@ -50,7 +51,7 @@ def test_every_feed_has_its_checks_and_sensor(everything: tuple[dg.Definitions, 
     repository = everything[0].get_repository_def()
     sensors = {sensor.name for sensor in repository.sensor_defs}
     checks = repository.asset_graph.asset_check_keys
-    for entry in FEEDS.values():
+    for entry in BINANCE_FEEDS:
         assert f"binance_{entry.market.name}_{entry.table}_sensor" in sensors
         bronze, silver = (asset_key(layer, entry.market, entry.table) for layer in ("bronze", "silver"))
         names = {check.name for check in checks if check.asset_key == silver}
@@ -90,7 +91,7 @@ def test_schedules_leave_out_what_has_ended(everything: tuple[dg.Definitions, fl
             # Those that list the archive belong to the reconciliation.
             assert not names & {"freshness", "reconciliation"}
             assert {check.asset_key for check in checks} <= set(selection)
-    for entry in FEEDS.values():
+    for entry in BINANCE_FEEDS:
         job = f"update_binance_{entry.market.name}_{entry.cadence}"
         for layer in ("bronze", "silver"):
             assert (asset_key(layer, entry.market, entry.table) in asked[job]) is (entry.last_date is None), entry.name

@@ -12,16 +12,16 @@ from typing import Any
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Feed, feeds
+from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.transforms.parse import parse_csv
 from crypto_lakehouse.transforms.silver.clean import Cleaned
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 DAY = date(2023, 7, 1)  # in the reach of every feed
 MIDNIGHT = datetime(2023, 7, 1, tzinfo=UTC)
 T0 = 1688169600000  # its begin in ms: 19539 days * 86_400_000
 SCALES = {"ms": 1, "us": 1_000, "ns": 1_000_000}
-ONE_OF_EACH = [feed for feed in feeds() if feed.interval is None or feed.interval.name == "1m"]
 SYMBOLS = {"spot": "BTCUSDT", "um": "BTCUSDT", "cm": "BTCUSD_PERP", "option": "BTCUSDT"}
 CONTRACT_SIZES = {"BTCUSD_PERP": 100.0, "ETHUSD_PERP": 10.0}
 RATIOS = {
@@ -299,3 +299,11 @@ def _option_summaries(feed: Feed, r: Mapping[str, Any], size: float | None) -> d
         "strike": r["strike"],
         **{name: r[column] for name, column in OPTION_VALUES.items()},
     }
+
+
+ONE_OF_EACH = [
+    one
+    for one in BINANCE_FEEDS
+    if f"_{one.schema}" in globals() and (one.interval is None or one.interval.name == "1m")
+]
+"""The feeds whose rows this module has, with one interval of each."""

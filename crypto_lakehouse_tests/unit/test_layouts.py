@@ -9,7 +9,8 @@ import pytest
 from crypto_lakehouse.archive.binance import BinanceLayout
 from crypto_lakehouse.archive.layout import KeyParts, KeyRange
 from crypto_lakehouse.archive.sources import LAYOUTS
-from crypto_lakehouse.catalog import EXCHANGES, Feed, feed, feeds, partition_key
+from crypto_lakehouse.catalog import EXCHANGES, Feed, feed, partition_key
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 BINANCE = BinanceLayout()
 SPOT_1M, FUNDING = feed("binance", "spot", "klines_1m"), feed("binance", "um", "funding_rates")
@@ -22,7 +23,7 @@ def test_every_exchange_has_a_layout() -> None:
 
 
 @pytest.mark.requirement("F2.1")
-@pytest.mark.parametrize("entry", feeds(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", BINANCE_FEEDS, ids=lambda entry: entry.name)
 def test_a_listing_of_binance_starts_before_the_first_file(entry: Feed) -> None:
     (keys,) = BINANCE.ranges(entry, "BTCUSDT", date(2024, 5, 1), date(2024, 6, 1))
     assert keys.prefix.startswith(f"{BINANCE.symbol_folder(entry)}BTCUSDT/")

@@ -108,4 +108,4 @@ def test_unknown_tables_and_markets_lead_to_near_names(
         refuse(lake)
     text = str(refused.value.args[0])
     assert message in text
-    assert len(text) < 350
+    assert len(text) < 500

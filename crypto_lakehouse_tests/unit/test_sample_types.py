@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from crypto_lakehouse.archive.unzip import read_member
-from crypto_lakehouse.catalog import FEEDS, Cadence, feed, feeds, partition_key
+from crypto_lakehouse.catalog import FEEDS, Cadence, feed, partition_key
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.transforms.parse import parse_csv
-from crypto_lakehouse_tests.binance_archive import BinanceArchive
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS, BinanceArchive
 from crypto_lakehouse_tests.unit.sample_reading import lines, one, rows, zips
 
 pytestmark = pytest.mark.requirement("F2.5")
 
 ALL_LIVE = date(2023, 9, 10)  # a day on which every type of that time had files
-OF_BINANCE = [one for one in feeds() if one.exchange == "binance" and one.covers(ALL_LIVE)]
+LIVE = [one for one in BINANCE_FEEDS if one.covers(ALL_LIVE)]
 TRADES = 10_080
 
 
@@ -43,7 +43,7 @@ def futures(root: Path, kind: str, market: str, day: date) -> list[list[str]]:
 
 def test_every_feed_has_valid_files_that_the_parser_reads(everything: Path) -> None:
     seen = set()
-    for entry in OF_BINANCE:
+    for entry in LIVE:
         interval = f"{entry.interval.name}/" if entry.interval else ""
         folder = f"{entry.market.archive_path}/{entry.cadence.value}/{entry.archive_type}"
         for path in zips(everything, f"{folder}/*/{interval}*"):
@@ -62,7 +62,7 @@ def test_every_feed_has_valid_files_that_the_parser_reads(everything: Path) -> N
 def test_the_server_lists_every_feed(everything: Path) -> None:
     with ArchiveServer(everything) as server:
         archive = BinanceArchive(server.url, server.listing_url)
-        for entry in OF_BINANCE:
+        for entry in LIVE:
             symbols = archive.symbols(entry)
             assert symbols
             found = archive.files(entry, symbols, ALL_LIVE - timedelta(days=40), ALL_LIVE + timedelta(days=1))

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import feeds
 from crypto_lakehouse.lake.storage.damage import DamagedFile
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of, table_names
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 from crypto_lakehouse_tests.unit.small_lake import (
     DAYS,
     day_of_bars,
@@ -45,7 +45,7 @@ def test_sql_sees_every_table_with_the_columns_of_all_its_markets(tmp_path: Path
     for layer, table in table_names():
         if layer in ("ledger", "quarantine"):
             continue
-        markets = [feed.market.name for feed in feeds([table])] or ["spot", "um"]
+        markets = [feed.market.name for feed in BINANCE_FEEDS if feed.table == table] or ["spot", "um"]
         for market in markets:
             store_a_row(store, layer, table, market)
         assert has_one_row_per_market(Lakehouse(tmp_path), layer, table, markets), f"{layer}.{table}"
