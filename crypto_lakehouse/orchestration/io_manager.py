@@ -154,9 +154,10 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
             for key, metadata in metadata_of.items():
                 context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata))
             first, error = min(refused.items())
+            others = " The others are stored." if metadata_of else ""
             raise dg.Failure(
                 f"{len(refused)} of {len(expected)} partitions of {context.asset_key.to_user_string()} do not fit the"
-                f" table and were not published: {', '.join(sorted(refused))}. The others are stored. {first}: {error}",
+                f" table and were not published: {', '.join(sorted(refused))}.{others} {first}: {error}",
                 allow_retries=False,
             ) from error
         if missing:

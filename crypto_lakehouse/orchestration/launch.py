@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -149,6 +149,9 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         gold_here = [name for name, entry in gold.items() if tables_here.issuperset(entry.sources)]
         raise ValueError(no_table(exchange, market, table, [*tables_of(exchange, market), *gold_here]))
     source = feed(exchange, market, sources[0])
+    if table in gold:
+        # Gold has days, also where its files have months.
+        source = replace(source, cadence=Cadence.DAILY)
     _check_exchange(source, settings)
     enabled = [other for other in feeds(settings.table_names) if other.market == source.market]
     if table in gold and gold[table].is_of_listing:

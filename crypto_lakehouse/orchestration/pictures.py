@@ -10,7 +10,8 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 PREVIEW_SYMBOLS = 5
 _NEWEST = 10
 _POINTS = 24
-# The sparkline of a symbol shows the first of these columns that the table has; silver's names before the archive's.
+# The sparkline of a symbol shows the first of these columns that the table has, else its first column of floats.
+# Silver's names come before the archive's.
 _VALUES = (
     "close",
     "funding_rate",
@@ -49,8 +50,9 @@ def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
     if not any(frame.height for frame in frames):
         return "This partition is empty."
     rows = pl.concat(frames)
+    floats = [name for name, kind in rows.schema.items() if kind == pl.Float64]
     # Options are seldom traded, so only their mark price is always present.
-    value = "mark_price" if "strike" in rows.columns else next((n for n in _VALUES if n in rows.columns), None)
+    value = "mark_price" if "strike" in rows.columns else next((n for n in (*_VALUES, *floats) if n in rows), None)
     lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
     for (symbol,), group in rows.group_by("symbol", maintain_order=True):
         points = _points(group, value) if value else []

@@ -91,7 +91,7 @@ def test_days_do_not_depend_on_order_or_on_other_days(lake: CountingStore) -> No
 def test_a_day_that_was_never_built_is_named(lake: CountingStore) -> None:
     with (
         closing(DayBars(lake, MARKET, [parse_bars("1h")], ["2024-04-01"])) as maker,
-        pytest.raises(MissingPartition, match=r"continuous_1m .* has no partition 2024-04-01"),
+        pytest.raises(MissingPartition, match=r"klines_1m .* has no partition 2024-04-01"),
     ):
         maker.make("2024-04-01")
 

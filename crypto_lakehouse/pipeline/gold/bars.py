@@ -76,7 +76,7 @@ class DayBars:
     def __init__(self, store: LakeStore, market: Market, kinds: Sequence[Bars], keys: Sequence[str]) -> None:
         self._kinds, self._keys = tuple(kinds), sorted(keys)
         self._slice = TableSlice.of_market("gold", market, CONTINUOUS)
-        self._stored = list_keys(store, self._slice)
+        self._store, self._stored = store, list_keys(store, self._slice)
         times = [bars for bars in kinds if isinstance(bars, TimeBars)]
         self._leads = _leads(times)
         self._needs_rows = len(times) < len(kinds)
@@ -94,7 +94,7 @@ class DayBars:
         If an earlier day is missing, its bars are partial. Raises MissingPartition if the day itself is missing.
         """
         if key not in self._stored:
-            raise missing_partition(self._slice.partition(key))
+            raise missing_partition(self._store, self._slice.partition(key))
         begins = {bars: _opening(bars, key) for bars in self._kinds}
         days = self._days(key, begins)
         self._keep(days, key)

@@ -229,7 +229,7 @@ class ContinuousMinutes:
 
     def _make(self, key: str, state: pl.DataFrame, minutes: Minutes[tuple[pa.Table, Provenance]]) -> MinutesPartition:
         if not partition_exists(self._store, self._silver_minutes.partition(key)):
-            raise missing_partition(self._silver_minutes.partition(key))
+            raise missing_partition(self._store, self._silver_minutes.partition(key))
         (rows, provenance), funding = minutes.take(key), self._funding(key)
         chosen = ChosenSymbols.of_facts(provenance.facts)
         present, aside = set_aside(state.select(STATE_COLUMNS), not_chosen(state["symbol"], rows, chosen))

@@ -67,15 +67,22 @@ class TableDays:
             for partition in partitions:
                 time = find_keys(self._store, partition.slice, [partition.key]).get(partition.key)
                 if time is None:
-                    raise missing_partition(partition)
+                    raise missing_partition(self._store, partition)
                 times.append(time)
             return times
 
         def read() -> pl.DataFrame:
             stored()
-            with reading(self._store, [partition.path for partition in partitions]):
-                frames = [scan_partitions(self._store, partition.slice, [partition.key]) for partition in partitions]
-                return functions_of(self._table.name).rows(day_span(key)[0], *frames).collect()
+            paths = [partition.path for partition in partitions]
+            with reading(self._store, paths):
+                inputs = [scan_partitions(self._store, partition.slice, [partition.key]) for partition in partitions]
+                for source in inputs:
+                    source.collect_schema()
+            rows = functions_of(self._table.name).rows(day_span(key)[0], *inputs).lazy()
+            # A wrong name in the code of the table is found here, where it is not taken for a damaged file.
+            rows.collect_schema()
+            with reading(self._store, paths):
+                return rows.collect()
 
         return unchanged(read, stored)
 

@@ -159,7 +159,7 @@ class TradeIds:
 
     def _make(self, key: str, before: pl.DataFrame) -> IdsPartition:
         if not partition_exists(self._store, self._silver.partition(key)):
-            raise missing_partition(self._silver.partition(key))
+            raise missing_partition(self._store, self._silver.partition(key))
         # Take the fingerprint before reading the rows: if another run replaces them meanwhile, the next run sees it.
         sources = self._input_fingerprint(self._inputs(key))
         summaries, missing, repeated, reached = [], [], [], before
