@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, parse_date
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
@@ -29,7 +37,6 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
 
 PREFIX = "LAKEHOUSE_"
-_DEFAULT = EXCHANGES[DEFAULT_EXCHANGE]
 
 
 class SettingsError(Exception):
@@ -71,7 +78,31 @@ def _has_host(url: str, *schemes: str) -> bool:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-class Settings(BaseSettings):
+def url_settings(exchange: str) -> tuple[str, str]:
+    """The settings that replace the URLs of an exchange's files and of their listing.
+
+    >>> url_settings("binance"), url_settings("acme")
+    (('archive_url', 'archive_listing_url'), ('acme_archive_url', 'acme_archive_listing_url'))
+    """
+    prefix = "" if exchange == DEFAULT_EXCHANGE else f"{exchange}_"
+    return f"{prefix}archive_url", f"{prefix}archive_listing_url"
+
+
+def _url_fields() -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for name, exchange in EXCHANGES.items():
+        files, listing = url_settings(name)
+        yield files, (HttpUrl, Field(exchange.archive_url, description=f"where the archive files of {name} are"))
+        yield listing, (HttpUrl, Field(exchange.listing_url, description="where they are listed"))
+
+
+if TYPE_CHECKING:
+    _ArchiveUrls = BaseSettings
+else:
+    # Two settings for each exchange of the registry.
+    _ArchiveUrls = create_model("_ArchiveUrls", __base__=BaseSettings, **dict(_url_fields()))
+
+
+class Settings(_ArchiveUrls):
     """The effective settings, each parsed once. Create it with ``Settings.load()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -82,8 +113,6 @@ class Settings(BaseSettings):
         None, description="S3 endpoint, where it is not that of the AWS variables or profile"
     )
     s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
-    archive_url: HttpUrl = Field(_DEFAULT.archive_url, description="where Binance's archive files are")
-    archive_listing_url: HttpUrl = Field(_DEFAULT.listing_url, description="where they are listed")
     exchanges: str = Field(DEFAULT_EXCHANGE, description=f"enabled exchanges: {','.join(EXCHANGES)}")
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
     tables: str = Field(
@@ -249,7 +278,9 @@ class Settings(BaseSettings):
 
     def archive_urls(self, exchange: str) -> tuple[str, str]:
         """The URLs of an exchange's files and of their listing. Raises KeyError for an unknown exchange."""
-        files, listing = (getattr(self, name) for name in EXCHANGES[exchange].url_settings)
+        if exchange not in EXCHANGES:
+            raise KeyError(no_exchange(exchange))
+        files, listing = (getattr(self, name) for name in url_settings(exchange))
         return files, listing
 
     @property

@@ -18,8 +18,10 @@ LAYOUTS: dict[str, Layout] = {
 def open_source(exchange: str, archive_url: str, listing_url: str, limits: Limits | None = None) -> ArchiveSource:
     """The archive of an exchange at these URLs, with no more parallel requests than the exchange allows.
 
-    Raises KeyError for an unknown exchange, ValueError for invalid URLs.
+    Raises KeyError for an exchange without a layout, ValueError for invalid URLs.
     """
+    if exchange not in LAYOUTS:
+        raise KeyError(f"no layout of the archive of {exchange}; add it to LAYOUTS in archive/sources.py")
     # The HTTP client takes a tenth of a second to import; most commands open no archive.
     from crypto_lakehouse.archive.listed import ListedArchive
 

@@ -22,6 +22,21 @@ MARKETS: dict[tuple[str, str], Market] = {
 }
 
 
+def check_tables(feeds: Iterable[Feed]) -> None:
+    """Raise ValueError if a table has another cadence or schema in one market than in another."""
+    first_of: dict[str, Feed] = {}
+    for own in feeds:
+        other = first_of.setdefault(own.table, own)
+        if (own.cadence, own.schema) != (other.cadence, other.schema):
+            raise ValueError(
+                f"{own.name} is {own.cadence} and has the schema {own.schema}, but {other.name} is {other.cadence} and"
+                f" has {other.schema}. A table is the same in all markets: give this one another name"
+            )
+
+
+check_tables(FEEDS.values())
+
+
 def feed(exchange: str, market: str, table: str) -> Feed:
     """The feed of a table in a market. Raises KeyError, which lists the names that exist."""
     find_market(exchange, market)
@@ -38,6 +53,10 @@ def find_market(exchange: str, market: str) -> Market:
     except KeyError:
         if exchange not in EXCHANGES:
             raise KeyError(no_exchange(exchange)) from None
+        if others := [name for name, other in MARKETS if other == market]:
+            raise KeyError(
+                f"no market {market!r} in {exchange}, only in {', '.join(others)}: name that exchange"
+            ) from None
         raise KeyError(no_market(market, EXCHANGES[exchange].markets)) from None
 
 

@@ -235,7 +235,6 @@ BINANCE = Exchange(
     name=EXCHANGE,
     archive_url="https://data.binance.vision",
     listing_url="https://s3-ap-northeast-1.amazonaws.com/data.binance.vision",
-    url_settings=("archive_url", "archive_listing_url"),
     folders="data/{market}/{daily|monthly}/{type}/{symbol}/[{interval}/]",
     markets=MARKETS,
     feeds=FEEDS,

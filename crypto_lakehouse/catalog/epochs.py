@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date
 
 from crypto_lakehouse.catalog.exchanges import EXCHANGES
-from crypto_lakehouse.catalog.model import EXCLUSIVE_TOPICS, TOPIC_VALUES, Epoch, Feed, Topic
+from crypto_lakehouse.catalog.model import ALLOWED_VALUES, EXCLUSIVE_TOPICS, TOPIC_VALUES, Epoch, Feed, Topic
 
 EPOCHS: tuple[Epoch, ...] = tuple(epoch for exchange in EXCHANGES.values() for epoch in exchange.epochs)
 
@@ -48,6 +48,7 @@ def known_faults(feed: Feed, first: date, end: date, symbol: str = "") -> list[E
 
 
 __all__ = [
+    "ALLOWED_VALUES",
     "EPOCHS",
     "EXCLUSIVE_TOPICS",
     "TOPIC_VALUES",

@@ -43,6 +43,10 @@ class Container(StrEnum):
     GZIP_CSV = "gzip_csv"
 
 
+BRONZE_COLUMNS = frozenset({"symbol", "source_key", "source_sha256", "source_line"})
+"""The columns that bronze adds to those of a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileColumn:
     """One CSV column, by position.
@@ -64,7 +68,8 @@ class FileFormat:
     ``time_columns`` hold integers since the Unix epoch, in ms, us or ns (detected per row), or UTC text such as
     ``2023-05-01 00:05:00``. ``id_column`` numbers the rows of a symbol without holes. ``order_by`` is the column that
     orders the rows of a symbol, if that is neither the id nor the first time. ``large`` files may have tens of
-    millions of rows and are never held in memory as a whole.
+    millions of rows and are never held in memory as a whole. Raises ValueError if one of these is not a column, or if a
+    column has a name that bronze gives to one of its own.
     """
 
     name: str
@@ -73,6 +78,17 @@ class FileFormat:
     id_column: str | None = None
     order_by: str | None = None
     large: bool = False
+
+    def __post_init__(self) -> None:
+        names = self.column_names
+        for name in (*self.time_columns, *filter(None, [self.id_column, self.order_by])):
+            if name not in names:
+                raise ValueError(f"files {self.name} have no column {name!r}; there are {', '.join(names)}")
+        if taken := sorted(BRONZE_COLUMNS.intersection(names)):
+            raise ValueError(
+                f"files {self.name}: bronze adds a column {taken[0]}; call that of the file file_{taken[0]}, with the"
+                f" alias {taken[0]}"
+            )
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -234,6 +250,21 @@ TOPIC_VALUES: Mapping[Topic, str] = {
     Topic.BAD_DAYS: "What is wrong on these days: halt, truncated, no_file, rows, ids, values, times, order, checksum.",
 }
 
+ALLOWED_VALUES: Mapping[Topic, frozenset[str]] = {
+    Topic.HEADER: frozenset({"never", "sniff", "always"}),
+    Topic.TIME_UNIT: frozenset({"ms", "us", "text"}),
+    Topic.LABEL: frozenset({"period_start", "period_end"}),
+    Topic.ALIGNMENT: frozenset({"off_grid", "monday"}),
+    Topic.CADENCE: frozenset({"monthly"}),
+    Topic.WITNESS: frozenset({"daily"}),
+    Topic.DUPLICATES: frozenset({"all_rows", "some_rows", "ids"}),
+    Topic.HOLES: frozenset({"rows", "ids", "order", "values", "symbols", "early_close"}),
+    Topic.SYMBOLS: frozenset({"relisted", "renamed", "settled", "delisted", "pair", "perpetual"}),
+    Topic.REPLACED: frozenset({"in_place", "stale_checksum", "late"}),
+    Topic.BAD_DAYS: frozenset({"halt", "truncated", "no_file", "rows", "ids", "values", "times", "order", "checksum"}),
+}
+"""All values of the topics that have a closed list of them."""
+
 # A day has at most one value of each of these topics.
 EXCLUSIVE_TOPICS = frozenset({Topic.HEADER, Topic.TIME_UNIT, Topic.LABEL, Topic.BANDS, Topic.ROWS})
 
@@ -244,7 +275,7 @@ class Epoch:
 
     ``value`` is for programs (see ``TOPIC_VALUES``), ``text`` for people, ``source`` says where it was seen. A fact
     may be limited to files of one ``cadence``, some ``intervals`` (names) or some ``symbols``; None and empty mean
-    all.
+    all. Raises ValueError for a value that the topic does not have.
     """
 
     exchange: str
@@ -259,6 +290,14 @@ class Epoch:
     cadence: Cadence | None = None
     intervals: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        allowed = ALLOWED_VALUES.get(self.topic)
+        if allowed is not None and self.value not in allowed:
+            raise ValueError(
+                f"{self.exchange}/{self.market}/{self.archive_type}: {self.topic} is {self.value!r}, but must be"
+                f" {', '.join(sorted(allowed))}"
+            )
 
     @classmethod
     def each(cls, exchange: str, markets: Iterable[str], types: Iterable[str], *fact: Any, **only: Any) -> list[Epoch]:
@@ -307,17 +346,16 @@ class Rename:
 class Exchange:
     """All that the catalogue says about one exchange.
 
-    ``archive_url`` and ``listing_url`` are where its files are, and where they are listed; ``url_settings`` are the
-    fields of the settings that replace them. ``folders`` describes the folders of a ``{market}`` to people.
-    ``max_concurrency`` is the greatest number of parallel requests that its archive gets, whatever the settings say.
-    ``assets`` are the quotes of its pairs and the stable coins; ``parse_symbol`` reads the facts in a name. Raises
-    ValueError for an entry that is of another exchange, and for feeds that the pipeline would misread.
+    ``archive_url`` and ``listing_url`` are where its files are, and where they are listed. ``folders`` describes the
+    folders of a ``{market}`` to people. ``max_concurrency`` is the greatest number of parallel requests that its
+    archive gets, whatever the settings say. ``assets`` are the quotes of its pairs and the stable coins;
+    ``parse_symbol`` reads the facts in a name. Raises ValueError for an entry that is of another exchange, and for
+    feeds that the pipeline would misread.
     """
 
     name: str
     archive_url: str
     listing_url: str
-    url_settings: tuple[str, str]
     folders: str
     markets: tuple[Market, ...]
     feeds: tuple[Feed, ...]

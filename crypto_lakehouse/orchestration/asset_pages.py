@@ -18,7 +18,7 @@ from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.gold import MAKERS
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
-from crypto_lakehouse.pipeline.silver import CLEANERS
+from crypto_lakehouse.pipeline.silver import cleaner_of
 from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.transforms.gold.tables import functions_of
 
@@ -67,7 +67,7 @@ def _code(layer: str, exchange: str, market: str, table: str) -> Callable[..., A
     if layer == COMPACTED:
         return compact_month
     if layer == "silver":
-        return CLEANERS[feed(exchange, market, table).schema]
+        return cleaner_of(feed(exchange, market, table))
     entry = find_gold_table(table)
     assert entry is not None
     return MAKERS[entry.maker].code or functions_of(table).rows

@@ -48,6 +48,15 @@ CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
     "option_summaries": clean_option_summaries,
 }
 
+
+def cleaner_of(feed: Feed) -> Callable[[pl.DataFrame, Feed, date, date], Cleaned]:
+    """The cleaner of a feed's rows. Raises KeyError, which says where to add one."""
+    try:
+        return CLEANERS[feed.schema]
+    except KeyError:
+        raise KeyError(f"{feed.name}: no cleaner of {feed.schema}; add it to CLEANERS in pipeline/silver.py") from None
+
+
 # Cleaned frames that may wait for the writer, so that reading and cleaning overlap with encoding.
 _FRAMES_AHEAD = 1
 
@@ -177,7 +186,7 @@ def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, lis
 def _cleaned(feed: Feed, result: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:
     first, end = parse_partition(result.key, feed.cadence)
     for bronze in _pieces(feed, result.neighbourhood, store):
-        cleaned = CLEANERS[feed.schema](bronze, feed, first, end)
+        cleaned = cleaner_of(feed)(bronze, feed, first, end)
         if cleaned.rejected.height:
             rejected = cleaned.rejected.with_columns(
                 pl.lit(feed.table).alias("table"), pl.lit("silver").alias("layer"), pl.lit(result.key).alias("period")

@@ -77,8 +77,14 @@ def _bronze_of_all(feeds: Sequence[Feed]) -> Schema:
 
 
 def silver_schema(feed: Feed) -> Schema:
-    """Schema of a feed's silver rows."""
-    return _SILVER[feed.schema]
+    """Schema of a feed's silver rows. Raises KeyError, which says where schemas are listed."""
+    try:
+        return _SILVER[feed.schema]
+    except KeyError:
+        raise KeyError(
+            f"{feed.name}: {unknown_name('silver schema', feed.schema, _SILVER)}. Correct the name, or add the schema"
+            " to _SILVER_SCHEMAS in schemas/__init__.py"
+        ) from None
 
 
 def schema_of(layer: str, table: str) -> Schema:

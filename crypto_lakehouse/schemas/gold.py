@@ -6,11 +6,14 @@ add a table, follow the checklist in ``docs/contributing.md``. How rows are comp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from crypto_lakehouse.catalog import FEEDS, Cadence
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, bars_of_table
+from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.instruments import INSTRUMENTS
@@ -35,10 +38,10 @@ class GoldTable:
     description
         What the rows are, for people who look at the asset; ``{market}`` stands for the market's title.
     inputs
-        Tables of the same market, as ``layer.table``, whose partition of the day must be stored. The market has the
-        table if it has the inputs. The first input decides which days it covers.
+        Tables of the same market, as ``layer.table``, whose partition of the day (or of its month) must be stored. The
+        market has the table if it has the inputs. The first input decides which days it covers.
     optional
-        Tables of the same market that are used if they are stored.
+        Tables of the same market that are used if they are stored, by tables with a ``maker`` of their own.
     version
         Raise it when the rows change for the same inputs: the next run then rebuilds the table, and no other.
     maker
@@ -135,6 +138,35 @@ GOLD_TABLES: tuple[GoldTable, ...] = (
 """All gold tables except bars, whose number has no limit. Add an entry for a new table at the end."""
 
 
+def check_entries(tables: Sequence[GoldTable]) -> None:
+    """Raise ValueError for an entry that names an unknown input, or that cannot be built; the text says what to change.
+
+    Without it, such a table would be missing in every market.
+    """
+    with_files = list(dict.fromkeys(table for _, _, table in FEEDS))
+    names = [table.name for table in tables]
+    known = {LISTING: with_files, "bronze": with_files, "silver": with_files, "gold": names}
+    for table in tables:
+        if names.count(table.name) > 1:
+            raise ValueError(f"gold table {table.name} has several entries")
+        if table.optional and table.maker == "days":
+            raise ValueError(f"gold table {table.name}: optional inputs need a maker, so make them inputs")
+        if set(re.findall(r"{.*?}", table.description)) - {"{market}"}:
+            raise ValueError(f"gold table {table.name}: its description may have {{market}}, and no other braces")
+        for name in (*table.inputs, *table.optional):
+            layer, source = split_name(name)
+            if layer not in known or not source:
+                raise ValueError(
+                    f"gold table {table.name}: input {name!r} is not of the form layer.table, such as silver.klines_1m"
+                )
+            if source not in known[layer] and not (layer == "gold" and bars_of_table(source)):
+                fault = unknown_name("table", source, known[layer], scope=f"layer {layer}")
+                raise ValueError(f"gold table {table.name} has an unknown input {name}: {fault}")
+
+
+check_entries(GOLD_TABLES)
+
+
 def gold_tables(bars: Iterable[Bars]) -> list[GoldTable]:
     """All gold tables, with these kinds of bars."""
     return [*GOLD_TABLES, *map(_bars, bars)]
@@ -166,6 +198,9 @@ def tables_after(source: str, bars: Iterable[Bars]) -> list[GoldTable]:
     """The gold tables that a run of a table's archive files also builds: those that need no other files.
 
     A table that needs several archive types is built by its own backfill, the daily schedule, and the automation
-    sensor; a table of the listing by the first two.
+    sensor; a table of the listing by the first two. So is a table of days from monthly files, because a run has
+    partitions of one cadence.
     """
+    if all(feed.cadence is Cadence.MONTHLY for feed in FEEDS.values() if feed.table == source):
+        return []
     return [table for table in gold_tables(bars) if table.sources == (source,) and not table.is_of_listing]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from crypto_lakehouse.catalog.near import unknown_name
+
 TIME = pa.timestamp("us", tz="UTC")
 FLOAT = pa.float64()
 INT = pa.int64()
@@ -42,7 +44,8 @@ class Schema:
 
     ``archive_symbol`` is the column with the symbol of the archive folder; ``row_group_rows`` is the approximate
     number of rows in a Parquet row group, and ``codec`` its compression. ``id_column`` is an integer column of the
-    key: tables that may have very many rows per symbol are read and processed in ranges of it.
+    key: tables that may have very many rows per symbol are read and processed in ranges of it. Raises ValueError if a
+    column is repeated, or if one of these names is not a column.
     """
 
     name: str
@@ -54,6 +57,14 @@ class Schema:
     row_group_rows: int = BAR_ROWS
     codec: str = BAR_CODEC
     id_column: str | None = None
+
+    def __post_init__(self) -> None:
+        names = self.column_names
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"schema {self.name} has the columns {', '.join(repeated)} more than once")
+        for name in (*self.primary_key, self.time_column, *filter(None, [self.id_column])):
+            if name not in names:
+                raise ValueError(f"schema {self.name}: {unknown_name('column', name, names)}")
 
     @property
     def arrow(self) -> pa.Schema:

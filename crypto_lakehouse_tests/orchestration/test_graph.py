@@ -12,7 +12,6 @@ import pytest
 from crypto_lakehouse.catalog import parse_partition
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.launch import plan
-from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.gold import gold_tables
 from crypto_lakehouse.settings import Settings
 
@@ -56,16 +55,6 @@ def test_a_backfill_of_a_gold_table_builds_the_tables_of_its_asset(everything: d
         assert set(plan("binance", "um", table.name, day, day, settings, TODAY).assets) == set(
             graph.assets_def_for_key(key).keys
         )
-
-
-@pytest.mark.requirement("T1")
-def test_every_gold_table_has_inputs_that_exist() -> None:
-    names = [table.name for table in gold_tables(())]
-    assert len(set(names)) == len(names)
-    for table in gold_tables(()):
-        for name in (*table.inputs, *table.optional):
-            layer, _, input_table = name.partition(".")
-            assert schema_of("silver" if layer == "archive" else layer, input_table)
 
 
 def lines(defs: dg.Definitions) -> Iterator[str]:

@@ -59,11 +59,10 @@ def follow(heading: str, folder: Path) -> None:
             "append": re.findall(rf"Add to the end of {_FILE}", words),
             "import": re.findall(rf"Import in {_FILE}", words),
             "add": re.findall(rf"Add to `(\w+)` in {_FILE}", words),
-            "below": re.findall(rf"Add below `(\w+)` in {_FILE}", words),
         }
         (action, (target,)), *more = [(name, found) for name, found in steps.items() if found]
         assert not more, words
-        name, path = target if action in ("add", "below") else ("", target)
+        name, path = target if action == "add" else ("", target)
         file = folder / path
         if action == "write":
             assert not file.exists(), path
@@ -72,22 +71,13 @@ def follow(heading: str, folder: Path) -> None:
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         at = len(lines)
         if action != "append":
-            at = {"import": last_import, "add": closing_line, "below": last_line}[action](lines, name)
+            at = {"import": last_import, "add": closing_line}[action](lines, name)
         file.write_text("".join([*lines[:at], code, *lines[at:]]), encoding="utf-8")
 
 
 def last_import(lines: list[str], _: str) -> int:
     body = ast.parse("".join(lines)).body
     return max(node.end_lineno or 0 for node in body if isinstance(node, ast.Import | ast.ImportFrom))
-
-
-def last_line(lines: list[str], name: str) -> int:
-    """The line after the field of a class, from 0."""
-    for node in ast.walk(ast.parse("".join(lines))):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            assert node.end_lineno is not None
-            return node.end_lineno
-    raise AssertionError(name)
 
 
 def closing_line(lines: list[str], name: str) -> int:

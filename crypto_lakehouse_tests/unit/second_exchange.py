@@ -28,7 +28,6 @@ TOY = Exchange(
     name="toy",
     archive_url="http://toy.invalid",
     listing_url="http://toy.invalid/listing",
-    url_settings=("archive_url", "archive_listing_url"),
     folders="{market}/{symbol}/",
     markets=(MARKET,),
     feeds=(FEED,),

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from crypto_lakehouse.catalog import EXCHANGES, FEEDS, MARKETS, feed, feeds
+from crypto_lakehouse.archive.sources import open_source
+from crypto_lakehouse.catalog import EXCHANGES, FEEDS, MARKETS, feed, feeds, find_market
 from crypto_lakehouse.catalog.epochs import EPOCHS
 from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.catalog.listings import RELISTINGS, RENAMES
 from crypto_lakehouse.orchestration.launch import compaction_plan, plan
-from crypto_lakehouse.settings import Settings, SettingsError
+from crypto_lakehouse.settings import Settings, SettingsError, url_settings
 from crypto_lakehouse_tests.unit import second_exchange
 from crypto_lakehouse_tests.unit.second_exchange import FEED, MARKET, TOY
 
@@ -37,15 +38,22 @@ def test_the_catalogue_is_joined_from_the_entries_of_the_exchanges() -> None:
     binance = EXCHANGES["binance"]
     assert [f for f in FEEDS.values() if f.exchange == "binance"] == list(binance.feeds)
     assert [m for m in MARKETS.values() if m.exchange == "binance"] == list(binance.markets)
-    assert (binance.epochs, binance.relistings, binance.renames) == (EPOCHS, RELISTINGS, RENAMES)
+    others = [exchange for exchange in EXCHANGES.values() if exchange is not TOY]
+    assert others[0] is binance
+    assert [fact for exchange in others for fact in exchange.epochs] == list(EPOCHS)
+    assert [fact for exchange in others for fact in exchange.relistings] == list(RELISTINGS)
+    assert [fact for exchange in others for fact in exchange.renames] == list(RENAMES)
 
 
-def test_each_exchange_names_settings_that_exist_for_its_urls() -> None:
-    fields = [name for exchange in EXCHANGES.values() if exchange is not TOY for name in exchange.url_settings]
-    assert len(fields) == len(set(fields))
-    assert set(fields) <= Settings.model_fields.keys()
-    defaults = Settings.load()
-    assert defaults.archive_urls("binance") == (defaults.archive_url, defaults.archive_listing_url)
+def test_each_exchange_has_settings_for_its_urls() -> None:
+    assert {
+        name for name in EXCHANGES if name != TOY.name for name in url_settings(name)
+    } <= Settings.model_fields.keys()
+    binance = EXCHANGES["binance"]
+    assert Settings.load().archive_urls("binance") == (binance.archive_url, binance.listing_url)
+    assert Settings.load(archive_url="http://here/").archive_urls("binance") == ("http://here", binance.listing_url)
+    with pytest.raises(KeyError, match="no exchange 'binanc'; did you mean binance"):
+        Settings.load().archive_urls("binanc")
 
 
 def test_an_entry_of_another_exchange_is_refused() -> None:
@@ -76,7 +84,9 @@ def test_the_tables_of_a_second_exchange_are_enabled_only_for_who_asks() -> None
 @pytest.mark.requirement("F1.7")
 def test_a_market_is_named_with_its_exchange_where_two_share_its_name() -> None:
     settings = Settings.load(exchanges="binance,toy", tables="klines_1m")
-    assert list(settings.market_names) == [f"{exchange}/{market}" for exchange, market in MARKETS]
+    assert list(settings.market_names) == [
+        f"{exchange}/{market}" for exchange, market in MARKETS if exchange in ("binance", "toy")
+    ]
     assert names(replace_markets(settings, "spot")) == ["binance/spot/klines_1m", "toy/spot/klines_1m"]
     only = replace_markets(settings, "toy/spot,binance/um")
     assert names(only) == ["binance/um/klines_1m", "toy/spot/klines_1m"]
@@ -132,3 +142,14 @@ def test_a_name_is_parsed_by_the_rules_of_its_exchange() -> None:
     assert parse_symbol(MARKET, "BTC-TOY").quote_asset == "TOY"
     assert parse_symbol(feed("binance", "spot", "klines_1m").market, "BTC-TOY").quote_asset is None
     assert FEED in feeds(["klines_1m"])
+
+
+def test_an_exchange_without_layout_says_where_to_add_it() -> None:
+    with pytest.raises(KeyError, match=r"no layout of the archive of toy; add it to LAYOUTS in archive/sources\.py"):
+        open_source("toy", TOY.archive_url, TOY.listing_url)
+
+
+def test_a_market_of_another_exchange_leads_to_that_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MARKETS, ("toy", "perp"), replace(MARKET, name="perp"))
+    with pytest.raises(KeyError, match="no market 'perp' in binance, only in toy: name that exchange"):
+        find_market("binance", "perp")

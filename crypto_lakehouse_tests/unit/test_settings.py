@@ -8,9 +8,9 @@ from datetime import date
 import pytest
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import FEEDS
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.settings import Env, Settings, SettingsError
+from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 SECRET = "hunter2secret"
 
@@ -27,8 +27,8 @@ def test_defaults() -> None:
     settings = Settings.load()
     assert settings.env is Env.LOCAL
     assert settings.lake_uri == "./lake"
-    assert settings.archive_url == "https://data.binance.vision"
-    assert settings.archive_listing_url == "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+    files = "https://data.binance.vision"
+    assert settings.archive_urls("binance") == (files, "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision")
     assert settings.table_names == ("klines_1m", "funding_rates")
     assert settings.symbol_filter.select(["B", "A"]) == ["A", "B"]
 
@@ -85,7 +85,7 @@ def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected:
         with pytest.raises(SettingsError, match=r"no table 'klines_1\[s\]'; did you mean klines_1s"):
             Settings.load()
     elif expected is None:
-        rest = {table for _, _, table in FEEDS if "klines" not in table}
+        rest = {feed.table for feed in BINANCE_FEEDS if "klines" not in feed.table}
         assert set(Settings.load().table_names) == rest
     else:
         assert list(Settings.load().table_names) == expected
@@ -94,7 +94,7 @@ def test_tables_by_pattern(monkeypatch: pytest.MonkeyPatch, text: str, expected:
 @pytest.mark.requirement("F1.5")
 def test_markets_and_start_narrow_the_feeds(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = Settings.load().feeds
-    assert list(everything) == [f for f in FEEDS.values() if f.table in ("klines_1m", "funding_rates")]
+    assert list(everything) == [f for f in BINANCE_FEEDS if f.table in ("klines_1m", "funding_rates")]
     monkeypatch.setenv("LAKEHOUSE_MARKETS", " cm, um ")
     monkeypatch.setenv("LAKEHOUSE_START", "2023-06-15")
     monkeypatch.setenv("LAKEHOUSE_TABLES", "klines_1m,funding_rates,option_summaries,book_depth")
@@ -134,7 +134,7 @@ def test_settings_that_leave_nothing_are_an_error(
 
 @pytest.mark.requirement("F1.3")
 def test_a_star_means_every_table_in_the_order_of_the_catalogue() -> None:
-    assert Settings.load(tables="*").table_names == tuple(dict.fromkeys(table for _, _, table in FEEDS))
+    assert Settings.load(tables="*").table_names == tuple(dict.fromkeys(feed.table for feed in BINANCE_FEEDS))
 
 
 @pytest.mark.requirement("F1.1")

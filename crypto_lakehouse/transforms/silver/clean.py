@@ -81,6 +81,12 @@ def clean(
         The text of that order, as the detail of ``duplicate_conflict``.
     """
     expressions = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
+    if expressions.keys() != set(schema.column_names):
+        different = ", ".join(sorted(expressions.keys() ^ set(schema.column_names)))
+        raise ValueError(
+            f"the cleaner of {feed.name} and the schema {schema.name} have not the same columns: {different} is in only"
+            " one of them"
+        )
     frame = bronze.with_columns(expressions[name].alias(_PREFIX + name) for name in schema.column_names)
     raw_columns = feed.file_format.column_names
     split = _split_by_rules(frame, rules, raw_columns)
