@@ -24,7 +24,7 @@ import typer
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.sources import open_source
-from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.catalog import EXCHANGES, Feed, no_exchange
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
@@ -310,18 +310,23 @@ def archive_serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the archive.")],
     port: Annotated[
         int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 chooses a free one.")
-    ],
+    ] = 0,
+    exchange: Exchange = "binance",
 ) -> None:
     """Serve the folder of an archive over HTTP, until Ctrl-C or SIGTERM."""
+    if exchange not in EXCHANGES:
+        fail(no_exchange(exchange), 2)
     ended = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: ended.set())
     with explained():
         from crypto_lakehouse.sample.server import ArchiveServer
+        from crypto_lakehouse.settings import PREFIX, url_settings
 
         with ArchiveServer(directory, port) as server:
+            files, listing = (f"{PREFIX}{name.upper()}" for name in url_settings(exchange))
             typer.echo(f"serving {directory} until Ctrl-C; commands use it with these variables:")
-            typer.echo(f"LAKEHOUSE_ARCHIVE_URL={server.url} LAKEHOUSE_ARCHIVE_LISTING_URL={server.listing_url}")
+            typer.echo(f"export {files}={server.url} {listing}={server.listing_url}")
             ended.wait()
     typer.echo("ended")
 

@@ -316,20 +316,23 @@ def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> No
     made = run(tmp_path, "archive", "sample", "here", *options)
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "here" / ZIP).exists()
-    command = [*COMMAND, "archive", "serve", "here", "--port", "0"]
+    command = [*COMMAND, "archive", "serve", "here"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         assert server.stderr is not None
         server.stdout.readline()
-        address = re.search(r"LAKEHOUSE_ARCHIVE_URL=(\S+)", server.stdout.readline())
+        address = re.search(r"^export LAKEHOUSE_ARCHIVE_URL=(\S+)", server.stdout.readline())
         assert address is not None
         with urllib.request.urlopen(f"{address[1]}/{ZIP}") as answer:
             assert answer.read() == (tmp_path / "here" / ZIP).read_bytes()
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
         assert server.stderr.read() == ""
+    other = run(tmp_path, "archive", "serve", "here", "--exchange", "binanc")
+    assert other.returncode == 2
+    assert "no exchange 'binanc'; did you mean binance" in other.stderr
     missing = run(tmp_path, "archive", "serve", "nowhere", "--port", "0")
     assert missing.returncode == 1
     assert "nowhere" in missing.stderr
