@@ -40,6 +40,7 @@ from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_tabl
 from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.read import describe, read, tables
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
+from crypto_lakehouse.schemas.slices import TableSlice
 
 app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
@@ -121,11 +122,17 @@ def status(
         ],
     )
     for each in slices:
+        table_slice = TableSlice(each.layer, each.exchange, each.market, each.table)
         for fault, names in (("hole", each.holes), ("failed", each.failed), ("quarantined", each.quarantined)):
             for name in names[:20]:
                 say(console, f"{fault} {each.layer}.{each.table} {each.exchange}/{each.market}: {name}")
             if len(names) > 20:
                 say(console, f"{fault}: and {len(names) - 20} more; --json lists all")
+            if names and fault != "quarantined":
+                # The names start with their partition, and are sorted.
+                first, last = names[0].split()[0], names[-1].split()[0]
+                command = table_slice.backfill_command(first, last)
+                say(console, f"{fault} {each.layer}.{each.table} {each.exchange}/{each.market}: build with: {command}")
 
 
 @app.command()
@@ -148,7 +155,10 @@ def backfill(
 ) -> None:
     """Build the partitions of a table from --from to --to, in bronze, silver and gold.
 
-    A monthly table gets every month that has a day in the range. Partitions whose inputs have not changed are skipped.
+    A monthly table gets every month that has a day in the range.
+
+    Partitions whose inputs have not changed are skipped.
+
     LAKEHOUSE_TABLES (for bars LAKEHOUSE_BARS) must enable the table.
     """
     settings = load_settings()
@@ -187,8 +197,9 @@ def compact(
 ) -> None:
     """Write month files of a silver table, which make reads of a few symbols several times faster.
 
-    A month file holds the rows of a complete month, sorted by symbol. Skips months that are not over, months with
-    missing days, and months whose file is up to date.
+    A month file holds the rows of a complete month, sorted by symbol.
+
+    Skips months that are not over, miss a day, or have a file that is up to date.
     """
     settings = load_settings()
     console = Console()

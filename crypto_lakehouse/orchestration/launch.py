@@ -335,4 +335,8 @@ def _cause(event: dg.DagsterEvent) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else "failed without a message"
+    if error is None:
+        return "failed without a message"
+    # Our own errors are sentences; other errors need their type.
+    kind, _, text = error.message.strip().partition(": ")
+    return text if kind.startswith(f"{__package__.partition('.')[0]}.") else error.message.strip()

@@ -98,6 +98,8 @@ def test_backfill_runs_chunks_and_status_names_missing_days(
 
     text = run(tmp_path, "status", "--table", "klines_1m", **settings).stdout
     assert "hole silver.klines_1m binance/um: 2024-12-28" in text
+    (command,) = recommended(text)
+    assert str(parsed(command)["first"]) == str(parsed(command)["last"]) == "2024-12-28"
     assert "quarantined bronze.klines_1m binance/um: 2024-12-28 BTCUSDT" in text
     assert "bars_1h" not in text
 

@@ -211,4 +211,5 @@ def test_a_full_disk_of_temporary_files_is_named(
         done = run(tmp_path, *BACKFILL, **{**settings, **lake, "TMPDIR": str(folder)})
     assert done.returncode == 1, done.stdout
     assert f"The disk of TMPDIR ({folder}) is full: free space there" in done.stdout
+    assert "LakeError" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
