@@ -40,7 +40,6 @@ from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_tabl
 from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.read import describe, read, tables
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
-from crypto_lakehouse.schemas.slices import TableSlice
 
 app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
@@ -89,6 +88,7 @@ def status(
     settings = load_settings()
     with explained():
         from crypto_lakehouse.lake.reader.status import lake_status
+        from crypto_lakehouse.schemas.slices import TableSlice
 
         store = open_lake(settings)
         try:
