@@ -144,7 +144,7 @@ def test_one_module_imports_private_members_of_dagster_and_the_version_is_bounde
     ]
     assert private == ["orchestration/private_dagster.py"]
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    of_dagster = [one for one in project["dependencies"] if one.startswith("dagster")]
+    of_dagster = [one for one in project["optional-dependencies"]["platform"] if one.startswith("dagster")]
     assert len(of_dagster) == 6
     assert all("<" in one for one in of_dagster)
 
