@@ -1,10 +1,11 @@
 """Crypto lakehouse: open market history as bronze, silver and gold Parquet.
 
-Notebooks and programs import ``Lakehouse`` from here. Nothing here may import Dagster, directly or indirectly, and
-nothing large: the command line notes signals before it loads what takes long.
+Notebooks and programs import ``Lakehouse`` and its exceptions from here. Nothing here may import Dagster, directly or
+indirectly, and nothing large: the command line notes signals before it loads what takes long.
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # By default Arrow returns freed memory to the system after ten milliseconds, and the system has to clear the same
@@ -14,13 +15,44 @@ os.environ.setdefault("MIMALLOC_PURGE_DELAY", "10000")
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
+    from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
+    from crypto_lakehouse.lake.reader.warn import LakeWarning
+    from crypto_lakehouse.lake.storage.damage import DamagedFile, FilesChanged
+    from crypto_lakehouse.lake.storage.describe import MissingLakeError
+    from crypto_lakehouse.lake.storage.partitions import MissingPartition
+    from crypto_lakehouse.lake.storage.store import LakeError
 
-__all__ = ["Lakehouse"]
+__all__ = [
+    "DamagedFile",
+    "FilesChanged",
+    "LakeError",
+    "LakeWarning",
+    "Lakehouse",
+    "MissingLakeError",
+    "MissingPartition",
+    "QueryLimit",
+]
+
+# Each module is loaded when its name is first used.
+_MODULES = {
+    "DamagedFile": "storage.damage",
+    "FilesChanged": "storage.damage",
+    "LakeError": "storage.store",
+    "LakeWarning": "reader.warn",
+    "Lakehouse": "reader.lakehouse",
+    "MissingLakeError": "storage.describe",
+    "MissingPartition": "storage.partitions",
+    "QueryLimit": "reader.sql_limits",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "Lakehouse":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
+    value = getattr(import_module(f"{__name__}.lake.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
-    return Lakehouse
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

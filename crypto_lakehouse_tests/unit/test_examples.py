@@ -27,7 +27,9 @@ READERS = [name for name in MODULES if name.startswith("crypto_lakehouse.lake.re
 def run_examples(name: str, **variables: object) -> None:
     """Run the examples of a module, in which ``variables`` are known."""
     module = importlib.import_module(name)
-    results = doctest.testmod(module, extraglobs=variables, optionflags=doctest.ELLIPSIS)
+    # pandas ends some lines with spaces.
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    results = doctest.testmod(module, extraglobs=variables, optionflags=flags)
     assert results.attempted > 0
     assert results.failed == 0
 

@@ -33,3 +33,20 @@ def test_arrow_keeps_memory_for_the_next_day_unless_the_user_says_otherwise(give
     command = [sys.executable, "-c", code.replace("NAME", repr(NAME))]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.split() == [used, "mimalloc"]
+
+
+@pytest.mark.requirement("T6")
+@pytest.mark.parametrize(
+    "statement",
+    ["import crypto_lakehouse", "from crypto_lakehouse import Lakehouse, LakeError, LakeWarning; Lakehouse('nowhere')"],
+)
+def test_importing_loads_few_packages(statement: str) -> None:
+    code = (
+        "import sys; before = set(sys.modules); " + statement + "\n"
+        "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(tops - set(sys.stdlib_module_names)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert not loaded & {"dagster", "duckdb", "pandas", "plotly", "aiohttp", "numba", "pydantic", "typer"}
+    assert loaded == {"crypto_lakehouse"} or "Lakehouse" in statement

@@ -1,18 +1,18 @@
 """Checks and normal forms of the reader's arguments, and the formats of its results.
 
-The methods that take them are in ``methods/``.
+The methods that take them are in ``methods/``; times are in ``times.py``, symbols in ``symbols.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import check_symbol
 from crypto_lakehouse.catalog.near import did_you_mean, near
 from crypto_lakehouse.lake.storage.describe import check_markets
 from crypto_lakehouse.schemas import Schema
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Format = Literal["pandas", "polars", "arrow"]
-Time = str | date | datetime
+FORMATS = ("pandas", "polars", "arrow")
+TimeUnit = Literal["us", "ns"]
 
 _HIVE = ("exchange", "market")
 
@@ -48,16 +49,6 @@ def check_one_market(method: str, exchange: str, market: str) -> None:
     check_markets(exchange, market)
 
 
-def check_symbols(symbols: str | Sequence[str] | None) -> list[str] | None:
-    """Return the symbols as a list; None stays None. Raises ValueError on a malformed symbol."""
-    names = check_listed("symbols", symbols)
-    for name in names or ():
-        if not isinstance(name, str):
-            raise ValueError(f"symbols must be text such as 'BTCUSDT', not {name!r}")
-        check_symbol(name)
-    return names
-
-
 def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns: Sequence[str] | None) -> list[str]:
     """Return the columns of the result; None means those of the schema, exchange and market.
 
@@ -72,16 +63,29 @@ def check_columns(table: str, schema: Schema, from_path: Iterable[str], columns:
     known = [*schema.column_names, *from_path]
     unknown = [name for name in columns if name not in known]
     if unknown:
-        close = list(dict.fromkeys(similar for name in unknown for similar in near(name, known)))
-        hint = f"{did_you_mean(close)} The columns are" if close else "the columns are"
-        raise KeyError(f"{table} has no column {', '.join(map(repr, unknown))}; {hint} {', '.join(known)}")
+        raise KeyError(_no_column(table, unknown, known))
     return list(dict.fromkeys(columns))
+
+
+def _no_column(table: str, unknown: Sequence[str], known: Sequence[str]) -> str:
+    close = list(dict.fromkeys(similar for name in unknown for similar in near(name, known)))
+    hint = f"{did_you_mean(close)} The columns are" if close else "the columns are"
+    return f"{table} has no column {', '.join(map(repr, unknown))}; {hint} {', '.join(known)}"
 
 
 def check_format(format: str) -> None:
     """Raise ValueError if the format is unknown."""
-    if format not in ("pandas", "polars", "arrow"):
-        raise ValueError(f"format {format!r} is not one of pandas, polars, arrow")
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
+
+
+def check_limit(limit: int | None) -> int | None:
+    """Return the most rows to read; None means all. Raises ValueError unless it is a number of rows."""
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not hasattr(limit, "__index__") or index(limit) < 0:
+        raise ValueError(f"limit must be a number of rows, such as 10, not {limit!r}")
+    return index(limit)
 
 
 def as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFrame | pa.Table:
@@ -91,30 +95,32 @@ def as_format(frame: pl.DataFrame, format: Format) -> pd.DataFrame | pl.DataFram
     return frame.to_pandas() if format == "pandas" else frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def time_range(start: Time | None, end: Time | None) -> tuple[datetime | None, datetime | None]:
-    """Return [start, end) in UTC. Raises ValueError if one is not a time or end is before start."""
-    first, last = utc("start", start), utc("end", end)
-    if first is not None and last is not None and last < first:
-        raise ValueError(f"end {last} is before start {first}: pass an end after the start; end is exclusive")
-    return first, last
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The form of a result: its format, the columns of a pandas index, and the unit of its times."""
 
+    format: Format
+    index: tuple[str, ...] = ()
+    time_unit: TimeUnit = "us"
 
-def utc(argument: str, value: Time | None) -> datetime | None:
-    """Return a time in UTC; a naive time is taken as UTC, None stays None. Raises ValueError if it is not a time."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(
-                f"{argument} {value!r} is not an ISO 8601 time such as 2024-01-31 or 2024-01-31T12:00"
-            ) from None
-    # Only NaN and NaT differ from themselves; NaT is an instance of datetime.
-    if value != value:
-        raise ValueError(f"{argument} is {value}, which is not a time: omit {argument} or pass a time")
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime.combine(value, time.min, UTC)
-    raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
+    @classmethod
+    def parse(cls, format: Format, index: str | Sequence[str] | None = None, time_unit: TimeUnit = "us") -> Output:
+        """Check the arguments. Raises ValueError if they do not fit together."""
+        check_format(format)
+        if time_unit not in ("us", "ns"):
+            raise ValueError(f"time_unit {time_unit!r} is not one of us, ns (micro- and nanoseconds)")
+        names = tuple(check_listed("index", index) or ())
+        if names and format != "pandas":
+            raise ValueError(f"only pandas has an index: leave out index={index!r}, or pass format='pandas'")
+        return cls(format, names, time_unit)
+
+    def convert(self, frame: pl.DataFrame) -> pd.DataFrame | pl.DataFrame | pa.Table:
+        """Return the frame in this form. Raises KeyError if a column of the index is unknown."""
+        if self.time_unit == "ns":
+            frame = frame.with_columns(pl.selectors.datetime().dt.cast_time_unit("ns"))
+        if unknown := [name for name in self.index if name not in frame.columns]:
+            raise KeyError(_no_column("the result", unknown, frame.columns))
+        converted: Any = as_format(frame, self.format)
+        return (
+            converted.set_index(list(self.index) if len(self.index) > 1 else self.index[0]) if self.index else converted
+        )

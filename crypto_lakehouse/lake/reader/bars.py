@@ -6,9 +6,8 @@ method is in ``methods/bars.py``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,19 +24,13 @@ from crypto_lakehouse.catalog.bars import (
     parse_bars,
     parse_offset,
 )
-from crypto_lakehouse.catalog.near import with_near
-from crypto_lakehouse.lake.reader.arguments import (
-    Format,
-    Time,
-    as_format,
-    check_format,
-    check_one_market,
-    check_symbols,
-    check_text,
-    time_range,
-)
+from crypto_lakehouse.lake.reader.arguments import Output, check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
-from crypto_lakehouse.lake.reader.scan import Span, build_command, newest_symbols, select_files
+from crypto_lakehouse.lake.reader.reasons import absent_symbols, build_command, outside_range
+from crypto_lakehouse.lake.reader.scan import select_slices
+from crypto_lakehouse.lake.reader.symbols import SymbolChoice
+from crypto_lakehouse.lake.reader.times import TimeRange
+from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.describe import existing_tables, require_lake
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -76,12 +69,25 @@ def read_bars(
     exchange: str,
     market: str | None,
     offset: str,
-    start: Time | None,
-    end: Time | None,
-    format: Format,
+    times: TimeRange,
+    limit: int | None,
+    output: Output,
 ) -> pd.DataFrame | pl.DataFrame | pa.Table:
     """Return the bars of ``Lakehouse.bars``, and warn its caller about what is missing."""
-    check_format(format)
+    rows = collect_bars(store, symbols, bars, exchange, market, offset, times)
+    return output.convert(rows if limit is None else rows.head(limit))
+
+
+def collect_bars(
+    store: LakeStore,
+    symbols: str | Sequence[str] | None,
+    bars: str,
+    exchange: str,
+    market: str | None,
+    offset: str,
+    times: TimeRange,
+) -> pl.DataFrame:
+    """Return bars, sorted by primary key, and warn about what is missing. Raises like ``Lakehouse.bars``."""
     check_text("bars", bars, "'1h' or 'dollar:1000000'")
     check_text("offset", offset, "'5m' or '1h'")
     kind, shift = parse_bars_offset(bars, offset)
@@ -91,29 +97,25 @@ def read_bars(
         known = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
         raise ValueError(f"lake.bars reads one market: pass market='um', for example; {known}")
     check_one_market("lake.bars", exchange, market)
-    wanted = check_symbols(symbols)
-    first, last = time_range(start, end)
-    result = find_bars(store, exchange, market, kind, shift, wanted, first, last)
+    choice = SymbolChoice.parse(symbols)
+    result = find_bars(store, exchange, market, kind, shift, choice, times)
     minutes = TableSlice("gold", exchange, market, CONTINUOUS)
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
-    absent = sorted(set(wanted or ()) - set(result.rows["symbol"].unique()))
     if result.no_minutes:
         require_lake(store)
-        command = build_command(minutes, first, last)
-        warnings.warn(f"{source} has no partitions. Build them with: {command}", stacklevel=3)
-    elif absent:
-        newest = select_files(store, minutes, Span(None, None, timedelta(0)), by_month=False)
-        available = newest_symbols(store, minutes.schema, [newest])
-        names = ", ".join(with_near(symbol, available) for symbol in absent)
-        warnings.warn(f"{source} has no {bars} bars in this range for: {names}", stacklevel=3)
+        command = build_command(minutes, times.start, times.end)
+        warn(f"{source} has no partitions. Build them with: {command}")
+    elif result.rows.is_empty() or (choice is not None and choice.absent(result.rows["symbol"].unique())):
+        span, selections = select_slices(store, [minutes], times, timedelta(0), by_month=False)
+        if result.rows.is_empty() and (outside := outside_range(store, f"gold.{CONTINUOUS}", span, selections)):
+            warn(outside)
+        elif choice and (absent := absent_symbols(store, minutes.schema, choice, result.rows["symbol"], selections)):
+            warn(f"{source} has no {bars} bars in this range for: {absent}")
     if result.holes:
         days = ", ".join(result.holes)
         command = minutes.backfill_command(result.holes[0], result.holes[-1])
-        warnings.warn(
-            f"{source} has no partition for {days}: bars over these days are partial. Build them with: {command}",
-            stacklevel=3,
-        )
-    return as_format(result.rows, format)
+        warn(f"{source} has no partition for {days}: bars over these days are partial. Build them with: {command}")
+    return result.rows
 
 
 def parse_bars_offset(bars: str, offset: str) -> tuple[Bars, timedelta]:
@@ -141,17 +143,19 @@ def find_bars(
     market: str,
     bars: Bars,
     offset: timedelta,
-    symbols: Sequence[str] | None,
-    start: datetime | None,
-    end: datetime | None,
+    symbols: SymbolChoice | None,
+    times: TimeRange,
 ) -> BarsResult:
     """Return bars with open_time in [start, end) that close by the end of the newest partition.
 
     They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
     is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
-    request = _Request(store, (exchange, market), bars, offset, symbols, start, end)
+    request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end)
     minutes = request.modified(CONTINUOUS)
+    if times.last is not None and minutes:
+        start, end = times.within([date.fromisoformat(max(minutes)) + _DAY])
+        request = replace(request, start=start, end=end)
     for kind in _stored_with(store, bars, offset):
         stored = request.modified(kind.table)
         days = request.closing_days([*minutes, *stored])
@@ -168,7 +172,7 @@ class _Request:
     market: tuple[str, str]
     bars: Bars
     offset: timedelta
-    symbols: Sequence[str] | None
+    symbols: SymbolChoice | None
     start: datetime | None
     end: datetime | None
 
@@ -228,7 +232,7 @@ class _Request:
     def _collected(
         self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
     ) -> pl.DataFrame:
-        conditions = [] if self.symbols is None else [pl.col("symbol").is_in(self.symbols)]
+        conditions = [] if self.symbols is None else [self.symbols.condition]
         return collect_partitions(
             self.store, self._slice(table), days, lambda rows: choose(rows.drop("date")).filter(*conditions)
         )

@@ -1,12 +1,12 @@
 """The choice of files for a read, and one lazy frame over them.
 
-Rows are read in ``rows.py``; which month files can replace day files is in ``storage/months.py``.
+Rows are read in ``rows.py``, words on what is missing are in ``reasons.py``; which month files can replace day files is
+in ``storage/months.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import groupby
@@ -15,8 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from crypto_lakehouse.catalog import partition_key
-from crypto_lakehouse.catalog.commands import command_line, table_options
+from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.storage.describe import StoredFile, holes, remembered_slice_files
 from crypto_lakehouse.lake.storage.months import is_month_file, scan_months, with_months
 from crypto_lakehouse.lake.storage.partitions import scan_hive
@@ -25,7 +24,6 @@ from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.slices import Partition, TableSlice
 
 _NAMED = 10
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,21 @@ class Selection:
         return [key for key in holes(self.slice, self.stored) if self.span.overlaps(self.slice.partition(key))]
 
 
-def select_files(store: LakeStore, table_slice: TableSlice, span: Span, by_month: bool) -> Selection:
-    """Select the files of the partitions that overlap the span.
+def select_slices(
+    store: LakeStore, slices: Sequence[TableSlice], times: TimeRange, lag: timedelta, by_month: bool
+) -> tuple[Span, list[Selection]]:
+    """Select the files of the partitions of several slices that overlap a range; return the range and the files.
 
     With ``by_month``, month files replace day files where they are up to date and faster to read.
     """
-    stored = remembered_slice_files(store, table_slice)
+    listed = [remembered_slice_files(store, table_slice) for table_slice in slices]
+    span = Span(*times.within(file.end for files in listed for file in files), lag)
+    return span, [_select(store, *pair, span, by_month) for pair in zip(slices, listed, strict=True)]
+
+
+def _select(
+    store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], span: Span, by_month: bool
+) -> Selection:
     files = [file for file in stored if span.overlaps(file)]
     if by_month and table_slice.is_compacted:
         files = with_months(store, table_slice, stored, files)
@@ -110,49 +117,9 @@ def check_one_market_each(table: str, rows: pl.DataFrame) -> None:
         )
 
 
-def build_command(table_slice: TableSlice, start: datetime | None, end: datetime | None) -> str:
-    """Return the command that builds a table over [start, end), with what to add if the range is open."""
-    if start is not None and end is not None and start < end:
-        first, last = (partition_key(day.date(), table_slice.cadence) for day in (start, end - _MICROSECOND))
-        return table_slice.backfill_command(first, last)
-    options = table_options(table_slice.exchange, table_slice.market, table_slice.table, "", "")
-    named = {name: value for name, value in options.items() if value}
-    return f"{command_line('backfill', options=named)}, with --from and --to"
-
-
-def newest_symbols(store: LakeStore, schema: Schema, selections: Sequence[Selection]) -> list[str]:
-    """Return the symbols of each market's newest file, as suggestions for a misspelt one.
-
-    A file that is being replaced is skipped: the requested rows have been read already.
-    """
-    symbols: set[str] = set()
-    for file in (selection.files[-1] for selection in selections if selection.files):
-        with suppress(pl.exceptions.PolarsError, OSError):
-            symbols.update(scan_files(store, schema, [file], {}).select("symbol").unique().collect()["symbol"])
-    return sorted(symbols)
-
-
-def warn_of_older(layer: str, schema: Schema, rows: pl.DataFrame, selections: Sequence[Selection]) -> str | None:
-    """Return words on columns that an older version of this table did not have, with the command that rebuilds it."""
-    always = {column.name for column in schema.columns if not column.nullable}
-    without = [column for column in rows.columns if column in always and rows[column].null_count()]
-    if layer in ("bronze", "ledger", "quarantine") or not without:
-        return None
-    files = [file for selection in selections for file in selection.files]
-    # A month file holds days, so the command names days where the table has them.
-    cadence = files[0].slice.cadence
-    first = partition_key(min(file.start for file in files), cadence)
-    last = partition_key(max(file.end for file in files) - timedelta(days=1), cadence)
-    commands = [selection.slice.backfill_command(first, last) for selection in selections if selection.files]
-    return (
-        f"has rows without {', '.join(without)}, because an older version built their partitions. Rebuild them with:"
-        f" {'; '.join(commands)}"
-    )
-
-
-def by_day(frame: pl.LazyFrame, files: Sequence[StoredFile], symbols: Sequence[str]) -> pl.LazyFrame:
+def by_day(frame: pl.LazyFrame, files: Sequence[StoredFile], several_symbols: bool) -> pl.LazyFrame:
     """Sort the rows of ``scan_files`` by day (and market) if some come from month files, which are sorted by symbol."""
     several = len({file.slice.market for file in files}) > 1
-    if not any(map(is_month_file, files)) or not (several or len(set(symbols)) > 1):
+    if not any(map(is_month_file, files)) or not (several or several_symbols):
         return frame
     return frame.sort(["date", "market"] if several else ["date"], maintain_order=True)

@@ -6,7 +6,6 @@ This module chooses the partition and applies the filter. Instruments are comput
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -16,7 +15,10 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
-from crypto_lakehouse.lake.reader.arguments import Format, Time, as_format, check_format, check_one_market, utc
+from crypto_lakehouse.lake.reader.arguments import Format, as_format, check_format, check_one_market
+from crypto_lakehouse.lake.reader.reasons import INSTRUMENTS
+from crypto_lakehouse.lake.reader.times import Time, utc
+from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.describe import require_lake
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -25,8 +27,6 @@ from crypto_lakehouse.transforms.gold.universe import known_on
 
 if TYPE_CHECKING:
     import pandas as pd
-
-INSTRUMENTS = "instruments"
 
 
 def read_universe(
@@ -93,10 +93,9 @@ def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: 
         others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
         alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
         if len(alone):
-            warnings.warn(
+            warn(
                 f"traded on {on} but left out, because the archive has them only under their later names as settled"
-                f" contracts: {', '.join(alone)}; pass settled=True to include these names",
-                stacklevel=4,
+                f" contracts: {', '.join(alone)}; pass settled=True to include these names"
             )
     return listed
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.lake.reader.arguments import Format, Time
+from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, check_limit
 from crypto_lakehouse.lake.reader.bars import read_bars
 from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.times import Length, Time, time_range
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +30,18 @@ class BarMethods(Methods):
         offset: str = "0m",
         start: Time | None = None,
         end: Time | None = None,
+        last: Length | None = None,
+        limit: int | None = None,
         format: Format = "pandas",
+        index: str | Sequence[str] | None = None,
+        time_unit: TimeUnit = "us",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return bars of any kind whose open_time is within [start, end), sorted by primary key.
 
         Parameters
         ----------
         symbols
-            One symbol or several; None means all.
+            One symbol or several, or patterns, as in ``scan``; None means all.
         bars
             An interval (``3m`` to ``1w``, ``1mo``), or an activity and its threshold: ``dollar:1000000``
             (quote_volume), ``volume:100`` (base_volume), ``tick:5000`` (trades).
@@ -47,9 +52,13 @@ class BarMethods(Methods):
         offset
             Shifts the windows of an interval by whole minutes (``5m``, ``1h``); shorter than the interval.
         start, end
-            Range of open_time, UTC: ``start`` inclusive, ``end`` exclusive.
-        format
-            ``pandas``, ``polars`` or ``arrow``.
+            Range of open_time, UTC: ``start`` inclusive, ``end`` exclusive. Forms of a time as in ``scan``.
+        last
+            Length of the range instead of ``start``, as in ``scan``.
+        limit
+            The most rows to return: the first ones. All bars of the range are computed.
+        format, index, time_unit
+            As in ``read``.
 
         Returns
         -------
@@ -72,9 +81,9 @@ class BarMethods(Methods):
 
         Warns
         -----
-        UserWarning
-            The market has no minutes. A symbol has no bars in the range. Days between the oldest and the newest
-            partition are missing, so bars over these days are partial.
+        LakeWarning
+            The market has no minutes, or none in the range. A symbol has no bars in the range. Days between the oldest
+            and the newest partition are missing, so bars over these days are partial.
 
         Examples
         --------
@@ -84,4 +93,5 @@ class BarMethods(Methods):
         0 2024-12-31 00:05:00+00:00  3379.56         60
         1 2024-12-31 01:05:00+00:00  3401.84         60
         """
-        return read_bars(self._store, symbols, bars, exchange, market, offset, start, end, format)
+        output, times = Output.parse(format, index, time_unit), time_range(start, end, last)
+        return read_bars(self._store, symbols, bars, exchange, market, offset, times, check_limit(limit), output)

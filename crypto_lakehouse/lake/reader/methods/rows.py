@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.lake.reader.arguments import Format, Time
+from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
 from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows, scan_rows
+from crypto_lakehouse.lake.reader.times import Length, Time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,9 @@ class RowMethods(Methods):
         symbols: str | Sequence[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        last: Length | None = None,
         columns: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> pl.LazyFrame:
         """Return rows of ``layer.table`` as a lazy Polars frame; only files of the range are opened.
 
@@ -42,15 +46,22 @@ class RowMethods(Methods):
             One market or several; None means all. It is required if one of the ``symbols`` has rows in several
             markets. A read with ``market`` is faster, because it does not search for such symbols.
         symbols
-            One symbol or several; None means all.
+            One symbol or several; None means all. Patterns and exclusions as in LAKEHOUSE_SYMBOLS:
+            ``BTC*,!BTCDOMUSDT``.
         start, end
-            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. Text is ISO 8601; times
-            without a time zone are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the
+            Range of the table's time column, UTC: ``start`` inclusive, ``end`` exclusive. A date, a datetime, a time
+            of NumPy or pandas, or ISO 8601 text; a month (``2024-12``) is its first instant. Times without a time zone
+            are UTC. In bronze, ledger, quarantine, gold.instruments and gold.symbol_states the
             range selects whole partitions, all that overlap it. A gold bar is in the partition of the day on which it
             closes, but the range selects it by its open_time.
+        last
+            Length of the range instead of ``start``: ``30d``, ``12h``, ``90m``, ``4w`` or a timedelta. It ends at
+            ``end`` or, without it, at the end of the newest stored partition.
         columns
             Names of the columns to return. Default: the columns of the schema, then ``exchange`` and ``market``.
             ``date`` (``month`` in monthly tables) and ``is_after_end`` are returned only if named here.
+        limit
+            The most rows to return: the first ones.
 
         Returns
         -------
@@ -63,7 +74,8 @@ class RowMethods(Methods):
         KeyError
             The table, exchange, market or column is unknown.
         ValueError
-            A symbol or time is malformed, ``end`` is before ``start``, or rows of several markets would be mixed.
+            A symbol, time or limit is malformed, ``end`` is before ``start``, ``start`` and ``last`` are both given, or
+            rows of several markets would be mixed.
         MissingLakeError
             There is no lake at this location.
 
@@ -96,7 +108,8 @@ class RowMethods(Methods):
         │ 2024-12-31 00:01:00 UTC ┆ 96374.9 │
         └─────────────────────────┴─────────┘
         """
-        return scan_rows(self._store, table, exchange, market, symbols, start, end, columns, ordered=True)[0]
+        request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
+        return scan_rows(self._store, request)[0]
 
     def read(
         self,
@@ -107,17 +120,28 @@ class RowMethods(Methods):
         symbols: str | Sequence[str] | None = None,
         start: Time | None = None,
         end: Time | None = None,
+        last: Length | None = None,
         columns: Sequence[str] | None = None,
+        limit: int | None = None,
         format: Format = "pandas",
+        index: str | Sequence[str] | None = None,
+        time_unit: TimeUnit = "us",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return rows of ``layer.table`` in memory, sorted by market and primary key.
 
         Parameters
         ----------
-        table, exchange, market, symbols, start, end, columns
+        table, exchange, market, symbols, start, end, last, columns
             As in ``scan``.
+        limit
+            The most rows to return: the first ones of ``scan``, then sorted.
         format
             ``pandas`` (times are tz-aware, UTC), ``polars`` or ``arrow``.
+        index
+            One column or several that become the index of the pandas frame, such as ``open_time``. They need not be in
+            ``columns``.
+        time_unit
+            ``us``, or ``ns`` for libraries that count nanoseconds.
 
         Returns
         -------
@@ -133,10 +157,12 @@ class RowMethods(Methods):
 
         Warns
         -----
-        UserWarning
-            A symbol has no rows in the range. A market that you name has no partitions, or no market has any. In the
-            range, partitions are missing between the oldest and the newest one of a market. Partitions that an older
-            version built have no values in newer columns.
+        LakeWarning
+            A symbol has no rows in the range: the warning says whether it was listed then, if the lake has
+            gold.instruments. The range is outside the stored partitions. A market that you name has no partitions, or
+            no market has any. In the range, partitions are missing between the oldest and the newest one of a market.
+            Partitions that an older version built have no values in newer columns. If ``limit`` is reached, only the
+            last of these is checked.
 
         Examples
         --------
@@ -146,5 +172,17 @@ class RowMethods(Methods):
         0 2025-01-01 00:00:00+00:00               8      0.000232
         1 2025-01-01 08:00:00+00:00               8      0.000202
         2 2025-01-01 16:00:00+00:00               8     -0.000036
+
+        The last two hours of symbols that start with BTC, by time:
+
+        >>> lake.read("gold.bars_1h", market="um", symbols="BTC*", last="2h", columns=["close"], index="open_time")
+                                     close
+        open_time
+        2025-01-01 22:00:00+00:00  97023.2
+        2025-01-01 23:00:00+00:00  96634.2
         """
-        return read_rows(self._store, table, exchange, market, symbols, start, end, columns, format)
+        output = Output.parse(format, index, time_unit)
+        request = RowRequest.parse(
+            table, exchange, market, symbols, start, end, last, columns, limit, index=output.index
+        )
+        return read_rows(self._store, request, output)

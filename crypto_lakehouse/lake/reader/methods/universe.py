@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.lake.reader.arguments import Format, Time
+from crypto_lakehouse.lake.reader.arguments import Format
 from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.times import Time
 from crypto_lakehouse.lake.reader.universe import read_universe
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class UniverseMethods(Methods):
 
         Warns
         -----
-        UserWarning
+        LakeWarning
             A settled contract is left out, because the archive has it only under its new name.
 
         Examples
