@@ -83,7 +83,8 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
         if outcome.quarantined_files or outcome.quarantined_rows:
             files, rows = outcome.quarantined_files, outcome.quarantined_rows
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.reasons.items()))
-            say(console, f"quarantined {outcome.name} {outcome.span}: {files} files, {rows} rows ({reasons})")
+            counts = f"{files} files, {rows} rows ({reasons}); quarantine.rejected has the reasons"
+            say(console, f"quarantined {outcome.name} {outcome.span}: {counts}")
         for name in outcome.failed_files[:_NAMED]:
             say(console, f"FAILED file of {outcome.name}: {name}; repeat the command to try again")
         if len(outcome.failed_files) > _NAMED:
@@ -97,7 +98,7 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
             f"interrupted in {outcome.name} {outcome.span}: repeat the command to continue; what is stored stays",
         )
     if any(outcome.banned for outcome in outcomes):
-        say(console, "stopped: no further run starts while the archive refuses everything")
+        say(console, "stopped: the archive refuses all requests, so no further run starts")
     if interrupted:
         return interrupts.exit_code()
     return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))

@@ -43,15 +43,17 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
 def _say_input(console: Console, export: LegacyExport) -> None:
     name = export.market
     if not export.days:
-        say(console, f"{name}: no day of this range is in silver.klines_1m. Build it with: {export.build_minutes}")
+        say(console, f"{name}: no day of this range is in silver.klines_1m. Build it with: {export.build_minutes()}")
         return
     say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
     if export.missing_days:
         days = _first_names(export.missing_days)
-        say(console, f"warning {name}: silver.klines_1m has no {days}; their minutes are written without trades")
+        text = f"silver.klines_1m has no {days}; their minutes are written without trades"
+        say(console, f"warning {name}: {text}. Build them with: {export.build_minutes(export.missing_days)}")
     if export.missing_months:
         months = _first_names(export.missing_months)
-        say(console, f"warning {name}: silver.funding_rates has no {months}; no rates are written for these months")
+        text = f"silver.funding_rates has no {months}; no rates are written for these months"
+        say(console, f"warning {name}: {text}. Build them with: {export.build_rates(export.missing_months)}")
 
 
 def _say_symbol(console: Console, exported: Exported) -> None:

@@ -77,7 +77,7 @@ def read(
     ] = None,
     columns: Annotated[str, typer.Option(metavar="LIST", help="open_time,close; by default all.")] = "",
     limit: Annotated[
-        int | None, typer.Option(parser=whole(0), metavar="NUMBER", help="Only so many rows, the first ones.")
+        int | None, typer.Option(parser=whole(0), metavar="NUMBER", help="At most this many rows, from the first on.")
     ] = None,
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
     format: FormatOption = None,

@@ -54,7 +54,9 @@ def missing_funding_messages(plan: Plan, settings: Settings, store: LakeStore, t
     if not _takes_funding(plan, settings):
         return []
     if FUNDING not in settings.table_names:
-        return [f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES"]
+        return [
+            f"funding columns are null: {FUNDING} is not in LAKEHOUSE_TABLES (now: {','.join(settings.table_names)})"
+        ]
     stored = list_keys(store, TableSlice.of_market("silver", plan.market, FUNDING))
     missing = [month for month in _months(plan, settings) if month not in stored]
     ended = [month for month in missing if parse_partition(month, Cadence.MONTHLY)[1] <= today]
@@ -65,9 +67,10 @@ def missing_funding_messages(plan: Plan, settings: Settings, store: LakeStore, t
             f"warning: no {FUNDING} in the lake for {_span(ended)}: funding columns of these months are null. Build"
             f" it with: {command}"
         )
-    if open_ones := [month for month in missing if month not in ended]:
+    if open_months := [month for month in missing if month not in ended]:
         messages.append(
-            f"funding columns of {_span(open_ones)} are null: the archive has funding rates of months that are over"
+            f"funding columns of {_span(open_months)} are null until the month is over, because the archive publishes"
+            " funding rates by month"
         )
     return messages
 

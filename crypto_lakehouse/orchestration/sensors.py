@@ -86,7 +86,10 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         busy = _busy(context.instance, feed, keys, job)
         wanted, given_up = _wanted(changed, runs, feed, settings.sensor_attempts, store)
         if given_up:
-            context.log.error(f"{feed.name}: failed {settings.sensor_attempts} times: {', '.join(given_up)}")
+            context.log.error(
+                f"{feed.name}: given up after {settings.sensor_attempts} failed runs: {', '.join(given_up)}. Find the"
+                " cause in these runs, and build the dates by hand"
+            )
         checks = _checks(context, keys, job)
         requests = [_request(feed, keys, checks, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
         if not requests:

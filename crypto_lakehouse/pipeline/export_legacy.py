@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -116,11 +116,14 @@ class LegacyExport:
         self.symbols = plan.symbols.select(self.available)
         self._with_rates = self._symbols_with_rates() if self._funded else set()
 
-    @property
-    def build_minutes(self) -> str:
-        """The command that builds the minutes of the range."""
-        days = partition_keys(self._plan.first, self._plan.end, Cadence.DAILY)
-        return self._silver.backfill_command(days[0], days[-1])
+    def build_minutes(self, days: Sequence[str] = ()) -> str:
+        """The command that builds the minutes of days; by default of all days of the range."""
+        chosen = days or partition_keys(self._plan.first, self._plan.end, Cadence.DAILY)
+        return self._silver.backfill_command(chosen[0], chosen[-1])
+
+    def build_rates(self, months: Sequence[str]) -> str:
+        """The command that builds the funding rates of months."""
+        return self._funding.backfill_command(months[0], months[-1])
 
     def run(self) -> Iterator[Exported]:
         """Export one symbol after another; each file gets its name when it is complete.

@@ -126,8 +126,9 @@ def test_days_missing_from_the_lake_are_named(tmp_path: Path) -> None:
     result = run(tmp_path, "--market", "um", "--market", "cm", "--bars", "")
     assert result.exit_code == 0
     assert "warning um: silver.klines_1m has no 2024-05-07; their minutes" in result.output
+    assert "--market um --table klines_1m --from 2024-05-07 --to 2024-05-07" in result.output
     assert "cm: no day of this range is in silver.klines_1m" in result.output
-    (command,) = recommended(result.output)
+    *_, command = recommended(result.output)
     assert parsed(command)["market"] == "cm"
     assert "spot" not in result.output
 
