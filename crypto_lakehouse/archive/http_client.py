@@ -102,11 +102,11 @@ class Answer:
         # Only time spent waiting for the server counts: the consumer of the chunks may be busy.
         waited, received = 0.0, 0
         while True:
-            asked = loop.time()
+            requested_at = loop.time()
             chunk = await self._client.in_own_words(self._response.content.readany())
             if not chunk:
                 return
-            waited, received = waited + loop.time() - asked, received + len(chunk)
+            waited, received = waited + loop.time() - requested_at, received + len(chunk)
             yield chunk
             if waited >= self._client.silence:
                 self._client.check_rate(received, waited)

@@ -34,14 +34,14 @@ def check_days(
     ``check`` takes some of the keys, in order, and returns (symbol, what is wrong). If it finds nothing in several
     partitions together, it must find nothing in any of them alone.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for batch in batches(store, table_slice, keys):
         interrupts.ask()
         if len(batch) > 1 and not check(batch):
             continue
         for key in batch:
-            found += [(key, symbol, what) for symbol, what in check([key])]
-    return found
+            findings += [(key, symbol, text) for symbol, text in check([key])]
+    return findings
 
 
 def batches(store: LakeStore, table_slice: TableSlice, keys: Sequence[str]) -> Iterator[list[str]]:

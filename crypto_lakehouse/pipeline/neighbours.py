@@ -55,15 +55,15 @@ class Neighbour:
 class Neighbourhood:
     """A partition of a feed with the neighbours whose files may hold rows of it.
 
-    ``taken`` counts rows from neighbours' files, ``left`` the rows of its own files that belong to a neighbour; both
-    are complete at the end of ``pieces``.
+    ``received`` counts rows from neighbours' files, ``handed_over`` rows of its own files that belong to a neighbour.
+    Both are complete at the end of ``pieces``.
     """
 
     feed: Feed
     key: str
     neighbours: list[Neighbour]
-    taken: int = field(default=0, init=False)
-    left: int = field(default=0, init=False)
+    received: int = field(default=0, init=False)
+    handed_over: int = field(default=0, init=False)
 
     @classmethod
     def find(cls, feed: Feed, key: str, store: LakeStore) -> Neighbourhood:
@@ -99,7 +99,7 @@ class Neighbourhood:
         visitors = self._visitors(rule, store, start, end)
         for piece in own:
             stay = own_rows(piece, rule, start, end)
-            self.left += piece.height - stay.height
+            self.handed_over += piece.height - stay.height
             if visitors is None:
                 yield stay
                 continue
@@ -129,7 +129,7 @@ class Neighbourhood:
         if not frames:
             return None
         visitors = pl.concat(frames)
-        self.taken = visitors.height
+        self.received = visitors.height
         return visitors
 
     def _bronze(self, key: str) -> Partition:

@@ -86,8 +86,8 @@ class SilverPartition:
         if self.unchanged is not None:
             return self.unchanged.provenance
         moved = {
-            "rows_from_neighbours": self.neighbourhood.taken,
-            "rows_to_neighbours": self.neighbourhood.left,
+            "rows_from_neighbours": self.neighbourhood.received,
+            "rows_to_neighbours": self.neighbourhood.handed_over,
         }
         facts = {
             "quarantined_rows": sum(self.reasons.values()),

@@ -89,8 +89,8 @@ def _summary(
     traded, bid, asked = (random.random(3) < (0.3, 0.8, 0.9)).tolist()
     name = f"{day.coin.name}-{expiry:%y%m%d}-{strike:.15g}-{kind}"
 
-    def shown(there: bool, *values: float) -> list[str]:
-        return [f"{value:.4f}" if there else "" for value in values]
+    def shown(is_shown: bool, *values: float) -> list[str]:
+        return [f"{value:.4f}" if is_shown else "" for value in values]
 
     lots = round(float(random.exponential(3.0)), 2) + 0.01
     sizes = random.exponential(5.0, 2).round(2).tolist()

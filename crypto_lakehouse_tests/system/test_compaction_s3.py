@@ -25,8 +25,8 @@ def test_month_files_on_s3(s3_lake: tuple[str, str, dict[str, str]], monkeypatch
     for key in FEBRUARY:
         write_partition(store, UM.partition(key), klines(["BTCUSDT", "ETHUSDT"], date.fromisoformat(key), 5))
     first = compact_month(store, UM, "2023-02")
-    assert (first.days, first.rows, first.kept) == (28, 280, False)
-    assert compact_month(store, UM, "2023-02").kept
+    assert (first.days, first.rows, first.was_up_to_date) == (28, 280, False)
+    assert compact_month(store, UM, "2023-02").was_up_to_date
     lake = Lakehouse(store.uri, s3_endpoint_url=endpoint)
 
     def read() -> pl.DataFrame:

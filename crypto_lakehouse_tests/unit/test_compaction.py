@@ -88,7 +88,7 @@ def test_readers_use_it_and_see_the_rows_of_the_days_in_their_order(store: LakeS
     asked = {**READ, "symbols": SYMBOLS, "format": "polars"}
     read, tables = lake.read(**asked), lake.tables()
     info = february(store)
-    assert (info.month, info.days, info.rows, info.kept) == ("2023-02", 28, before.height, False)
+    assert (info.month, info.days, info.rows, info.was_up_to_date) == ("2023-02", 28, before.height, False)
     assert uses_months(lake, symbols=SYMBOLS)
     assert lake.scan(**READ, symbols=SYMBOLS).collect().equals(before)
     assert lake.read(**asked).equals(read)
@@ -349,7 +349,7 @@ def test_a_month_file_deleted_after_the_listing_is_no_error(store: LakeStore, mo
 def test_nothing_is_written_table_slice_it_is_up_to_date(store: LakeStore) -> None:
     february(store)
     before = {file.path: file.modified for file in store.list()}
-    assert february(store).kept
+    assert february(store).was_up_to_date
     assert {file.path: file.modified for file in store.list()} == before
 
 

@@ -50,9 +50,9 @@ def whole(
 
 
 def kind(task: FileTask) -> str:
-    if task.gone:
-        assert task.gone.file == task.file
-        assert task.gone.reason == "no_longer_listed"
+    if task.vanished:
+        assert task.vanished.file == task.file
+        assert task.vanished.reason == "no_longer_listed"
         return "gone"
     return "unchanged" if task.is_up_to_date else "new"
 

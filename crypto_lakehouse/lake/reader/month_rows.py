@@ -54,8 +54,8 @@ def read_months(
         return pl.DataFrame(schema.arrow.empty_table()).select(columns)
     frame = pl.from_arrow(pa.concat_tables(tables), rechunk=False)
     assert isinstance(frame, pl.DataFrame)
-    one = {piece.symbol for piece in pieces}
-    symbol: pl.Expr | pl.Series = pl.lit(one.pop()) if len(one) == 1 else _symbols(pieces)
+    names = {piece.symbol for piece in pieces}
+    symbol: pl.Expr | pl.Series = pl.lit(names.pop()) if len(names) == 1 else _symbols(pieces)
     return frame.with_columns(symbol=symbol, **{name: pl.lit(value) for name, value in constants.items()}).select(
         columns
     )

@@ -190,7 +190,7 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
     # An empty table that fixes names, order and types of all columns.
     connection.register(name, full.empty_table())
     reads = [f"FROM {name}"]
-    kept = _without_filled_ends(connection, store, layer, table, files)
+    anti_join = _without_filled_ends(connection, store, layer, table, files)
     for number, ((_, names), alike) in enumerate(shapes.items()):
         columns = ", ".join(f'"{column}"' for column in names)
         if by_itself:
@@ -198,7 +198,7 @@ def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: st
         else:
             source = f"{name}__{number}"
             connection.register(source, _dataset(store, alike, full, hive))
-        reads.append(f"SELECT {columns} FROM {source}{kept}")
+        reads.append(f"SELECT {columns} FROM {source}{anti_join}")
     connection.execute(f"CREATE VIEW {layer}.{table} AS {' UNION ALL BY NAME '.join(reads)}")
 
 

@@ -47,14 +47,14 @@ class MonthChanged(FilesChanged):
 
 @dataclass(frozen=True, slots=True)
 class MonthInfo:
-    """A month file: its days, rows, bytes and address, and ``kept``: whether it existed before."""
+    """A month file: its days, rows, bytes and address, and ``was_up_to_date``: whether it existed before."""
 
     month: str
     days: int
     rows: int
     bytes: int
     uri: str
-    kept: bool
+    was_up_to_date: bool
 
 
 def compact_month(store: LakeStore, table_slice: TableSlice, month: str) -> MonthInfo:
@@ -72,8 +72,8 @@ def compact_month(store: LakeStore, table_slice: TableSlice, month: str) -> Mont
 def _compacted(store: LakeStore, table_slice: TableSlice, month: str) -> MonthInfo:
     days = _days(store, table_slice, month)
     path = month_path(table_slice, month, days)
-    kept = store.exists(path)
-    if not kept:
+    was_up_to_date = store.exists(path)
+    if not was_up_to_date:
         days = _settled(store, table_slice, month)
         path = month_path(table_slice, month, days)
         _write(store, path, table_slice.schema, days)
@@ -90,7 +90,7 @@ def _compacted(store: LakeStore, table_slice: TableSlice, month: str) -> MonthIn
     with store.open_file(path) as source:
         rows = pq.read_metadata(source).num_rows
     size = next(file.size for file in files if file.path == path)
-    return MonthInfo(month, len(days), rows, size, store.polars_uri(path), kept)
+    return MonthInfo(month, len(days), rows, size, store.polars_uri(path), was_up_to_date)
 
 
 def _days(store: LakeStore, table_slice: TableSlice, month: str) -> list[StoredFile]:

@@ -45,7 +45,7 @@ def compacted_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinitio
                         "bytes": info.bytes,
                         "days": info.days,
                         "uri": dg.MetadataValue.path(info.uri),
-                        "was_up_to_date": info.kept,
+                        "was_up_to_date": info.was_up_to_date,
                     },
                     partition_key=info.month,
                 )

@@ -26,12 +26,12 @@ _BATCH_FILES = 500
 
 
 class Batch(NamedTuple):
-    """Files of a day to read together, or settled files. ``gone`` holds files that the archive removed, by key."""
+    """Files of a day to read together, or settled files. ``vanished`` holds files that the archive removed, by key."""
 
     day: Day
     files: list[ArchiveFile]
     is_up_to_date: bool
-    gone: Mapping[str, RejectedFile]
+    vanished: Mapping[str, RejectedFile]
 
 
 def batches(feed: Feed, tasks: Iterable[FileTask]) -> Iterator[Batch]:
@@ -41,8 +41,8 @@ def batches(feed: Feed, tasks: Iterable[FileTask]) -> Iterator[Batch]:
             yield Batch(day, [], True, {})
             continue
         for batch in [list(group)] if is_up_to_date else _cut(group, feed.file_format.large):
-            gone = {task.gone.file.object_key: task.gone for task in batch if task.gone}
-            yield Batch(day, [task.file for task in batch if task.file], is_up_to_date, gone)
+            vanished = {task.vanished.file.object_key: task.vanished for task in batch if task.vanished}
+            yield Batch(day, [task.file for task in batch if task.file], is_up_to_date, vanished)
 
 
 def read_ahead(
@@ -72,7 +72,7 @@ def read_ahead(
                 files = (
                     []
                     if batch.is_up_to_date
-                    else [batch.gone.get(f.object_key) or downloads.take(f) for f in batch.files]
+                    else [batch.vanished.get(f.object_key) or downloads.take(f) for f in batch.files]
                 )
             except Exception as error:
                 failure = error

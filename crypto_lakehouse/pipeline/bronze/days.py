@@ -1,6 +1,6 @@
 """Plan the work for days of bronze, file by file, while the archive still lists its symbols.
 
-This module decides which files are new, settled, or gone from the archive. ``download_queue.py`` fetches files,
+This module decides which files are new, settled, or removed from the archive. ``download_queue.py`` fetches files,
 ``batches.py`` reads them, and ``partitions.py`` records them.
 """
 
@@ -35,19 +35,19 @@ class FileTask(NamedTuple):
     """A file of a day, or the start of the day if ``file`` is None.
 
     A settled file is already stored or quarantined for good, so it is not fetched again. The archive no longer lists a
-    file that is ``gone``.
+    file that is ``vanished``.
     """
 
     day: Day
     file: ArchiveFile | None = None
     is_up_to_date: bool = True
-    gone: RejectedFile | None = None
+    vanished: RejectedFile | None = None
 
 
 class _ListedFile(NamedTuple):
     file: ArchiveFile
     is_up_to_date: bool
-    gone: RejectedFile | None
+    vanished: RejectedFile | None
 
 
 def table_order(file: ArchiveFile) -> tuple[str, str]:
@@ -121,9 +121,9 @@ def _files(
         if symbol == last:
             continue
         last = symbol
-        gone = {rejected.file.object_key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
-        for file in sorted([*files, *(rejected.file for rejected in gone.values())], key=table_order):
-            reason = gone.get(file.object_key)
+        vanished = {rejected.file.object_key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
+        for file in sorted([*files, *(rejected.file for rejected in vanished.values())], key=table_order):
+            reason = vanished.get(file.object_key)
             is_up_to_date = reason is None and problem_of(file, state.get(file.object_key)) in settled
             yield _ListedFile(file, is_up_to_date, reason)
 

@@ -169,8 +169,8 @@ class BronzeIngest:
             listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
             stored = stored_partition(self.store, self._slice.partition(key))
             chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
-            kept = None if self.force else stored
-            yield from tasks(key, states[key], kept, is_made_of(self.feed, states[key], kept), chosen, listed)
+            reusable = None if self.force else stored
+            yield from tasks(key, states[key], reusable, is_made_of(self.feed, states[key], reusable), chosen, listed)
 
     def up_to_date(self, keys: Sequence[str]) -> set[str]:
         """Those of the partitions that ``partitions`` would leave unchanged. Lists the archive for stored ones.
@@ -186,9 +186,9 @@ class BronzeIngest:
         now_chosen = ChosenSymbols.of_filter(self.symbols)
         unchanged = set(present).difference(covered)
         for start in range(0, len(covered), days := max(1, _FILES_AT_ONCE // max(1, len(available)))):
-            some = covered[start : start + days]
-            states = read_states(self.store, self.feed, some)
-            for key, listed in self._files_of(some, available, states).items():
+            chunk = covered[start : start + days]
+            states = read_states(self.store, self.feed, chunk)
+            for key, listed in self._files_of(chunk, available, states).items():
                 partition, state = stored[key], states[key]
                 chosen = chosen_symbols(partition) | now_chosen
                 first = next(tasks(key, state, partition, is_made_of(self.feed, state, partition), chosen, listed))
@@ -246,7 +246,9 @@ class BronzeIngest:
         """The stream of days: for each partition its recorder, its rows in the order of the table, and its end."""
         todo, wanted = tee(self.tasks(keys, downloads))
         downloads.want(
-            (s.file, s.day.state.get(s.file.object_key)) for s in wanted if s.file and not (s.is_up_to_date or s.gone)
+            (s.file, s.day.state.get(s.file.object_key))
+            for s in wanted
+            if s.file and not (s.is_up_to_date or s.vanished)
         )
         with closing(read_ahead(self.feed, batches(self.feed, todo), downloads)) as read:
             for day, results in groupby(read, key=lambda result: result[0].day):
@@ -348,11 +350,11 @@ def _reject(
     if before is not None and before["status"] == "ingested":
         # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
         # the sha256 of that version, so the next run fetches the new one again.
-        kept = 0
+        count = 0
         for rows in stored.take(file, before["sha256"]):
-            kept += rows.num_rows
+            count += rows.num_rows
             yield rows
-        if kept:
+        if count:
             recorder.counts.files += 1
             recorder.keep(before)
             return
