@@ -54,7 +54,10 @@ def sample_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Importing Dagster takes long, and most unit tests do without.
     from crypto_lakehouse_tests.system.runs import run, settings
 
-    folder, tables = tmp_path_factory.mktemp("sample"), ("klines_1m", "funding_rates")
+    folder, tables = (
+        tmp_path_factory.mktemp("sample"),
+        ("klines_1m", "funding_rates", "mark_klines_1m", "open_interest"),
+    )
     make_sample(folder / "archive", symbols=2, days=3, start=date(2024, 12, 30), tables=tables, markets=("um",))
     with ArchiveServer(folder / "archive") as server:
         environment = settings(server, folder / "lake", tables=",".join(tables))

@@ -21,6 +21,11 @@ READS: dict[str, Callable[[Lakehouse], Any]] = {
     "bars": lambda lake: lake.bars("BTCUSDT", "1h", market="um"),
     "tables": lambda lake: lake.tables(),
     "sql": lambda lake: lake.sql("SELECT count(*) FROM silver.klines_1m"),
+    "funding": lambda lake: lake.funding("BTCUSDT", market="um"),
+    "symbols": lambda lake: lake.symbols("um"),
+    "symbols of a table": lambda lake: lake.symbols("um", table="silver.trades"),
+    "coverage": lambda lake: lake.coverage("BTCUSDT"),
+    "latest": lambda lake: lake.latest(),
     "universe": lambda lake: lake.universe("um", on="2024-01-01"),
 }
 COMMANDS = {
