@@ -10,6 +10,7 @@ import pytest
 
 from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.lake.storage.damage import remedy
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.missing import missing_partition
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.commands import parsed, recommended
@@ -54,16 +55,20 @@ def test_the_remedy_for_a_damaged_file_is_a_command_for_its_table_and_period(
 
 @pytest.mark.requirement("F7.3")
 @pytest.mark.parametrize(
-    ("layer", "table", "key"),
+    ("layer", "table", "key", "built"),
     [
-        ("silver", "klines_1m", "2024-01-02"),
-        ("silver", "funding_rates", "2024-01"),
-        ("gold", "continuous_1m", "2024-01-02"),
+        ("silver", "klines_1m", "2024-01-02", "klines_1m"),
+        ("silver", "funding_rates", "2024-01", "funding_rates"),
+        # Without its own input it cannot be built, so the command builds that.
+        ("gold", "continuous_1m", "2024-01-02", "klines_1m"),
     ],
 )
-def test_the_error_for_a_missing_input_ends_with_a_command(layer: str, table: str, key: str) -> None:
-    (command,) = recommended(str(missing_partition(TableSlice(layer, "binance", "cm", table).partition(key))))
-    assert parsed(command)["table"] == table
+def test_the_error_for_a_missing_input_ends_with_a_command(
+    layer: str, table: str, key: str, built: str, tmp_path: Path
+) -> None:
+    partition = TableSlice(layer, "binance", "cm", table).partition(key)
+    (command,) = recommended(str(missing_partition(LakeStore.open(str(tmp_path)), partition)))
+    assert parsed(command)["table"] == built
 
 
 def test_one_module_writes_the_name_of_the_program() -> None:
