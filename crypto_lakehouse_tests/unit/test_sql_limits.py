@@ -92,7 +92,7 @@ except KeyboardInterrupt:
 # The query is short, but making the view of its table takes days.
 _PREPARE = f"""
 from crypto_lakehouse.lake.reader import sql
-sql._register = lambda connection, *_: connection.execute("{ENDLESS["alone"]}").fetchall()
+sql.create_view = lambda connection, *_: connection.execute("{ENDLESS["alone"]}").fetchall()
 """
 
 

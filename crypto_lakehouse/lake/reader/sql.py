@@ -1,36 +1,45 @@
 """SQL over the lake with DuckDB: each ``layer.table`` that a query names becomes a view.
 
 This module is imported with the first query. Queries only read, and only the lake. They read day files: a view does not
-know whether the query selects symbols or days, and a query for one day would have to read a whole month file. Limits of
-memory and time are in ``sql_limits.py``.
+know whether the query selects symbols or days, and a query for one day would have to read a whole month file. The views
+are in ``sql_views.py``, macros in ``sql_macros.py``, limits of memory and time in ``sql_limits.py``.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as pads
 
-from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded
-from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits
+from crypto_lakehouse.catalog import MARKETS, tables_of
+from crypto_lakehouse.lake.reader import sql_macros
+from crypto_lakehouse.lake.reader.reasons import build_command
+from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits, prepare
+from crypto_lakehouse.lake.reader.sql_views import create_view, plain, quoted
 from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
 from crypto_lakehouse.lake.storage.describe import (
     StoredFile,
     existing_tables,
     is_table,
     list_files,
-    path_columns,
     require_lake,
     split_table,
 )
+from crypto_lakehouse.lake.storage.leftovers import TEMPORARY
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import LAYERS, Schema, schema_of
+from crypto_lakehouse.schemas import LAYERS
+from crypto_lakehouse.schemas.gold import find_gold_table
+from crypto_lakehouse.schemas.slices import TableSlice
+
+Parameters = Mapping[str, Any] | Sequence[Any]
 
 _ALLOWED = (
     "lake.sql runs one statement that reads tables named layer.table"
@@ -41,6 +50,12 @@ _PLAIN = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # DuckDB accepts COPY inside WITH, and some functions run a text as SQL. A PIVOT that first looks up its columns is not
 # one plain statement but several.
 _MAY_WRITE = re.compile("copy|query|execute", re.IGNORECASE)
+# DuckDB's own SHOW TABLES lists the tables of one schema.
+_SHOW = re.compile(r"\s*show\s+tables\s*;?\s*", re.IGNORECASE)
+_SHOWN = f"""
+    SELECT schema || '.' || name AS name FROM (SHOW ALL TABLES)
+    WHERE schema IN ({", ".join(map(quoted, LAYERS))}) ORDER BY name
+"""
 # Queries that list the tables.
 _DISCOVERS = re.compile(r"\bshow\b|information_schema|\bduckdb_\w+\s*\(|\bdescribe\s*(?:[;)]|$)", re.IGNORECASE)
 _NO_TABLE = re.compile(r"Table with name (\w+) does not exist")
@@ -55,31 +70,42 @@ def referenced_tables(query: str) -> list[tuple[str, str]]:
     return [name for name in named if is_table(*name)]
 
 
-def run_sql(store: LakeStore, query: str) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query, and the tables that it names and that the lake does not hold."""
+
+    rows: pa.Table
+    missing: list[tuple[str, str]]
+
+
+def run_sql(store: LakeStore, query: str, params: Parameters | None = None) -> Answer:
     """Run one reading query with session time zone UTC; repeated column names are numbered (``open_1``).
 
     If a run replaces files during the query, the query runs again with a new listing: DuckDB may open a file twice and
     read the new file by the footer of the old one. All attempts together share the time limit of one query
     (``sql_limits.py``).
 
-    Raises ValueError on anything but one reading statement and on files outside the lake, KeyError on an unknown table,
-    MissingLakeError if there is no lake, DamagedFile that names a file that cannot be read, QueryLimit at a limit of
-    memory or time, duckdb.Error if DuckDB refuses the query for another reason.
+    Raises ValueError on anything but one reading statement, on files outside the lake and on parameters that do not fit
+    the query, KeyError on an unknown table, MissingLakeError if there is no lake, DamagedFile that names a file that
+    cannot be read, QueryLimit at a limit of memory or time, duckdb.Error if DuckDB refuses the query for another
+    reason.
     """
+    if _SHOW.fullmatch(query):
+        query = _SHOWN
     limited = LimitedQuery(Limits.from_environment())
 
     def listed() -> list[StoredFile]:
         return [file for layer, table in _asked_tables(store, query) for file in list_files(store, layer, table)]
 
-    def read() -> pa.Table:
+    def read() -> Answer:
         try:
             try:
-                return _run(store, query, limited)
+                return _run(store, query, params, limited)
             except (duckdb.BinderException, duckdb.InvalidInputException) as error:
                 if not _OTHER_LAYOUT.search(str(error)):
                     raise
                 # Arrow gives nulls there.
-                return _run(store, query, limited, may_read_files=False)
+                return _run(store, query, params, limited, may_read_files=False)
         except (duckdb.Error, OSError) as error:
             # On a damaged file DuckDB raises one of these types exactly, not a subclass.
             if isinstance(error, duckdb.Error) and type(error) not in _OF_FILES:
@@ -93,23 +119,23 @@ def run_sql(store: LakeStore, query: str) -> pa.Table:
         raise error.__cause__ or error from None
 
 
-def _run(store: LakeStore, query: str, limited: LimitedQuery, may_read_files: bool = True) -> pa.Table:
+def _run(
+    store: LakeStore, query: str, params: Parameters | None, limited: LimitedQuery, may_read_files: bool = True
+) -> Answer:
     """Run the query once; unless DuckDB ``may_read_files`` by itself, through Arrow."""
     with limited.connection() as connection:
         statement = _reading(connection, query)
+        _check_parameters(statement, params)
         # Names in a query mean tables of the lake, never Python variables of the caller.
         connection.execute("SET TimeZone = 'UTC'; SET python_enable_replacements = false")
         # DuckDB reads local files faster by itself than through Arrow. But where it may read it may also write, and it
         # takes columns from folder names above the lake.
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
         by_itself = may_read_files and is_safe and store.is_local and not store.is_below_hive_names
-        for layer in LAYERS:
-            connection.execute(f"CREATE SCHEMA {layer}")
-        for layer, table in _asked_tables(store, query):
-            _register(connection, store, layer, table, by_itself)
+        missing = _define(connection, store, _asked_tables(store, query), by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
-            table = limited.rows(connection, statement)
+            table = limited.rows(connection, statement, params)
         except duckdb.PermissionException as error:
             raise ValueError(f"{_ALLOWED}; it cannot read other files or change settings") from error
         except duckdb.CatalogException as error:
@@ -126,7 +152,76 @@ def _run(store: LakeStore, query: str, limited: LimitedQuery, may_read_files: bo
                 except KeyError as without_layer:
                     raise without_layer from error
             raise
-        return table.rename_columns(_distinct(table.column_names))
+        in_text = referenced_tables(query)
+        return Answer(
+            table.rename_columns(_distinct(table.column_names)), [name for name in missing if name in in_text]
+        )
+
+
+def open_connection(store: LakeStore) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory with views of all tables of the lake; it cannot use any file by itself.
+
+    The views read through Arrow: where DuckDB may read files it may also write them.
+    """
+    connection = duckdb.connect()
+    # DuckDB creates the folder for rows that do not fit in memory, and removes it when the connection is closed.
+    spill = Path(tempfile.gettempdir()) / f"{TEMPORARY}sql-{uuid.uuid4().hex}"
+    prepare(connection, str(spill), Limits.from_environment().memory)
+    connection.execute("SET TimeZone = 'UTC'")
+    stored = [(layer, table) for layer in LAYERS for table in existing_tables(store, layer)]
+    if not stored:
+        require_lake(store)
+    _define(connection, store, stored, by_itself=False)
+    _lock(connection, None)
+    return connection
+
+
+def missing_tables_message(store: LakeStore, query: str, missing: Sequence[tuple[str, str]]) -> str:
+    """Say which tables of a query the lake does not hold, and which commands build them."""
+    names = ", ".join(f"{layer}.{table}" for layer, table in missing)
+    commands = [command for layer, table in missing if (command := _building(layer, table, query))]
+    how = f". Build them with: {'; '.join(commands)}" if commands else ""
+    return f"{names} in {store.uri} has no partitions, so the query reads no rows of it{how}"
+
+
+def _building(layer: str, table: str, query: str) -> str:
+    """The command that builds a table in the first market that the query names and that has the table."""
+    gold = find_gold_table(table) if layer == "gold" else None
+    sources = set(gold.sources if gold else (table,))
+    markets = [(exchange, name) for exchange, name in MARKETS if sources.issubset(tables_of(exchange, name))]
+    named = [(exchange, name) for exchange, name in markets if f"'{name}'" in query]
+    if not markets:
+        return ""
+    exchange, market = (named or markets)[0]
+    return build_command(TableSlice(layer, exchange, market, table), None, None)
+
+
+def _define(
+    connection: duckdb.DuckDBPyConnection, store: LakeStore, tables: Sequence[tuple[str, str]], by_itself: bool
+) -> list[tuple[str, str]]:
+    """Create the views and macros; return the tables without any file."""
+    connection.execute("; ".join(f"CREATE SCHEMA {layer}" for layer in LAYERS))
+    missing = [name for name in tables if not create_view(connection, store, *name, by_itself)]
+    connection.execute(sql_macros.statements())
+    return missing
+
+
+def _check_parameters(statement: duckdb.Statement, params: Parameters | None) -> None:
+    """Raise ValueError, TypeError if the parameters are not those of the statement."""
+    needed = set(statement.named_parameters)
+    if isinstance(params, str) or not isinstance(params, Mapping | Sequence | None):
+        raise TypeError(f"params must be a dict, or a list for ? and $1, not {params!r}")
+    if isinstance(params, Mapping):
+        given, example = set(params), "params={'symbol': 'BTCUSDT'} for $symbol"
+    else:
+        given, example = {str(number) for number in range(1, len(params or ()) + 1)}, "params=['BTCUSDT'] for ? or $1"
+    if absent := sorted(needed - given):
+        is_named = not all(name.isdigit() for name in absent)
+        example = "params={'symbol': 'BTCUSDT'} for $symbol" if is_named else example
+        raise ValueError(f"the query has no value for ${', $'.join(absent)}: pass params, such as {example}")
+    if others := sorted(given - needed):
+        known = f"it has ${', $'.join(sorted(needed))}" if needed else "it has none"
+        raise ValueError(f"the query has no parameter ${', $'.join(others)}; {known}")
 
 
 def _asked_tables(store: LakeStore, query: str) -> list[tuple[str, str]]:
@@ -151,7 +246,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, root: str | None) -> None:
     """Allow the query only files below ``root``, and lock that setting."""
     if root:
         # DuckDB checks both the path as written in the view and the path without glob escapes.
-        folders = ", ".join(_quoted(folder) for folder in dict.fromkeys((root, _plain(root))))
+        folders = ", ".join(quoted(folder) for folder in dict.fromkeys((root, plain(root))))
         connection.execute(f"SET allowed_directories = [{folders}]")
     connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
@@ -168,92 +263,6 @@ def _distinct(names: list[str]) -> list[str]:
         seen.add(new)
         distinct.append(new)
     return distinct
-
-
-def _register(connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, by_itself: bool) -> None:
-    """Create the view of a table: all of its columns, null where the files of a market do not have one.
-
-    DuckDB reads the files ``by_itself``, or else through Arrow.
-    """
-    hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
-    full = _arrow(schema_of(layer, table), hive)
-    files = list_files(store, layer, table)
-    if not files:
-        require_lake(store)
-    stored_columns = {each: tuple(_arrow(each.schema, hive).names) for each in {file.slice for file in files}}
-    # Markets may store different columns, and a log holds daily and monthly feeds in one table. One read needs the same
-    # columns and the same partition column in all of its files.
-    shapes: dict[tuple[str, tuple[str, ...]], list[StoredFile]] = defaultdict(list)
-    for file in files:
-        shapes[file.column, stored_columns[file.slice]].append(file)
-    name = f"{layer}__{table}"
-    # An empty table that fixes names, order and types of all columns.
-    connection.register(name, full.empty_table())
-    reads = [f"FROM {name}"]
-    anti_join = _without_filled_ends(connection, store, layer, table, files)
-    for number, ((_, names), alike) in enumerate(shapes.items()):
-        columns = ", ".join(f'"{column}"' for column in names)
-        if by_itself:
-            source = _read_parquet(store, alike)
-        else:
-            source = f"{name}__{number}"
-            connection.register(source, _dataset(store, alike, full, hive))
-        reads.append(f"SELECT {columns} FROM {source}{anti_join}")
-    connection.execute(f"CREATE VIEW {layer}.{table} AS {' UNION ALL BY NAME '.join(reads)}")
-
-
-def _without_filled_ends(
-    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, files: list[StoredFile]
-) -> str:
-    """Return the SQL that removes rows filled after the end of their series from a read; empty if there are none."""
-    nothing_traded = untraded(layer, table)
-    if nothing_traded is None or not files:
-        return ""
-    markets: dict[str, set[str]] = defaultdict(set)
-    for file in files:
-        markets[file.slice.exchange].add(file.slice.market)
-    ends = pl.concat(find_ends(store, exchange, sorted(names)) for exchange, names in markets.items())
-    if ends.is_empty():
-        return ""
-    name = f"{layer}__{table}__ends"
-    connection.register(name, ends.to_arrow())
-    same = " AND ".join(f"stored.{column} = ends.{column}" for column in KEY)
-    return f" AS stored ANTI JOIN {name} AS ends ON {same} AND stored.open_time > ends.last_time AND {nothing_traded}"
-
-
-def _arrow(schema: Schema, hive: Mapping[str, pa.DataType]) -> pa.Schema:
-    """Return the columns that a reader sees: those of the files, then those of the path (which win)."""
-    in_files = [field for field in schema.arrow if field.name not in hive]
-    return pa.schema([*in_files, *(pa.field(name, kind) for name, kind in hive.items())])
-
-
-def _dataset(store: LakeStore, files: list[StoredFile], full: pa.Schema, hive: Mapping[str, pa.DataType]) -> Any:
-    return pads.dataset(
-        [store.path(file.path) for file in files],
-        schema=full,
-        format="parquet",
-        filesystem=store.filesystem,
-        partitioning=pads.partitioning(pa.schema(list(hive.items())), flavor="hive"),
-        partition_base_dir=store.root,
-    )
-
-
-def _read_parquet(store: LakeStore, files: list[StoredFile]) -> str:
-    # The listing, not a glob: it skips drafts, and nothing is listed twice.
-    paths = ", ".join(_quoted(_plain(store.path(file.path))) for file in files)
-    column = files[0].column
-    kinds = {"exchange": "VARCHAR", "market": "VARCHAR", column: "DATE" if column == "date" else "VARCHAR"}
-    types = ", ".join(f"'{name}': {kind}" for name, kind in kinds.items())
-    return f"read_parquet([{paths}], hive_partitioning = true, hive_types = {{{types}}})"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _plain(path: str) -> str:
-    """Escape the characters of a path that a glob would interpret."""
-    return re.sub(r"([\[*?])", r"[\1]", path)
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:

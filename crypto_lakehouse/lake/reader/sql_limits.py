@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -106,19 +106,18 @@ class LimitedQuery:
         """Yield a database in memory; data beyond its memory spills to a temporary folder, removed at the end."""
         with tempfile.TemporaryDirectory(prefix="lakehouse-sql-") as folder, duckdb.connect() as connection:
             self._connection = connection
-            connection.execute("SET temp_directory = $1", [folder])
-            # The progress bar would be printed into the output of the calling program. In a notebook without ipywidgets
-            # it is off, and DuckDB refuses to set it at all.
-            if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
-                connection.execute("SET enable_progress_bar = false")
-            if self.limits.memory:
-                connection.execute("SET memory_limit = $1", [f"{parse_size(self.limits.memory)} bytes"])
+            prepare(connection, folder, self.limits.memory)
             yield connection
 
-    def rows(self, connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> pa.Table:
+    def rows(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        statement: duckdb.Statement,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+    ) -> pa.Table:
         """Return the rows of a statement. Raises QueryLimit at the limit of memory, and duckdb.Error."""
         ((own,),) = connection.sql("SELECT current_setting('memory_limit')").fetchall()
-        return _rows(connection, statement, self.limits.memory or str(own))
+        return _rows(lambda: connection.sql(statement, params=params or None), self.limits.memory or str(own))
 
     def _interrupt(self) -> None:
         # The other thread may close the connection at the same moment.
@@ -127,11 +126,22 @@ class LimitedQuery:
                 self._connection.interrupt()
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement, memory: str) -> pa.Table:
+def prepare(connection: duckdb.DuckDBPyConnection, folder: str, memory: str | None) -> None:
+    """Limit the memory of a new connection, where given, and let it spill rows beyond it to ``folder``."""
+    connection.execute("SET temp_directory = $1", [folder])
+    # The progress bar would be printed into the output of the calling program. In a notebook without ipywidgets it is
+    # off, and DuckDB refuses to set it at all.
+    if connection.sql("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        connection.execute("SET enable_progress_bar = false")
+    if memory:
+        connection.execute("SET memory_limit = $1", [f"{parse_size(memory)} bytes"])
+
+
+def _rows(open_relation: Callable[[], duckdb.DuckDBPyRelation], memory: str) -> pa.Table:
     # In batches, because DuckDB does not count the rows of the result in its memory.
     batches, size, limit = [], 0, parse_size(memory)
     try:
-        reader = connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+        reader = open_relation().to_arrow_reader(_BATCH_ROWS)
         with _as_duckdb_errors():
             for batch in reader:
                 size += batch.nbytes
