@@ -86,8 +86,13 @@ def collect_bars(
     market: str | None,
     offset: str,
     times: TimeRange,
+    columns: Sequence[str] | None = None,
+    method: str = "lake.bars",
 ) -> pl.DataFrame:
-    """Return bars, sorted by primary key, and warn about what is missing. Raises like ``Lakehouse.bars``."""
+    """Return bars, sorted by primary key, and warn about what is missing. Raises like ``Lakehouse.bars``.
+
+    With ``columns``, only these and the primary key are returned. ``method`` is the name for errors.
+    """
     check_text("bars", bars, "'1h' or 'dollar:1000000'")
     check_text("offset", offset, "'5m' or '1h'")
     kind, shift = parse_bars_offset(bars, offset)
@@ -95,10 +100,10 @@ def collect_bars(
         stored = store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")
         names = ", ".join(name.removeprefix("market=") for name in stored)
         known = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
-        raise ValueError(f"lake.bars reads one market: pass market='um', for example; {known}")
-    check_one_market("lake.bars", exchange, market)
+        raise ValueError(f"{method} reads one market: pass market='um', for example; {known}")
+    check_one_market(method, exchange, market)
     choice = SymbolChoice.parse(symbols)
-    result = find_bars(store, exchange, market, kind, shift, choice, times)
+    result = find_bars(store, exchange, market, kind, shift, choice, times, columns)
     minutes = TableSlice("gold", exchange, market, CONTINUOUS)
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
     if result.no_minutes:
@@ -145,13 +150,16 @@ def find_bars(
     offset: timedelta,
     symbols: SymbolChoice | None,
     times: TimeRange,
+    columns: Sequence[str] | None = None,
 ) -> BarsResult:
     """Return bars with open_time in [start, end) that close by the end of the newest partition.
+
+    With ``columns``, only these and the primary key are read and returned.
 
     They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
     is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
-    request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end)
+    request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end, columns)
     minutes = request.modified(CONTINUOUS)
     if times.last is not None and minutes:
         start, end = times.within([date.fromisoformat(max(minutes)) + _DAY])
@@ -175,6 +183,7 @@ class _Request:
     symbols: SymbolChoice | None
     start: datetime | None
     end: datetime | None
+    columns: Sequence[str] | None
 
     @property
     def schema(self) -> Schema:
@@ -208,7 +217,7 @@ class _Request:
         return _days(*self.span(keys)) if keys else []
 
     def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
-        return self._requested_rows(self._collected(table, days, lambda rows: rows))
+        return self._requested_rows(self._collected(table, days, lambda rows: rows.select(self._needed)))
 
     def make(self, minutes: Mapping[str, datetime]) -> BarsResult:
         first, stop = self.span(list(minutes))
@@ -227,7 +236,18 @@ class _Request:
         return BarsResult(self._requested_rows(bars), [day for day in days if day not in minutes])
 
     def no_rows(self) -> pl.DataFrame:
-        return pl.DataFrame(self.schema.arrow.empty_table())
+        return pl.DataFrame(self.schema.arrow.empty_table()).select(self._output)
+
+    @property
+    def _output(self) -> list[str]:
+        if self.columns is None:
+            return self.schema.column_names
+        return list(dict.fromkeys([*self.schema.primary_key, *self.columns]))
+
+    @property
+    def _needed(self) -> list[str]:
+        # The condition for filled rows reads first_minute.
+        return list(dict.fromkeys([*self._output, "segment", "first_minute"]))
 
     def _collected(
         self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -250,7 +270,7 @@ class _Request:
         ends = find_ends(self.store, exchange, [market])
         placed = rows.lazy().with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
         rows = without_filled_ends(placed, ends, nothing_traded).drop("exchange", "market").collect()
-        return rows.sort(self.schema.primary_key)
+        return rows.sort(self.schema.primary_key).select(self._output)
 
 
 def _stored_with(store: LakeStore, bars: Bars, offset: timedelta) -> list[Bars]:

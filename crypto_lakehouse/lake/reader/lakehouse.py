@@ -2,10 +2,9 @@
 
 This module opens the lake. The public methods are in ``methods/``, by subject, with their documentation; each calls a
 module of this folder: rows in ``rows.py`` (the choice of files in ``scan.py``), bars computed on demand in ``bars.py``,
-instruments in ``universe.py``, symbols and coverage in ``contents.py``, DuckDB in ``sql.py``, argument checks in
-``arguments.py`` and ``request.py``. Locations and credentials
-are in ``storage/store.py``. Nothing here writes to the lake or imports Dagster; pandas and DuckDB are imported on
-first use.
+matrices in ``panel.py``, instruments in ``universe.py``, symbols and coverage in ``contents.py``, DuckDB in ``sql.py``,
+argument checks in ``arguments.py`` and ``request.py``. Locations and credentials are in ``storage/store.py``. Nothing
+here writes to the lake or imports Dagster; pandas and DuckDB are imported on first use.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 
 from crypto_lakehouse.lake.reader.methods.bars import BarMethods
 from crypto_lakehouse.lake.reader.methods.contents import ContentMethods
+from crypto_lakehouse.lake.reader.methods.matrices import MatrixMethods
 from crypto_lakehouse.lake.reader.methods.named import NamedMethods
 from crypto_lakehouse.lake.reader.methods.rows import RowMethods
 from crypto_lakehouse.lake.reader.methods.sql import SqlMethods
@@ -22,7 +22,9 @@ from crypto_lakehouse.lake.reader.methods.universe import UniverseMethods
 from crypto_lakehouse.lake.storage.store import LakeStore
 
 
-class Lakehouse(RowMethods, NamedMethods, BarMethods, UniverseMethods, ContentMethods, SqlMethods, TableMethods):
+class Lakehouse(
+    RowMethods, NamedMethods, BarMethods, MatrixMethods, UniverseMethods, ContentMethods, SqlMethods, TableMethods
+):
     """A lake, opened for reading.
 
     Credentials come from boto3's chain: the ``AWS_*`` variables, then the profile AWS_PROFILE (or ``default``) in the
