@@ -16,7 +16,7 @@ from benchmarks.measure import Result
 from benchmarks.report import keep, kept_ratios, line, machine, regressions
 
 AREAS = (
-    *("ingest", "download", "trades", "bars", "whole", "narrow"),
+    *("ingest", "download", "trades", "bars", "whole", "narrow", "reads"),
     *("compaction", "orchestration", "incremental", "planning"),
 )
 

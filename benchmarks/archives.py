@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,21 @@ _FIRST = date(2024, 12, 1)
 def cli(*arguments: str) -> list[str]:
     """Return the command line of the project's program."""
     return [sys.executable, "-c", CLI, *arguments]
+
+
+@contextmanager
+def served(archive: Path) -> Iterator[tuple[dict[str, str], int]]:
+    """Serve an archive in another process; yield the variables of the settings that use it, and its process id."""
+    with subprocess.Popen(
+        cli("archive", "serve", str(archive), "--port", "0"), stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            server.stdout.readline()
+            words = server.stdout.readline().split()
+            yield dict(word.split("=", 1) for word in words if "=" in word), server.pid
+        finally:
+            server.terminate()
 
 
 def klines_archive(folder: Path, symbols: int, days: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Peak memory of a big day: a real backfill of sample trades of one symbol; prints rows, seconds and the peak.
 
-``python benchmarks/big_day.py [TRADES]``, 20 million by default. Other processes write and serve the archive, so the
+``python -m benchmarks.big_day [TRADES]``, 20 million by default. Other processes write and serve the archive, so the
 peak is that of the backfill alone: Dagster, bronze, silver, the tables of ids and the checks.
 """
 
@@ -13,8 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.archives import CLI, cli, served
+
 DAY = "2024-12-27"
-_RUN = "from crypto_lakehouse.cli import app; app()"
 
 
 def main(trades: int) -> None:
@@ -22,12 +23,9 @@ def main(trades: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sample = ["--tables", "trades", "--markets", "um", "--symbols", "1", "--days", "1", "--start", DAY]
-        _cli("archive", "sample", str(folder / "archive"), *sample, "--trades-per-day", str(trades))
-        serve = [sys.executable, "-c", _RUN, "archive", "serve", str(folder / "archive"), "--port", "0"]
-        with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            server.stdout.readline()
-            settings = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
+        sample += ["--trades-per-day", f"{trades}"]
+        subprocess.run(cli("archive", "sample", str(folder / "archive"), *sample), check=True)
+        with served(folder / "archive") as (settings, _):
             home = folder / "dagster"
             home.mkdir()
             (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
@@ -36,19 +34,14 @@ def main(trades: int) -> None:
             wish = ["--market", "um", "--table", "trades", "--from", DAY, "--to", DAY]
             pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-c", _RUN, "backfill", *wish],
+                [sys.executable, "-c", CLI, "backfill", *wish],
                 {**os.environ, **settings, "DAGSTER_HOME": str(home)},
             )
             _, status, usage = os.wait4(pid, 0)
             seconds = time.perf_counter() - begun
-            server.terminate()
     if status:
         sys.exit("the backfill failed")
     print(f"{trades:,} trades: {seconds:.0f} s, peak {usage.ru_maxrss / 1024:,.0f} MiB")
-
-
-def _cli(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-c", _RUN, *arguments], check=True)
 
 
 if __name__ == "__main__":

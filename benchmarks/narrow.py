@@ -20,11 +20,10 @@ from zipfile import ZipFile
 
 import polars as pl
 
-from benchmarks.archives import cli
+from benchmarks.archives import cli, served
 from benchmarks.legacy_bars import bars_all, continuous_all, spawned_pool
 from benchmarks.legacy_parse import parse_all
 from benchmarks.measure import Result, interleaved
-from benchmarks.orchestration import served
 
 SYMBOLS, DAYS, ROUNDS = 2, 181, 3
 FIRST = date(2024, 1, 1)
@@ -53,7 +52,7 @@ def run() -> Iterator[Result]:
         last = FIRST + timedelta(days=DAYS - 1)
         funding = folder / "funding"
         _write_no_funding(funding, zips)
-        with served(folder / "archive") as urls:
+        with served(folder / "archive") as (urls, _):
 
             def ours() -> None:
                 backfill(folder / f"ours-{next(numbers)}", urls, FIRST, last)
@@ -112,11 +111,10 @@ def make_archive(folder: Path, days: int) -> dict[str, list[str]]:
 def backfill(home: Path, urls: dict[str, str], first: date, last: date, code: int = 0) -> None:
     """Run the command in a process, with its lake and records in ``home``."""
     home.mkdir(exist_ok=True)
-    settings = {f"LAKEHOUSE_{name.upper()}": value for name, value in urls.items()}
     ours = {"LAKEHOUSE_LAKE_URI": str(home / "lake"), "LAKEHOUSE_TABLES": "klines_1m", "DAGSTER_HOME": str(home)}
     span = ["--from", f"{first}", "--to", f"{last}"]
     command = cli("backfill", "--market", "um", "--table", "klines_1m", *span)
-    ended = subprocess.run(command, env=os.environ | settings | ours, cwd=home, capture_output=True, check=False)
+    ended = subprocess.run(command, env=os.environ | urls | ours, cwd=home, capture_output=True, check=False)
     assert ended.returncode == code, ended.stdout.decode() + ended.stderr.decode()
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from benchmarks.archives import cli
+from benchmarks.archives import cli, served
 from benchmarks.chain import BARS, KLINES, make_chain
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse.archive.sources import open_source
@@ -57,7 +57,7 @@ def _range_run(folder: Path) -> Result:
     subprocess.run(
         cli("archive", "sample", str(folder / "archive"), *wish, "--start", f"{_FIRST}"), check=True, stdout=sys.stderr
     )
-    with served(folder / "archive") as urls:
+    with urls_of(folder / "archive") as urls:
         took = interleaved(
             {
                 "run": lambda: backfill(urls, Path(tempfile.mkdtemp(dir=folder))),
@@ -103,18 +103,10 @@ def _loads() -> Iterator[Result]:
 
 
 @contextmanager
-def served(archive: Path) -> Iterator[dict[str, str]]:
+def urls_of(archive: Path) -> Iterator[dict[str, str]]:
     """Serve an archive in another process, and yield the settings that use it."""
-    with subprocess.Popen(
-        cli("archive", "serve", str(archive), "--port", "0"), stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        server.stdout.readline()
-        settings = dict(pair.split("=", 1) for pair in server.stdout.readline().split())
-        try:
-            yield {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in settings.items()}
-        finally:
-            server.terminate()
+    with served(archive) as (variables, _):
+        yield {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in variables.items()}
 
 
 def _idle_tick(folder: Path) -> Result:
@@ -127,7 +119,7 @@ def _idle_tick(folder: Path) -> Result:
     first = last - timedelta(days=_DAYS - 1)
     wish = ["--tables", "klines_1m", "--markets", "um", "--symbols", "50", "--days", f"{_DAYS}", "--start", f"{first}"]
     subprocess.run(cli("archive", "sample", str(folder / "archive"), *wish), check=True, stdout=sys.stderr)
-    with served(folder / "archive") as urls:
+    with urls_of(folder / "archive") as urls:
         environment = backfill(urls, folder, first, last, tables=_FORTY)
         active = feeds(environment.table_names)[:40]
         older = partition_keys(last - timedelta(days=_DATES - 1), first, KLINES.cadence)
