@@ -38,7 +38,8 @@ from crypto_lakehouse.cli.common import (
 )
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
 from crypto_lakehouse.cli.lake import verify
-from crypto_lakehouse.cli.read import describe, read, tables
+from crypto_lakehouse.cli.read import coverage, describe, read, tables
+from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
 
 app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -258,7 +259,7 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (verify, read, tables, describe):
+for command in (verify, read, sql, tables, describe, coverage):
     app.command()(command)
 
 

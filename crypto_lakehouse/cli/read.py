@@ -1,4 +1,4 @@
-"""The commands that read a lake: ``read``, ``tables`` and ``describe``.
+"""The commands that read a lake: ``read``, ``tables``, ``describe`` and ``coverage``.
 
 They check arguments and call the reader (``lake/reader``). Formats and files of rows are in ``rows.py``, SQL is in
 ``sql.py``. Nothing here imports Dagster.
@@ -66,7 +66,7 @@ def read(
         typer.Option(help="Market; can be repeated; by default all.", autocompletion=complete_market),
     ] = None,
     symbols: Annotated[
-        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,ETHUSDT; by default all.")
+        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
     ] = "",
     first: Annotated[
         date | None,
@@ -74,6 +74,12 @@ def read(
     ] = None,
     last: Annotated[
         date | None, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+    ] = None,
+    recent: Annotated[
+        str | None,
+        typer.Option(
+            "--last", metavar="LENGTH", help="30d, 12h, 4w: only so long before --to, or before the newest data."
+        ),
     ] = None,
     columns: Annotated[str, typer.Option(metavar="LIST", help="open_time,close; by default all.")] = "",
     limit: Annotated[
@@ -92,15 +98,17 @@ def read(
                 table,
                 exchange=exchange,
                 market=market or None,
-                symbols=names(symbols),
+                symbols=symbols or None,
                 start=first,
                 end=last + timedelta(days=1) if last else None,
+                last=recent,
                 columns=names(columns),
+                limit=limit,
                 format="polars",
             ),
         )
     with explained():
-        output.write(rows if limit is None else rows.head(limit))
+        output.write(rows)
 
 
 def tables(format: FormatOption = None, out: OutOption = STDOUT) -> None:
@@ -117,6 +125,21 @@ def describe(table: TableArgument, format: FormatOption = None, out: OutOption =
     output, lake = Output.parse(format, out), open_reader()
     with reading(f"describing {table}"):
         rows = lake.describe(table)
+    with explained():
+        output.write(rows)
+
+
+def coverage(
+    symbol: Annotated[str, typer.Argument(help="Symbol: BTCUSDT.")],
+    market: Annotated[str | None, typer.Option(help="Only this market.", autocompletion=complete_market)] = None,
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+    format: FormatOption = None,
+    out: OutOption = STDOUT,
+) -> None:
+    """List what each table holds of a symbol: first and last partition, missing ones, rows."""
+    output, lake = Output.parse(format, out), open_reader()
+    with reading(f"looking for {symbol}"):
+        rows = lake.coverage(symbol, market=market, exchange=exchange)
     with explained():
         output.write(rows)
 

@@ -1,4 +1,4 @@
-"""The commands ``read``, ``tables`` and ``describe``: rows on stdout in every format, messages on stderr."""
+"""The commands that read a lake: rows on stdout in every format, messages on stderr."""
 
 from __future__ import annotations
 
@@ -126,6 +126,12 @@ def test_both_ends_of_a_range_are_inclusive_and_may_be_months() -> None:
     assert len(rows("read", "gold.bars_1h", "--market", "um", "--market", "spot")) == 3 * 48 + 24
 
 
+def test_a_range_can_end_at_the_newest_data_and_symbols_can_be_patterns() -> None:
+    bars = ("read", "gold.bars_1h", "--market", "um")
+    assert len(rows(*bars, "--last", "12h", "--symbols", "BTC*")) == 12
+    assert len(rows(*bars, "--last", "1d", "--to", "2024-01-02", "--symbols", "*USDT,!BTCUSDT")) == 24
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -139,7 +145,16 @@ def test_both_ends_of_a_range_are_inclusive_and_may_be_months() -> None:
         (("read", "gold.bars_1h", "--format", "excel"), 2, "excel"),
         (("read", "gold.bars_1h", "--out", "x.xlsx"), 2, "does not show a format: add --format table|csv|json|"),
         (("read", "gold.bars_1h", "--out", "missing/x.csv"), 1, "error: there is no folder missing: create it first"),
+        (("read", "gold.bars_1h", "--last", "1 month"), 2, "is not a length such as 30d"),
         (("describe", "gold.bars_7h"), 2, "did you mean bars_1h"),
+        (("coverage", "../etc"), 2, "not a symbol"),
+        (("sql", "FROM gold.bars_7h"), 2, "did you mean bars_1h"),
+        (("sql", "SELECT nothing FROM gold.bars_1h"), 2, "error: Binder Error: Referenced column "),
+        (("sql", "SELEC 1"), 2, "error: Parser Error: syntax error"),
+        (("sql", "SELECT 1; SELECT 2"), 2, "this text has 2 statements"),
+        (("sql", "COPY (SELECT 1) TO 'x.csv'"), 2, "statement of type COPY"),
+        (("sql", "SELECT $a"), 2, "the query has no value for $a"),
+        (("sql", "SELECT $a", "--param", "a"), 2, "--param 'a' is not name=value"),
     ],
 )
 def test_mistakes_are_explained_on_stderr(arguments: tuple[str, ...], code: int, message: str) -> None:
@@ -173,6 +188,36 @@ def test_tables_and_describe_print_what_python_returns(lake: Lakehouse) -> None:
     assert len(out.splitlines()) == lake.describe("gold.bars_1h").height + 1
 
 
+def test_coverage_prints_what_python_returns(lake: Lakehouse) -> None:
+    assert rows("coverage", "BTCUSDT", "--market", "um") == lake.coverage("BTCUSDT", market="um").to_dicts()
+
+
+@pytest.mark.parametrize(
+    ("condition", "params"),
+    [
+        ("symbol = $symbol AND market = $market", ["symbol=BTCUSDT", "market=um"]),
+        ("date >= $day AND close > $price", ["day=2024-01-01", "price=1.25"]),
+        ("complete = $complete AND trade_count = $count", ["complete=true", "count=3"]),
+    ],
+)
+def test_a_query_prints_its_rows(lake: Lakehouse, condition: str, params: list[str]) -> None:
+    query = f"SELECT market, count(*) AS n, sum(trade_count) AS trades FROM gold.bars_1h WHERE {condition} GROUP BY 1"
+    values = {"symbol": "BTCUSDT", "market": "um", "day": "2024-01-01", "price": 1.25, "complete": True, "count": 3}
+    named = {name: value for name, value in values.items() if f"${name}" in condition}
+    options = [word for each in params for word in ("--param", each)]
+    expected = lake.sql(f"{query} ORDER BY 1", named, format="polars").to_dicts()
+    assert rows("sql", f"{query} ORDER BY 1", *options) == [
+        {**each, "trades": int(each["trades"])} for each in expected
+    ]
+
+
+def test_a_query_comes_from_standard_input() -> None:
+    command = [sys.executable, "-m", "crypto_lakehouse", "sql", "--format", "csv"]
+    query = "SELECT count(*) AS n\nFROM gold.bars_1h;\n"
+    done = subprocess.run(command, input=query, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "n\n168\n", "")
+
+
 def test_binary_rows_are_not_written_to_a_terminal() -> None:
     controller, terminal = pty.openpty()
     try:
@@ -202,7 +247,7 @@ def test_the_version_is_printed() -> None:
 
 
 def test_reading_loads_neither_dagster_nor_what_it_does_not_use() -> None:
-    commands = [["--version"], ["tables"], ["describe", "gold.bars_1h"], list(FEW)]
+    commands = [["--version"], ["tables"], ["describe", "gold.bars_1h"], ["coverage", "BTCUSDT"], list(FEW)]
     code = f"""
 import sys
 from crypto_lakehouse.cli import app
@@ -216,3 +261,6 @@ print(sorted(name for name in loaded if name.startswith("dagster") or name in ("
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+    code = code.replace(repr(commands), repr([["sql", "SELECT 1"]]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['duckdb']"

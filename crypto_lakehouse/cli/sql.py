@@ -1,0 +1,73 @@
+"""The command ``sql``: one query over the lake, its rows in any format.
+
+The reader runs the query (``lake/reader/sql.py``). Nothing here imports Dagster.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from crypto_lakehouse.cli.common import explained, fail
+from crypto_lakehouse.cli.pipe import STDIN, is_piped
+from crypto_lakehouse.cli.read import open_reader, reading
+from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from crypto_lakehouse import Lakehouse
+
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?")
+_BOOLEANS = {"true": True, "false": False}
+
+Value = str | int | float | bool
+
+
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="One statement; tables are named layer.table. By default standard input.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Value of $NAME in the query; can be repeated."),
+    ] = None,
+    format: FormatOption = None,
+    out: OutOption = STDOUT,
+) -> None:
+    """Run a DuckDB query that reads the lake, and print its rows."""
+    output, values = Output.parse(format, out), dict(map(_parameter, param or ()))
+    if query is None and not is_piped():
+        fail("no query: write it as an argument in quotes, or send it to standard input", 2)
+    text = typer.get_text_stream("stdin").read() if query is None or query == STDIN else query
+    rows = run_query(open_reader(), text, values)
+    with explained():
+        output.write(rows)
+
+
+def run_query(lake: Lakehouse, query: str, values: dict[str, Value]) -> pl.DataFrame:
+    """The rows of a query. Ends with exit code 2 if the query is wrong."""
+    import duckdb
+
+    with reading("running the query"):
+        try:
+            return cast("pl.DataFrame", lake.sql(query, values, format="polars"))
+        except duckdb.Error as error:
+            fail(error, 2)
+
+
+def _parameter(text: str) -> tuple[str, Value]:
+    """Name and value of ``name=value``: numbers, true and false are what they look like, all else is text.
+
+    >>> _parameter("symbol=BTCUSDT"), _parameter("usd=1e6"), _parameter("day=2024-12-28")
+    (('symbol', 'BTCUSDT'), ('usd', 1000000.0), ('day', '2024-12-28'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        fail(f"--param {text!r} is not name=value, such as symbol=BTCUSDT for $symbol", 2)
+    if _NUMBER.fullmatch(value):
+        return name, int(value)
+    return name, float(value) if _DECIMAL.fullmatch(value) else _BOOLEANS.get(value, value)
