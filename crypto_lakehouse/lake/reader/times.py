@@ -62,7 +62,7 @@ def time_range(start: Time | None, end: Time | None, last: Length | None = None)
         return TimeRange(first, stop)
     if first is not None:
         raise ValueError("start and last both say where the range starts: pass one of them")
-    return TimeRange(None, stop, _length(last))
+    return TimeRange(None, stop, length("last", last))
 
 
 def utc(argument: str, value: Time | None) -> datetime | None:
@@ -101,17 +101,22 @@ def _parsed(argument: str, text: str) -> datetime:
         ) from None
 
 
-def _length(value: Length) -> timedelta:
+def length(argument: str, value: Length) -> timedelta:
+    """Return a length of time. Raises ValueError if it is none, or not positive.
+
+    >>> length("last", "36h")
+    datetime.timedelta(days=1, seconds=43200)
+    """
     if isinstance(value, str):
         match = _LENGTH.fullmatch(value.strip())
         if not match:
             raise ValueError(
-                f"last {value!r} is not a length such as 30d, 12h, 90m or 4w (days, hours, minutes, weeks)"
+                f"{argument} {value!r} is not a length such as 30d, 12h, 90m or 4w (days, hours, minutes, weeks)"
             )
         return int(match[1]) * _UNITS[match[2]]
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.timedelta64) and value == value:
         value = value.astype("timedelta64[us]").item()
     if not isinstance(value, timedelta) or value != value or value <= timedelta(0):
-        raise ValueError(f"last must be a length such as '30d' or timedelta(days=30), not {value!r}")
+        raise ValueError(f"{argument} must be a length such as '30d' or timedelta(days=30), not {value!r}")
     return value

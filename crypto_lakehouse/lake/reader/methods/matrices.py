@@ -1,4 +1,4 @@
-"""Methods that arrange bars for research: ``reader/panel.py`` builds matrices."""
+"""Methods that arrange bars for research: ``reader/panel.py`` builds matrices, ``reader/align.py`` joins."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
-from crypto_lakehouse.lake.reader.arguments import TimeUnit
+from crypto_lakehouse.lake.reader.align import aligned
+from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.panel import Fill, Panel, PanelFormat, read_panel
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MatrixMethods(Methods):
-    """Matrices of time and symbol."""
+    """Matrices of time and symbol, and bars with what was known when they closed."""
 
     def panel(
         self,
@@ -104,3 +106,89 @@ class MatrixMethods(Methods):
             format,
             time_unit,
         )
+
+    def align(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        bars: str = "1h",
+        *,
+        exchange: str = "binance",
+        market: str | None = None,
+        offset: str = "0m",
+        start: Time | None = None,
+        end: Time | None = None,
+        last: Length | None = None,
+        include: str | Sequence[str] | None = None,
+        max_age: Length = "1d",
+        columns: Sequence[str] | None = None,
+        format: Format = "pandas",
+        index: str | Sequence[str] | None = None,
+        time_unit: TimeUnit = "us",
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Return bars with the funding rate, open interest and mark price that were known when each bar closed.
+
+        Each row says in ``known_time`` when its bar had closed. A value is joined if it was known at that time or
+        before, and never if it became known later:
+
+        - funding: from ``funding_time`` on, the exact time of the event, often some milliseconds after the hour. So the
+          event at the close of a bar joins the next bar.
+        - open interest: from ``known_time`` of silver.open_interest on, when its five minutes had certainly ended.
+        - mark price: the close of a mark kline, from the end of the kline on.
+
+        Parameters
+        ----------
+        symbols, bars, exchange, market, offset, start, end, last
+            As in ``bars``. Activity bars are joined in the same way.
+        include
+            ``funding``, ``open_interest`` or ``mark_price``, one or several. Default: those that the archive of the
+            market has. The mark price is that of the shortest mark klines that the lake holds.
+        max_age
+            A value that was known longer than this before ``known_time`` is not joined.
+        columns
+            Columns of the bars to return. Default: all but those of funding within a bar.
+        format, index, time_unit
+            As in ``read``.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            Rows of ``bars`` in the same order: their columns, ``known_time``, then ``funding_rate`` and
+            ``funding_time`` of the last event; ``open_interest``, ``open_interest_value`` and ``open_interest_time``;
+            ``mark_price`` and ``mark_price_time``. Each of these times says when the value became known. Values are
+            null where nothing was known.
+
+        Raises
+        ------
+        ValueError
+            The market does not have a source that ``include`` names; otherwise as in ``bars``.
+        KeyError
+            As in ``bars``.
+
+        Warns
+        -----
+        LakeWarning
+            As in ``bars`` for the bars, and as in ``read`` for each table that is joined.
+
+        Examples
+        --------
+        >>> rows = lake.align("BTCUSDT", "8h", market="um", start="2024-12-31", columns=["open_time", "close"])
+        >>> rows[["close", "known_time", "funding_rate", "funding_time"]].head(2)
+             close                known_time  funding_rate                  funding_time
+        0  96342.9 2024-12-31 08:00:00+00:00      0.000002 2024-12-31 00:00:00.006+00:00
+        1  96434.4 2024-12-31 16:00:00+00:00     -0.000016 2024-12-31 08:00:00.004+00:00
+        """
+        output = Output.parse(format, index, time_unit)
+        rows = aligned(
+            self._store,
+            symbols,
+            bars,
+            exchange,
+            market,
+            offset,
+            time_range(start, end, last),
+            include,
+            max_age,
+            columns,
+            output.index,
+        )
+        return output.convert(rows)
