@@ -38,6 +38,7 @@ from crypto_lakehouse.cli.common import (
 )
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
 from crypto_lakehouse.cli.lake import verify
+from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
 from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
@@ -46,6 +47,7 @@ app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
+app.add_typer(plot_app, name="plot")
 
 
 def _print_version(wanted: bool) -> None:

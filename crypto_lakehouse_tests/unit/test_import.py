@@ -12,7 +12,19 @@ NAME = "MIMALLOC_PURGE_DELAY"
 
 
 # Each takes a tenth of a second or more to import.
-HEAVY = {"dagster", "duckdb", "pandas", "plotly", "polars", "pyarrow", "numpy", "aiohttp", "boto3", "pydantic"}
+HEAVY = {
+    "dagster",
+    "duckdb",
+    "pandas",
+    "plotly",
+    "matplotlib",
+    "polars",
+    "pyarrow",
+    "numpy",
+    "aiohttp",
+    "boto3",
+    "pydantic",
+}
 
 
 @pytest.mark.requirement("T6")

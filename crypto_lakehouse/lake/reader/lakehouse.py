@@ -3,8 +3,9 @@
 This module opens the lake. The public methods are in ``methods/``, by subject, with their documentation; each calls a
 module of this folder: rows in ``rows.py`` (the choice of files in ``scan.py``), bars computed on demand in ``bars.py``,
 matrices in ``panel.py``, instruments in ``universe.py``, symbols and coverage in ``contents.py``, DuckDB in ``sql.py``,
-argument checks in ``arguments.py`` and ``request.py``. Locations and credentials are in ``storage/store.py``. Nothing
-here writes to the lake or imports Dagster; pandas and DuckDB are imported on first use.
+argument checks in ``arguments.py`` and ``request.py``; pictures are in ``lake/pictures``. Locations and credentials are
+in ``storage/store.py``. Nothing here writes to the lake or imports Dagster; pandas and DuckDB are imported on first
+use.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from crypto_lakehouse.lake.reader.methods.bars import BarMethods
 from crypto_lakehouse.lake.reader.methods.contents import ContentMethods
 from crypto_lakehouse.lake.reader.methods.matrices import MatrixMethods
 from crypto_lakehouse.lake.reader.methods.named import NamedMethods
+from crypto_lakehouse.lake.reader.methods.pictures import PictureMethods
 from crypto_lakehouse.lake.reader.methods.rows import RowMethods
 from crypto_lakehouse.lake.reader.methods.sql import SqlMethods
 from crypto_lakehouse.lake.reader.methods.tables import TableMethods
@@ -23,7 +25,15 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 
 
 class Lakehouse(
-    RowMethods, NamedMethods, BarMethods, MatrixMethods, UniverseMethods, ContentMethods, SqlMethods, TableMethods
+    PictureMethods,
+    RowMethods,
+    NamedMethods,
+    BarMethods,
+    MatrixMethods,
+    UniverseMethods,
+    ContentMethods,
+    SqlMethods,
+    TableMethods,
 ):
     """A lake, opened for reading.
 

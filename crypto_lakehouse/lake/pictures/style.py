@@ -1,0 +1,17 @@
+"""Colours that both renderers share."""
+
+from __future__ import annotations
+
+RISING, FALLING = "#26a69a", "#ef5350"
+FUNDING = "#5c6bc0"
+FILLED, GAP, NO_BARS = "#f2a900", "#d1495b", "#9aa5b1"
+GRID, TEXT = "#e6e9ed", "#333a44"
+
+STATES = {
+    "there": "#4c9f70",
+    "filled": "#f2c14e",
+    "missing in the lake": "#d1495b",
+    "missing in the archive": "#9aa5b1",
+    "quarantined": "#7b52ab",
+}
+"""The states of coverage, and the colour of each."""
