@@ -79,12 +79,12 @@ def check_format(format: str) -> None:
         raise ValueError(f"format {format!r} is not one of {', '.join(FORMATS)}")
 
 
-def check_limit(limit: int | None) -> int | None:
+def check_limit(limit: int | None, argument: str = "limit") -> int | None:
     """Return the most rows to read; None means all. Raises ValueError unless it is a number of rows."""
     if limit is None:
         return None
     if isinstance(limit, bool) or not hasattr(limit, "__index__") or index(limit) < 0:
-        raise ValueError(f"limit must be a number of rows, such as 10, not {limit!r}")
+        raise ValueError(f"{argument} must be a number of rows, such as 10, not {limit!r}")
     return index(limit)
 
 

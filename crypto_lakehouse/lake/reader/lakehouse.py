@@ -2,10 +2,10 @@
 
 This module opens the lake. The public methods are in ``methods/``, by subject, with their documentation; each calls a
 module of this folder: rows in ``rows.py`` (the choice of files in ``scan.py``), bars computed on demand in ``bars.py``,
-matrices in ``panel.py``, instruments in ``universe.py``, symbols and coverage in ``contents.py``, DuckDB in ``sql.py``,
-argument checks in ``arguments.py`` and ``request.py``; pictures are in ``lake/pictures``. Locations and credentials are
-in ``storage/store.py``. Nothing here writes to the lake or imports Dagster; pandas and DuckDB are imported on first
-use.
+matrices in ``panel.py``, joins in ``align.py``, streams of rows in ``stream.py``, instruments in ``universe.py``,
+symbols and coverage in ``contents.py``, DuckDB in ``sql.py``, argument checks in ``arguments.py`` and ``request.py``;
+pictures are in ``lake/pictures``. Locations and credentials are in ``storage/store.py``. Nothing here writes to the
+lake or imports Dagster; pandas and DuckDB are imported on first use.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from crypto_lakehouse.lake.reader.methods.named import NamedMethods
 from crypto_lakehouse.lake.reader.methods.pictures import PictureMethods
 from crypto_lakehouse.lake.reader.methods.rows import RowMethods
 from crypto_lakehouse.lake.reader.methods.sql import SqlMethods
+from crypto_lakehouse.lake.reader.methods.streams import StreamMethods
 from crypto_lakehouse.lake.reader.methods.tables import TableMethods
 from crypto_lakehouse.lake.reader.methods.universe import UniverseMethods
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -28,6 +29,7 @@ class Lakehouse(
     PictureMethods,
     RowMethods,
     NamedMethods,
+    StreamMethods,
     BarMethods,
     MatrixMethods,
     UniverseMethods,

@@ -50,25 +50,32 @@ def scan_rows(store: LakeStore, request: RowRequest, ordered: bool = True) -> tu
 
     Unless ``ordered``, a month may be sorted by symbol.
     """
-    build, _, selections = _prepared(store, request, ordered)
-    return build(), selections
+    build, _, selections = prepare(store, request, ordered)
+    return build(files_of(selections)), selections
 
 
-def _prepared(
-    store: LakeStore, request: RowRequest, ordered: bool
-) -> tuple[Callable[[], pl.LazyFrame], Span, list[Selection]]:
-    """Return what builds the frame of ``scan_rows``, the range, and the files by market."""
+def files_of(selections: Sequence[Selection]) -> list[StoredFile]:
+    """Return the files of all markets."""
+    return [file for selection in selections for file in selection.files]
+
+
+def prepare(
+    store: LakeStore, request: RowRequest, ordered: bool, months: bool = True
+) -> tuple[Callable[[Sequence[StoredFile]], pl.LazyFrame], Span, list[Selection]]:
+    """Return what builds the frame of ``scan_rows`` over files, the range, and the files by market.
+
+    Without ``months``, no month file is chosen.
+    """
     table, layer, schema, choice = request.table, request.layer, request.schema, request.symbols
     bars = bars_in(layer, request.name)
     # The first rows of month files are those of one symbol.
-    by_month = choice is not None and choice.is_narrow and request.limit is None
+    by_month = months and choice is not None and choice.is_narrow and request.limit is None
     lag = closing_lag(bars) if bars else timedelta(0)
     span, selections = select_slices(store, request.slices, request.times, lag, by_month)
     if not any(selection.stored for selection in selections):
         require_lake(store)
-    files = [file for selection in selections for file in selection.files]
 
-    def build() -> pl.LazyFrame:
+    def build(files: Sequence[StoredFile]) -> pl.LazyFrame:
         frame = scan_files(store, schema, files, path_columns(layer, request.name))
         frame = _chosen(frame, request.time_column, choice, span)
         nothing_traded = untraded(layer, request.name)
@@ -114,15 +121,15 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
     names = None if choice is None else choice.names
 
     def collected() -> tuple[pl.DataFrame, Span, list[Selection]]:
-        build, span, selections = _prepared(store, wide, ordered=False)
-        files = [file for selection in selections for file in selection.files]
+        build, span, selections = prepare(store, wide, ordered=False)
+        files = files_of(selections)
         if not request.is_market_named:
             check_unmixed(table, request.columns, selections)
         quick = None
         if names and AFTER_END not in needed and len({file.slice for file in files}) == 1:
             quick = _of_symbols(store, schema, selections, names, list(dict.fromkeys([*request.columns, *order])))
         if quick is None:
-            scanned = build()
+            scanned = build(files)
         else:
             files = [file for file in files if not is_month_file(file)]
             if not files:
@@ -138,7 +145,7 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
         in_order = _is_ordered(frame, files, names, order)
         return frame if in_order else frame.sort(order, maintain_order=True), span, selections
 
-    frame, span, selections = unchanged(collected, lambda: _prepared(store, wide, ordered=False)[2])
+    frame, span, selections = unchanged(collected, lambda: prepare(store, wide, ordered=False)[2])
     if not request.is_market_named and choice is not None:
         check_one_market_each(table, frame)
     if older := warn_of_older(layer, schema, frame.select(request.columns), selections):
