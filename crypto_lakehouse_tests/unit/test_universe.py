@@ -314,3 +314,32 @@ def test_a_lake_folder_has_the_partition(lake: Lakehouse) -> None:
     assert Path(lake.uri, "gold/instruments/exchange=binance/market=um/date=2022-06-01/part-0.parquet").is_file()
     count = lake.sql("SELECT count(*) AS n FROM gold.instruments WHERE market = 'um' AND date = '2022-06-01'")
     assert count["n"].to_list() == [4]
+
+
+@pytest.mark.requirement("F6.7")
+@pytest.mark.parametrize(
+    "arguments", [{}, {"quote": "USDT", "stable_pairs": False}, {"leveraged": True, "settled": True}]
+)
+def test_a_range_is_the_days_one_by_one(lake: Lakehouse, arguments: dict[str, Any]) -> None:
+    for market, start, end in (("spot", "2022-01-20", "2022-06-02"), ("um", "2021-03-20", "2021-04-01")):
+        days = [day(start) + timedelta(days=n) for n in range((day(end) - day(start)).days)]
+        whole = lake.universe(market, start=start, end=end, format="polars", **arguments)
+        by_day = [lake.universe(market, on=each, format="polars", **arguments) for each in days]
+        expected = [rows.select(pl.lit(each).alias("date"), pl.all()) for each, rows in zip(days, by_day, strict=True)]
+        assert whole.equals(pl.concat(expected))
+
+
+@pytest.mark.requirement("F6.7")
+def test_a_range_may_be_open_or_relative_and_needs_no_day(lake: Lakehouse) -> None:
+    newest = lake.universe("um", last="3d", format="polars")
+    assert newest["date"].unique().sort().to_list() == [day("2022-05-30"), day("2022-05-31"), day("2022-06-01")]
+    assert newest.equals(lake.universe("um", start="2022-05-30", format="polars"))
+    assert lake.universe("um", end="2020-01", format="polars").is_empty()
+    with pytest.raises(ValueError, match="on must be a day such as 2024-01-31; for a range pass start, end or last"):
+        lake.universe("um")
+    with pytest.raises(ValueError, match="on is one day, and start, end and last are a range: pass one of them"):
+        lake.universe("um", on="2022-05-30", last="3d")
+    with pytest.raises(MissingPartition, match=r"newest is 2022-06-01.*--from 2022-06-04 --to 2022-06-04"):
+        lake.universe("um", start="2022-05-30", end="2022-06-05")
+    with pytest.raises(MissingPartition, match=r"no partition for 2022-07-01 or later"):
+        lake.universe("um", start="2022-07")

@@ -1,4 +1,4 @@
-"""The tradable instruments of a day, as known on that day, from the newest partition of gold.instruments.
+"""The tradable instruments of days, as known on each day, from the newest partition of gold.instruments.
 
 This module chooses the partition and applies the filter. Instruments are computed in
 ``transforms/gold/universe.py``; the public method is in ``methods/universe.py``.
@@ -8,36 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 
+from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
 from crypto_lakehouse.lake.reader.arguments import Format, as_format, check_format, check_one_market
 from crypto_lakehouse.lake.reader.reasons import INSTRUMENTS
-from crypto_lakehouse.lake.reader.times import Time, utc
+from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.describe import require_lake
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse.transforms.gold.universe import known_on
+from crypto_lakehouse.transforms.gold.universe import known_between
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 
 
 def read_universe(
     store: LakeStore,
     market: str,
-    on: Time,
-    quote: str | Sequence[str] | None,
-    contract_type: str | Sequence[str] | None,
-    stable_pairs: bool,
-    leveraged: bool,
-    settled: bool,
+    on: Time | None,
+    times: TimeRange,
+    wanted: InstrumentFilter,
     exchange: str,
     format: Format,
 ) -> pd.DataFrame | pl.DataFrame | pa.Table:
@@ -45,64 +45,93 @@ def read_universe(
     check_format(format)
     check_one_market("lake.universe", exchange, market)
     day = utc("on", on)
-    if day is None:
-        raise ValueError("on must be a day such as 2024-01-31")
+    if day is not None:
+        if times != TimeRange(None, None):
+            raise ValueError("on is one day, and start, end and last are a range: pass one of them")
+        midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
+        listed = universe_between(store, exchange, market, TimeRange(midnight, midnight + _DAY), wanted).drop("date")
+    elif times == TimeRange(None, None):
+        raise ValueError("on must be a day such as 2024-01-31; for a range pass start, end or last")
+    else:
+        listed = universe_between(store, exchange, market, times, wanted)
+    return as_format(listed, format)
+
+
+def instrument_filter(
+    quote: str | Sequence[str] | None,
+    contract_type: str | Sequence[str] | None,
+    stable_pairs: bool,
+    leveraged: bool,
+    settled: bool,
+) -> InstrumentFilter:
+    """Return the filter of the arguments of ``Lakehouse.universe``. Raises ValueError if one is malformed."""
     kinds = [contract_type] if isinstance(contract_type, str) else contract_type or []
-    wanted = InstrumentFilter(
+    return InstrumentFilter(
         quotes=(quote,) if isinstance(quote, str) else tuple(quote or ()),
         contract_types=tuple(ContractType.parse(kind) for kind in kinds),
         stable_pairs=stable_pairs,
         leveraged=leveraged,
         settled=settled,
     )
-    return as_format(universe_on(store, exchange, market, day.date(), wanted), format)
 
 
-def universe_on(store: LakeStore, exchange: str, market: str, on: date, wanted: InstrumentFilter) -> pl.DataFrame:
-    """Return the instruments listed on the UTC day ``on`` that pass the filter, in the columns of gold.instruments.
+def universe_between(
+    store: LakeStore, exchange: str, market: str, times: TimeRange, wanted: InstrumentFilter
+) -> pl.DataFrame:
+    """Return the instruments listed on each UTC day of a range that pass the filter: the day as ``date``, then the
+    columns of gold.instruments.
 
     Warns of contracts that the filter leaves out because the archive has them only under their settled names.
-    Raises MissingPartition if the lake has no partition for that day or a later one, or if the newest was built before
-    the archive listed files of these days; MissingLakeError if there is no lake.
+    Raises MissingPartition if the lake has no partition for the last day or a later one, or if the newest was built
+    before the archive listed files of these days; MissingLakeError if there is no lake.
     """
     table_slice = TableSlice("gold", exchange, market, INSTRUMENTS)
-    stored = list_keys(store, table_slice)
     # The newest partition includes files that were published late.
-    newest = max(stored, default="")
+    newest = max(list_keys(store, table_slice), default="")
     if not newest:
         require_lake(store)
-    if newest < on.isoformat():
+    until = None if times.end is None else (times.end - _MICROSECOND).date()
+    needed = until or (times.start.date() if times.start else None)
+    if not newest or (needed is not None and newest < needed.isoformat()):
+        day = needed or MARKETS[exchange, market].first_date
         raise MissingPartition(
-            f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {on} or later"
+            f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {day} or later"
             f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Build one:"
-            f" {table_slice.partition(on.isoformat()).backfill_command()}"
+            f" {table_slice.partition(day.isoformat()).backfill_command()}"
         )
     partition = table_slice.partition(newest)
     instruments = read_partition(store, partition)
     last = max(instruments["last_day"].to_list(), default=None)
-    if last is None or last < on:
+    if last is None or (needed is not None and last < needed):
         raise MissingPartition(
-            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for {on} or later:"
-            f" when it was built, the archive listed no files of these days"
+            f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for"
+            f" {needed or newest} or later: when it was built, the archive listed no files of these days"
             f" ({f'its last day is {last}' if last else 'it is empty'}). Rebuild it after the archive publishes them:"
             f" {partition.backfill_command()}"
         )
-    rows = known_on(instruments, on)
-    listed = _passing(rows, wanted)
+    start, _ = times.within([last + _DAY])
+    first = start.date() if start else min(instruments["first_day"].to_list())
+    passing = {
+        "is_wanted": _passing(instruments, wanted),
+        "is_left_out": _passing(instruments, replace(wanted, settled=True)) & instruments["is_settled"],
+    }
+    rows = known_between(instruments.with_columns(**passing), first, until or last)
     if not wanted.settled:
-        others = _passing(rows, replace(wanted, settled=True)).filter("is_settled")
-        alone = others.filter(~pl.col("settled_of").is_in(rows["symbol"].implode()))["symbol"]
-        if len(alone):
+        listed = rows.select("date", settled_of="symbol")
+        alone = rows.filter("is_left_out").join(listed, on=["date", "settled_of"], how="anti")
+        if alone.height:
+            days = dict.fromkeys(str(day) for day in (alone["date"].min(), alone["date"].max()))
             warn(
-                f"traded on {on} but left out, because the archive has them only under their later names as settled"
-                f" contracts: {', '.join(alone)}; pass settled=True to include these names"
+                f"traded on {' to '.join(days)} but left out, because the archive has them only under their later names"
+                f" as settled contracts: {', '.join(alone['symbol'].unique().sort())}; pass settled=True to include"
+                " these names"
             )
-    return listed
+    return rows.filter("is_wanted").drop(*passing)
 
 
-def _passing(rows: pl.DataFrame, wanted: InstrumentFilter) -> pl.DataFrame:
-    passing = [wanted.passes(_facts(row)) for row in rows.iter_rows(named=True)]
-    return rows.filter(pl.Series(passing, dtype=pl.Boolean))
+def _passing(instruments: pl.DataFrame, wanted: InstrumentFilter) -> pl.Series:
+    passing = [wanted.passes(_facts(row)) for row in instruments.iter_rows(named=True)]
+    return pl.Series(passing, dtype=pl.Boolean)
 
 
 def _facts(row: dict[str, object]) -> SymbolFacts:

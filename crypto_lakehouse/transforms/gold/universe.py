@@ -93,11 +93,23 @@ def instruments(market: Market, numbered: pl.DataFrame, on: date) -> pl.DataFram
 
 def known_on(rows: pl.DataFrame, on: date) -> pl.DataFrame:
     """The rows of a later day's gold.instruments that were listed on ``on``, without facts that became known later."""
-    first_days = rows.group_by("symbol").agg(pl.col("first_day").min())
-    known = first_days.filter(pl.col("first_day") <= on)["symbol"]
-    return rows.filter(pl.lit(on).is_between("first_day", "last_day")).with_columns(
-        last_day=pl.lit(on),
-        renamed_to=pl.when(pl.col("renamed_to").is_in(known.implode())).then("renamed_to"),
+    return known_between(rows, on, on).drop("date")
+
+
+def known_between(rows: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
+    """The rows of ``known_on`` for each day from ``first`` to ``last``, both inclusive, with the day as ``date``."""
+    first_days = rows.group_by(renamed_to="symbol").agg(known_from=pl.col("first_day").min())
+    start, end = pl.max_horizontal("first_day", pl.lit(first)), pl.min_horizontal("last_day", pl.lit(last))
+    return (
+        rows.filter((pl.col("first_day") <= last) & (pl.col("last_day") >= first))
+        .join(first_days, on="renamed_to", how="left", maintain_order="left")
+        .with_columns(date=pl.date_ranges(start, end))
+        .explode("date")
+        .with_columns(
+            last_day=pl.col("date"), renamed_to=pl.when(pl.col("known_from") <= pl.col("date")).then("renamed_to")
+        )
+        .select("date", *rows.columns)
+        .sort("date", maintain_order=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""Methods that return the instruments of a day; ``reader/universe.py`` finds them."""
+"""Methods that return the instruments of days; ``reader/universe.py`` finds them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format
 from crypto_lakehouse.lake.reader.methods.base import Methods
-from crypto_lakehouse.lake.reader.times import Time
-from crypto_lakehouse.lake.reader.universe import read_universe
+from crypto_lakehouse.lake.reader.times import Length, Time, time_range
+from crypto_lakehouse.lake.reader.universe import instrument_filter, read_universe
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class UniverseMethods(Methods):
-    """Instruments of a day."""
+    """Instruments of days."""
 
     def universe(
         self,
         market: str,
         *,
-        on: Time,
+        on: Time | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        last: Length | None = None,
         quote: str | Sequence[str] | None = None,
         contract_type: str | Sequence[str] | None = None,
         stable_pairs: bool = True,
@@ -33,14 +36,17 @@ class UniverseMethods(Methods):
         exchange: str = "binance",
         format: Format = "pandas",
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
-        """Return the instruments that were listed on the UTC day ``on``, including those delisted since.
+        """Return the instruments that were listed on a UTC day or on each day of a range, also those delisted since.
 
         Parameters
         ----------
         market
             One market.
         on
-            UTC day.
+            One UTC day.
+        start, end, last
+            A range instead of a day: the UTC days that overlap [start, end), or ``last`` days (``30d``) up to ``end``.
+            Without ``end`` it ends with the newest day that the instruments list.
         quote
             One quote asset or several (``USDT``); None means all.
         contract_type
@@ -58,14 +64,15 @@ class UniverseMethods(Methods):
         -------
         pandas.DataFrame, polars.DataFrame or pyarrow.Table
             The columns of gold.instruments, one row per instrument, sorted by symbol. The rows show what was known on
-            that day: ``last_day`` is ``on``, and later delistings and renames do not show.
+            that day: ``last_day`` is ``on``, and later delistings and renames do not show. For a range, there are such
+            rows for each day, after a first column ``date``.
 
         Raises
         ------
         KeyError
             The exchange or market is unknown.
         ValueError
-            The day, quote or contract type is malformed.
+            A time, quote or contract type is malformed, or neither a day nor a range is given, or both.
         MissingPartition
             gold.instruments has no partition for this day or a later one. Or its newest partition was built before
             the archive listed files of these days. The error names the command that builds it.
@@ -82,7 +89,15 @@ class UniverseMethods(Methods):
             symbol contract_type  first_day
         0  BTCUSDT     perpetual 2024-12-30
         1  ETHUSDT     perpetual 2024-12-30
+
+        The members of each day, as a matrix that fits ``panel``:
+
+        >>> days = lake.universe("um", start="2024-12-31", quote="USDT")
+        >>> days.assign(listed=True).pivot(index="date", columns="symbol", values="listed").fillna(False)
+        symbol      BTCUSDT  ETHUSDT
+        date
+        2024-12-31     True     True
+        2025-01-01     True     True
         """
-        return read_universe(
-            self._store, market, on, quote, contract_type, stable_pairs, leveraged, settled, exchange, format
-        )
+        wanted = instrument_filter(quote, contract_type, stable_pairs, leveraged, settled)
+        return read_universe(self._store, market, on, time_range(start, end, last), wanted, exchange, format)
