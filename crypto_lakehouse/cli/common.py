@@ -16,6 +16,7 @@ from rich.console import Console
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import Cadence, parse_partition
+from crypto_lakehouse.catalog.extras import explain_missing
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.console import say
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Program(typer.Typer):
-    """The command line as a process: SIGINT ends it with exit code 130 and SIGTERM with 143."""
+    """The command line as a process: SIGINT ends it with exit code 130 and SIGTERM with 143.
+
+    A command whose packages are not installed names the extra that has them, and exits with 2.
+    """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that the arguments name, and exit the process."""
@@ -43,6 +47,12 @@ class Program(typer.Typer):
             raise
         except interrupts.Interrupted:
             raise SystemExit(interrupts.exit_code()) from None
+        except ModuleNotFoundError as error:
+            reason = explain_missing(error)
+            if reason is None:
+                raise
+            say(Console(stderr=True), f"error: {reason}")
+            raise SystemExit(2) from None
 
 
 def first_day(text: str | date) -> date:
@@ -133,11 +143,11 @@ def explained() -> Iterator[None]:
     """Print an error of the archive, the lake, Dagster's records or the disk in words, and exit with 1."""
     from crypto_lakehouse.archive.model import ArchiveError
     from crypto_lakehouse.lake.storage.store import LakeError
-    from crypto_lakehouse.orchestration.home import HomeError
+    from crypto_lakehouse.orchestration.records_error import RecordsError
 
     try:
         yield
-    except (ArchiveError, LakeError, HomeError) as error:
+    except (ArchiveError, LakeError, RecordsError) as error:
         fail(error, 1)
     except OSError as error:
         fail(_in_words(error), 1)

@@ -1,7 +1,7 @@
 """DAGSTER_HOME: its folder, its ``dagster.yaml``, and the settings of PostgreSQL.
 
 ``storage.py`` opens the storage, ``home_faults.py`` turns its faults into sentences. Nothing here imports Dagster or a
-database, so that every command can show a ``HomeError`` without waiting for them.
+database.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 import yaml  # type: ignore[import-untyped]
+
+from crypto_lakehouse.orchestration.records_error import RecordsError
 
 PREFIX = "DAGSTER_POSTGRES_"
 _REQUIRED = ("HOST", "USER", "PASSWORD", "DB")
@@ -35,7 +37,7 @@ nux:
 """
 
 
-class HomeError(click.ClickException):
+class HomeError(click.ClickException, RecordsError):
     """Dagster's records cannot be opened or written. Dagster's own commands print it as one line, too."""
 
 
