@@ -43,7 +43,7 @@ format: $(READY)  ## Fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## docs/api/data-formats.md, from the catalogue, the epoch registry and the schemas
+docs: $(READY)  ## The generated pages in docs/api: data formats, commands and settings
 	$(BIN)/python -m crypto_lakehouse.cli.document
 
 specs: $(READY)  ## The traceability table: requirement, tests, last result

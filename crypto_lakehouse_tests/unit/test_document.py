@@ -6,11 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from crypto_lakehouse.catalog import EXCHANGES, FEEDS, Cadence
 from crypto_lakehouse.catalog.epochs import EPOCHS
-from crypto_lakehouse.cli.document import PAGE, data_formats, main
+from crypto_lakehouse.cli.document import PAGE, PAGES, main
+from crypto_lakehouse.cli.document.commands import commands_page
+from crypto_lakehouse.cli.document.data_formats import data_formats
+from crypto_lakehouse.cli.document.settings import settings_page
+from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.settings import PREFIX, Settings
 from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 pytestmark = pytest.mark.requirement("T10")
@@ -70,23 +76,38 @@ def rows(text: str) -> list[list[str]]:
     return [row for number, row in enumerate(cells) if number not in heads and set(row[0]) != {"-"}]
 
 
-def test_the_page_is_not_stale() -> None:
-    page = ROOT / PAGE
-    assert page.read_text(encoding="utf-8") == TEXT, f"{PAGE} is stale: run make docs"
-    assert main([str(page), "--check"]) == 0
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_no_page_is_stale(page: Path) -> None:
+    assert (ROOT / page).read_text(encoding="utf-8") == PAGES[page](), f"{page} is stale: run make docs"
 
 
-def test_the_command_writes_the_page_and_says_when_it_is_stale(
+def test_the_command_writes_the_pages_and_says_which_is_stale(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = tmp_path / "new" / "page.md"
-    assert main([str(page), "--check"]) == 1
-    assert main([str(page)]) == 0
+    page, check = tmp_path / PAGE, [str(tmp_path), "--check"]
+    assert main(check) == 1
+    assert main([str(tmp_path)]) == 0
     assert page.read_text(encoding="utf-8") == TEXT
-    assert main([str(page), "--check"]) == 0
+    assert main(check) == 0
     page.write_text(TEXT.replace("klines", "candles"), encoding="utf-8")
-    assert main([str(page), "--check"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == f"{page} is stale: run make docs"
+    capsys.readouterr()
+    assert main(check) == 1
+    stale = [line for line in capsys.readouterr().out.splitlines() if "stale" in line]
+    assert stale == [f"{page} is stale: run make docs"]
+
+
+def test_every_setting_is_on_the_page_of_settings() -> None:
+    variables = [row[0].strip("`") for row in rows(settings_page())]
+    assert variables == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+
+
+def test_every_option_of_a_command_is_on_the_page_of_commands() -> None:
+    page = commands_page()
+    for command in (["backfill"], ["read"], ["archive", "files"], ["export", "legacy"]):
+        shown = CliRunner().invoke(app, [*command, "--help"], terminal_width=200).output
+        options = set(re.findall(r"--[a-z-]+", shown)) - {"--help"}
+        listed = section(f"## `crypto-lakehouse {' '.join(command)}`", page)
+        assert options <= set(re.findall(r"--[a-z-]+", listed)), command
 
 
 @pytest.mark.requirement("T1")

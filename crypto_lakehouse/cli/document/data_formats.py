@@ -1,26 +1,21 @@
-"""The page ``docs/api/data-formats.md``, generated from the catalogue, the epoch registry and the schemas.
+"""The page of data formats, generated from the catalogue, the epoch registry and the schemas.
 
-``python -m crypto_lakehouse.cli.document`` writes it; with ``--check`` it only reports whether the page is stale. This
-module turns data about the archive into text. It holds no fact about the archive itself.
+This module turns data about the archive into text. It holds no fact about the archive itself.
 """
 
 from __future__ import annotations
 
-import argparse
-import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, FEEDS, MARKETS, Cadence, Feed, FileFormat, Market
 from crypto_lakehouse.catalog.bars import parse_bars_list
 from crypto_lakehouse.catalog.epochs import EPOCHS, TOPIC_VALUES, Epoch, Topic
+from crypto_lakehouse.cli.document.markdown import markdown_table, prose
 from crypto_lakehouse.schemas import Schema, silver_schema
 from crypto_lakehouse.schemas.gold import LISTING, GoldTable, gold_tables
 
-PAGE = Path("docs/api/data-formats.md")
 _ISSUES = "https://github.com/binance/binance-public-data/issues/"
-_WIDTH = 118
 _BARS = "1h,dollar:1000000"
 _HEAD = """\
 Types, files, tables and known faults of the archives. `make docs` generates this page from the catalogue, the epoch
@@ -55,7 +50,7 @@ def _overview() -> list[str]:
     return [
         "## What exists\n",
         "The types of each market, by whether the archive has files of a day or of a month:\n",
-        _table(["market", *(cadence.value for cadence in Cadence)], rows),
+        markdown_table(["market", *(cadence.value for cadence in Cadence)], rows),
     ]
 
 
@@ -66,7 +61,7 @@ def _name(market: Market) -> str:
 def _types() -> list[str]:
     parts = [
         "## Types, tables, dates\n",
-        _prose(
+        prose(
             "One row per type. 'partition' says whether the lake reads daily files (date) or monthly ones (month), and"
             " its tables have such partitions; 'archived' says which of the two the archive has. If a type has a last"
             " date, it has ended, and no later file is requested. 'key' is the primary key of the silver rows."
@@ -80,7 +75,7 @@ def _types() -> list[str]:
         parts += [
             f"### Market {_name(market)}\n",
             f"{market.title}: `{EXCHANGES[market.exchange].folders.replace('{market}', market.archive_path)}`\n",
-            _table(head, [_type_row(name, feeds) for name, feeds in by_type.items()]),
+            markdown_table(head, [_type_row(name, feeds) for name, feeds in by_type.items()]),
         ]
     return parts
 
@@ -117,7 +112,7 @@ def _by_interval(feeds: Sequence[Feed], values: Sequence[str]) -> str:
 def _files() -> list[str]:
     parts = [
         "## Columns of the files\n",
-        _prose(
+        prose(
             "The columns in file order; fields are read by position. Other spellings are names that header lines have"
             " used; they are compared without case, blanks and underscores. If a field may be blank, a blank is null;"
             " otherwise the row is rejected. Bronze tables have these columns, then symbol, source_key, source_sha256"
@@ -131,7 +126,7 @@ def _files() -> list[str]:
         users[feed.file_format.name].append(feed)
     for name, file_format in formats.items():
         types = dict.fromkeys(f"{_name(f.market)} {f.archive_type}" for f in users[name])
-        parts += [f"### Files {name}\n", _prose(f"Of {', '.join(types)}.{_traits(file_format)}")]
+        parts += [f"### Files {name}\n", prose(f"Of {', '.join(types)}.{_traits(file_format)}")]
         rows = [
             [
                 str(number),
@@ -142,7 +137,7 @@ def _files() -> list[str]:
             ]
             for number, column in enumerate(file_format.columns, start=1)
         ]
-        parts.append(_table(["no.", "column", "type", "may be blank", "other spellings"], rows))
+        parts.append(markdown_table(["no.", "column", "type", "may be blank", "other spellings"], rows))
     return parts
 
 
@@ -162,14 +157,14 @@ def _silver() -> list[str]:
         tables[schema.name].append(feed.table)
     for name, schema in schemas.items():
         names = ", ".join(f"`{table}`" for table in dict.fromkeys(tables[name]))
-        parts += [f"### Silver {name}\n", _prose(f"{schema.doc} Tables: {names}."), _columns(schema)]
+        parts += [f"### Silver {name}\n", prose(f"{schema.doc} Tables: {names}."), _columns(schema)]
     return parts
 
 
 def _gold() -> list[str]:
     parts = [
         "## Gold tables\n",
-        _prose(
+        prose(
             "Gold is computed from other tables of the same market. Inputs in brackets are used if the lake has them."
             " Bars exist for every interval and threshold in LAKEHOUSE_BARS; two of them stand for all."
         ),
@@ -182,8 +177,8 @@ def _gold() -> list[str]:
         rows = [[f"`{table.name}`", table.description.format(market="the market"), _inputs(table)] for table in group]
         parts += [
             f"### Gold {name}\n",
-            _prose(schema.doc),
-            _table(["table", "rows", "inputs"], rows),
+            prose(schema.doc),
+            markdown_table(["table", "rows", "inputs"], rows),
             _columns(schema),
         ]
     return parts
@@ -205,13 +200,13 @@ def _columns(schema: Schema) -> str:
         ]
         for column in schema.columns
     ]
-    return _table(["column", "type", "unit", "key, or may be null", "meaning"], rows)
+    return markdown_table(["column", "type", "unit", "key, or may be null", "meaning"], rows)
 
 
 def _epochs() -> list[str]:
     parts = [
         "## Epochs\n",
-        _prose(
+        prose(
             "Facts that changed over time, and known faults, each with its source. Days are those of the data, first"
             " and last inclusive. Numbers with # are issues of binance/binance-public-data."
         ),
@@ -224,8 +219,8 @@ def _epochs() -> list[str]:
                 grouped[*fact, epoch.intervals, epoch.symbols].append(epoch)
         parts += [
             f"### Epochs {topic.value}\n",
-            _prose(TOPIC_VALUES[topic]),
-            _table(
+            prose(TOPIC_VALUES[topic]),
+            markdown_table(
                 ["markets", "types", "days", "only", "value", "what", "source"],
                 [_epoch_row(group) for group in grouped.values()],
             ),
@@ -283,33 +278,3 @@ def _feeds_of(market: Market) -> list[Feed]:
 def _anchor(*heading: str) -> str:
     """The anchor of a heading, by the convention of GitHub."""
     return "#" + "-".join(heading).lower().replace(" ", "-")
-
-
-def _prose(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [list(head), ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or with ``--check`` compare it; 1 if it is stale."""
-    parser = argparse.ArgumentParser(prog="python -m crypto_lakehouse.cli.document", description=data_formats.__doc__)
-    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help=f"file to write, by default {PAGE}")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is stale")
-    options = parser.parse_args(arguments)
-    text = data_formats()
-    if options.check:
-        fresh = options.page.is_file() and options.page.read_text(encoding="utf-8") == text
-        print(f"{options.page} is {'up to date' if fresh else 'stale: run make docs'}")
-        return 0 if fresh else 1
-    options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(text, encoding="utf-8")
-    print(f"wrote {options.page}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

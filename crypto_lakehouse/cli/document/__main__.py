@@ -1,0 +1,5 @@
+"""``python -m crypto_lakehouse.cli.document``."""
+
+from crypto_lakehouse.cli.document import main
+
+raise SystemExit(main())
