@@ -111,3 +111,37 @@ def test_latest_names_the_newest_partition_of_each_market(lake: Lakehouse, root:
     ]
     written = datetime.fromtimestamp(part_path(root, "um", "2024-01-03").stat().st_mtime, UTC)
     assert abs(newest.filter(market="um")["written"].item() - written) < timedelta(seconds=1)
+
+
+@pytest.mark.requirement("F6.4")
+def test_listings_show_all_rows_and_texts(lake: Lakehouse, root: Path) -> None:
+    for number in range(30):
+        put(day_of_bars(DAYS[0], ["BTCUSDT"]), part_path(root, "um", f"{DAYS[0]}", f"gold/bars_tick_{number + 1}"))
+    described = lake.describe("gold.bars_1h")
+    for listing, names in (
+        (lake.tables(), [f"bars_tick_{number + 1} " for number in range(30)]),
+        (lake.latest(), [f"bars_tick_{number + 1} " for number in range(30)]),
+        (lake.coverage("BTCUSDT"), [f"bars_tick_{number + 1} " for number in range(30)]),
+        (described, described["column"].to_list()),
+    ):
+        for text in (str(listing), repr(listing)):
+            assert all(name in text for name in names)
+            assert "…" not in text
+        html = listing._repr_html_()
+        assert all(name.strip() in html for name in names)
+        assert "&hellip;" not in html
+    assert type(described.filter(pl.col("key"))) is pl.DataFrame
+
+
+@pytest.mark.requirement("F6.4")
+def test_a_notebook_shows_the_tables_of_the_lake(lake: Lakehouse, root: Path) -> None:
+    part_path(root, "um", f"{DAYS[1]}").unlink()
+    html = lake._repr_html_()
+    assert (
+        "<td>gold.bars_1h</td><td>binance</td><td>um</td><td>2024-01-01</td><td>2024-01-03</td><td>2</td><td>1</td>"
+        in html
+    )
+    # The folder's name has a quote.
+    assert "it&#x27;s" in html
+    missing = Lakehouse("nowhere")._repr_html_()
+    assert "no silver or gold tables" in missing

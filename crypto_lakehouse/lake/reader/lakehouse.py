@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from crypto_lakehouse.lake.reader.listing import lake_html
 from crypto_lakehouse.lake.reader.methods.bars import BarMethods
 from crypto_lakehouse.lake.reader.methods.contents import ContentMethods
 from crypto_lakehouse.lake.reader.methods.matrices import MatrixMethods
@@ -73,6 +74,9 @@ class Lakehouse(
 
     def __repr__(self) -> str:
         return f"Lakehouse({self.uri!r})"
+
+    def _repr_html_(self) -> str:
+        return lake_html(self._store)
 
     @property
     def uri(self) -> str:

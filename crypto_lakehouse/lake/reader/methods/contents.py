@@ -6,6 +6,7 @@ import polars as pl
 
 from crypto_lakehouse.lake.reader.arguments import check_one_market
 from crypto_lakehouse.lake.reader.contents import newest_partitions, symbol_coverage, symbols_of, traded_symbols
+from crypto_lakehouse.lake.reader.listing import Listing
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
@@ -110,7 +111,7 @@ class ContentMethods(Methods):
         │ open_interest  ┆ um     ┆ 2024-12-30 ┆ 2025-01-01 ┆ 3          ┆ 0       ┆ 863  │
         └────────────────┴────────┴────────────┴────────────┴────────────┴─────────┴──────┘
         """
-        return symbol_coverage(self._store, symbol, exchange, market)
+        return Listing(symbol_coverage(self._store, symbol, exchange, market))
 
     def latest(self) -> pl.DataFrame:
         """Show how new the data is: the newest partition of each silver and gold table and market.
@@ -140,4 +141,4 @@ class ContentMethods(Methods):
         │ open_interest  ┆ um     ┆ 2025-01-01 │
         └────────────────┴────────┴────────────┘
         """
-        return newest_partitions(self._store)
+        return Listing(newest_partitions(self._store))

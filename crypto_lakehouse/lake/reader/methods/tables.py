@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from crypto_lakehouse.lake.reader.listing import Listing
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.storage.describe import describe_frame, require_lake, split_table, tables_frame
 
@@ -12,7 +13,7 @@ class TableMethods(Methods):
     """What the lake holds."""
 
     def tables(self) -> pl.DataFrame:
-        """List the tables of the lake, one row per layer, table, exchange and market.
+        """List the tables of the lake, one row per layer, table, exchange and market. All rows show when printed.
 
         Returns
         -------
@@ -40,13 +41,15 @@ class TableMethods(Methods):
         │ open_interest  ┆ um     ┆ 3          ┆ 2024-12-30 ┆ 2025-01-01 │
         └────────────────┴────────┴────────────┴────────────┴────────────┘
         """
-        listed = tables_frame(self._store)
+        listed = Listing(tables_frame(self._store))
         if listed.is_empty():
             require_lake(self._store)
         return listed
 
     def describe(self, table: str) -> pl.DataFrame:
-        """List the columns of ``layer.table`` and their meaning. The lake need not hold the table.
+        """List the columns of ``layer.table`` and their meaning. All rows show when printed.
+
+        The lake need not hold the table.
 
         Returns
         -------
@@ -74,4 +77,4 @@ class TableMethods(Methods):
         └───────────┴───────────────────────┴─────────┘
         """
         layer, name, _ = split_table(table)
-        return describe_frame(layer, name)
+        return Listing(describe_frame(layer, name))
