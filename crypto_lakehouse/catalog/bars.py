@@ -18,6 +18,7 @@ BAR_INTERVALS = tuple(name for name in INTERVALS if name not in ("1s", "1m"))
 ACTIVITIES = ("dollar", "volume", "tick")
 LONGEST_MONTH = timedelta(days=31)
 _OFFSET = re.compile(r"([1-9][0-9]{0,3})(m|h)")
+_LENGTH = re.compile(r"([0-9]{1,5})(m|h|d)")
 _THRESHOLD = re.compile(r"[1-9][0-9]{0,14}")
 
 
@@ -82,7 +83,9 @@ def parse_bars(text: str) -> Bars:
             raise ValueError(f"{text!r}: {name} bars need a threshold, a whole number, such as {name}:1000000")
         return ActivityBars(name, int(rest))
     if name not in BAR_INTERVALS:
-        raise ValueError(f"no bars {text!r}; there are {', '.join((*BAR_INTERVALS, *ACTIVITIES))}")
+        similar = _similar_interval(name)
+        hint = f"did you mean {similar}? There are" if similar else "there are"
+        raise ValueError(f"no bars {text!r}; {hint} {', '.join((*BAR_INTERVALS, *ACTIVITIES))}")
     interval = INTERVALS[name]
     if not colon:
         return TimeBars(interval)
@@ -90,6 +93,18 @@ def parse_bars(text: str) -> Bars:
     if interval.length is None or not step or step >= interval.length:
         raise ValueError(f"{text!r}: the step of the offsets must be shorter than the interval, such as 1h:5m")
     return TimeBars(interval, step)
+
+
+def _similar_interval(name: str) -> str | None:
+    """The interval of the same length, or of the same letters.
+
+    >>> _similar_interval("60m"), _similar_interval("1H"), _similar_interval("7h")
+    ('1h', '1h', None)
+    """
+    if match := _LENGTH.fullmatch(name.casefold()):
+        length = int(match[1]) * {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[match[2]]
+        return next((known for known in BAR_INTERVALS if INTERVALS[known].length == length), None)
+    return next((known for known in BAR_INTERVALS if known == name.casefold()), None)
 
 
 def parse_bars_list(text: str) -> tuple[Bars, ...]:

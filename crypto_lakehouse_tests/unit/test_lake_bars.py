@@ -316,6 +316,8 @@ def test_each_format(lake: Lakehouse) -> None:
     [
         ({"bars": "7h"}, ValueError, "there are 3m, .*1mo, dollar, volume, tick"),
         ({"bars": "1m"}, ValueError, "there are"),
+        ({"bars": "60m"}, ValueError, r"no bars '60m'; did you mean 1h\? There are 3m"),
+        ({"bars": "1H"}, ValueError, r"no bars '1H'; did you mean 1h\? There are 3m"),
         ({"bars": "dollar"}, ValueError, "threshold"),
         ({"bars": "1h:5m"}, ValueError, "pass '1h' and an offset"),
         ({"offset": "60m"}, ValueError, "shorter than the interval 1h"),

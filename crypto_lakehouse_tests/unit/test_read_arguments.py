@@ -96,6 +96,9 @@ def test_last_of_several_markets_is_one_range(lake: Lakehouse) -> None:
         ({"limit": 1.5}, "limit must be a number of rows"),
         ({"limit": True}, "limit must be a number of rows"),
         ({"symbols": ["BTC*", "E?H"]}, "'E[?]H' is not a symbol"),
+        ({"symbols": "BTC/USDT"}, r"'BTC/USDT' is not a symbol: .*; did you mean BTCUSDT\?"),
+        ({"symbols": ["BTC/USDT:USDT"]}, r"did you mean BTCUSDT\?"),
+        ({"start": 1704067200000}, r"not 1704067200000; .*pandas.to_datetime\(count, unit='ms'\)"),
         ({"symbols": ""}, "symbols must be text such as 'BTCUSDT', not ''"),
         ({"market": []}, "market is an empty list"),
     ],
@@ -173,6 +176,10 @@ EMPTY: dict[str, tuple[Callable[[Lakehouse], object], str]] = {
     "never built": (
         lambda lake: lake.read("silver.trades", market="um", start="2024-01-01", end="2024-01-03"),
         "has no partitions. Build them with: crypto-lakehouse backfill --market um --table trades --from 2024-01-01",
+    ),
+    "klines of an interval": (
+        lambda lake: lake.klines("BTCUSDT", "1h", market="um", start="2024-01-01", end="2024-01-03"),
+        r"has no partitions\. Build .* Or compute bars from minutes: lake\.bars\(symbols, '1h', market='um'\)$",
     ),
     "before": (
         lambda lake: lake.read(TABLE, market="um", start="2023-12-01", end="2023-12-03"),

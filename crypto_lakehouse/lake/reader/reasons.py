@@ -13,6 +13,7 @@ from typing import TypeAlias
 import polars as pl
 
 from crypto_lakehouse.catalog import partition_key
+from crypto_lakehouse.catalog.bars import BAR_INTERVALS
 from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.scan import Selection, Span, scan_files
@@ -44,6 +45,10 @@ def missing_partitions(
         if not _is_log(without[0].slice):
             commands = (build_command(each.slice, each.span.start, each.span.end) for each in without)
             warning += f". Build them with: {'; '.join(commands)}"
+        interval = table.removeprefix("silver.klines_")
+        if interval in BAR_INTERVALS:
+            market = without[0].slice.market
+            warning += f". Or compute bars from minutes: lake.bars(symbols, {interval!r}, market={market!r})"
         yield warning
     # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
     # missing one hides no rows.

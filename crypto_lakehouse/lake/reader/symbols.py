@@ -39,7 +39,14 @@ class SymbolChoice:
         for entry in entries:
             if not isinstance(entry, str) or not entry.strip(" ,"):
                 raise ValueError(f"symbols must be text such as 'BTCUSDT', not {entry!r}")
-        return cls(SymbolFilter.parse(",".join(entries)))
+        try:
+            return cls(SymbolFilter.parse(",".join(entries)))
+        except ValueError as error:
+            # Other libraries write BTC/USDT or BTC/USDT:USDT.
+            similar = [re.sub(r":.*|[/ ]", "", entry) for entry in entries]
+            if all(map(str.isalnum, similar)):
+                raise ValueError(f"{error}; did you mean {', '.join(similar)}?") from None
+            raise
 
     @property
     def names(self) -> list[str] | None:

@@ -88,7 +88,10 @@ def utc(argument: str, value: Time | None) -> datetime | None:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     if isinstance(value, date):
         return datetime.combine(value, time.min, UTC)
-    raise ValueError(f"{argument} must be text, a date or a datetime, not {value!r}")
+    hint = "; for a count of milliseconds since 1970 pass pandas.to_datetime(count, unit='ms')"
+    raise ValueError(
+        f"{argument} must be text, a date or a datetime, not {value!r}{hint if isinstance(value, int) else ''}"
+    )
 
 
 def _parsed(argument: str, text: str) -> datetime:
