@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -264,9 +264,14 @@ def archive_sample(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; created if it is missing.")],
     symbols: Annotated[int, typer.Option(parser=whole(1, 1000), metavar="NUMBER", help="Coins per market.")] = 10,
     days: Annotated[int, typer.Option(parser=whole(1, 3660), metavar="NUMBER", help="Number of UTC days.")] = 10,
-    start: Annotated[date, typer.Option(parser=first_day, metavar="YYYY-MM-DD", help="First UTC day.")] = date(
-        2024, 12, 27
-    ),
+    start: Annotated[
+        date | None,
+        typer.Option(parser=first_day, metavar="YYYY-MM-DD", help="First UTC day; by default 2024-12-27."),
+    ] = None,
+    end: Annotated[
+        date | None,
+        typer.Option(parser=first_day, metavar="YYYY-MM-DD", help="Last UTC day, inclusive, instead of --start."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(parser=whole(0), metavar="NUMBER", help="The same seed gives the same bytes.")
     ] = 7,
@@ -284,16 +289,21 @@ def archive_sample(
         ),
     ] = None,
 ) -> None:
-    """Write a sample archive: made-up data in the layout of the real archive."""
+    """Write a sample archive: made-up data in the layout of the real archive.
+
+    The same arguments give the same files.
+    """
+    if start and end:
+        fail("--start and --end both place the days: give one of them, and --days", 2)
     with explained():
-        from crypto_lakehouse.sample.build import make_sample
+        from crypto_lakehouse.sample.build import DEFAULT_START, make_sample
 
         try:
             sample = make_sample(
                 directory,
                 symbols=symbols,
                 days=days,
-                start=start,
+                start=end - timedelta(days=days - 1) if end else start or DEFAULT_START,
                 seed=seed,
                 tables=_names(tables),
                 markets=_names(markets),

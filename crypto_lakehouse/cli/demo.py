@@ -6,38 +6,50 @@ It only calls other modules of the platform. Code that others could use does not
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.catalog import DEFAULT_EXCHANGE
+from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, Cadence
 from crypto_lakehouse.cli.console import follow, say, summarize
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
+from crypto_lakehouse.lake.storage.partitions import partition_exists
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 # Funding rates first: continuous minutes hold them.
 TABLES = ("funding_rates", "klines_1m")
-FIRST, DAYS, SYMBOLS = date(2024, 12, 27), 10, 10
-_PORT = 8765
+DAYS, SYMBOLS = 10, 10
+_PORT, _DAY = 8765, timedelta(days=1)
+# The market of which the demo shows bars and builds instruments, and its file of one symbol and day.
+_MARKET, _SYMBOL, _FILE = "um", "BTCUSDT", re.compile(r"BTCUSDT-1m-([0-9]{4}-[0-9]{2}-[0-9]{2})\.zip")
 
 
-def run_demo(folder: Path, console: Console) -> int:
+def run_demo(folder: Path, console: Console, today: date, end: date | None = None) -> int:
     """Build the demo in ``folder``, or what is missing of it, and return the exit code.
 
-    Raises OSError if the folder cannot be written, ArchiveError and LakeError like a run.
+    Its days end with ``end``; without it, a demo that exists keeps its days, and a new one ends the day before
+    ``today``. Raises OSError if the folder cannot be written, ArchiveError and LakeError like a run.
     """
     archive, lake_uri = folder / "archive", folder / "lake"
     say(console, f"sample archive: {archive}")
-    sample = make_sample(archive, symbols=SYMBOLS, days=DAYS, start=FIRST)
-    say(console, f"  {sample.files:,} files, {sample.symbols} symbols, {', '.join(sample.markets)}")
+    last = end or _last_day(archive) or today - _DAY
+    sample = make_sample(archive, symbols=SYMBOLS, days=DAYS, start=last - (DAYS - 1) * _DAY)
+    first_of_monthly, last_of_monthly = monthly_days(sample.first, last, today)
+    if last_of_monthly < sample.first:
+        make_sample(archive, symbols=SYMBOLS, days=1, start=last_of_monthly, tables=["funding_rates"])
+        say(console, f"  funding rates of {last_of_monthly:%Y-%m}: the archive has no file of a month that is not over")
+    say(console, f"  {sample.files:,} files, {sample.symbols} symbols, {', '.join(sample.markets)}, up to {last}")
     with ArchiveServer(archive) as server:
         settings = Settings.load(
             lake_uri=str(lake_uri),
@@ -50,7 +62,8 @@ def run_demo(folder: Path, console: Console) -> int:
             markets="",
             start=None,
         )
-        code = _make(settings, folder / "dagster", console)
+        days = {Cadence.DAILY: (sample.first, last), Cadence.MONTHLY: (first_of_monthly, last_of_monthly)}
+        code = _make(settings, days, folder / "dagster", console, today)
     if interrupts.received():
         return interrupts.exit_code()
     lake = Lakehouse(lake_uri)
@@ -59,7 +72,25 @@ def run_demo(folder: Path, console: Console) -> int:
     return code
 
 
-def _make(settings: Settings, home: Path, console: Console) -> int:
+def _last_day(archive: Path) -> date | None:
+    """The last day of a sample archive that exists; None without one."""
+    names = (_FILE.fullmatch(path.name) for path in archive.glob(f"data/spot/daily/klines/{_SYMBOL}/1m/*.zip"))
+    return max((date.fromisoformat(name[1]) for name in names if name), default=None)
+
+
+def monthly_days(first: date, last: date, today: date) -> tuple[date, date]:
+    """Return the days of the monthly tables of a demo: those in complete months, else the newest complete month.
+
+    >>> monthly_days(date(2024, 12, 5), date(2024, 12, 14), today=date(2024, 12, 15))
+    (datetime.date(2024, 11, 1), datetime.date(2024, 11, 30))
+    """
+    newest = today.replace(day=1) - _DAY
+    return (newest.replace(day=1) if first > newest else first), min(last, newest)
+
+
+def _make(
+    settings: Settings, days: Mapping[Cadence, tuple[date, date]], home: Path, console: Console, today: date
+) -> int:
     # Importing Dagster takes seconds, and the lines above must appear at once.
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
@@ -68,13 +99,19 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
     from crypto_lakehouse.orchestration.up_to_date import work_of
 
     store = LakeStore.open(settings.lake_uri)
-    today = datetime.now(UTC).date()
-    last = FIRST + timedelta(days=DAYS - 1)
+    requests = [
+        (feed.exchange, feed.market.name, feed.table, *days[feed.cadence])
+        for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table))
+    ]
+    # The instruments of a day include those of all days before. Each run of them lists the archive.
+    last = days[Cadence.DAILY][1]
+    if not partition_exists(store, TableSlice("gold", DEFAULT_EXCHANGE, _MARKET, "instruments").partition(str(last))):
+        requests.append((DEFAULT_EXCHANGE, _MARKET, "instruments", last, last))
     # A home of its own: in the real one, sample dates would count as materialized.
     with open_instance(home) as instance:
         todo = []
-        for feed in sorted(settings.feeds, key=lambda feed: TABLES.index(feed.table)):
-            plan = launch.plan(feed.exchange, feed.market.name, feed.table, FIRST, last, settings, today)
+        for exchange, market, table, first, last in requests:
+            plan = launch.plan(exchange, market, table, first, last, settings, today)
             work = work_of(plan, settings, "", False, instance, store)
             if work.keys:
                 todo.append((plan, chunks(work.keys, plan.cadence, work.partitions_per_run)))
@@ -88,28 +125,15 @@ def _make(settings: Settings, home: Path, console: Console) -> int:
 
 
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:
-    bars = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT").collect().sort("open_time")
+    bars = lake.scan("gold.bars_1h", market=_MARKET, symbols=_SYMBOL).collect().sort("open_time")
     with pl.Config(tbl_rows=-1, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
         say(console, f"\ntables of the lake:\n{lake.tables()}")
         columns = ["symbol", "open_time", "open", "high", "low", "close", "vwap", "base_volume"]
-        say(console, f"\ngold.bars_1h, um, BTCUSDT:\n{bars.select(columns).head(5)}")
-    _draw(bars, chart)
+        say(console, f"\ngold.bars_1h, {_MARKET}, {_SYMBOL}:\n{bars.select(columns).head(5)}")
+    picture = lake.plot(_SYMBOL, "1h", market=_MARKET)
+    picture.title = f"{picture.title}: made-up sample data"
+    picture.save(chart)
     say(console, f"\nchart: {chart}")
-
-
-def _draw(bars: pl.DataFrame, path: Path) -> None:
-    """Write candles and volume as one HTML file that needs no network."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.75, 0.25], vertical_spacing=0.03)
-    times = bars["open_time"].to_list()
-    prices = {name: bars[name].to_list() for name in ("open", "high", "low", "close")}
-    figure.add_trace(go.Candlestick(x=times, name="price, USDT", **prices), row=1, col=1)
-    figure.add_trace(go.Bar(x=times, y=bars["base_volume"].to_list(), name="volume, BTC"), row=2, col=1)
-    title = "BTCUSDT, USD-M futures, 1 h, UTC (made-up sample data)"
-    figure.update_layout(title=title, xaxis_rangeslider_visible=False, template="plotly_white", height=700)
-    figure.write_html(path, include_plotlyjs=True)
 
 
 def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
@@ -127,6 +151,6 @@ def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
     ui = f"{exports} {bin_folder / 'dg'} dev -m crypto_lakehouse.definitions"
     say(console, "\nto see these runs in Dagster's UI, http://127.0.0.1:3000, serve the archive and start the UI:")
     say(console, f"  {serve} &\n  {ui}")
-    say(console, "to open the notebook notebooks/explore.ipynb, start Jupyter or your editor with this variable:")
+    say(console, "to open the notebooks in notebooks/, start Jupyter or your editor with this variable:")
     say(console, f"  {lake_only}")
     say(console, f"to list the tables again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")

@@ -250,6 +250,14 @@ def demo(
     folder: Annotated[
         Path, typer.Option(help="Folder for the archive, the lake, the chart and Dagster's records.")
     ] = Path("./demo"),
+    end: Annotated[
+        date | None,
+        typer.Option(
+            parser=first_day,
+            metavar="YYYY-MM-DD",
+            help="Last of the ten UTC days; by default yesterday, or the last day of the demo in the folder.",
+        ),
+    ] = None,
 ) -> None:
     """Build a small lake from a sample archive by real Dagster runs, and show it. It needs no network."""
     load_settings()
@@ -257,7 +265,7 @@ def demo(
     with explained():
         from crypto_lakehouse.cli.demo import run_demo
 
-        code = run_demo(folder, Console())
+        code = run_demo(folder, Console(), datetime.now(UTC).date(), end)
     raise typer.Exit(code)
 
 

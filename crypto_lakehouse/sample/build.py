@@ -24,6 +24,7 @@ from crypto_lakehouse.sample.files import ArchiveFolder
 from crypto_lakehouse.sample.format import file_key, header
 
 DEFAULT_TABLES = ("klines_1m", "klines_1h", "funding_rates")
+DEFAULT_START = date(2024, 12, 27)
 TRADES_PER_DAY = (LEAST_TRADES * MINUTES, 40_000_000)
 """Minimum and maximum of ``trades_per_day``."""
 
@@ -46,7 +47,7 @@ def make_sample(
     directory: Path,
     symbols: int = 10,
     days: int = 10,
-    start: date = date(2024, 12, 27),
+    start: date = DEFAULT_START,
     seed: int = 7,
     tables: Sequence[str] = DEFAULT_TABLES,
     markets: Sequence[str] = (),

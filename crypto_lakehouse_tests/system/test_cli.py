@@ -342,6 +342,23 @@ def test_a_sample_is_written_and_served_until_an_interrupt(tmp_path: Path) -> No
 
 
 @pytest.mark.requirement("F7.5")
+def test_a_sample_can_end_on_a_day(tmp_path: Path) -> None:
+    few = ("--symbols", "1", "--markets", "spot", "--tables", "klines_1h")
+    ends = run(tmp_path, "archive", "sample", "a", *few, "--days", "2", "--end", "2024-12-29")
+    starts = run(tmp_path, "archive", "sample", "b", *few, "--days", "2", "--start", "2024-12-28")
+    assert (ends.returncode, starts.returncode) == (0, 0), ends.stderr
+    files = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.zip")}
+        for name in "ab"
+    ]
+    assert files[0] == files[1]
+    assert [path.stem[-10:] for path in sorted(files[0])] == ["2024-12-28", "2024-12-29"]
+    both = run(tmp_path, "archive", "sample", "c", "--start", "2024-12-28", "--end", "2024-12-29")
+    assert both.returncode == 2
+    assert "give one of them" in both.stderr
+
+
+@pytest.mark.requirement("F7.5")
 def test_a_sample_of_chosen_tables_and_markets(tmp_path: Path) -> None:
     options = ("--symbols", "1", "--days", "1", "--tables", "trades,mark_klines_1d", "--markets", "um", "--specials")
     made = run(tmp_path, "archive", "sample", "here", *options, "--trades-per-day", "10080")
@@ -365,7 +382,7 @@ def test_a_sample_of_chosen_tables_and_markets(tmp_path: Path) -> None:
         (("config",), ()),
         (("status",), ("--table", "--json")),
         (("backfill",), ("--market", "--table", "--from", "--to", "inclusive", "--symbols", "--exchange")),
-        (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--seed", "--tables")),
+        (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--end", "--seed", "--tables")),
         (("archive", "sample"), ("--markets", "--specials", "--trades-per-day")),
         (("archive", "serve"), ("DIR", "--port")),
     ],

@@ -13,15 +13,15 @@ from crypto_lakehouse_tests.system.test_cli import run
 
 @pytest.mark.requirement("F7.1")
 def test_demo_builds_a_lake_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(tmp_path, "demo", "--folder", "demo")
+    first = run(tmp_path, "demo", "--folder", "demo", "--end", "2025-01-05")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "34 partitions done in 5 runs; 0 runs failed" in first.stdout
+    assert "35 partitions done in 6 runs; 0 runs failed" in first.stdout
     assert "gold.bars_1h, um, BTCUSDT" in first.stdout
     assert "check ERROR" not in first.stdout
     for command in (
         "dg dev -m crypto_lakehouse.definitions",
         "archive serve",
-        "explore.ipynb",
+        "the notebooks in notebooks/",
         f"DAGSTER_HOME={tmp_path / 'demo/dagster'}",
     ):
         assert command in first.stdout
@@ -38,11 +38,16 @@ def test_demo_builds_a_lake_only_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (rows.height, rows["partitions"].to_list()) == (markets, [partitions] * markets)
     assert Lakehouse(tmp_path / "demo" / "lake").scan("silver.klines_1m").collect()["symbol"].n_unique() >= 10
 
+    universe = Lakehouse(tmp_path / "demo" / "lake").universe("um", on="2024-12-28")
+    assert {"BTCUSDT", "XRPUSDT"} <= set(universe["symbol"])
+    assert "SOLUSDT" not in set(universe["symbol"])
+
     chart = (tmp_path / "demo" / "chart.html").read_text(encoding="utf-8")
     assert "candlestick" in chart
     assert '<script src="http' not in chart
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "lake").rglob("*.parquet")}
+    # Without --end the demo keeps its days.
     second = run(tmp_path, "demo", "--folder", "demo")
     assert second.returncode == 0, second.stdout + second.stderr
     assert "nothing to do" in second.stdout
@@ -55,7 +60,7 @@ def test_demo_builds_a_lake_only_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DAGSTER_HOME", os.fspath(tmp_path / "demo" / "dagster"))
     with dg.DagsterInstance.get() as instance:
         runs = instance.get_runs()
-        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 5
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 6
         assert {run.job_name for run in runs} == {
             "update_binance_spot_daily",
             "update_binance_um_daily",

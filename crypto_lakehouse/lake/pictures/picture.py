@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crypto_lakehouse.catalog.extras import PLOT, install_command
 from crypto_lakehouse.lake.storage.store import LakeError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def require(library: str) -> None:
         importlib.import_module(library)
     except ImportError:
         raise MissingLibrary(
-            f"pictures need {library}, which is not installed: pip install 'crypto-lakehouse[plot]'"
+            f"pictures need {library}, which is not installed; install it with: {install_command(PLOT)}"
         ) from None
 
 
