@@ -1,31 +1,156 @@
-"""The steps of ``backfill`` before and after its runs: symbols, funding rates, later gold days.
+"""The command ``backfill``, and the steps before and after its runs: symbols, funding rates, later gold days.
 
-This module chooses words and exit codes. ``orchestration/launch.py`` does the runs, and ``pipeline/symbols.py``
-decides what a symbol name means.
+``orchestration/requests.py`` decides what to build in which order, ``orchestration/launch.py`` does the runs, and
+``pipeline/symbols.py`` decides what a symbol name means. ``update.py`` has the other command that builds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
+from rich.filesize import decimal
 
+from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli.common import explained, fail, open_lake
-from crypto_lakehouse.cli.console import follow, say, say_failed_checks, summarize
+from crypto_lakehouse.cli.common import (
+    explained,
+    fail,
+    first_day,
+    last_day,
+    load_settings,
+    open_lake,
+    quiet_dagster,
+    symbol_list,
+    whole,
+)
+from crypto_lakehouse.cli.complete import complete_built, complete_market
+from crypto_lakehouse.cli.console import follow, say, say_failed_checks, say_late_signal, summarize
+from crypto_lakehouse.cli.pipe import note
+from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
+from crypto_lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Plan
-    from crypto_lakehouse.settings import Settings
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only print the partitions to build, and the files and bytes to download.")
+]
 
 
-def refuse_unknown_symbols(settings: Settings, plan: Plan, symbols: str) -> None:
-    """End with exit code 2, before any run, if neither archive nor ledger knows a symbol, or nothing is selected.
+def backfill(
+    market: Annotated[
+        list[str],
+        typer.Option(help="Market: spot, um, cm or option; can be repeated.", autocompletion=complete_market),
+    ],
+    table: Annotated[
+        list[str],
+        typer.Option(
+            help="Table: klines_1m, funding_rates, ...; or a gold table: bars_1h; can be repeated.",
+            autocompletion=complete_built,
+        ),
+    ],
+    first: Annotated[
+        date | None, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive; by default yesterday."
+        ),
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(parser=whole(1), metavar="NUMBER", help="So many days up to --to, without --from.")
+    ] = None,
+    symbols: Annotated[
+        str,
+        typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default LAKEHOUSE_SYMBOLS."),
+    ] = "",
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+    force: ForceOption = False,
+    remake: Annotated[bool, typer.Option("--remake", hidden=True, help="The former name of --force.")] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Build the partitions of tables from --from to --to, in bronze, silver and gold.
 
-    ``symbols`` are those of the command; if empty, those of the settings. Gold is built for all symbols.
+    A monthly table gets every month that has a day in the range. Funding rates are built first.
+
+    Partitions whose inputs have not changed are skipped.
+
+    LAKEHOUSE_TABLES (for bars LAKEHOUSE_BARS) must enable each table.
+    """
+    settings = load_settings()
+    if (first is None) == (days is None):
+        fail("choose where the range starts: --from 2024-01-01, or --days 30", 2)
+    quiet_dagster()
+    from crypto_lakehouse.orchestration.requests import Request, requested_plans
+
+    today = datetime.now(UTC).date()
+    end = last or today - timedelta(days=1)
+    start = first or end - timedelta(days=(days or 1) - 1)
+    # A range of one table that is written out must fit exactly; otherwise each table takes the part that it has.
+    is_clipped = first is None or last is None or len(market) * len(table) > 1
+    request = Request(
+        exchange, tuple(dict.fromkeys(market)), tuple(dict.fromkeys(table)), start, end, is_clipped and start <= end
+    )
+    try:
+        plans = requested_plans(request, settings, today)
+    except (KeyError, ValueError) as error:
+        fail(error.args[0], 2)
+    for plan in plans if symbols else ():
+        if plan.assets[0].path[0] == "gold":
+            fail(f"{plan.assets[0].path[-1]} is always built for all symbols: leave out --symbols", 2)
+    run_plans(settings, plans, symbols, force or remake, dry_run, today)
+
+
+def run_plans(settings: Settings, plans: Sequence[Plan], symbols: str, force: bool, dry_run: bool, today: date) -> None:
+    """Run plans that are in order, or print what they would build, and exit with the code of their runs."""
+    console = Console()
+    plans = _with_symbols(settings, plans, symbols)
+    interrupts.defer()
+    if not dry_run and (swept := sweep_temporary()):
+        say(console, f"removed {swept} temporary files and folders that killed runs left in TMPDIR")
+    with explained():
+        code = (show_plans if dry_run else backfill_plans)(console, settings, plans, symbols, force, today)
+    say_late_signal(console, code)
+    raise typer.Exit(code)
+
+
+def _with_symbols(settings: Settings, plans: Sequence[Plan], symbols: str) -> list[Plan]:
+    """The plans without those whose market has none of LAKEHOUSE_SYMBOLS, if there are others.
+
+    Ends with exit code 2, before any run, if a symbol is unknown, or nothing is selected.
+    """
+    checked = _checked_plans(plans)
+    kept = [plan for plan in checked if _selects_symbols(settings, plan, symbols, is_alone=len(checked) == 1)]
+    if not kept:
+        fail(f"LAKEHOUSE_SYMBOLS={settings.symbols} selects no symbol of any of these tables", 2)
+    return [
+        plan
+        for plan in plans
+        if plan in kept or (plan not in checked and any(plan.market == other.market for other in kept))
+    ]
+
+
+def _checked_plans(plans: Sequence[Plan]) -> list[Plan]:
+    """The plans whose symbols the user means: not funding rates next to other tables, which may have more symbols."""
+    from crypto_lakehouse.orchestration.requests import is_funding
+
+    others = [plan.market for plan in plans if not is_funding(plan)]
+    return [plan for plan in plans if not (is_funding(plan) and plan.market in others)]
+
+
+def _selects_symbols(settings: Settings, plan: Plan, symbols: str, is_alone: bool) -> bool:
+    """Whether the symbols of the command, or else of the settings, select any of the plan. Gold has all symbols.
+
+    Ends with exit code 2 if neither archive nor ledger knows a symbol, or if nothing is selected for a plan that
+    ``is_alone`` or for the symbols of the command.
     """
     from crypto_lakehouse.orchestration.resources import ArchiveResource
     from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
@@ -33,28 +158,59 @@ def refuse_unknown_symbols(settings: Settings, plan: Plan, symbols: str) -> None
     layer, *names = plan.assets[0].path
     chosen = SymbolFilter.parse(symbols or settings.symbols)
     if layer != "bronze" or chosen == SymbolFilter():
-        return
+        return True
     table_feed = feed(*names)
     with explained():
         source = ArchiveResource.from_settings(settings).source(table_feed.exchange)
         listed = source.symbols(table_feed)
         try:
             check_symbols_exist(table_feed, source, open_lake(settings), chosen, listed, for_feed=bool(symbols))
-            if not symbols:
+            if not symbols and is_alone:
                 check_selection(table_feed, chosen, listed)
         except UnknownSymbolsError as error:
             fail(error, 2)
+    if not symbols and not chosen.select(listed):
+        note(f"skipped {table_feed.name}: LAKEHOUSE_SYMBOLS={settings.symbols} selects none of its symbols")
+        return False
+    return True
 
 
-def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: str, force: bool, today: date) -> int:
-    """Run a plan and return the exit code. The funding rates of its months run before it, gold days that they change
-    after it.
+def show_plans(
+    console: Console, settings: Settings, plans: Sequence[Plan], symbols: str, force: bool, today: date
+) -> int:
+    """Print the partitions that plans would build, and what they would download; return the exit code 0.
+
+    Lists the archive and runs nothing. Raises ArchiveError if the archive cannot be listed, LakeError like a run.
+    """
+    from crypto_lakehouse.orchestration.launch import open_instance
+    from crypto_lakehouse.orchestration.up_to_date import downloads_of, work_of
+
+    store, files_of_all, bytes_of_all = open_lake(settings), 0, 0
+    with open_instance() as instance:
+        for plan, chosen in _with_funding(settings, plans, symbols, today):
+            keys = work_of(plan, settings, chosen, force, instance, store).keys
+            size, files = downloads_of(plan, keys, settings, chosen, force, store)
+            files_of_all, bytes_of_all = files_of_all + files, bytes_of_all + size
+            span = f": {_span(keys)}" if keys else ""
+            say(console, f"{plan.name}: {len(keys)} of {len(plan.keys)} partitions to build{span}")
+            if plan.assets[0].path[0] == "bronze":
+                say(console, f"{plan.name}: {files:,} files to download, {decimal(size)}")
+    say(console, f"in all {files_of_all:,} files, {decimal(bytes_of_all)}; --dry-run builds nothing")
+    return 0
+
+
+def backfill_plans(
+    console: Console, settings: Settings, plans: Sequence[Plan], symbols: str, force: bool, today: date
+) -> int:
+    """Run plans in order and return the exit code. The funding rates of their months run first, gold days that they
+    change last.
 
     Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
     """
     from crypto_lakehouse.definitions import build_defs
-    from crypto_lakehouse.orchestration.funding import days_after_funding, funding_before, missing_funding_messages
+    from crypto_lakehouse.orchestration.funding import days_after_funding, missing_funding_messages
     from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.requests import is_funding
     from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
 
     # Without the checks that list the archive: they would report days that later runs of this backfill build.
@@ -77,22 +233,55 @@ def backfill_plans(console: Console, settings: Settings, plan: Plan, symbols: st
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted or outcome.banned for outcome in outcomes)
 
-    funding, store = funding_before(plan, settings, today), open_lake(settings)
-    funding_symbols = _symbols_of_funding(settings, funding, symbols) if funding else None
+    store = open_lake(settings)
+    steps = _with_funding(settings, plans, symbols, today)
+    if any(is_funding(step) and all(step.name != plan.name for plan in plans) for step, _ in steps):
+        say(console, "funding rates come first, because minutes and bars use them")
     with open_instance() as instance:
-        if funding and funding_symbols is not None:
-            say(console, "funding rates come first, because minutes and bars use them")
-            run(funding, funding_symbols)
-        if not is_stopped:
-            run(plan, symbols, force)
-        again = None if is_stopped else days_after_funding(funding or plan, settings, store)
-        days = [key for key in again.keys if not funding or key not in plan.keys] if again else []
-        if again and days:
-            say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
-            run(replace(again, keys=tuple(days)), "", force)
-    for message in [] if is_stopped else missing_funding_messages(plan, settings, store, today):
-        say(console, message)
+        for step, chosen in steps:
+            if not is_stopped:
+                run(step, chosen, force and any(step.name == plan.name for plan in plans))
+        for step, _ in steps:
+            again = days_after_funding(step, settings, store) if is_funding(step) and not is_stopped else None
+            built = {key for plan in plans if again and plan.market == again.market for key in plan.keys}
+            days = [key for key in again.keys if key not in built] if again else []
+            if again and days:
+                say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
+                run(replace(again, keys=tuple(days)), "", force)
+    for plan in [] if is_stopped else plans:
+        for message in missing_funding_messages(plan, settings, store, today):
+            say(console, message)
     return code
+
+
+def _with_funding(settings: Settings, plans: Sequence[Plan], symbols: str, today: date) -> list[tuple[Plan, str]]:
+    """The plans with the symbols of their runs, after the funding rates that they use; each month once.
+
+    Raises ArchiveError if the symbols of the funding rates cannot be listed.
+    """
+    from crypto_lakehouse.orchestration.funding import funding_before
+    from crypto_lakehouse.orchestration.requests import in_order, is_funding
+
+    funding: dict[str, Plan] = {}
+    for plan in plans:
+        before = plan if is_funding(plan) else funding_before(plan, settings, today)
+        if before is not None:
+            known = funding.get(before.name)
+            keys = sorted({*before.keys, *(known.keys if known else ())})
+            # The plan of the user stays itself where it has all months.
+            funding[before.name] = known if known and list(known.keys) == keys else replace(before, keys=tuple(keys))
+    alone = [plan for plan in _checked_plans(plans) if is_funding(plan)]
+    steps = []
+    for step in in_order([*funding.values(), *(plan for plan in plans if not is_funding(plan))]):
+        # Symbols of klines may have no funding rates.
+        chosen = _symbols_of_funding(settings, step, symbols) if is_funding(step) and step not in alone else symbols
+        if chosen is not None:
+            steps.append((step, "" if step.assets[0].path[0] == "gold" else chosen))
+    return steps
+
+
+def _span(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
 
 
 def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str | None:

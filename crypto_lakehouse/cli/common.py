@@ -5,7 +5,9 @@ Commands are in the other modules of ``cli``. Nothing here imports Dagster.
 
 from __future__ import annotations
 
+import logging
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -113,6 +115,14 @@ def symbol_list(text: str) -> str:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     return text
+
+
+def quiet_dagster() -> None:
+    """Hide messages of Dagster that a user cannot act on: events, and notes about its own features."""
+    logging.getLogger("dagster").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Found asset job named")
+    # Dagster logs each failed PostgreSQL connection in several lines; the command's last sentence reports it once.
+    logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:

@@ -7,8 +7,6 @@ Only commands that run something import Dagster.
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +21,7 @@ from crypto_lakehouse.catalog import find_market
 from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
-from crypto_lakehouse.cli.backfill import backfill_plans, refuse_unknown_symbols
+from crypto_lakehouse.cli.backfill import backfill
 from crypto_lakehouse.cli.common import (
     Program,
     decimal_number,
@@ -34,6 +32,7 @@ from crypto_lakehouse.cli.common import (
     load_settings,
     month,
     open_lake,
+    quiet_dagster,
     symbol_list,
 )
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
@@ -41,7 +40,7 @@ from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
 from crypto_lakehouse.cli.sql import sql
-from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
+from crypto_lakehouse.cli.update import update
 
 app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
@@ -65,14 +64,6 @@ def program(
     ] = False,
 ) -> None:
     """Market history of crypto exchanges: archive files to bronze, silver and gold tables."""
-
-
-def _quiet_dagster() -> None:
-    """Hide messages of Dagster that a user cannot act on: events, and notes about its own features."""
-    logging.getLogger("dagster").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="Found asset job named")
-    # Dagster logs each failed PostgreSQL connection in several lines; the command's last sentence reports it once.
-    logging.getLogger().addFilter(lambda record: "failed database connection" not in str(record.msg))
 
 
 @app.command()
@@ -139,54 +130,6 @@ def status(
 
 
 @app.command()
-def backfill(
-    market: Annotated[str, typer.Option(help="Market: spot, um, cm or option.")],
-    table: Annotated[str, typer.Option(help="Table: klines_1m, funding_rates, ...; or a gold table: bars_1h.")],
-    first: Annotated[date, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")],
-    last: Annotated[
-        date, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
-    ],
-    symbols: Annotated[
-        str,
-        typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default LAKEHOUSE_SYMBOLS."),
-    ] = "",
-    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
-    force: Annotated[
-        bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")
-    ] = False,
-    remake: Annotated[bool, typer.Option("--remake", hidden=True, help="The former name of --force.")] = False,
-) -> None:
-    """Build the partitions of a table from --from to --to, in bronze, silver and gold.
-
-    A monthly table gets every month that has a day in the range.
-
-    Partitions whose inputs have not changed are skipped.
-
-    LAKEHOUSE_TABLES (for bars LAKEHOUSE_BARS) must enable the table.
-    """
-    settings = load_settings()
-    console = Console()
-    _quiet_dagster()
-    from crypto_lakehouse.orchestration import launch
-
-    today = datetime.now(UTC).date()
-    try:
-        plan = launch.plan(exchange, market, table, first, last, settings, today)
-    except ValueError as error:
-        fail(error, 2)
-    if symbols and plan.assets[0].path[0] == "gold":
-        fail(f"{table} is always built for all symbols: leave out --symbols", 2)
-    refuse_unknown_symbols(settings, plan, symbols)
-    interrupts.defer()
-    if swept := sweep_temporary():
-        say(console, f"removed {swept} temporary files and folders that killed runs left in TMPDIR")
-    with explained():
-        code = backfill_plans(console, settings, plan, symbols, force or remake, today)
-    say_late_signal(console, code)
-    raise typer.Exit(code)
-
-
-@app.command()
 def compact(
     market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
     table: Annotated[str, typer.Option(help="klines_1m, or other daily klines.")] = "klines_1m",
@@ -207,7 +150,7 @@ def compact(
     settings = load_settings()
     console = Console()
     interrupts.defer()
-    _quiet_dagster()
+    quiet_dagster()
     from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.lake.storage.describe import require_lake
@@ -261,7 +204,7 @@ def demo(
 ) -> None:
     """Build a small lake from a sample archive by real Dagster runs, and show it. It needs no network."""
     load_settings()
-    _quiet_dagster()
+    quiet_dagster()
     with explained():
         from crypto_lakehouse.cli.demo import run_demo
 
@@ -269,7 +212,7 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (verify, read, sql, tables, describe, coverage):
+for command in (backfill, update, verify, read, sql, tables, describe, coverage):
     app.command()(command)
 
 

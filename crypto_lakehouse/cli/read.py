@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -41,15 +41,15 @@ def open_reader() -> Lakehouse:
 
 
 @contextmanager
-def reading(label: str) -> Iterator[None]:
+def reading(label: str, quiet: bool = False) -> Iterator[None]:
     """Print errors and warnings of the reader on stderr: wrong arguments end with 2, faults of the lake with 1.
 
-    A terminal shows ``label`` on stderr meanwhile.
+    Unless ``quiet``, a terminal shows ``label`` on stderr meanwhile.
     """
     with explained(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            with Console(stderr=True).status(label):
+            with nullcontext() if quiet else Console(stderr=True).status(label):
                 yield
         except (KeyError, ValueError) as error:
             fail(error.args[0] if error.args else error, 2)

@@ -71,7 +71,7 @@ class Output:
 
     def write(self, rows: pl.DataFrame) -> None:
         """Write the rows. A file appears when it is complete, and replaces an older one."""
-        blocks = _WRITERS[self.format](rows)
+        blocks = rendered(self.format, rows)
         if self.out == STDOUT:
             send(blocks)
             return
@@ -81,11 +81,17 @@ class Output:
             with path.open("wb") as file:
                 file.writelines(blocks)
         else:
-            _publish(path, blocks)
+            publish(path, blocks)
         note(f"{rows.height:,} rows written to {path}")
 
 
-def _publish(path: Path, blocks: Iterator[bytes]) -> None:
+def rendered(format: Format, rows: pl.DataFrame) -> Iterator[bytes]:
+    """The bytes of rows in a format."""
+    return _WRITERS[format](rows)
+
+
+def publish(path: Path, blocks: Iterator[bytes]) -> None:
+    """Write a file, which appears when it is complete. Ends with exit code 1 if its folder is missing."""
     if not path.parent.is_dir():
         fail(f"there is no folder {path.parent}: create it first, or name another folder", 1)
     if path.is_dir():

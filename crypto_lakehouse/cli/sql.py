@@ -1,4 +1,4 @@
-"""The command ``sql``: one query over the lake, its rows in any format.
+"""The command ``sql``: one query over the lake, its rows in any format; or a prompt for several (``prompt.py``).
 
 The reader runs the query (``lake/reader/sql.py``). Nothing here imports Dagster.
 """
@@ -6,12 +6,14 @@ The reader runs the query (``lake/reader/sql.py``). Nothing here imports Dagster
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from crypto_lakehouse.cli.common import explained, fail
 from crypto_lakehouse.cli.pipe import STDIN, is_piped
+from crypto_lakehouse.cli.prompt import run_prompt
 from crypto_lakehouse.cli.read import open_reader, reading
 from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
 
@@ -29,7 +31,8 @@ Value = str | int | float | bool
 
 def sql(
     query: Annotated[
-        str | None, typer.Argument(help="One statement; tables are named layer.table. By default standard input.")
+        str | None,
+        typer.Argument(help="One statement; tables are named layer.table. By default standard input, or a prompt."),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -38,8 +41,20 @@ def sql(
     format: FormatOption = None,
     out: OutOption = STDOUT,
 ) -> None:
-    """Run a DuckDB query that reads the lake, and print its rows."""
+    """Run a DuckDB query that reads the lake, and print its rows. On a terminal, without a query, open a prompt."""
     output, values = Output.parse(format, out), dict(map(_parameter, param or ()))
+    if query is None and sys.stdin.isatty():
+        lake = open_reader()
+
+        def run(text: str) -> None:
+            rows = run_query(lake, text, values)
+            with explained():
+                output.write(rows)
+
+        with reading("listing the lake"):
+            lake.tables()
+        run_prompt(lake, run)
+        return
     if query is None and not is_piped():
         fail("no query: write it as an argument in quotes, or send it to standard input", 2)
     text = typer.get_text_stream("stdin").read() if query is None or query == STDIN else query

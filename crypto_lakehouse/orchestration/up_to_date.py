@@ -5,7 +5,7 @@ Each layer decides by the rules of its runs (``pipeline``). Here their answers a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -21,6 +21,7 @@ from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
 from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, backfill_policy, partitions_per_run
 from crypto_lakehouse.orchestration.resources import ArchiveResource
+from crypto_lakehouse.pipeline.bronze.pending import files_to_fetch
 from crypto_lakehouse.pipeline.silver import up_to_date
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
@@ -63,6 +64,21 @@ def work_of(
     if most is None:
         most = partitions_per_run(_count(ingest.symbols, feed, source)) if keys else PARTITIONS_PER_RUN
     return Work(keys, most, tuple(ingest.unknown))
+
+
+def downloads_of(
+    plan: Plan, keys: Sequence[str], settings: Settings, symbols: str, force: bool, store: LakeStore
+) -> tuple[int, int]:
+    """Bytes and number of the files that a run of the partitions ``keys`` would fetch. Gold is built from the lake.
+
+    Raises ArchiveError if the archive cannot be listed.
+    """
+    if plan.assets[0].path[0] != "bronze" or not keys:
+        return 0, 0
+    feed = _feed(plan, settings)
+    source = ArchiveResource.from_settings(settings).source(feed.exchange)
+    files = files_to_fetch(bronze_ingest(feed, settings, source, store, symbols, force), keys)
+    return sum(file.size for file in files), len(files)
 
 
 def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance) -> list[tuple[bool, str]]:
