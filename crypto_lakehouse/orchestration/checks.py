@@ -8,6 +8,7 @@ the schemas, ``pipeline/reconcile.py``, ``pipeline/silver_checks.py``, ``pipelin
 ``transforms/checks``. If the epoch registry lists a fault of a day, findings on that day quote it.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
@@ -23,6 +24,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, 
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
+from crypto_lakehouse.orchestration.private_dagster import AssetCheckExecutionRecordStatus
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.day_checks import Finding, check_days, frames
 from crypto_lakehouse.pipeline.gold.checks import check_sources
@@ -40,6 +42,8 @@ from crypto_lakehouse.transforms.gold.tables import RowsCheck
 _NEWEST = 31
 # Findings in the table of a check, and in its description, which the command line prints.
 _SHOWN, _IN_DESCRIPTION = 20, 3
+# All failing partitions, for the next run of the check: the text for people names some.
+_FAILING = "all_failing_partitions"
 # Base volumes have eight decimals: below this, rounding alone moves the price that they imply.
 _MEASURABLE = 1e-5
 
@@ -308,7 +312,8 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
 def keys_to_check(
     context: dg.AssetCheckExecutionContext, store: LakeStore, table_slice: TableSlice, start: date
 ) -> list[str]:
-    """Stored partitions of the run's range or partition; for a run without either, the newest ones.
+    """Stored partitions of the run's range or partition, or, for a run without either, the newest ones; and those that
+    failed when they were last checked, so that a failure stays until it is repaired.
 
     ``start`` is the first day of the market by the settings: earlier partitions are hidden.
     """
@@ -319,9 +324,26 @@ def keys_to_check(
     alone = tags.get("dagster/partition")
     first, last = tags.get(RANGE_START_TAG, alone), tags.get(RANGE_END_TAG, alone)
     if first is None or last is None:
-        return stored[-_NEWEST:]
-    days = table_slice.partition(first).start, table_slice.partition(last).end
-    return sorted(set(partition_keys(*days, table_slice.cadence)) & set(stored))
+        chosen = set(stored[-_NEWEST:])
+    else:
+        days = table_slice.partition(first).start, table_slice.partition(last).end
+        chosen = set(partition_keys(*days, table_slice.cadence))
+    for key in context.selected_asset_check_keys:
+        evaluation = last_evaluation(context.instance, key)
+        if evaluation is not None and _FAILING in evaluation.metadata:
+            chosen.update(json.loads(str(evaluation.metadata[_FAILING].value)))
+    return sorted(chosen.intersection(stored))
+
+
+def last_evaluation(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The newest result of a check, without runs that have not come to it."""
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        check, 1, status={AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    )
+    event = records[0].event.dagster_event if records and records[0].event else None
+    if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    return event.asset_check_evaluation_data
 
 
 def result(
@@ -342,6 +364,7 @@ def result(
         metadata["table"] = dg.MetadataValue.md("\n".join(lines) + more)
         failing = sorted({key for key, _, _ in findings})
         metadata["failing_partitions"] = dg.MetadataValue.text(", ".join(failing[:_SHOWN]))
+        metadata[_FAILING] = dg.MetadataValue.text(json.dumps(failing))
     first = "; ".join(" ".join(part for part in finding if part) for finding in findings[:_IN_DESCRIPTION])
     rest = f"; {len(findings) - _IN_DESCRIPTION} more in Dagster's UI" if len(findings) > _IN_DESCRIPTION else ""
     text = f"{len(findings)} findings: {first}{rest}" if findings else "no findings"

@@ -5,6 +5,8 @@ They may change with any minor version, so ``pyproject.toml`` has an upper bound
 - A run of the command line is recorded with the origin of the code location: ``execute_run`` and ``InMemoryJob`` run it
   in this process, ``RemoteJobOrigin`` and its parts are its origin. ``JobExecutionResult`` is its result,
   ``RunFailureReason`` and ``SerializableErrorInfo`` say why it failed.
+- What a check found when it last ran is read from Dagster's records: ``AssetCheckExecutionRecordStatus``
+  tells runs that have come to the check from others.
 - The storage of Dagster's records, chosen by environment variables: ``DagsterStorage``, ``DagsterSqliteStorage``,
   ``SqliteEventLogStorage`` and its table ``SqlEventLogStorageTable``, ``SQLITE_BUSY_TIMEOUT_SECONDS``,
   ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through ``ConfigurableClass`` and
@@ -21,6 +23,7 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
@@ -35,6 +38,7 @@ from dagster._utils.error import SerializableErrorInfo
 __all__ = [
     "SINGLETON_REPOSITORY_NAME",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
+    "AssetCheckExecutionRecordStatus",
     "ConfigurableClass",
     "ConfigurableClassData",
     "DagsterSqliteStorage",

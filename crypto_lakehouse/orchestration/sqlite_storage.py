@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from dagster import DagsterEventType, EventLogEntry
 from sqlalchemy import create_engine, func, select
@@ -38,8 +39,9 @@ _OF_PARTITIONS = {
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.ASSET_OBSERVATION,
 }
-# Engines to keep, one per database: each run has its own database, and all share one more.
-_ENGINES = 8
+# Engines to keep, one per database: that of the run, and the one that all runs share. An open database keeps a log of
+# up to _LOG_PAGES pages of 4 KiB on disk.
+_ENGINES, _LOG_PAGES = 2, 250
 
 
 class SqliteStorage(DagsterSqliteStorage):
@@ -176,5 +178,10 @@ def _engine_of(url: str) -> Engine:
     # The lock of the storage lets one thread at a time use the connection.
     arguments = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
     engine = create_engine(url, poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args=arguments)
-    listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
+    listen(engine, "connect", _configure)
     return engine
+
+
+def _configure(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")

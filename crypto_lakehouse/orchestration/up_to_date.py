@@ -17,6 +17,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.provenance import stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
+from crypto_lakehouse.orchestration.checks import last_evaluation
 from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
 from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, backfill_policy, partitions_per_run
@@ -86,12 +87,9 @@ def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance
     graph = defs.resolve_job_def(plan.job).asset_layer.asset_graph
     keys = sorted((key for key in graph.asset_check_keys if key.asset_key in plan.assets), key=str)
     failed = []
-    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
-        event = record.event.dagster_event if record.event else None
-        if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed:
+    for key in keys:
+        evaluation = last_evaluation(instance, key)
+        if evaluation is not None and not evaluation.passed:
             text = f"{key.name} of {key.asset_key.to_user_string()}: {evaluation.description}"
             failed.append((evaluation.severity is dg.AssetCheckSeverity.ERROR, text))
     return failed

@@ -1,5 +1,6 @@
 """Asset checks on a lake that is sound, and on one that was damaged by hand: each names date and symbol."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -82,6 +83,31 @@ def test_checks_run_within_the_run_that_makes_the_partitions(empty: Platform) ->
     assert all(e.passed for e in found)
     silver = [e for e in found if e.asset_key.path[0] == "silver"]
     assert {e.metadata["partitions"].value for e in silver} == {f"2: {DAYS[1]} to {DAYS[2]}"}
+
+
+@pytest.mark.requirement("F5.4")
+def test_a_failing_day_fails_the_checks_of_later_runs_until_it_is_repaired(empty: Platform) -> None:
+    path = empty.archive / FILE.format(DAYS[0])
+    good = path.read_bytes()
+    checksum = path.with_name(f"{path.name}.CHECKSUM")
+    stated = checksum.read_text()
+    path.write_bytes(b"no zip")
+    checksum.write_text(f"{hashlib.sha256(b'no zip').hexdigest()}  {path.name}\n")
+
+    def completeness(day: str) -> dg.AssetCheckEvaluation:
+        result = empty.run("update_binance_um_daily", day, day)
+        (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "completeness"]
+        return check
+
+    assert not completeness(DAYS[0]).passed
+    later = completeness(DAYS[2])
+    assert not later.passed
+    assert later.metadata["failing_partitions"].value == DAYS[0]
+    assert later.metadata["partitions"].value == f"2: {DAYS[0]} to {DAYS[2]}"
+    path.write_bytes(good)
+    checksum.write_text(stated)
+    assert completeness(DAYS[0]).passed
+    assert completeness(DAYS[2]).passed
 
 
 @pytest.mark.requirement("F5.4")
