@@ -67,9 +67,8 @@ def facts() -> dict[str, tuple[pl.DataFrame, pl.Expr]]:
 FACTS = facts()
 
 
-def build(folder: Path, changed_after: datetime = END + DAY) -> Lakehouse:
-    """A lake in which every number that becomes known after a time is another one."""
-    store = LakeStore.open(str(folder))
+def build(store: LakeStore, changed_after: datetime = END + DAY) -> None:
+    """Fill a lake in which every number that becomes known after a time is another one."""
 
     def write(layer: str, table: str, key: str, rows: pl.DataFrame, known: pl.Expr) -> None:
         numbers = [name for name, kind in rows.schema.items() if kind == pl.Float64]
@@ -84,12 +83,13 @@ def build(folder: Path, changed_after: datetime = END + DAY) -> Lakehouse:
         keys = pl.col(time).dt.strftime("%Y-%m" if table == "funding_rates" else "%Y-%m-%d")
         for (key,), group in rows.group_by(keys.alias("key")):
             write("silver", table, str(key), group, known)
-    return Lakehouse(store.uri)
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
-    return build(tmp_path_factory.mktemp("aligned"))
+    store = LakeStore.open(str(tmp_path_factory.mktemp("aligned")))
+    build(store)
+    return Lakehouse(store.uri)
 
 
 @pytest.mark.parametrize("bars", ["1h", "8h", "tick:500"])
@@ -114,7 +114,8 @@ def test_each_value_is_the_newest_that_was_known(lake: Lakehouse, bars: str) -> 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_row_depends_on_what_became_known_later(lake: Lakehouse, tmp_path: Path, seed: int) -> None:
     moment = FIRST + random.Random(seed).randrange(1, (END - FIRST) // MINUTE) * MINUTE
-    other = build(tmp_path, changed_after=moment)
+    build(LakeStore.open(str(tmp_path)), changed_after=moment)
+    other = Lakehouse(tmp_path)
     for bars in ("1h", "8h"):
         rows, changed = (each.align(None, bars, market="um", format="polars") for each in (lake, other))
         assert rows.filter(pl.col("known_time") <= moment).equals(changed.filter(pl.col("known_time") <= moment))
