@@ -1,0 +1,147 @@
+"""The commands ``export table`` and ``export freqtrade``: a file for each symbol.
+
+The reader gives the rows (``lake/reader``), ``pipeline/export_freqtrade.py`` knows freqtrade's files, and ``rows.py``
+writes formats. Nothing here imports Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.progress import Progress
+
+from crypto_lakehouse.catalog.near import with_near
+from crypto_lakehouse.catalog.symbols import SymbolFilter
+from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, symbol_list
+from crypto_lakehouse.cli.complete import complete_market
+from crypto_lakehouse.cli.pipe import advance, bar, note
+from crypto_lakehouse.cli.read import TableArgument, names, open_reader, reading
+from crypto_lakehouse.cli.rows import Format, publish, rendered
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class FileFormat(StrEnum):
+    """Formats of exported files; Feather is the file format of Arrow."""
+
+    PARQUET = "parquet"
+    FEATHER = "feather"
+    CSV = "csv"
+
+
+_FORMATS = {FileFormat.PARQUET: Format.PARQUET, FileFormat.FEATHER: Format.ARROW, FileFormat.CSV: Format.CSV}
+
+FolderOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to; created if missing.")]
+SymbolsOption = Annotated[
+    str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
+]
+FirstOption = Annotated[
+    date | None,
+    typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day; by default all."),
+]
+LastOption = Annotated[
+    date | None, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
+]
+
+
+def export_table(
+    table: TableArgument,
+    market: Annotated[str, typer.Option(help="Market: spot, um, cm or option.", autocompletion=complete_market)],
+    out: FolderOption,
+    symbols: SymbolsOption = "",
+    first: FirstOption = None,
+    last: LastOption = None,
+    columns: Annotated[str, typer.Option(metavar="LIST", help="open_time,close; by default all.")] = "",
+    format: Annotated[FileFormat, typer.Option("--format", help="Format of the files.")] = FileFormat.PARQUET,
+    exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
+) -> None:
+    """Write a file with the rows of each symbol of a table: DIR/BTCUSDT.parquet."""
+    lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
+    with reading(f"listing {table}"):
+        stored = lake.symbols(market, table=table, start=first, end=end, exchange=exchange)
+    for symbol, progress in _each(_chosen(table, symbols, stored)):
+        with reading(f"reading {symbol}", quiet=True):
+            rows = lake.read(
+                table,
+                exchange=exchange,
+                market=market,
+                symbols=symbol,
+                start=first,
+                end=end,
+                columns=names(columns),
+                format="polars",
+            )
+        with _writing(out):
+            publish(out / f"{symbol}.{format}", rendered(_FORMATS[format], cast("pl.DataFrame", rows)))
+        written += 1
+        advance(progress, label=symbol)
+    note(f"{written} files written to {out}")
+
+
+def export_freqtrade(
+    market: Annotated[str, typer.Option(help="Market: spot or um.", autocompletion=complete_market)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="freqtrade's folder of data: user_data/data/binance.")
+    ],
+    timeframe: Annotated[str, typer.Option(help="Interval of the candles: 5m, 1h, 1d, ...")] = "1h",
+    symbols: SymbolsOption = "",
+    first: FirstOption = None,
+    last: LastOption = None,
+) -> None:
+    """Write the candles that freqtrade reads, such as DIR/futures/BTC_USDT_USDT-1h-futures.feather."""
+    lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
+    with explained():
+        from crypto_lakehouse.pipeline.export_freqtrade import MARKETS, candles, feather, find_pair
+    if market not in MARKETS:
+        fail(f"freqtrade's files are written for the markets {' and '.join(MARKETS)}, not {market}", 2)
+    with reading("listing the minutes"):
+        stored = lake.symbols(market, table="gold.continuous_1m", start=first, end=end)
+    others = []
+    for symbol, progress in _each(_chosen("gold.continuous_1m", symbols, stored)):
+        pair = find_pair(market, symbol)
+        if pair is None:
+            others.append(symbol)
+        else:
+            with reading(f"reading {symbol}", quiet=True):
+                rows = candles(lake, market, symbol, timeframe, first, end)
+            path = out / pair.path(timeframe)
+            with _writing(path.parent):
+                publish(path, iter([feather(rows)]))
+            written += 1
+        advance(progress, label=symbol)
+    if others:
+        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+        note(f"freqtrade has no pair for {', '.join(others[:10])}{more}: not written")
+    note(f"{written} files written to {out}")
+    raise typer.Exit(0 if written else 1)
+
+
+def _chosen(table: str, symbols: str, stored: list[str]) -> list[str]:
+    """The stored symbols that the user chose. Ends with exit code 2 for a name or pattern without any."""
+    wanted = SymbolFilter.parse(symbols)
+    if unknown := wanted.unknown(stored):
+        fail(f"{table} has no rows in this range for {', '.join(with_near(name, stored) for name in unknown)}", 2)
+    if not stored:
+        fail(f"{table} has no rows in this range, so no file is written", 1)
+    return wanted.select(stored)
+
+
+def _each(symbols: list[str]) -> Iterator[tuple[str, Progress]]:
+    """The symbols, with a progress bar on a terminal."""
+    with bar("export", len(symbols), shown=True) as progress:
+        for symbol in symbols:
+            yield symbol, progress
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    with explained():
+        folder.mkdir(parents=True, exist_ok=True)
+        yield

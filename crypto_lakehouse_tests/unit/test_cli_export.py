@@ -1,0 +1,116 @@
+"""``export table`` and ``export freqtrade``: files with the rows that the reader returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.cli.main import app
+from crypto_lakehouse.pipeline.export_freqtrade import find_pair
+
+pytestmark = pytest.mark.requirement("F7.9")
+
+
+@pytest.fixture(autouse=True)
+def _lake_of_the_settings(monkeypatch: pytest.MonkeyPatch, sample_lake: Path) -> None:
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", str(sample_lake))
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    """The messages of a command. Nothing goes to stdout."""
+    result = CliRunner().invoke(app, ["export", *arguments])
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    return result.stderr
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("format", "read"), [("parquet", pl.read_parquet), ("feather", pl.read_ipc), ("csv", pl.read_csv)]
+)
+def test_each_symbol_has_a_file_with_its_rows(
+    tmp_path: Path, sample_lake: Path, format: str, read: Callable[[Path], pl.DataFrame]
+) -> None:
+    days = ("--from", "2024-12-31", "--to", "2024-12-31")
+    text = run(
+        "table", "gold.bars_1h", "--market", "um", *days, "--out", str(tmp_path / "new/bars"), "--format", format
+    )
+    assert text.endswith(f"2 files written to {tmp_path / 'new/bars'}\n")
+    assert files(tmp_path / "new/bars") == [f"BTCUSDT.{format}", f"ETHUSDT.{format}"]
+    bars: Any = Lakehouse(sample_lake).read(
+        "gold.bars_1h", market="um", symbols="ETHUSDT", start="2024-12-31", end="2025-01-01", format="polars"
+    )
+    rows = read(tmp_path / "new/bars" / f"ETHUSDT.{format}")
+    assert rows.columns == bars.columns
+    assert rows["close"].to_list() == bars["close"].to_list()
+    if format != "csv":
+        assert rows.equals(bars)
+
+
+def test_columns_and_symbols_can_be_chosen(tmp_path: Path) -> None:
+    options = ("--symbols", "BTC*", "--columns", "open_time,close", "--format", "csv")
+    run("table", "gold.bars_1h", "--market", "um", "--out", str(tmp_path), *options)
+    assert files(tmp_path) == ["BTCUSDT.csv"]
+    assert pl.read_csv(tmp_path / "BTCUSDT.csv").columns == ["open_time", "close"]
+
+
+def test_freqtrade_finds_the_candles_by_their_names_columns_and_types(tmp_path: Path, sample_lake: Path) -> None:
+    text = run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "4h")
+    assert text.endswith(f"2 files written to {tmp_path}\n")
+    assert files(tmp_path) == ["futures/BTC_USDT_USDT-4h-futures.feather", "futures/ETH_USDT_USDT-4h-futures.feather"]
+    candles = pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-4h-futures.feather")
+    assert {name: str(kind) for name, kind in candles.dtypes.items()} == {
+        "date": "datetime64[ms, UTC]",
+        **dict.fromkeys(["open", "high", "low", "close", "volume"], "float64"),
+    }
+    # As freqtrade converts what it has read.
+    dates = pd.to_datetime(candles["date"], unit="ms", utc=True)
+    bars: Any = Lakehouse(sample_lake).bars("BTCUSDT", "4h", market="um")
+    assert (dates.to_numpy() == bars["open_time"].to_numpy()).all()
+    assert candles["volume"].tolist() == bars["base_volume"].tolist()
+    assert len(candles) == 18
+
+
+def test_an_unfinished_candle_is_left_out(tmp_path: Path, sample_lake: Path) -> None:
+    run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "1d", "--from", "2024-12-31")
+    dates = pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-1d-futures.feather")["date"]
+    assert [str(day.date()) for day in dates] == ["2024-12-31", "2025-01-01"]
+
+
+@pytest.mark.parametrize(
+    ("market", "symbol", "path"),
+    [
+        ("spot", "BTCUSDT", "BTC_USDT-1mo.feather"),
+        ("um", "1000SHIBUSDT", "futures/1000SHIB_USDT_USDT-1mo-futures.feather"),
+        ("um", "BTCUSDC", "futures/BTC_USDC_USDC-1mo-futures.feather"),
+        ("um", "BTCUSDT_241227", None),
+        ("um", "ICPUSDT_SETTLED", None),
+    ],
+)
+def test_the_pair_of_a_symbol(market: str, symbol: str, path: str | None) -> None:
+    pair = find_pair(market, symbol)
+    assert (pair and pair.path("1mo").replace("Mo", "mo")) == path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("table", "gold.bars_7h", "--market", "um"), 2, "did you mean bars_1h"),
+        (("table", "gold.bars_1h", "--market", "um", "--symbols", "BTCUSD"), 2, "BTCUSD (did you mean BTCUSDT?)"),
+        (("table", "gold.bars_1h", "--market", "spot"), 1, "has no rows in this range, so no file is written"),
+        (("freqtrade", "--market", "cm"), 2, "written for the markets spot and um, not cm"),
+        (("freqtrade", "--market", "um", "--timeframe", "7x"), 2, "7x"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    assert message in run(*arguments, "--out", str(tmp_path / "out"), code=code)
+    assert files(tmp_path) == []
