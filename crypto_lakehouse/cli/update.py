@@ -47,7 +47,8 @@ def update(
     for each in found.never_built:
         day = today - timedelta(days=1) if each.cadence is Cadence.DAILY else today.replace(day=1) - timedelta(days=1)
         key = partition_key(day, each.cadence)
-        start = partition_key(day - timedelta(days=29), each.cadence)
+        # The newest day of instruments holds what earlier days hold.
+        start = key if each.layer == "gold" else partition_key(day - timedelta(days=29), each.cadence)
         note(
             f"skipped {each.layer}.{each.table} of {each.exchange}/{each.market}: nothing is stored. Build it with:"
             f" {each.backfill_command(start, key)}",

@@ -67,7 +67,9 @@ def requested_plans(request: Request, settings: Settings, today: date) -> list[P
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """The plans from the newest stored partitions on, and the enabled tables of which nothing is stored."""
+    """The plans from the newest stored partitions on, and the tables of which nothing is stored: those of the archive,
+    and gold tables that the user named.
+    """
 
     plans: list[Plan]
     never_built: list[TableSlice]
@@ -103,7 +105,8 @@ def update_plans(
             newest = max(list_keys(store, table_slice), default=None)
             source = _feed(market.exchange, market.name, table.name, settings)
             if newest is None:
-                never_built.append(table_slice)
+                # People who want such a table have built it once, or name it.
+                never_built += [table_slice] if table.name in tables else []
             elif source is not None:
                 # A partition of the listing holds everything that earlier ones hold.
                 start = (today - _DAY).isoformat() if table.is_of_listing else newest

@@ -96,9 +96,10 @@ def test_an_update_starts_with_the_newest_partition_of_each_table(filled: LakeSt
     assert {each.name for each in update.never_built} == {
         "silver/binance/cm/klines_1m",
         "silver/binance/cm/funding_rates",
-        "gold/binance/spot/instruments",
-        "gold/binance/cm/instruments",
     }
+    named = update_plans(["instruments"], ["um", "cm"], Settings.load(), filled, TODAY)
+    assert summary(named.plans) == [("um/instruments", "2024-02-02", "2024-02-02", 1)]
+    assert [each.name for each in named.never_built] == ["gold/binance/cm/instruments"]
 
 
 def test_an_update_can_be_narrowed(filled: LakeStore) -> None:

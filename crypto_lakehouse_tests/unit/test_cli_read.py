@@ -240,6 +240,25 @@ def test_a_reader_that_closes_the_pipe_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("read gold.bars_12", "gold.bars_12h"),
+        ("read gold.bars_1h --market u", "um"),
+        ("backfill --table klines_1mo", "klines_1mo"),
+        ("export freqtrade --market sp", "spot"),
+        ("updat", "update"),
+    ],
+)
+def test_the_shell_completes_commands_tables_and_markets(words: str, offered: str) -> None:
+    line = f"crypto-lakehouse {words}"
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    command = [sys.executable, "-c", "from crypto_lakehouse.cli import app; app(prog_name='crypto-lakehouse')"]
+    environment = {**os.environ, "_CRYPTO_LAKEHOUSE_COMPLETE": "complete_bash", **variables}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.stdout.split(), done.stderr) == ([offered], "")
+
+
 def test_the_version_is_printed() -> None:
     code, out, _ = run("--version")
     assert code == 0
