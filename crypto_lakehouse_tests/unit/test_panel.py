@@ -55,6 +55,18 @@ def test_cells_are_the_rows_of_traded_bars(lake: Lakehouse, interval: str) -> No
     assert len(set(panel.index.diff()[1:])) == 1
 
 
+def test_panels_of_all_fields_have_the_same_index_and_columns(lake: Lakehouse) -> None:
+    close, volume, segment = (
+        lake.panel(field, None, "3m", market="um", start=DAYS[1], end=DAYS[5])
+        for field in ("close", "quote_volume", "segment")
+    )
+    assert close.index.equals(volume.index)
+    assert close.index.equals(segment.index)
+    assert list(close.columns) == list(volume.columns) == list(segment.columns)
+    across = segment["BBBUSDT"].ffill().diff() == 1
+    assert across.sum() == 1
+
+
 def test_sums_are_not_empty_where_nothing_was_traded(lake: Lakehouse) -> None:
     volume, close = (lake.panel(field, None, "3m", market="um") for field in ("trade_count", "close"))
     quiet = close["AAAUSDT"].isna()

@@ -78,7 +78,8 @@ def read_panel(
         rows = collect_bars(store, symbols, interval, exchange, market, offset, times, [*columns], "lake.panel")
         rows = rows.with_columns(value=pl.col(field), is_traded=pl.col(_TRADED).is_not_null())
     if field in _PRICES and fill is None:
-        rows = rows.filter("is_traded")
+        # The rows stay, so that panels of all fields have the same index.
+        rows = rows.with_columns(value=pl.when("is_traded").then("value"))
     names = None if choice is None else choice.names
     wide = matrix(rows, interval, names, fill is not None)
     return _converted(wide, format, time_unit)

@@ -66,8 +66,9 @@ class MatrixMethods(Methods):
             Floats; empty cells are NaN (null in Polars). The rows are all windows from the first to the last bar of
             any symbol, without holes. Columns are in the order of ``symbols`` if it has no pattern, and sorted
             otherwise; a named symbol without bars is an empty column. A window in which one segment ends and the next
-            starts shows the later one. Row ``t`` is known when its window ends, at ``t`` plus the interval: shift the
-            matrix by one row before you trade on it.
+            starts shows the later one. Matrices of different fields have the same rows and columns, and that of
+            ``segment`` shows where prices cannot be compared with those before. Row ``t`` is known when its window
+            ends, at ``t`` plus the interval: shift the matrix by one row before you trade on it.
 
         Raises
         ------
