@@ -7,7 +7,7 @@ import io
 import subprocess
 import sys
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import matplotlib.image
@@ -18,10 +18,14 @@ import pytest
 from typer.testing import CliRunner
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.lake.pictures import style
 from crypto_lakehouse.lake.pictures.picture import Picture
 from crypto_lakehouse.lake.pictures.stretches import stretches
+from crypto_lakehouse.lake.storage.ledger import record_files
+from crypto_lakehouse.lake.storage.quarantine import record_rejected
+from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.files import ArchiveFolder
 from crypto_lakehouse.sample.server import ArchiveServer
@@ -110,6 +114,22 @@ def test_coverage_says_what_is_there_and_why_the_rest_is_not(faulty_lake: Path) 
         assert has_color(png, color), name
         assert name in html
     assert "<script src=" not in html
+
+
+def test_rejects_of_a_file_that_was_replaced_do_not_count(store: LakeStore) -> None:
+    klines, day = feed("binance", "um", "klines_1m"), "2024-01-01"
+    key = f"{FOLDER}/AAAUSDT/1m/AAAUSDT-1m-{day}.zip"
+    file = {"key": key, "symbol": "AAAUSDT", "period": day, "rows": 1440, "rejected_rows": 0, "status": "ingested"}
+    reject = {"symbol": "AAAUSDT", "layer": "silver", "source_key": key, "source_line": 7, "reason": "x", "detail": "x"}
+    store.write_bytes_atomic(f"silver/klines_1m/exchange=binance/market=um/date={day}/part-0.parquet", b"not opened")
+    states = []
+    for hour, sha256 in enumerate(("a" * 64, "b" * 64)):
+        now = datetime(2024, 1, 2, hour, tzinfo=UTC)
+        record_files(store, klines, day, [{**file, "sha256": sha256}], now)
+        if not hour:
+            record_rejected(store, klines, day, [{**reject, "source_sha256": sha256, "raw": "7"}], now)
+        states.append(state(Lakehouse(store.uri).plot_coverage(market="um"), "AAAUSDT", day))
+    assert states == ["quarantined", "there"]
 
 
 def test_coverage_of_gold_and_monthly_tables(faulty_lake: Path) -> None:

@@ -156,7 +156,8 @@ def coverage_rows(request: _Request) -> pl.DataFrame:
     Columns: symbol, date (first UTC day of the partition), state, rows (of the archive file), filled (minutes),
     rejected (rows), reason.
     """
-    files, stored = _files(request), {file.key for file in request.shown(_stored(request))}
+    current, stored = _current(request), {file.key for file in request.shown(_stored(request))}
+    files = _best(current)
     if files.is_empty():
         return _frame(pl.DataFrame(), request)
     built = set(files["period"])
@@ -180,7 +181,7 @@ def coverage_rows(request: _Request) -> pl.DataFrame:
     )
     grid = spans.join(calendar, how="cross").filter(pl.col("period").is_between("since", "until"))
     rows = grid
-    for facts in (files, _silver_rejects(request), _filled(request)):
+    for facts in (files, _silver_rejects(request, current), _filled(request)):
         rows = rows.join(facts, on=["symbol", "period"], how="left")
     return _frame(rows, request)
 
@@ -189,27 +190,26 @@ def _stored(request: _Request) -> list[StoredFile]:
     return list_slice_files(request.store, request.table)
 
 
-def _files(request: _Request) -> pl.DataFrame:
-    """The state of the files of each symbol and period: the best file, from the newest row of each."""
-    columns = ("key", "symbol", "period", "status", "rows", "rejected_rows", "reason")
-    rows = request.logged("ledger", "files", columns).unique("key", keep="last", maintain_order=True)
+def _current(request: _Request) -> pl.DataFrame:
+    """The newest row of the ledger for each archive file."""
+    columns = ("key", "symbol", "period", "status", "sha256", "rows", "rejected_rows", "reason")
+    return request.logged("ledger", "files", columns).unique("key", keep="last", maintain_order=True)
+
+
+def _best(current: pl.DataFrame) -> pl.DataFrame:
+    """The state of each symbol and period, by the best of its files."""
     order = pl.col("status").replace_strict(_ORDER, range(len(_ORDER)), default=len(_ORDER))
-    return (
-        rows.sort(order, maintain_order=True)
-        .group_by("symbol", "period", maintain_order=True)
-        .agg(
-            pl.col("status", "reason").first(),
-            pl.col("rows", "rejected_rows").sum(),
-        )
-    )
+    states = current.sort(order, maintain_order=True).group_by("symbol", "period", maintain_order=True)
+    return states.agg(pl.col("status", "reason").first(), pl.col("rows", "rejected_rows").sum())
 
 
-def _silver_rejects(request: _Request) -> pl.DataFrame:
-    rows = request.logged(
-        "quarantine", "rejected", ("layer", "symbol", "period", "source_key", "source_line", "reason")
-    )
-    unique = rows.filter(pl.col("layer") == "silver").unique(["source_key", "source_line", "reason"])
-    return unique.group_by("symbol", "period").agg(silver_rejected=pl.len(), silver_reason=pl.col("reason").first())
+def _silver_rejects(request: _Request, current: pl.DataFrame) -> pl.DataFrame:
+    """Rows that silver rejected, of the files as they are now; earlier versions of a file do not count."""
+    where = ("source_key", "source_sha256", "source_line", "reason")
+    rows = request.logged("quarantine", "rejected", ("layer", "symbol", "period", *where))
+    rows = rows.filter(pl.col("layer") == "silver").unique(where)
+    rows = rows.join(current, left_on=where[:2], right_on=["key", "sha256"], how="semi")
+    return rows.group_by("symbol", "period").agg(silver_rejected=pl.len(), silver_reason=pl.col("reason").first())
 
 
 def _filled(request: _Request) -> pl.DataFrame:
