@@ -121,6 +121,18 @@ def test_an_update_continues_each_table_to_yesterday(recent: Archive) -> None:
     assert built(recent.run("update", "--market", "um", "--table", "klines_1m")) == []
 
 
+def test_a_market_without_any_symbol_of_the_settings_is_skipped(archive: Archive) -> None:
+    markets = ("--market", "um", "--market", "cm", "--table", "klines_1m", "--table", "funding_rates")
+    text = archive.run("backfill", *markets, *DAYS, "--dry-run", LAKEHOUSE_SYMBOLS="BTCUSDT")
+    assert "skipped binance/cm/klines_1m: LAKEHOUSE_SYMBOLS=BTCUSDT selects none of its symbols" in text
+    assert "binance/um/klines_1m: 3 of 3 partitions to build" in text
+    assert "binance/um/funding_rates: 2 of 2 partitions to build" in text
+    assert "binance/cm/" not in text.replace("skipped binance/cm/klines_1m", "")
+    nothing = archive.run("backfill", *markets, *DAYS, code=2, LAKEHOUSE_SYMBOLS="XRP*")
+    assert "error: LAKEHOUSE_SYMBOLS=XRP* selects no symbol of any of these tables" in nothing
+    assert not (archive.folder / "lake").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
