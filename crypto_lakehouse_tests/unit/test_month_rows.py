@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import Cadence, partition_keys
+from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
@@ -67,6 +68,32 @@ def test_rows_from_month_files_are_those_of_a_scan_of_the_day_files(
     expected = days.filter(pl.col("symbol").is_in(symbols)).collect().sort("symbol", "open_time")
     assert rows.equals(expected.select(rows.columns), null_equal=True)
     assert rows.schema == expected.select(rows.columns).schema
+
+
+ENTRIES = st.one_of(
+    st.sampled_from([*SYMBOLS, "NONEUSDT"]),
+    st.builds(lambda name, n: f"{name[:n]}*", st.sampled_from(SYMBOLS), st.integers(0, 6)),
+    st.builds(lambda name, n: f"*{name[n:]}", st.sampled_from(SYMBOLS), st.integers(0, 6)),
+)
+
+
+@given(st.lists(ENTRIES, max_size=3), st.lists(ENTRIES, max_size=2), st.tuples(TIMES, TIMES).map(sorted))
+@settings(max_examples=60, deadline=None)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_patterns_and_exclusions_select_the_same_rows_from_month_files(
+    folder: Path, wanted: list[str], unwanted: list[str], span: list[datetime]
+) -> None:
+    lake, asked = Lakehouse(folder), [*wanted, *(f"!{entry}" for entry in unwanted)]
+    frames = [
+        lake.read("silver.klines_1m", market="um", symbols=asked, start=span[0], end=span[1], format="polars"),
+        lake.scan("silver.klines_1m", market="um", symbols=asked, start=span[0], end=span[1]).collect(),
+    ]
+    every = lake.scan("silver.klines_1m", market="um", start=span[0], end=span[1]).collect()
+    names = SymbolFilter(tuple(wanted), tuple(unwanted)).select(every["symbol"].unique()) if asked else []
+    expected = every.filter(pl.col("symbol").is_in(names))
+    assert frames[0].equals(expected.sort("symbol", "open_time"), null_equal=True)
+    assert frames[1].sort("symbol", "open_time").equals(expected.sort("symbol", "open_time"), null_equal=True)
+    assert frames[1]["open_time"].dt.date().is_sorted()
 
 
 def test_a_published_day_is_seen_by_the_next_read(folder: Path, tmp_path: Path) -> None:
