@@ -24,7 +24,7 @@ SHOWS = {
         ["heatmap", "heatmap"],
     ),
     "3_funding_and_basis.ipynb": (["2025-01-05 08:00:00.006"], ["scatter", "scatter"]),
-    "4_momentum.ipynb": (["net return"], ["scatter"]),
+    "4_momentum.ipynb": (["net return"], ["scatter", "heatmap", "scatter"]),
     "5_data_quality.ipynb": (["source_sha256", "traded minutes"], ["candlestick"]),
     "6_machine_learning.ipynb": (["rank correlation in the test", "features of the past have changed"], []),
 }
