@@ -33,10 +33,10 @@ from crypto_lakehouse.cli.complete import complete_built, complete_market
 from crypto_lakehouse.cli.console import follow, say, say_failed_checks, say_late_signal, summarize
 from crypto_lakehouse.cli.pipe import note
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
-from crypto_lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from crypto_lakehouse.orchestration.launch import Plan
+    from crypto_lakehouse.settings import Settings
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")]
 DryRunOption = Annotated[
