@@ -12,6 +12,7 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -225,3 +226,16 @@ def test_sql_reads_no_files_and_writes_nowhere_on_s3(store: LakeStore, tmp_path:
         lake.sql(query.format(out=tmp_path / "x", lake=store.uri))
     assert store.list() == before
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.requirement("F6.3", "T7")
+def test_a_connection_reads_the_lake_on_s3_and_no_file(store: LakeStore, tmp_path: Path) -> None:
+    store_a_row(store, "bronze", "trades", "um")
+    before = store.list()
+    with Lakehouse(store.uri, s3_endpoint_url=store.s3_endpoint_url).duckdb() as connection:
+        assert connection.sql("SELECT market, count(*) FROM bronze.trades GROUP BY 1").fetchall() == [("um", 1)]
+        for target in (f"{store.uri}/bronze/x.parquet", f"{tmp_path}/x.parquet"):
+            with pytest.raises(duckdb.Error):
+                connection.execute(f"COPY bronze.trades TO '{target}'")
+    assert store.list() == before
+    assert not (tmp_path / "x.parquet").exists()
