@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,10 +17,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-import crypto_lakehouse
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
-from crypto_lakehouse_tests.system.test_contributing import commands, failed_checks, follow, output, run
+from crypto_lakehouse_tests.system.contributing_page import (
+    commands,
+    copy_of_project,
+    failed_checks,
+    output,
+    run,
+    served,
+)
 
 pytestmark = [pytest.mark.requirement("F1.7", "T11")]
 
@@ -29,7 +34,7 @@ DAYS = ("2024-01-31", "2024-02-01")
 SYMBOLS = ("BTC-USDT", "ETH-USDT")
 DAMAGED = "spot/candles/OLD-USDT/2024-02/OLD-USDT_1m_20240201.csv.gz"
 BINANCE_COMMAND = f"crypto-lakehouse backfill --market spot --table klines_1m --from {DAYS[0]} --to {DAYS[1]}"
-(COMMAND,) = commands("Add an exchange")
+SERVE, EXPORT, LIST, COMMAND, READ = commands("Add an exchange")
 
 
 def candles(day: str, price: float) -> bytes:
@@ -47,10 +52,7 @@ def key(symbol: str, day: str) -> str:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("copy")
-    package = Path(crypto_lakehouse.__file__).parent
-    shutil.copytree(package, folder / "crypto_lakehouse", ignore=shutil.ignore_patterns("__pycache__"))
-    follow("Add an exchange", folder)
+    folder = copy_of_project(tmp_path_factory.mktemp("copy"), "Add an exchange")
     make_sample(folder / "binance", symbols=2, days=2, start=date.fromisoformat(DAYS[0]), tables=["klines_1m"])
     for price, symbol in enumerate(SYMBOLS, 100):
         for day in DAYS:
@@ -65,14 +67,13 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(copy: Path) -> Iterator[dict[str, str]]:
-    with ArchiveServer(copy / "binance") as binance, ArchiveServer(copy / "acme") as acme:
+    with ArchiveServer(copy / "binance") as binance, served(copy, SERVE) as acme:
         yield {
             "LAKEHOUSE_ENV": "test",
             "LAKEHOUSE_LAKE_URI": str(copy / "lake"),
             "LAKEHOUSE_ARCHIVE_URL": binance.url,
             "LAKEHOUSE_ARCHIVE_LISTING_URL": binance.listing_url,
-            "LAKEHOUSE_ACME_ARCHIVE_URL": acme.url,
-            "LAKEHOUSE_ACME_ARCHIVE_LISTING_URL": acme.listing_url,
+            **acme,
             "LAKEHOUSE_TABLES": "klines_1m",
             "LAKEHOUSE_RETRIES": "1",
         }
@@ -139,7 +140,10 @@ def test_it_is_in_the_documentation_of_the_formats(copy: Path, settings: dict[st
 
 
 def test_its_files_become_rows_next_to_those_of_the_other_market(copy: Path, settings: dict[str, str]) -> None:
+    assert EXPORT == "export LAKEHOUSE_EXCHANGES=binance,acme"
     both = {**settings, "LAKEHOUSE_EXCHANGES": "binance,acme"}
+    listed = [line.split() for line in run(copy, both, LIST).splitlines()]
+    assert [*SYMBOLS[:1], *DAYS, "2", "0"] in listed
     run(copy, settings, BINANCE_COMMAND)
     binance = files(copy / "lake")
     assert not [path for path in binance if "exchange=acme" in path]
@@ -160,6 +164,7 @@ def test_its_files_become_rows_next_to_those_of_the_other_market(copy: Path, set
     prices = [first[name] for name in ("open", "high", "low", "close", "base_volume", "quote_volume")]
     assert prices == [100, 102, 99, 101, 2.5, 250]
     assert set(read(copy, both, "binance")["symbol"]).isdisjoint(SYMBOLS)
+    assert SYMBOLS[0] in run(copy, both, READ)
 
     # A file without checksum that has lost its end has the listed size; its container shows the loss.
     status = json.loads(run(copy, both, "crypto-lakehouse status --table bronze.klines_1m --json"))

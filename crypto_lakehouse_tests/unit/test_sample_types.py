@@ -110,9 +110,9 @@ def test_a_monthly_type_has_the_rows_of_its_days_under_one_header_line(
 def test_a_type_that_nothing_writes_is_an_error_that_says_where_to_add_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = replace(feed("binance", "um", "open_interest"), archive_type="insuranceFund")
+    entry = replace(feed("binance", "um", "open_interest"), archive_type="unwritten")
     monkeypatch.setitem(FEEDS, ("binance", "um", "open_interest"), entry)
-    with pytest.raises(ValueError, match=r"no files of insuranceFund: add to _KINDS in sample/build\.py"):
+    with pytest.raises(ValueError, match=r"no files of unwritten: add to _KINDS in sample/build\.py"):
         make_sample(tmp_path, tables=("open_interest",))
 
 
