@@ -83,7 +83,7 @@ def closing_line(lines: list[str], name: str) -> int:
 
 def copy_of_project(folder: Path, *headings: str) -> Path:
     """A copy of the project in ``folder`` in which the steps of these sections were followed."""
-    for name in ("crypto_lakehouse", "crypto_lakehouse_tests", "docs"):
+    for name in ("benchmarks", "crypto_lakehouse", "crypto_lakehouse_tests", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder / name)
