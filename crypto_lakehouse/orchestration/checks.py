@@ -55,7 +55,7 @@ def check_schema(rows: pl.DataFrame, schema: Schema) -> list[tuple[str, str]]:
     if rows.columns != schema.column_names:
         return [("", f"columns are {rows.columns}")]
     findings = []
-    expected = pl.from_arrow(schema.arrow.empty_table())
+    expected = pl.from_arrow(schema.empty())
     assert isinstance(expected, pl.DataFrame)
     for column in schema.columns:
         values = rows[column.name]

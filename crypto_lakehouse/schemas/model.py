@@ -71,6 +71,10 @@ class Schema:
         """The Arrow schema, in column order; strings are plain, times are ``timestamp[us, UTC]``."""
         return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
 
+    def empty(self) -> pa.Table:
+        """A table without rows. Unlike ``pyarrow.Schema.empty_table`` this does not import pandas."""
+        return pa.Table.from_batches([], schema=self.arrow)
+
     @property
     def column_names(self) -> list[str]:
         """Names in order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,15 @@ def test_neither_the_package_nor_the_help_of_a_command_loads_what_is_slow_to_imp
     ask = f"{code}; import sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     result = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert HEAVY.isdisjoint(result.stdout.split())
+
+
+@pytest.mark.requirement("T6")
+def test_a_read_into_polars_loads_neither_pandas_nor_what_computes_and_queries(sample_lake: Path) -> None:
+    read = f"from crypto_lakehouse import Lakehouse; lake = Lakehouse({str(sample_lake)!r})"
+    code = f"{read}; rows = lake.read('silver.klines_1m', market='um', format='polars'); assert rows.height"
+    ask = f"{code}; import sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    result = subprocess.run([sys.executable, "-W", "ignore", "-c", ask], capture_output=True, text=True, check=True)
+    assert {"dagster", "duckdb", "pandas", "plotly", "matplotlib", "numba"}.isdisjoint(result.stdout.split())
 
 
 @pytest.mark.requirement("P3")

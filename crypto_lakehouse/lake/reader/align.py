@@ -135,7 +135,7 @@ def _facts(
     columns = list(dict.fromkeys(["symbol", *source.needs, *source.columns.values()]))
     first, last = bars[KNOWN].min(), bars[KNOWN].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
-        rows = pl.DataFrame(schema_of("silver", source.table).arrow.empty_table())
+        rows = pl.DataFrame(schema_of("silver", source.table).empty())
     else:
         start, end = first - max_age - source.lag, last + _MICROSECOND
         request = RowRequest.parse(f"silver.{source.table}", exchange, market, symbols, start, end, columns=columns)

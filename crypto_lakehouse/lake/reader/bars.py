@@ -236,7 +236,7 @@ class _Request:
         return BarsResult(self._requested_rows(bars), [day for day in days if day not in minutes])
 
     def no_rows(self) -> pl.DataFrame:
-        return pl.DataFrame(self.schema.arrow.empty_table()).select(self._output)
+        return pl.DataFrame(self.schema.empty()).select(self._output)
 
     @property
     def _output(self) -> list[str]:

@@ -101,7 +101,7 @@ def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame
     """Return the newest partition of a market's states; empty if there is none or if it has no column ``has_ended``."""
     table_slice = TableSlice("gold", exchange, market, STATES)
     newest = max(list_keys(store, table_slice), default=None)
-    empty = pl.DataFrame(schema_of("gold", STATES).arrow.empty_table())
+    empty = pl.DataFrame(schema_of("gold", STATES).empty())
     if newest is None:
         return empty
     try:

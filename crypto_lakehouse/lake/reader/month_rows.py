@@ -51,7 +51,7 @@ def read_months(
     except (pa.ArrowException, OSError, _Unusual):
         return None
     if not tables:
-        return pl.DataFrame(schema.arrow.empty_table()).select(columns)
+        return pl.DataFrame(schema.empty()).select(columns)
     frame = pl.from_arrow(pa.concat_tables(tables), rechunk=False)
     assert isinstance(frame, pl.DataFrame)
     names = {piece.symbol for piece in pieces}

@@ -192,7 +192,7 @@ def check_columns(path: str, columns: Mapping[str, pl.DataType]) -> None:
     match = _PATH.fullmatch(path)
     if match is None:
         return
-    wanted = pl.DataFrame(_slice(match).schema.arrow.empty_table()).schema
+    wanted = pl.DataFrame(_slice(match).schema.empty()).schema
     others = [
         f"{name} is {columns[name]} and not {kind}" for name, kind in wanted.items() if columns.get(name, kind) != kind
     ]

@@ -66,7 +66,7 @@ def read_ledger(store: LakeStore, feed: Feed, keys: Iterable[str] | None = None)
     schema, column = schema_of("ledger", "files"), feed.cadence.partition_column
     files = _files(store, folders)
     if not files:
-        return pl.DataFrame(schema.arrow.empty_table())
+        return pl.DataFrame(schema.empty())
     with reading(store, files):
         rows = scan_hive(store, schema, files, {column: pl.String()}).sort(schema.time_column, maintain_order=True)
         stored = rows.collect()

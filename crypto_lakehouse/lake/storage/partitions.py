@@ -256,9 +256,7 @@ def scan_hive(
     Only folders below the root of the lake count. If a file has a column of the same name, the folder wins, as in all
     engines.
     """
-    columns = {
-        name: kind for name, kind in pl.DataFrame(schema.arrow.empty_table()).schema.items() if name not in from_path
-    }
+    columns = {name: kind for name, kind in pl.DataFrame(schema.empty()).schema.items() if name not in from_path}
     if not paths:
         return pl.LazyFrame(schema={**columns, **from_path})
     uris = [store.polars_uri(path) for path in paths]

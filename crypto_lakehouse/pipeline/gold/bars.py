@@ -102,7 +102,7 @@ class DayBars:
         by_table: dict[str, pa.Table] = {}
         for bars, begin in begins.items():
             if begin is None:
-                by_table[bars.table] = schema_of("gold", bars.table).arrow.empty_table()
+                by_table[bars.table] = schema_of("gold", bars.table).empty()
             elif isinstance(bars, TimeBars):
                 offsets = _closing(bars, key)
                 blocks = {length: joined.blocks(length, begin) for length in block_lengths(bars.interval, offsets)}

@@ -208,9 +208,7 @@ class ContinuousMinutes:
             stored[table] = partition
         states = read_partition(self._store, self._gold_states.partition(key))
         provenances = {table: partition.provenance for table, partition in stored.items()}
-        return MinutesPartition(
-            key, schema_of("gold", CONTINUOUS).arrow.empty_table(), _empty(GAPS), states, provenances, stored
-        )
+        return MinutesPartition(key, schema_of("gold", CONTINUOUS).empty(), _empty(GAPS), states, provenances, stored)
 
     def _input_fingerprint(self, prior: str, *sources: str) -> dict[str, str]:
         """The input fingerprint of each table's partition, from the fingerprints of the starting state (``prior``) and
@@ -362,4 +360,4 @@ def _prior(states: pl.DataFrame) -> str:
 
 
 def _empty(table: str) -> pl.DataFrame:
-    return pl.DataFrame(schema_of("gold", table).arrow.empty_table())
+    return pl.DataFrame(schema_of("gold", table).empty())

@@ -184,4 +184,4 @@ def _unless(missing: Flags, values: Array) -> pa.Array:
 
 
 def _no_bars() -> pa.Table:
-    return BARS.arrow.empty_table()
+    return BARS.empty()

@@ -83,7 +83,7 @@ class Continuous:
 
 def no_state() -> pl.DataFrame:
     """The state before the first day: no symbol has traded yet."""
-    empty = pl.from_arrow(SYMBOL_STATES.arrow.empty_table())
+    empty = pl.from_arrow(SYMBOL_STATES.empty())
     assert isinstance(empty, pl.DataFrame)
     return empty.select(STATE_COLUMNS)
 
@@ -274,7 +274,7 @@ def _state(symbol: pl.Series, segment: Ints, first: Ints, last: Ints, close: Flo
 
 def _gaps(series: _Series, breaks: Breaks) -> pl.DataFrame:
     if not len(breaks.candle):
-        return pl.DataFrame(GAPS.arrow.empty_table())
+        return pl.DataFrame(GAPS.empty())
     opened, resumed = series.candles.open[breaks.candle], series.candles.time[breaks.candle]
     with np.errstate(divide="ignore", invalid="ignore"):
         change = opened / breaks.previous_close - 1

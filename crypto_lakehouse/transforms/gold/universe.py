@@ -116,7 +116,7 @@ def known_between(rows: pl.DataFrame, first: date, last: date) -> pl.DataFrame:
 @cache
 def _numbered_types() -> pl.Schema:
     # Not at import time: converting a schema from pyarrow loads pandas.
-    types = pl.DataFrame(INSTRUMENTS.arrow.empty_table()).schema
+    types = pl.DataFrame(INSTRUMENTS.empty()).schema
     names = ("listing", "first_day", "last_day")
     return pl.Schema({name: types.get(name, pl.String()) for name in (*_OF_SYMBOL, *names)})
 
