@@ -123,9 +123,8 @@ def test_a_new_archive_type_is_built_checked_read_and_then_unchanged(copy: Path,
 
 
 def test_the_new_names_are_in_status_suggestions_and_the_documentation(copy: Path, environment: dict[str, str]) -> None:
-    page = copy / "formats.md"
-    output(copy, environment, [sys.executable, "-m", "crypto_lakehouse.cli.document", str(page)])
-    text = page.read_text(encoding="utf-8")
+    output(copy, environment, [sys.executable, "-m", "crypto_lakehouse.cli.document"])
+    text = (copy / "docs/api/data-formats.md").read_text(encoding="utf-8")
     assert "### Gold realized_volatility" in text
     assert "### Silver insurance_fund" in text
     status = run(copy, environment, "crypto-lakehouse status --table realized_volatility")

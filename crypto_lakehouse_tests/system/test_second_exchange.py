@@ -134,6 +134,7 @@ def test_it_is_active_only_for_who_enables_it(copy: Path, settings: dict[str, st
 def test_it_is_in_the_documentation_of_the_formats(copy: Path, settings: dict[str, str]) -> None:
     output(copy, settings, [sys.executable, "-m", "crypto_lakehouse.cli.document"])
     text = (copy / "docs/api/data-formats.md").read_text(encoding="utf-8")
+    assert "LAKEHOUSE_ACME_ARCHIVE_URL" in (copy / "docs/api/settings.md").read_text(encoding="utf-8")
     assert "### Market acme/spot" in text
     assert "Acme spot: `spot/{type}/{symbol}/{month}/`" in text
     assert "### Files acme candles" in text
