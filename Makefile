@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo test test-fast test-all drills bench lint format docs specs ui lock clean
+.PHONY: help demo test test-fast test-all drills bench lint format docs site specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,10 @@ format: $(READY)  ## Fix what ruff can fix
 docs: $(READY)  ## The generated pages in docs/api: data formats, commands and settings
 	$(BIN)/python -m crypto_lakehouse.cli.document
 
+site: $(READY)  ## The documentation as a website, in ./site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo file://$(CURDIR)/site/index.html
+
 specs: $(READY)  ## The traceability table: requirement, tests, last result
 	$(BIN)/python -m crypto_lakehouse_tests.traceability
 
@@ -58,4 +62,4 @@ lock: $(READY)  ## Update requirements.lock to the newest versions
 		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove the demo and what tools left behind; the lake stays
-	rm -rf demo .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo site .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -18,7 +18,7 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import run, settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("T6")]
 
 INTERPRETERS = interpreters()
 READ = """

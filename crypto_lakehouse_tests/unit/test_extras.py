@@ -17,6 +17,8 @@ import pytest
 from crypto_lakehouse.catalog.extras import MODULES, PLATFORM, PLOT, install_command
 from crypto_lakehouse_tests.unit.test_layering import NAME, PACKAGE, imported_modules, modules, package_of
 
+pytestmark = pytest.mark.requirement("T6")
+
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BUILDING = {"archive", "sample", "pipeline", "orchestration", "definitions", "cli"}
 # The command line without packages of extras, as in a base installation.
