@@ -98,11 +98,13 @@ def coverage(
 
 
 def _check(out: Path) -> None:
-    from crypto_lakehouse.lake.pictures.picture import check_suffix
+    from crypto_lakehouse.lake.pictures.picture import MissingLibrary, check_suffix, require
 
     try:
         check_suffix(out)
-    except ValueError as error:
+        # Before the lake is read, which may take long.
+        require("matplotlib" if out.suffix.lower() == ".png" else "plotly")
+    except (ValueError, MissingLibrary) as error:
         fail(error, 2)
 
 

@@ -79,6 +79,9 @@ def test_each_package_of_an_extra_has_a_module_that_names_the_extra(extra: str) 
         ("archive symbols --market um --table klines_1m", PLATFORM),
         ("archive sample ./archive", PLATFORM),
         ("archive serve .", PLATFORM),
+        ("update", PLATFORM),
+        ("plot candles BTCUSDT --market um --out chart.png", PLOT),
+        ("plot coverage silver.klines_1m --market um --out chart.html", PLOT),
     ],
 )
 def test_a_command_without_its_packages_says_what_to_install(tmp_path: Path, command: str, extra: str) -> None:
