@@ -108,6 +108,8 @@ def test_the_base_installation_reads_a_lake(version: str, wheel: Path, small_lak
         ["verify"],
         ["tables"],
         ["describe", "gold.bars_1h"],
+        ["coverage", "BTCUSDT"],
+        ["sql", "SELECT count(*) AS rows FROM gold.bars_1h"],
         ["read", "gold.bars_1h", "--market", "um", "--format", "csv"],
     ):
         result = shell(*words)
