@@ -85,7 +85,8 @@ def test_the_next_command_marks_the_run_of_a_killed_backfill_as_failed(
     server.fault = None
     again = run(tmp_path, *BACKFILL, **settings)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE", "SUCCESS", "SUCCESS", "SUCCESS"]
+    # The first day is up to date, so two runs are left.
+    assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE", "SUCCESS", "SUCCESS"]
 
 
 @pytest.mark.requirement("F7.3")

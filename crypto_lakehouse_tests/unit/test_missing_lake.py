@@ -67,4 +67,5 @@ def test_every_command_ends_with_1(place: Path, tmp_path: Path, monkeypatch: pyt
 def test_a_lake_without_a_table_is_still_a_lake(lake: Lakehouse) -> None:
     with pytest.warns(UserWarning, match="has no partition"):
         assert lake.read("silver.klines_1m", market="um").empty
-    assert lake.sql("SELECT count(*) AS n FROM silver.klines_1m")["n"].item() == 0
+    with pytest.warns(UserWarning, match="has no partitions"):
+        assert lake.sql("SELECT count(*) AS n FROM silver.klines_1m")["n"].item() == 0

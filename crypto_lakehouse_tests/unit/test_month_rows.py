@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import Cadence, partition_keys
+from crypto_lakehouse.catalog import FEEDS, Cadence, partition_keys
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.compaction import compact_month
+from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse_tests.unit.test_compaction import SYMBOLS, UM, day_rows, put
@@ -23,6 +24,7 @@ from crypto_lakehouse_tests.unit.test_compaction import SYMBOLS, UM, day_rows, p
 pytestmark = pytest.mark.requirement("P5")
 
 FIRST, END = date(2023, 1, 30), date(2023, 4, 5)
+NOW = datetime(2023, 5, 1, tzinfo=UTC)
 TIMES = st.datetimes(datetime(2023, 1, 29), datetime(2023, 4, 7)).map(lambda at: at.replace(tzinfo=UTC))
 
 
@@ -115,6 +117,18 @@ def test_a_published_day_is_seen_by_the_next_read(folder: Path, tmp_path: Path) 
     assert close("2023-02-02") == before + 7
     put(store, "2023-02-03", day_rows("2023-02-03"))
     assert close("2023-02-03") > 0
+
+
+def test_a_new_row_of_the_ledger_is_seen_by_the_next_read(tmp_path: Path) -> None:
+    store = LakeStore.open(str(tmp_path / "lake"))
+    facts = {"symbol": "BTCUSDT", "period": "2023-02-01", "rows": 3, "rejected_rows": 0, "status": "ingested"}
+    lake = Lakehouse(tmp_path / "lake")
+    for number in (1, 2, 3):
+        record_files(store, FEEDS["binance", "um", "klines_1m"], "2023-02-01", [{"key": f"{number}.zip", **facts}], NOW)
+        rows = lake.read("ledger.files", market="um", format="polars")
+        assert len(rows) == number
+        _age(tmp_path / "lake")
+        assert len(lake.read("ledger.files", market="um", format="polars")) == number
 
 
 def test_a_damaged_month_file_is_named_as_by_a_scan(folder: Path, tmp_path: Path) -> None:

@@ -151,7 +151,12 @@ def list_slice_files(store: LakeStore, table_slice: TableSlice) -> list[StoredFi
 
 
 def remembered_slice_files(store: LakeStore, table_slice: TableSlice) -> list[StoredFile]:
-    """``list_slice_files``, or its last result if nothing was published in the slice since then; for readers."""
+    """``list_slice_files``, or its last result if nothing was published in the slice since then; for readers.
+
+    The logs (ledger, quarantine) are always listed: their files are two levels deep.
+    """
+    if table_slice.layer in _LOGS:
+        return list_slice_files(store, table_slice)
     return remembered(store, table_slice.folder, lambda: list_slice_files(store, table_slice))
 
 
