@@ -24,7 +24,6 @@ from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition, 
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.orchestration.private_dagster import AssetCheckExecutionRecordStatus
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.day_checks import Finding, check_days, frames
 from crypto_lakehouse.pipeline.gold.checks import check_sources
@@ -337,6 +336,9 @@ def keys_to_check(
 
 def last_evaluation(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
     """The newest result of a check, without runs that have not come to it."""
+    # This module loads Dagster's storages, which definitions do not need.
+    from crypto_lakehouse.orchestration.private_dagster import AssetCheckExecutionRecordStatus
+
     records = instance.event_log_storage.get_asset_check_execution_history(
         check, 1, status={AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
     )
