@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -19,6 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 from botocore.session import Session
 
 from crypto_lakehouse.lake.storage.identity import explained, find_credentials, find_session
+
+_FIRST_CLIENT = Lock()
 
 
 def put_bytes(address: str, data: bytes, endpoint_url: str | None, region: str) -> None:
@@ -49,7 +52,9 @@ def _as_os_errors() -> Iterator[None]:
 def _client(endpoint_url: str | None, region: str) -> Any:
     # Raise our own error if there are no credentials, not the one of boto3's client.
     find_credentials()
-    return _client_of(endpoint_url, region, find_session())
+    # Two threads that make the first client at once would make two sessions.
+    with _FIRST_CLIENT:
+        return _client_of(endpoint_url, region, find_session())
 
 
 @lru_cache(maxsize=8)
@@ -57,7 +62,7 @@ def _client_of(endpoint_url: str | None, region: str, session: Session) -> Any:
     """Return a client, which threads share and which renews its credentials by itself."""
     # S3 services other than AWS often support no upload checksums except the one in the signature.
     checksums: dict[str, Any] = {"request_checksum_calculation": "when_required"} if endpoint_url else {}
-    return boto3.session.Session(botocore_session=session).client(
+    return _boto3_session(session).client(
         "s3",
         endpoint_url=endpoint_url,
         region_name=region,
@@ -69,3 +74,9 @@ def _client_of(endpoint_url: str | None, region: str, session: Session) -> Any:
             **checksums,
         ),
     )
+
+
+@lru_cache(maxsize=8)
+def _boto3_session(session: Session) -> Any:
+    """Return one session of boto3 for a session of botocore: a second one would add its methods to clients twice."""
+    return boto3.session.Session(botocore_session=session)
