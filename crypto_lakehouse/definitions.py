@@ -27,7 +27,7 @@ from crypto_lakehouse.orchestration.gold import gold_asset, gold_checks, gold_gr
 from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
 from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_job, update_jobs, update_schedules
-from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, backfill_policy
+from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
 from crypto_lakehouse.orchestration.series_checks import ends_check
@@ -58,9 +58,9 @@ def build_defs(
         Replace the resources of the same name, such as ``lake`` or ``archive``.
     """
     settings = settings or Settings.load()
-    policy = backfill_policy(settings.max_partitions_per_run or PARTITIONS_PER_RUN)
+    policy = backfill_policy(settings)
     active = settings.feeds
-    groups = list(gold_groups(active, settings, policy))
+    groups = list(gold_groups(active, settings))
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from crypto_lakehouse import interrupts
-from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import (
     explained,
@@ -104,7 +103,7 @@ def backfill(
     except (KeyError, ValueError) as error:
         fail(error.args[0], 2)
     for plan in plans if symbols else ():
-        if plan.assets[0].path[0] == "gold":
+        if plan.layer == "gold":
             fail(f"{plan.assets[0].path[-1]} is always built for all symbols: leave out --symbols", 2)
     run_plans(settings, plans, symbols, force or remake, dry_run, today)
 
@@ -155,11 +154,9 @@ def _selects_symbols(settings: Settings, plan: Plan, symbols: str, is_alone: boo
     from crypto_lakehouse.orchestration.resources import ArchiveResource
     from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
 
-    layer, *names = plan.assets[0].path
-    chosen = SymbolFilter.parse(symbols or settings.symbols)
-    if layer != "bronze" or chosen == SymbolFilter():
+    chosen, table_feed = SymbolFilter.parse(symbols or settings.symbols), plan.feed
+    if plan.layer != "bronze" or chosen == SymbolFilter():
         return True
-    table_feed = feed(*names)
     with explained():
         source = ArchiveResource.from_settings(settings).source(table_feed.exchange)
         listed = source.symbols(table_feed)
@@ -193,7 +190,7 @@ def show_plans(
             files_of_all, bytes_of_all = files_of_all + files, bytes_of_all + size
             span = f": {_span(keys)}" if keys else ""
             say(console, f"{plan.name}: {len(keys)} of {len(plan.keys)} partitions to build{span}")
-            if plan.assets[0].path[0] == "bronze":
+            if plan.layer == "bronze":
                 say(console, f"{plan.name}: {files:,} files to download, {decimal(size)}")
     say(console, f"in all {files_of_all:,} files, {decimal(bytes_of_all)}; --dry-run builds nothing")
     return 0
@@ -276,7 +273,7 @@ def _with_funding(settings: Settings, plans: Sequence[Plan], symbols: str, today
         # Symbols of klines may have no funding rates.
         chosen = _symbols_of_funding(settings, step, symbols) if is_funding(step) and step not in alone else symbols
         if chosen is not None:
-            steps.append((step, "" if step.assets[0].path[0] == "gold" else chosen))
+            steps.append((step, "" if step.layer == "gold" else chosen))
     return steps
 
 
@@ -293,8 +290,7 @@ def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str 
     chosen = SymbolFilter.parse(symbols or settings.symbols)
     if chosen == SymbolFilter():
         return ""
-    _, *names = funding.assets[0].path
-    rates = feed(*names)
+    rates = funding.feed
     with_funding = ArchiveResource.from_settings(settings).source(rates.exchange).symbols(rates)
     if not chosen.select(with_funding):
         return None

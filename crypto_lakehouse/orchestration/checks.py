@@ -335,7 +335,7 @@ def keys_to_check(
 
 
 def last_evaluation(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
-    """The newest result of a check, without runs that have not come to it."""
+    """The newest result of a check. A run that has not evaluated it yet does not count."""
     # This module loads Dagster's storages, which definitions do not need.
     from crypto_lakehouse.orchestration.private_dagster import AssetCheckExecutionRecordStatus
 

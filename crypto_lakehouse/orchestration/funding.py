@@ -22,13 +22,13 @@ def funding_before(plan: Plan, settings: Settings, today: date) -> Plan | None:
     """The months of funding rates that a backfill of klines builds first; None if it needs none, or if the settings do
     not enable the table.
     """
-    if plan.assets[0].path[0] != "bronze" or not _takes_funding(plan, settings):
+    if plan.layer != "bronze" or not _takes_funding(plan, settings):
         return None
     if FUNDING not in settings.table_names:
         return None
     months = [month for month in _months(plan, settings) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
     assets = tuple(asset_key(layer, plan.market, FUNDING) for layer in ("bronze", "silver"))
-    return Plan(plan.market, Cadence.MONTHLY, assets, tuple(months)) if months else None
+    return Plan(_rates(plan, settings), Cadence.MONTHLY, assets, tuple(months)) if months else None
 
 
 def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan | None:
@@ -46,7 +46,8 @@ def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan
         if key >= since and (month := key[: len("YYYY-MM")]) in stored_at and at < stored_at[month]
     ]
     assets = [asset_key("gold", market, table.name) for table in tables_after(MINUTES, settings.bars_kinds)]
-    return Plan(market, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
+    minutes_feed = since_start(FEEDS[market.exchange, market.name, MINUTES], settings)
+    return Plan(minutes_feed, Cadence.DAILY, tuple(assets), tuple(days)) if days else None
 
 
 def missing_funding_messages(plan: Plan, settings: Settings, store: LakeStore, today: date) -> list[str]:
@@ -79,18 +80,17 @@ def _takes_funding(plan: Plan, settings: Settings) -> bool:
     """Whether the plan builds gold tables of minutes in a market that has funding."""
     minute_tables = {table.name for table in tables_after(MINUTES, settings.bars_kinds)}
     builds_them = any(key.path[0] == "gold" and key.path[-1] in minute_tables for key in plan.assets)
-    return builds_them and _feed(plan) is not None
+    return builds_them and (plan.market.exchange, plan.market.name, FUNDING) in FEEDS
 
 
-def _feed(plan: Plan) -> Feed | None:
-    return FEEDS.get((plan.market.exchange, plan.market.name, FUNDING))
+def _rates(plan: Plan, settings: Settings) -> Feed:
+    """The funding rates of the plan's market, not before LAKEHOUSE_START. The market must have some."""
+    return since_start(FEEDS[plan.market.exchange, plan.market.name, FUNDING], settings)
 
 
 def _months(plan: Plan, settings: Settings) -> list[str]:
-    """The months of the plan's days that can have funding rates, not before LAKEHOUSE_START."""
-    feed = _feed(plan)
-    assert feed is not None
-    feed = since_start(feed, settings)
+    """The months of the plan's days that can have funding rates."""
+    feed = _rates(plan, settings)
     first, end = parse_partition(plan.keys[0], plan.cadence)[0], parse_partition(plan.keys[-1], plan.cadence)[1]
     months = partition_keys(first, end, Cadence.MONTHLY)
     return [month for month in months if feed.covers(parse_partition(month, Cadence.MONTHLY)[0])]

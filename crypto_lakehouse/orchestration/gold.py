@@ -20,6 +20,7 @@ from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_as
 from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
 from crypto_lakehouse.orchestration.assets.universe import instruments_asset
 from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks, table_days_check
+from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.series_checks import gap_checks
 from crypto_lakehouse.orchestration.trade_checks import id_continuity_check, klines_from_trades_check
 from crypto_lakehouse.pipeline.gold.bars import DayBars
@@ -100,8 +101,9 @@ MAKERS = {
 }
 
 
-def gold_groups(feeds: Sequence[Feed], settings: Settings, policy: dg.BackfillPolicy) -> Iterator[GoldGroup]:
+def gold_groups(feeds: Sequence[Feed], settings: Settings) -> Iterator[GoldGroup]:
     """The groups of gold tables of all markets that have their inputs. ``feeds`` are those that are enabled."""
+    policy = backfill_policy(settings)
     for market in {(feed.exchange, feed.market.name): feed.market for feed in feeds}.values():
         enabled = {feed.table: feed for feed in feeds if feed.market == market}
         groups: dict[str, list[GoldTable]] = {}

@@ -47,17 +47,30 @@ from crypto_lakehouse.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The assets of one table of a market, and the partitions of them to build, in order."""
+    """The assets of one table of a market, and the partitions of them to build, in order.
 
-    market: Market
+    ``feed`` fills the table; for a gold table it is the first feed that the table is made from.
+    """
+
+    feed: Feed
     cadence: Cadence
     assets: tuple[dg.AssetKey, ...]
     keys: tuple[str, ...]
 
     @property
+    def market(self) -> Market:
+        """The market of the assets."""
+        return self.feed.market
+
+    @property
+    def layer(self) -> str:
+        """The first layer that a run of the plan builds."""
+        return self.assets[0].path[0]
+
+    @property
     def job(self) -> str:
         """Name of the job that builds the assets."""
-        if self.assets[0].path[0] == COMPACTED:
+        if self.layer == COMPACTED:
             return compaction_job_name(self.market.exchange, self.market.name)
         return update_job_name(self.market.exchange, self.market.name, self.cadence)
 
@@ -182,7 +195,7 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         tables = [("bronze", table), ("silver", table)]
         tables += [("gold", entry.name) for entry in tables_after(table, settings.bars_kinds)]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
-    return Plan(source.market, source.cadence, assets, tuple(keys))
+    return Plan(source, source.cadence, assets, tuple(keys))
 
 
 def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Plan:
@@ -192,7 +205,7 @@ def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Pl
     _check_exchange(feed, settings)
     if feed.table not in settings.table_names:
         raise _not_enabled(feed.table, settings)
-    return Plan(feed.market, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
+    return Plan(feed, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
 
 
 def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:

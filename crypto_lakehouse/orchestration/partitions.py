@@ -12,6 +12,7 @@ from functools import cache
 import dagster as dg
 
 from crypto_lakehouse.catalog import Cadence, Market
+from crypto_lakehouse.settings import Settings
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -47,6 +48,6 @@ def partitions_per_run(symbols: int) -> int:
     return min(_MOST, max(PARTITIONS_PER_RUN, _SYMBOL_PARTITIONS // max(1, symbols)))
 
 
-def backfill_policy(max_partitions_per_run: int) -> dg.BackfillPolicy:
-    """Run up to that many partitions as one run: a run costs seconds, a partition in it hundredths of a second."""
-    return dg.BackfillPolicy.multi_run(max_partitions_per_run=max_partitions_per_run)
+def backfill_policy(settings: Settings) -> dg.BackfillPolicy:
+    """Run many partitions as one run: a run costs seconds, a partition in it hundredths of a second."""
+    return dg.BackfillPolicy.multi_run(settings.max_partitions_per_run or PARTITIONS_PER_RUN)

@@ -5,8 +5,8 @@ They may change with any minor version, so ``pyproject.toml`` has an upper bound
 - A run of the command line is recorded with the origin of the code location: ``execute_run`` and ``InMemoryJob`` run it
   in this process, ``RemoteJobOrigin`` and its parts are its origin. ``JobExecutionResult`` is its result,
   ``RunFailureReason`` and ``SerializableErrorInfo`` say why it failed.
-- What a check found when it last ran is read from Dagster's records: ``AssetCheckExecutionRecordStatus``
-  tells runs that have come to the check from others.
+- What a check found when it last ran is read from Dagster's records: a run that is still
+  on its way to the check has another ``AssetCheckExecutionRecordStatus``.
 - The storage of Dagster's records, chosen by environment variables: ``DagsterStorage``, ``DagsterSqliteStorage``,
   ``SqliteEventLogStorage`` and its table ``SqlEventLogStorageTable``, ``SQLITE_BUSY_TIMEOUT_SECONDS``,
   ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through ``ConfigurableClass`` and

@@ -117,7 +117,7 @@ def update_plans(
 
 def in_order(plans: Sequence[Plan]) -> list[Plan]:
     """Funding rates first, then other tables of the archive, then gold tables."""
-    return sorted(plans, key=lambda each: (not is_funding(each), each.assets[0].path[0] == "gold"))
+    return sorted(plans, key=lambda each: (not is_funding(each), each.layer == "gold"))
 
 
 def is_funding(plan: Plan) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from crypto_lakehouse.archive.model import ArchiveSource
-from crypto_lakehouse.catalog import FEEDS, Feed
+from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.provenance import stored_partition
@@ -20,7 +20,7 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.checks import last_evaluation
 from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
-from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, backfill_policy, partitions_per_run
+from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, partitions_per_run
 from crypto_lakehouse.orchestration.resources import ArchiveResource
 from crypto_lakehouse.pipeline.bronze.pending import files_to_fetch
 from crypto_lakehouse.pipeline.silver import up_to_date
@@ -49,11 +49,11 @@ def work_of(
     empty, those of the settings. Raises ArchiveError and UnknownSymbolsError like a run, LakeError if the storage
     fails.
     """
+    feed = plan.feed
     current = set() if force else set(plan.keys)
-    for asset in plan.assets:
-        current &= instance.get_materialized_partitions(asset) if current else current
-    feed, first_layer = _feed(plan, settings), plan.assets[0].path[0]
-    if first_layer == "gold":
+    if current:
+        current.intersection_update(*map(instance.get_materialized_partitions, plan.assets))
+    if plan.layer == "gold":
         keys = _others(plan, _current_gold(plan, settings, store, current))
         return Work(keys, settings.max_partitions_per_run or partitions_per_run(_stored_symbols(feed, store)))
     source = ArchiveResource.from_settings(settings).source(feed.exchange)
@@ -74,12 +74,13 @@ def downloads_of(
 
     Raises ArchiveError if the archive cannot be listed.
     """
-    if plan.assets[0].path[0] != "bronze" or not keys:
+    if plan.layer != "bronze" or not keys:
         return 0, 0
-    feed = _feed(plan, settings)
-    source = ArchiveResource.from_settings(settings).source(feed.exchange)
-    files = files_to_fetch(bronze_ingest(feed, settings, source, store, symbols, force), keys)
-    return sum(file.size for file in files), len(files)
+    source = ArchiveResource.from_settings(settings).source(plan.feed.exchange)
+    sizes = [
+        file.size for file in files_to_fetch(bronze_ingest(plan.feed, settings, source, store, symbols, force), keys)
+    ]
+    return sum(sizes), len(sizes)
 
 
 def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance) -> list[tuple[bool, str]]:
@@ -98,22 +99,10 @@ def failed_checks(defs: dg.Definitions, plan: Plan, instance: dg.DagsterInstance
 def _current_gold(plan: Plan, settings: Settings, store: LakeStore, keys: Collection[str]) -> set[str]:
     """Those of the days ``keys`` that a run would leave unchanged in all gold tables of the plan."""
     current = set(keys)
-    for group in gold_groups(settings.feeds, settings, backfill_policy(1)):
+    for group in gold_groups(settings.feeds, settings):
         if current and not set(plan.assets).isdisjoint(group.keys):
             current &= current_days(group, store, _ordered(plan, current))
     return current
-
-
-def _feed(plan: Plan, settings: Settings) -> Feed:
-    """The feed of the plan's table, or the first one that its gold table is made from."""
-    layer, exchange, market, table = plan.assets[0].path
-    if layer == "gold":
-        (table, *_) = next(
-            group.tables[0].sources
-            for group in gold_groups(settings.feeds, settings, backfill_policy(1))
-            if plan.assets[0] in group.keys
-        )
-    return FEEDS[exchange, market, table]
 
 
 def _count(symbols: SymbolFilter, feed: Feed, source: ArchiveSource) -> int:

@@ -6,7 +6,7 @@ to run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -104,13 +104,18 @@ def compare(
     return different
 
 
+def chunks_of(keys: Sequence[str], symbols: int) -> Iterator[Sequence[str]]:
+    """Cut partitions of that many symbols into chunks whose listed files fit in memory."""
+    length = max(1, _FILES_AT_ONCE // max(1, symbols))
+    for start in range(0, len(keys), length):
+        yield keys[start : start + length]
+
+
 def _slices(feed: Feed, symbols: int, first: date, end: date) -> Iterator[tuple[date, date]]:
     """Split [first, end) into slices of whole periods with a bounded number of files: years of a whole market do not
     fit in memory.
     """
     keys = partition_keys(first, end, feed.cadence)
-    periods = max(1, _FILES_AT_ONCE // max(1, symbols))
-    for start in range(0, len(keys), periods):
-        chunk = keys[start : start + periods]
+    for chunk in chunks_of(keys, symbols):
         slice_start, slice_end = parse_partition(chunk[0], feed.cadence)[0], parse_partition(chunk[-1], feed.cadence)[1]
         yield max(slice_start, first), min(slice_end, end)

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.requirement("F7.3")]
 
 
 def _backfill(platform: Platform) -> dg.DagsterRun:
-    market = feed("binance", "um", "klines_1m").market
-    wish = Plan(market, Cadence.DAILY, (asset_key("bronze", market, "klines_1m"),), DAYS)
+    minutes = feed("binance", "um", "klines_1m")
+    wish = Plan(minutes, Cadence.DAILY, (asset_key("bronze", minutes.market, "klines_1m"),), DAYS)
     (outcome,) = run_chunks(wish, [DAYS], platform.defs(), platform.instance, symbols="")
     assert not outcome.error
     run = platform.instance.get_run_by_id(outcome.run_id)

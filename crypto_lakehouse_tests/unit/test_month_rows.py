@@ -119,6 +119,22 @@ def test_a_published_day_is_seen_by_the_next_read(folder: Path, tmp_path: Path) 
     assert close("2023-02-03") > 0
 
 
+def test_a_repeated_read_lists_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lakehouse(folder)
+
+    def read() -> pl.DataFrame:
+        span = {"start": "2023-02-01", "end": "2023-04-01"}
+        rows = lake.read("silver.klines_1m", market="um", symbols=SYMBOLS[1], **span, format="polars")  # type: ignore[arg-type]
+        assert isinstance(rows, pl.DataFrame)
+        return rows
+
+    first = read()
+    listed: list[str] = []
+    monkeypatch.setattr(LakeStore, "list", lambda store, path="", recursive=True: listed.append(path) or [])
+    assert read().equals(first)
+    assert listed == []
+
+
 def test_a_new_row_of_the_ledger_is_seen_by_the_next_read(tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path / "lake"))
     facts = {"symbol": "BTCUSDT", "period": "2023-02-01", "rows": 3, "rejected_rows": 0, "status": "ingested"}

@@ -21,7 +21,7 @@ from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 
-# Each footer of 200 symbols takes about 400 kB.
+# Months whose footers are kept: years of several tables.
 _FOOTERS = 512
 
 

@@ -1,7 +1,7 @@
 """What was computed from the files of a folder on disk, kept until a file is published in it.
 
 Publishing renames a file into its folder, which changes the time of the folder. So the times of all folders show
-whether a listing still holds, and reading them is several times faster than listing and parsing all paths. A file that
+whether a listing still holds, and reading them costs less than listing and parsing all paths. A file that
 another program changes in place is not noticed before the next file is published. On S3 nothing is remembered.
 """
 

@@ -37,7 +37,7 @@ from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
 from crypto_lakehouse.pipeline.bronze.selection import Selection, States
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_symbols, input_fingerprint, is_made_of
-from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
+from crypto_lakehouse.pipeline.reconcile import Problem, chunks_of, problem_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
@@ -58,8 +58,6 @@ _TRANSIENT = {
 
 # Items that wait for the writer: frames, starts and ends of days.
 _AHEAD = 2
-# Listed files in memory at once: about 60 MB.
-_FILES_AT_ONCE = 120_000
 # Join rows of small files up to this many rows.
 _JOINED_ROWS = 50_000
 
@@ -161,7 +159,7 @@ class BronzeIngest:
         listed, UnknownSymbolsError if neither the archive nor the ledger knows a name.
         """
         states = read_states(self.store, self.feed, keys)
-        covered = [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
+        covered = self._covered(keys)
         later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
         available = self._available() if covered else []
         now_chosen = ChosenSymbols.of_filter(self.symbols)
@@ -180,32 +178,37 @@ class BronzeIngest:
         if self.force:
             return set()
         stored = {key: stored_partition(self.store, self._slice.partition(key)) for key in keys}
-        present = [key for key in keys if stored[key] is not None]
-        covered = [key for key in present if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
-        available = self._available() if covered else []
         now_chosen = ChosenSymbols.of_filter(self.symbols)
-        unchanged = set(present).difference(covered)
-        for start in range(0, len(covered), days := max(1, _FILES_AT_ONCE // max(1, len(available)))):
-            chunk = covered[start : start + days]
-            states = read_states(self.store, self.feed, chunk)
-            for key, listed in self._files_of(chunk, available, states).items():
-                partition, state = stored[key], states[key]
-                chosen = chosen_symbols(partition) | now_chosen
-                first = next(tasks(key, state, partition, is_made_of(self.feed, state, partition), chosen, listed))
-                if first.day.unchanged is not None:
-                    unchanged.add(key)
+        unchanged = set()
+        for key, state, listed in self.listed([key for key in keys if stored[key] is not None]):
+            partition = stored[key]
+            chosen = chosen_symbols(partition) | now_chosen
+            first = next(tasks(key, state, partition, is_made_of(self.feed, state, partition), chosen, listed))
+            if first.day.unchanged is not None:
+                unchanged.add(key)
         return unchanged
 
-    def _files_of(
-        self, keys: Sequence[str], available: Sequence[str], states: States
-    ) -> dict[str, list[tuple[str, list[ArchiveFile]]]]:
-        """The files that the archive lists for each partition, by symbol, in order of symbols."""
-        selection = Selection.of(self.feed, self.symbols, available, states, keys)
-        of_keys: dict[str, dict[str, list[ArchiveFile]]] = {key: {} for key in keys}
-        for file in self.source.files(self.feed, selection.symbols, selection.start, selection.end):
-            if selection.includes(file):
-                of_keys[file.period].setdefault(file.symbol, []).append(file)
-        return {key: sorted(files.items()) for key, files in of_keys.items()}
+    def listed(self, keys: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], list[tuple[str, list[ArchiveFile]]]]]:
+        """Yield each partition with the ledger rows of its files, and with the files that the archive lists for it, by
+        symbol. The archive lists none outside of the feed's days.
+
+        Raises like ``partitions``.
+        """
+        covered = set(self._covered(keys))
+        available = self._available() if covered else []
+        for chunk in chunks_of(keys, len(available)):
+            states = read_states(self.store, self.feed, chunk)
+            of_keys: dict[str, dict[str, list[ArchiveFile]]] = {key: {} for key in chunk}
+            if listable := [key for key in chunk if key in covered]:
+                selection = Selection.of(self.feed, self.symbols, available, states, listable)
+                for file in self.source.files(self.feed, selection.symbols, selection.start, selection.end):
+                    if selection.includes(file):
+                        of_keys[file.period].setdefault(file.symbol, []).append(file)
+            for key, files in of_keys.items():
+                yield key, states[key], sorted(files.items())
+
+    def _covered(self, keys: Sequence[str]) -> list[str]:
+        return [key for key in keys if self.feed.covers(parse_partition(key, self.feed.cadence)[0])]
 
     def _available(self) -> list[str]:
         """The symbols of the archive. Raises UnknownSymbolsError if neither it nor the ledger knows a name."""
