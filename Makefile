@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo test test-fast test-all drills bench lint format docs site specs ui lock clean
+.PHONY: help demo notebook test test-fast test-all drills bench lint format docs site specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -18,6 +18,13 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)  ## Sample archive to gold bars through real Dagster runs, in ./demo
 	$(BIN)/crypto-lakehouse demo
+
+# LAKEHOUSE_LAKE_URI opens another lake; LAB adds options of JupyterLab, such as LAB=--no-browser. It asks no other host.
+notebook: $(READY)  ## The notebooks in JupyterLab, on the lake of the demo, which it builds if there is none
+	test -n "$(LAKEHOUSE_LAKE_URI)" || test -d demo/lake || $(BIN)/crypto-lakehouse demo
+	LAKEHOUSE_LAKE_URI="$${LAKEHOUSE_LAKE_URI:-$(CURDIR)/demo/lake}" $(BIN)/jupyter lab notebooks/1_first_tour.ipynb \
+		--ServerApp.root_dir="$(CURDIR)" --LabApp.news_url=None \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
 
 test-fast: $(READY)  ## The tests that take less than a second or so each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
