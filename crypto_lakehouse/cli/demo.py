@@ -151,6 +151,6 @@ def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
     ui = f"{exports} {bin_folder / 'dg'} dev -m crypto_lakehouse.definitions"
     say(console, "\nto see these runs in Dagster's UI, http://127.0.0.1:3000, serve the archive and start the UI:")
     say(console, f"  {serve} &\n  {ui}")
-    say(console, "to open the notebooks, run make notebook in the checkout, or start your editor, with this variable:")
+    say(console, "to open the notebooks in notebooks/, run make notebook, or start your editor, with this variable:")
     say(console, f"  {lake_only}")
     say(console, f"to list the tables again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")
