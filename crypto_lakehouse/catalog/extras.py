@@ -19,7 +19,7 @@ MODULES = {
         # Packages that come with those: click, sqlalchemy, alembic and yaml with Dagster, yarl with aiohttp.
         *("alembic", "click", "sqlalchemy", "yaml", "yarl"),
     ),
-    PLOT: ("matplotlib", "plotly"),
+    PLOT: ("matplotlib", "PIL", "plotly"),
 }
 """Top-level modules of each extra that the code imports."""
 

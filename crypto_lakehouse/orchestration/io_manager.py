@@ -18,7 +18,7 @@ from crypto_lakehouse.concurrency.map_ordered import map_ordered
 from crypto_lakehouse.lake.storage.partitions import InvalidRows, Rows, list_keys, scan_partitions, write_partition
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown
+from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown, preview_picture
 from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
@@ -80,7 +80,7 @@ class LakeParquetIOManager(dg.ConfigurableIOManager):
     if an asset returns a key that is not in the run, or does not return one that is. A partition whose rows do not fit
     the schema or the primary key is not published. If partitions are independent, the others are stored and recorded,
     then the step fails and names it. Each partition gets its own metadata: rows, bytes, symbols, min and max time where
-    known, URI, and a preview if it was written, or the flag ``unchanged`` if it was not.
+    known, URI, and a preview with a picture if it was written, or the flag ``unchanged`` if it was not.
     """
 
     lake: dg.ResourceDependency[LakeResource]
@@ -217,7 +217,7 @@ def store_partition(
     store: LakeStore, table_slice: TableSlice, partition: NewPartition, with_preview: bool = True
 ) -> tuple[PartitionInfo, dict[str, Any]]:
     """Write one partition. Returns its facts, and its metadata for Dagster: rows, bytes, symbols, min and max time,
-    URI, the metadata of the asset and, if asked for, a preview.
+    URI, the metadata of the asset and, if asked for, a preview and a picture.
     """
     shown: list[pl.DataFrame] = []
     symbols = PREVIEW_SYMBOLS if with_preview else -1
@@ -231,11 +231,19 @@ def store_partition(
     provenance = partition.provenance() if callable(partition.provenance) else partition.provenance
     metadata = {
         **_described(info),
-        **({"preview": dg.MetadataValue.md(preview_markdown(shown, info.symbols))} if with_preview else {}),
+        **(_preview(shown, info.symbols) if with_preview else {}),
         **(provenance.facts if provenance else {}),
         **(partition.metadata() if callable(partition.metadata) else partition.metadata),
     }
     return info, metadata
+
+
+def _preview(frames: Sequence[pl.DataFrame], symbols: int) -> dict[str, Any]:
+    picture = preview_picture(frames)
+    return {
+        "preview": dg.MetadataValue.md(preview_markdown(frames, symbols)),
+        **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
+    }
 
 
 def _unchanged(partition: UnchangedPartition) -> dict[str, Any]:

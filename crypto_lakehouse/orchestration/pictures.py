@@ -1,15 +1,21 @@
-"""Small pictures of a partition for asset metadata: markdown tables and sparklines. Charts are for notebooks."""
+"""Small pictures of a partition for asset metadata: markdown tables with sparklines, and a PNG.
+
+The data is chosen here; ``preview_png.py`` draws the PNG. Pictures for people are in ``lake/pictures``.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
 import polars as pl
 
+from crypto_lakehouse.orchestration.preview_png import lines_png
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
 PREVIEW_SYMBOLS = 5
 _NEWEST = 10
-_POINTS = 24
+_POINTS, _PNG_POINTS = 24, 96
 # The sparkline of a symbol shows the first of these columns that the table has, else its first column of floats.
 # Silver's names come before the archive's.
 _VALUES = (
@@ -50,12 +56,10 @@ def preview_markdown(frames: Sequence[pl.DataFrame], symbols: int) -> str:
     if not any(frame.height for frame in frames):
         return "This partition is empty."
     rows = pl.concat(frames)
-    floats = [name for name, kind in rows.schema.items() if kind == pl.Float64]
-    # Options are seldom traded, so only their mark price is always present.
-    value = "mark_price" if "strike" in rows.columns else next((n for n in (*_VALUES, *floats) if n in rows), None)
+    value = _value(rows)
     lines = [f"| symbol | rows | {value or ''} | last |", "|---|---|---|---|"]
     for (symbol,), group in rows.group_by("symbol", maintain_order=True):
-        points = _points(group, value) if value else []
+        points = _points(group, value, _POINTS) if value else []
         lines.append(f"| {symbol} | {group.height:,} | {sparkline(points)} | {points[-1] if points else ''} |")
         if len(lines) == PREVIEW_SYMBOLS + 2:
             break
@@ -76,9 +80,40 @@ def instruments_markdown(rows: pl.DataFrame) -> str:
     return "\n".join(lines) + (f"\n\nand {more:,} older ones" if more else "")
 
 
-def _points(group: pl.DataFrame, value: str) -> list[float]:
-    """The values of one symbol, evenly sampled."""
+def preview_picture(frames: Sequence[pl.DataFrame]) -> str | None:
+    """A PNG of the values of the first symbols, as a markdown image; None if there is no line to draw.
+
+    Prices are drawn as their change, so that symbols can be compared.
+    """
+    if not any(frame.height for frame in frames):
+        return None
+    rows = pl.concat(frames)
+    value = _value(rows)
+    if value is None:
+        return None
+    groups = rows.group_by("symbol", maintain_order=True)
+    lines = {str(symbol): _points(group, value, _PNG_POINTS) for (symbol,), group in groups}
+    lines = dict([line for line in lines.items() if len(line[1]) > 1][:PREVIEW_SYMBOLS])
+    if not lines:
+        return None
+    label = value
+    if min(map(min, lines.values())) > 0:
+        label = f"{value}: change since the first row (%)"
+        lines = {symbol: [100 * (each / line[0] - 1) for each in line] for symbol, line in lines.items()}
+    return f"![{label}](data:image/png;base64,{base64.b64encode(lines_png(lines, label)).decode()})"
+
+
+def _value(rows: pl.DataFrame) -> str | None:
+    """The column to show."""
+    floats = [name for name, kind in rows.schema.items() if kind == pl.Float64]
+    # Options are seldom traded, so only their mark price is always present.
+    return "mark_price" if "strike" in rows.columns else next((n for n in (*_VALUES, *floats) if n in rows), None)
+
+
+def _points(group: pl.DataFrame, value: str, most: int) -> list[float]:
+    """The finite values of one symbol, at most so many, evenly sampled."""
     values = (group.filter(_BAND) if "percentage" in group.columns else group)[value].drop_nulls()
-    if values.len() > _POINTS:
-        values = values.gather([i * (values.len() - 1) // (_POINTS - 1) for i in range(_POINTS)])
+    values = values.filter(values.is_finite())
+    if values.len() > most:
+        values = values.gather([i * (values.len() - 1) // (most - 1) for i in range(most)])
     return values.to_list()

@@ -15,3 +15,6 @@ STATES = {
     "quarantined": "#7b52ab",
 }
 """The states of coverage, and the colour of each."""
+
+LINES = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518")
+"""Colours of lines, one for each symbol."""
