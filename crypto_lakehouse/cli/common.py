@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,9 @@ class Program(typer.Typer):
                 return super().__call__(*args, **kwargs)
             finally:
                 interrupts.ignore()
-                gc.freeze()
+                # DuckDB writes to stderr about each of its objects that is not freed.
+                if "duckdb" not in sys.modules:
+                    gc.freeze()
         except SystemExit as end:
             # Click exits with 130 for SIGTERM, too.
             if interrupts.received() and end.code == 128 + signal.SIGINT:
