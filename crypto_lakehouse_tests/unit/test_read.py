@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from crypto_lakehouse.lake.storage.partitions import scan
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse_tests.commands import parsed, recommended
+from crypto_lakehouse_tests.unit.lake_rows import klines
 from crypto_lakehouse_tests.unit.small_lake import (
     DAYS,
     day_of_bars,
@@ -57,6 +58,17 @@ def test_scan_has_schema_columns_then_exchange_and_market(lake: Lakehouse) -> No
 def test_start_is_inclusive_end_exclusive_and_naive_is_utc(lake: Lakehouse, start: str, end: str, hours: int) -> None:
     frame = lake.scan("gold.bars_1h", market="um", symbols="BTCUSDT", start=start, end=end).collect()
     assert frame.height == hours
+
+
+@pytest.mark.requirement("F6.1")
+@pytest.mark.parametrize("limit", [None, 100])
+def test_a_row_beside_the_day_of_its_file_is_read_by_its_time(tmp_path: Path, limit: int | None) -> None:
+    rows = klines(["BTCUSDT"], DAYS[0], 1440).with_columns(pl.col("open_time") + timedelta(minutes=30))
+    put(rows, part_path(tmp_path, "um", f"{DAYS[0]}", "silver/klines_1m"))
+    days = {"market": "um", "start": DAYS[0], "end": DAYS[1]}
+    read = Lakehouse(tmp_path).read("silver.klines_1m", **days, limit=limit, format="polars")
+    assert read.height == (limit or 1410)
+    assert read["open_time"].max() < datetime.combine(DAYS[1], time(), UTC)
 
 
 @pytest.mark.requirement("F6.1")

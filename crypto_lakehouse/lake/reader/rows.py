@@ -60,11 +60,12 @@ def files_of(selections: Sequence[Selection]) -> list[StoredFile]:
 
 
 def prepare(
-    store: LakeStore, request: RowRequest, ordered: bool, months: bool = True
+    store: LakeStore, request: RowRequest, ordered: bool, months: bool = True, trusting: bool = False
 ) -> tuple[Callable[[Sequence[StoredFile]], pl.LazyFrame], Span, list[Selection]]:
     """Return what builds the frame of ``scan_rows`` over files, the range, and the files by market.
 
-    Without ``months``, no month file is chosen.
+    Without ``months``, no month file is chosen. If ``trusting``, times of files that lie wholly in the range are not
+    compared with it: see ``_in_span``.
     """
     table, layer, schema, choice = request.table, request.layer, request.schema, request.symbols
     bars = bars_in(layer, request.name)
@@ -77,7 +78,8 @@ def prepare(
 
     def build(files: Sequence[StoredFile]) -> pl.LazyFrame:
         frame = scan_files(store, schema, files, path_columns(layer, request.name))
-        frame = _chosen(frame, request.time_column, choice, span)
+        time = None if trusting and request.limit is None and span.holds(files) else request.time_column
+        frame = _chosen(frame, time, choice, span)
         nothing_traded = untraded(layer, request.name)
         if nothing_traded is not None and files:
             ends = find_ends(store, request.exchange, request.markets)
@@ -121,7 +123,7 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
     names = None if choice is None else choice.names
 
     def collected() -> tuple[pl.DataFrame, Span, list[Selection]]:
-        build, span, selections = prepare(store, wide, ordered=False)
+        build, span, selections = prepare(store, wide, ordered=False, trusting=True)
         files = files_of(selections)
         if not request.is_market_named:
             check_unmixed(table, request.columns, selections)
@@ -137,7 +139,7 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
             scanned = scan_files(store, schema, files, path_columns(layer, request.name))
             scanned = _chosen(scanned, schema.time_column, choice, span).select(needed)
         with reading(store, [file.path for file in files]):
-            frame = scanned.collect()
+            frame = _in_span(scanned.collect(), request.time_column, span)
         if placed:
             check_places(store, layer, request.name, schema, frame, files)
         if quick is not None:
@@ -182,6 +184,15 @@ def _chosen(frame: pl.LazyFrame, time: str | None, symbols: SymbolChoice | None,
     if time is not None and span.end is not None:
         frame = frame.filter(pl.col(time) < pl.lit(span.end, dtype=pl.Datetime("us", "UTC")))
     return frame
+
+
+def _in_span(rows: pl.DataFrame, time: str | None, span: Span) -> pl.DataFrame:
+    """Return the rows of the span; the first and the last time cost less than a comparison of each row."""
+    if time is None or rows.is_empty():
+        return rows
+    first, last = rows.select(pl.col(time).min().alias("first"), pl.col(time).max().alias("last")).row(0)
+    inside = first is not None and (span.start is None or first >= span.start) and (span.end is None or last < span.end)
+    return rows if inside else _chosen(rows.lazy(), time, None, span).collect()
 
 
 def _of_symbols(

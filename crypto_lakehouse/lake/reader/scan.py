@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -21,9 +21,11 @@ from crypto_lakehouse.lake.storage.months import is_month_file, scan_months, wit
 from crypto_lakehouse.lake.storage.partitions import scan_hive
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
-from crypto_lakehouse.schemas.slices import Partition, TableSlice
+from crypto_lakehouse.schemas.slices import TableSlice
 
 _NAMED = 10
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.combine(date.max, time.min, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,19 @@ class Span:
     end: datetime | None
     lag: timedelta
 
-    def overlaps(self, days: Partition | StoredFile) -> bool:
-        """Whether a partition or a file may hold rows of the range."""
-        midnight = datetime.combine(days.start, time.min, UTC)
-        return (self.start is None or self.start.date() < days.end) and (
-            self.end is None or midnight - self.lag < self.end
-        )
+    @property
+    def days(self) -> tuple[date, date]:
+        """The days [first, end) whose partitions may hold rows of the range."""
+        first = self.start.date() if self.start else date.min
+        if self.end is None or self.end >= _LAST - self.lag:
+            return first, date.max
+        after = self.end + self.lag
+        return first, after.date() if after == _midnight(after.date()) else after.date() + timedelta(days=1)
+
+    def holds(self, files: Sequence[StoredFile]) -> bool:
+        """Whether the days of all files are wholly within the range."""
+        first, end = self.start or _FIRST, self.end or _LAST
+        return all(_midnight(file.start) >= first and _midnight(file.end) <= end for file in files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Selection:
     @property
     def missing(self) -> list[str]:
         """Keys of missing partitions of the span, between the oldest and the newest stored one."""
-        return [key for key in holes(self.slice, self.stored) if self.span.overlaps(self.slice.partition(key))]
+        return holes(self.slice, self.stored, *self.span.days)
 
 
 def select_slices(
@@ -72,10 +81,15 @@ def select_slices(
 def _select(
     store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], span: Span, by_month: bool
 ) -> Selection:
-    files = [file for file in stored if span.overlaps(file)]
+    first, end = span.days
+    files = [file for file in stored if first < file.end and file.start < end]
     if by_month and table_slice.is_compacted:
         files = with_months(store, table_slice, stored, files)
     return Selection(table_slice, span, frozenset(file.key for file in stored), files)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)
 
 
 def scan_files(

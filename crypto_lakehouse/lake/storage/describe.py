@@ -183,18 +183,18 @@ def stored_file(file: LakeFile) -> StoredFile | None:
 _table_slice = lru_cache(maxsize=256)(TableSlice)
 
 
-def holes(table_slice: TableSlice, keys: Collection[str]) -> list[str]:
-    """Return the missing keys between the first and the last of ``keys``.
+def holes(table_slice: TableSlice, keys: Collection[str], first: date = date.min, end: date = date.max) -> list[str]:
+    """Return the missing keys between the first and the last of ``keys``, with a day of [``first``, ``end``).
 
     For bronze and silver tables, only those that the feed covers.
     """
     if not keys:
         return []
     cadence, feed = table_slice.cadence, table_slice.feed
-    start, end = table_slice.partition(min(keys)).start, table_slice.partition(max(keys)).end
+    oldest, newest = table_slice.partition(min(keys)), table_slice.partition(max(keys))
     return [
         key
-        for key in partition_keys(start, end, cadence)
+        for key in partition_keys(max(first, oldest.start), min(end, newest.end), cadence)
         if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
     ]
 
