@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -117,6 +119,13 @@ def decimal_number(text: str | float) -> float:
         return float(check_number(str(text)))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def exact_number(text: str | Decimal) -> Decimal:
+    """Parse a decimal number in digits 0 to 9, exactly. Raises BadParameter (wrong usage) for anything else."""
+    if not math.isfinite(decimal_number(str(text))):
+        raise typer.BadParameter(f"{text} is not a number: write 0.0005 for 0.05 %")
+    return Decimal(str(text))
 
 
 def symbol_list(text: str) -> str:

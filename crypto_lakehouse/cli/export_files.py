@@ -1,7 +1,7 @@
-"""The commands ``export table`` and ``export freqtrade``: a file for each symbol.
+"""The commands ``export table``, ``export freqtrade`` and ``export nautilus``: files for each symbol.
 
-The reader gives the rows (``lake/reader``), ``pipeline/export_freqtrade.py`` knows freqtrade's files, and ``rows.py``
-writes formats. Nothing here imports Dagster.
+The reader gives the rows (``lake/reader``), ``pipeline/export_freqtrade.py`` and ``export_nautilus.py`` know the
+files of these programs, and ``rows.py`` writes formats. Nothing here imports Dagster.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 from rich.progress import Progress
 
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, symbol_list
+from crypto_lakehouse.cli.common import exact_number, explained, fail, first_day, last_day, symbol_list
 from crypto_lakehouse.cli.complete import complete_market
 from crypto_lakehouse.cli.pipe import advance, bar, note
 from crypto_lakehouse.cli.read import TableArgument, names, open_reader, reading
@@ -26,6 +27,8 @@ from crypto_lakehouse.cli.rows import Format, publish, rendered
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from crypto_lakehouse import Lakehouse
 
 
 class FileFormat(StrEnum):
@@ -46,6 +49,8 @@ FirstOption = Annotated[
     date | None,
     typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day; by default all."),
 ]
+TradedMarket = Annotated[str, typer.Option("--market", help="Market: spot or um.", autocompletion=complete_market)]
+TimeframeOption = Annotated[str, typer.Option("--timeframe", help="Interval of the candles: 1m, 5m, 1h, 1d, ...")]
 LastOption = Annotated[
     date | None, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
 ]
@@ -86,25 +91,21 @@ def export_table(
 
 
 def export_freqtrade(
-    market: Annotated[str, typer.Option(help="Market: spot or um.", autocompletion=complete_market)],
+    market: TradedMarket,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="freqtrade's folder of data: user_data/data/binance.")
     ],
-    timeframe: Annotated[str, typer.Option(help="Interval of the candles: 5m, 1h, 1d, ...")] = "1h",
+    timeframe: TimeframeOption = "1h",
     symbols: SymbolsOption = "",
     first: FirstOption = None,
     last: LastOption = None,
 ) -> None:
     """Write the candles that freqtrade reads, such as DIR/futures/BTC_USDT_USDT-1h-futures.feather."""
-    lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
     with explained():
-        from crypto_lakehouse.pipeline.export_freqtrade import MARKETS, candles, feather, find_pair
-    if market not in MARKETS:
-        fail(f"freqtrade's files are written for the markets {' and '.join(MARKETS)}, not {market}", 2)
-    with reading("listing the minutes"):
-        stored = lake.symbols(market, table="gold.continuous_1m", start=first, end=end)
-    others = []
-    for symbol, progress in _each(_chosen("gold.continuous_1m", symbols, stored)):
+        from crypto_lakehouse.pipeline.export_freqtrade import candles, feather, find_pair
+    lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
+    chosen, others = _traded("freqtrade", lake, market, timeframe, symbols, first, end), []
+    for symbol, progress in _each(chosen):
         pair = find_pair(market, symbol)
         if pair is None:
             others.append(symbol)
@@ -116,9 +117,77 @@ def export_freqtrade(
                 publish(path, iter([feather(rows)]))
             written += 1
         advance(progress, label=symbol)
+    _finish("freqtrade has no pair", others, written, out)
+
+
+def export_nautilus(
+    market: TradedMarket,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of the catalog; created if missing.")],
+    timeframe: TimeframeOption = "1h",
+    symbols: SymbolsOption = "",
+    first: FirstOption = None,
+    last: LastOption = None,
+    maker_fee: Annotated[
+        Decimal, typer.Option(parser=exact_number, metavar="RATE", help="Fee of the instruments: 0.0002 is 0.02 %.")
+    ] = Decimal(0),
+    taker_fee: Annotated[
+        Decimal, typer.Option(parser=exact_number, metavar="RATE", help="Fee of the instruments: 0.0005 is 0.05 %.")
+    ] = Decimal(0),
+) -> None:
+    """Write bars and instruments as a Parquet data catalog of nautilus_trader."""
+    with explained():
+        from crypto_lakehouse.pipeline.export_bars import finished_bars
+        from crypto_lakehouse.pipeline.export_nautilus import Folder, bars_file, find_digits, find_instrument
+        from crypto_lakehouse.pipeline.export_nautilus import instrument_file as definition
+    lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
+    chosen, others = _traded("nautilus_trader", lake, market, timeframe, symbols, first, end), []
+    for symbol, progress in _each(chosen):
+        instrument = find_instrument(market, symbol)
+        with reading(f"reading {symbol}", quiet=True):
+            rows = finished_bars(lake, market, symbol, timeframe, first, end)
+            digits = find_digits(lake, market, symbol)
+        if instrument is None or rows.is_empty():
+            others.append(symbol)
+            advance(progress, label=symbol)
+            continue
+        with _writing((out / instrument.path).parent):
+            defined = Folder.read((out / instrument.path).parent)
+            if not defined.foreign:
+                publish(out / instrument.path, iter([definition(instrument, digits, maker_fee, taker_fee)]))
+        with reading(f"converting {symbol}", quiet=True):
+            path, content = bars_file(instrument, timeframe, defined.digits(digits), rows)
+        folder = Folder.read((out / path).parent)
+        if overlapping := folder.overlapping(path):
+            fail(f"{overlapping[0]} of another program has bars of these days: move it, or choose another --out", 1)
+        with _writing((out / path).parent):
+            publish(out / path, iter([content]))
+            for old in folder.own:
+                if old.name != Path(path).name:
+                    old.unlink()
+        written += 1
+        advance(progress, label=symbol)
+    _finish("nautilus_trader gets no bars", others, written, out)
+
+
+def _traded(
+    program: str, lake: Lakehouse, market: str, timeframe: str, symbols: str, first: date | None, end: date | None
+) -> list[str]:
+    """The stored symbols of an export to a trading program. Ends with exit code 2 for wrong arguments."""
+    from crypto_lakehouse.pipeline.export_bars import MARKETS, MINUTES, check_timeframe
+
+    if market not in MARKETS:
+        fail(f"files of {program} are written for the markets {' and '.join(MARKETS)}, not {market}", 2)
+    with reading("listing the minutes"):
+        check_timeframe(timeframe)
+        stored = lake.symbols(market, table=MINUTES, start=first, end=end)
+    return _chosen(MINUTES, symbols, stored)
+
+
+def _finish(reason: str, others: list[str], written: int, out: Path) -> NoReturn:
+    """Name the symbols that were not written, and exit: with 1 if none was."""
     if others:
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        note(f"freqtrade has no pair for {', '.join(others[:10])}{more}: not written")
+        note(f"{reason} for {', '.join(others[:10])}{more}: not written")
     note(f"{written} files written to {out}")
     raise typer.Exit(0 if written else 1)
 

@@ -36,7 +36,7 @@ from crypto_lakehouse.cli.common import (
     symbol_list,
 )
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
-from crypto_lakehouse.cli.export_files import export_freqtrade, export_table
+from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus, export_table
 from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
@@ -219,6 +219,7 @@ for command in (backfill, update, verify, read, sql, tables, describe, coverage)
 
 export_app.command("table")(export_table)
 export_app.command("freqtrade")(export_freqtrade)
+export_app.command("nautilus")(export_nautilus)
 
 
 @export_app.command("legacy")

@@ -8,17 +8,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
 import polars as pl
 
-from crypto_lakehouse.catalog import EXCHANGES
+from crypto_lakehouse.catalog import find_market
+from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.catalog.symbol_facts import ContractType
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
-
-EXCHANGE = "binance"
-MARKETS = ("spot", "um")
-"""The markets whose volumes are in the base asset, as freqtrade expects."""
+from crypto_lakehouse.pipeline.export_bars import EXCHANGE, finished_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,7 @@ class Pair:
 
 def find_pair(market: str, symbol: str) -> Pair | None:
     """The pair of a symbol; None for contracts that freqtrade does not trade: those with delivery, settled ones."""
-    exchange = EXCHANGES[EXCHANGE]
-    facts = exchange.parse_symbol(next(each for each in exchange.markets if each.name == market), symbol)
+    facts = parse_symbol(find_market(EXCHANGE, market), symbol)
     if facts.quote_asset is None or facts.is_settled:
         return None
     if facts.contract_type is ContractType.SPOT:
@@ -56,18 +52,12 @@ def find_pair(market: str, symbol: str) -> Pair | None:
 def candles(
     lake: Lakehouse, market: str, symbol: str, timeframe: str, start: date | None, end: date | None
 ) -> pl.DataFrame:
-    """The bars of a symbol with open_time in [start, end) in freqtrade's columns.
-
-    A last bar that is not complete is left out: freqtrade would take it for a finished candle.
-    """
-    bars = cast("pl.DataFrame", lake.bars(symbol, timeframe, market=market, start=start, end=end, format="polars"))
-    if bars.height and not bars["complete"][-1]:
-        bars = bars.head(-1)
-    return bars.select(
+    """The finished bars of a symbol with open_time in [start, end) in freqtrade's columns."""
+    return finished_bars(lake, market, symbol, timeframe, start, end).select(
         pl.col("open_time").cast(pl.Datetime("ms", "UTC")).alias("date"),
         *("open", "high", "low", "close"),
         pl.col("base_volume").alias("volume"),
-    ).sort("date")
+    )
 
 
 def feather(rows: pl.DataFrame) -> bytes:

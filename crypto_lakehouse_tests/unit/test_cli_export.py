@@ -80,6 +80,11 @@ def test_freqtrade_finds_the_candles_by_their_names_columns_and_types(tmp_path: 
     assert len(candles) == 18
 
 
+def test_minutes_can_be_exported_too(tmp_path: Path) -> None:
+    run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "1m", "--to", "2024-12-30")
+    assert len(pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-1m-futures.feather")) == 1440
+
+
 def test_an_unfinished_candle_is_left_out(tmp_path: Path, sample_lake: Path) -> None:
     run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "1d", "--from", "2024-12-31")
     dates = pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-1d-futures.feather")["date"]
@@ -107,7 +112,7 @@ def test_the_pair_of_a_symbol(market: str, symbol: str, path: str | None) -> Non
         (("table", "gold.bars_7h", "--market", "um"), 2, "did you mean bars_1h"),
         (("table", "gold.bars_1h", "--market", "um", "--symbols", "BTCUSD"), 2, "BTCUSD (did you mean BTCUSDT?)"),
         (("table", "gold.bars_1h", "--market", "spot"), 1, "has no rows in this range, so no file is written"),
-        (("freqtrade", "--market", "cm"), 2, "written for the markets spot and um, not cm"),
+        (("freqtrade", "--market", "cm"), 2, "files of freqtrade are written for the markets spot and um, not cm"),
         (("freqtrade", "--market", "um", "--timeframe", "7x"), 2, "7x"),
     ],
 )
