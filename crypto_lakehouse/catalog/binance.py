@@ -52,7 +52,7 @@ OPTION = Market(
 )
 MARKETS = (SPOT, UM, CM, OPTION)
 
-# Only spot has 1s klines.
+# Only spot has 1s klines. A month of them has 2.7 million rows, so it is not held in memory to be cut into days.
 _SPOT_ONLY = ("1s",)
 _BOTH = (Cadence.DAILY, Cadence.MONTHLY)
 _DAILY, _MONTHLY = (Cadence.DAILY,), (Cadence.MONTHLY,)
@@ -64,7 +64,8 @@ class _Type:
 
     The lake reads daily files where both cadences exist: monthly files have missed days and held wrong values where
     the daily file agrees with the REST API (https://github.com/binance/binance-public-data/issues/475). Daily feeds
-    of ``compacted`` types are also stored by month; monthly feeds already are.
+    of ``compacted`` types are also stored by month; monthly feeds already are. A setting (``archive_files.py``) chooses
+    monthly files of klines, whose months are small.
     """
 
     archive_type: str
@@ -85,6 +86,7 @@ class _Type:
                 if name in _SPOT_ONLY and (market is not SPOT):
                     continue
                 archived = _MONTHLY if name in MONTHLY_ONLY else self.archived
+                has_small_months = archived == _BOTH and self.by_interval and name not in _SPOT_ONLY
                 yield Feed(
                     market=market,
                     table=f"{self.table}_{name}" if interval else self.table,
@@ -98,6 +100,9 @@ class _Type:
                     description=self.description.format(market=market.title, interval=name),
                     archived=archived,
                     compacted=self.compacted and archived[0] is Cadence.DAILY,
+                    monthly_folder=f"data/{market.archive_path}/monthly/{self.archive_type}/"
+                    if has_small_months
+                    else "",
                 )
 
 

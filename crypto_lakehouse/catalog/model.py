@@ -156,6 +156,8 @@ class Feed:
     is the one that the lake reads. The silver rows of ``compacted`` feeds are also stored by month and symbol
     (``lake/storage/compaction.py``). ``container`` is what the files are;
     ``day_offset`` is the start of a file's day after midnight UTC, ``newest_first`` whether the newest row comes first.
+    ``monthly_folder`` is how the keys of the archive's monthly files start, if the days of a daily feed may be cut from
+    them because a month is small; otherwise it is empty.
     """
 
     market: Market
@@ -173,6 +175,7 @@ class Feed:
     container: Container = Container.ZIP_CSV
     day_offset: timedelta = timedelta(0)
     newest_first: bool = False
+    monthly_folder: str = ""
 
     @property
     def exchange(self) -> str:
@@ -188,6 +191,10 @@ class Feed:
         """The feed without its days before a UTC day; a monthly feed keeps the month of that day."""
         first = day.replace(day=1) if self.cadence is Cadence.MONTHLY else day
         return replace(self, market=self.market.since(day), first_date=max(self.first_date, first))
+
+    def is_monthly_file(self, object_key: str) -> bool:
+        """Whether a key of a daily feed is that of a monthly file."""
+        return bool(self.monthly_folder) and object_key.startswith(self.monthly_folder)
 
     def covers(self, day: date) -> bool:
         """Whether the archive can have data for the UTC day (or for the month it lies in)."""

@@ -288,6 +288,9 @@ def archive_sample(
             parser=whole(1), metavar="NUMBER", help="Trades per symbol and day; by default they follow from its volume."
         ),
     ] = None,
+    monthly: Annotated[
+        bool, typer.Option("--monthly", help="Add monthly files of klines, for months whose last day is in the sample.")
+    ] = False,
 ) -> None:
     """Write a sample archive: made-up data in the layout of the real archive.
 
@@ -309,6 +312,7 @@ def archive_sample(
                 markets=_names(markets),
                 specials=specials,
                 trades_per_day=trades_per_day,
+                monthly=monthly,
             )
         except ValueError as error:
             fail(error, 2)

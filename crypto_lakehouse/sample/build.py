@@ -8,7 +8,7 @@ quirks are in ``coins.py``. ``server.py`` serves the folder over HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -53,6 +53,7 @@ def make_sample(
     markets: Sequence[str] = (),
     specials: bool = False,
     trades_per_day: int | None = None,
+    monthly: bool = False,
 ) -> SampleSummary:
     """Write a sample archive into ``directory``.
 
@@ -81,6 +82,8 @@ def make_sample(
     trades_per_day
         Number of trades of each symbol and day, which is also the count in its klines; None: as many as the turnover
         suggests. Files of any number of trades need little memory.
+    monthly
+        Whether to add the monthly files of klines that have daily files, for months whose last day is in the sample.
 
     Returns
     -------
@@ -106,6 +109,9 @@ def make_sample(
     for coin in [*coins(symbols), *(special_coins(start) if specials else ())]:
         for feed, (key, pieces) in _files(coin, chosen, sample, days):
             folder.add(key, pieces, large=feed.file_format.large)
+        if monthly:
+            for key, pieces in _months(coin, chosen, sample, days):
+                folder.add(key, pieces)
     names = tuple(market.name for market in MARKETS if any(feed.market is market for feed in chosen))
     return SampleSummary(folder.files, folder.bytes, names, symbols, start, end)
 
@@ -166,6 +172,35 @@ def _files(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Ite
             for month, pieces in files:
                 if feed.covers(date.fromisoformat(f"{month}-01")):
                     yield feed, (file_key(feed, symbol, month), pieces)
+
+
+def _months(coin: Coin, chosen: Sequence[Feed], sample: Sample, days: int) -> Iterator[File]:
+    """The monthly files of a coin's feeds with daily files: the texts of their days with one header line."""
+    feeds = [feed for feed in chosen if feed.monthly_folder]
+    markets = [market for market in MARKETS if any(feed.market is market for feed in feeds)]
+    unfinished = partition_key(sample.start + timedelta(days=days), Cadence.MONTHLY)
+    texts: dict[str, dict[str, list[bytes]]] = {feed.name: {} for feed in feeds}
+    for day in walk(coin, markets, sample, days):
+        month = partition_key(day.date, Cadence.MONTHLY)
+        for feed in feeds:
+            kind = _KINDS[feed.archive_type]
+            symbol = kind.symbol(coin, feed.market) if feed.market is day.market and feed.covers(day.date) else None
+            if symbol is None or kind.text is None or month == unfinished:
+                continue
+            key, waiting = file_key(replace(feed, cadence=Cadence.MONTHLY), symbol, month), texts[feed.name]
+            if key not in waiting:
+                yield from _taken(waiting)
+            of_month = waiting.setdefault(key, [])
+            text = b"".join(kind.text(day, feed))
+            of_month.append(text.removeprefix(header(feed, day.date)) if of_month else text)
+    for waiting in texts.values():
+        yield from _taken(waiting)
+
+
+def _taken(waiting: dict[str, list[bytes]]) -> Iterator[File]:
+    while waiting:
+        key, texts = waiting.popitem()
+        yield key, iter(texts)
 
 
 def _funding(feed: Feed, coin: Coin, sample: Sample, days: int) -> Iterator[File]:

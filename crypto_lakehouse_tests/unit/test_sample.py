@@ -199,3 +199,28 @@ def test_impossible_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="use 10080 to 40000000"):
             make_sample(tmp_path, trades_per_day=trades)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("table", ["klines_1m", "mark_klines_1h"])
+def test_a_monthly_file_has_the_rows_of_its_days_with_one_header_line(table: str, tmp_path: Path) -> None:
+    days = {"symbols": 1, "days": 40, "start": date(2024, 12, 20), "tables": [table], "markets": ["um"]}
+    make_sample(tmp_path / "daily", **days)
+    make_sample(tmp_path / "both", **days, monthly=True)
+    monthly = sorted((tmp_path / "both").glob("data/futures/um/monthly/**/*.zip"))
+    # January has only days up to the 28th in the sample.
+    assert [path.stem[-7:] for path in monthly] == ["2024-12"]
+    (december,) = monthly
+    folder = tmp_path / "both" / str(december.parent.relative_to(tmp_path / "both")).replace("monthly", "daily")
+    daily = [lines(path) for path in sorted(folder.glob("*-2024-12-*.zip"))]
+    assert len(daily) == 12
+    content = lines(december)
+    assert [line for line in content if line[0].isdigit()] == [
+        line for of_day in daily for line in of_day if line[0].isdigit()
+    ]
+    assert not [line for line in content[1:] if not line[0].isdigit()]
+    sha256 = hashlib.sha256(december.read_bytes()).hexdigest()
+    assert december.with_name(f"{december.name}.CHECKSUM").read_text().startswith(sha256)
+    others = [path.relative_to(tmp_path / "both") for path in (tmp_path / "both").rglob("*.zip")]
+    assert {path for path in others if "monthly" not in path.parts} == {
+        path.relative_to(tmp_path / "daily") for path in (tmp_path / "daily").rglob("*.zip")
+    }
