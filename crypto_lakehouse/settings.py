@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
+from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
@@ -132,6 +133,11 @@ class Settings(_ArchiveUrls):
     stall_timeout: float = Field(30.0, gt=0, le=600, description="seconds without a byte before an attempt ends")
     least_rate: float = Field(
         1000.0, ge=0, description="least bytes per second of a download, over LAKEHOUSE_STALL_TIMEOUT; 0: no limit"
+    )
+    archive_files: ArchiveFiles = Field(
+        ArchiveFiles.DAILY,
+        description="files to build days of klines from: daily, monthly (once a month is over), or monthly-then-daily"
+        " (daily where a monthly file has no rows of a day)",
     )
     raw_retention: RawRetention = Field(RawRetention.KEEP, description="keep or drop the zips once parsed")
     sql_memory: str | None = Field(

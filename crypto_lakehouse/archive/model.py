@@ -40,6 +40,27 @@ class ArchiveFile:
 
 
 @dataclass(frozen=True, slots=True)
+class MonthDay(ArchiveFile):
+    """A day of a monthly file: ``period`` is the day, the other fields are those of the monthly file.
+
+    ``daily`` is the daily file that the archive lists for the same symbol and day, if any.
+    """
+
+    daily: ArchiveFile | None = None
+
+    @classmethod
+    def of(cls, month: ArchiveFile, day: str, daily: ArchiveFile | None) -> MonthDay:
+        """The day of a monthly file."""
+        facts = (month.object_key, month.symbol, day, month.size, month.etag, month.last_modified)
+        return cls(*facts, daily)
+
+    @property
+    def month(self) -> ArchiveFile:
+        """The monthly file."""
+        return ArchiveFile(self.object_key, self.symbol, self.period[:7], self.size, self.etag, self.last_modified)
+
+
+@dataclass(frozen=True, slots=True)
 class FetchedFile:
     """A downloaded file, on disk or in memory, with the listed size and the sha256 of its bytes.
 

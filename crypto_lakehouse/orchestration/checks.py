@@ -294,7 +294,8 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
         first, end = parse_partition(stored[0], feed.cadence)[0], parse_partition(stored[-1], feed.cadence)[1]
         try:
-            different = compare(feed, archive.source(feed.exchange), store, settings.symbol_filter, first, end)
+            source, symbols = archive.source(feed.exchange), settings.symbol_filter
+            different = compare(feed, source, store, symbols, first, end, files=settings.archive_files)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)
         findings = [(d.period, d.symbol, f"{d.problem}: {d.detail or d.key}") for d in different]

@@ -71,7 +71,8 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         try:
             if _is_finished(recorded, store, feed, built):
                 return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
-            different = compare(feed, source, store, settings.symbol_filter, first, end, most_symbols=_PROBED_SYMBOLS)
+            choice = (settings.symbol_filter, first, end, _PROBED_SYMBOLS, settings.archive_files)
+            different = compare(feed, source, store, *choice)
             changed = _changed(different, feed)
             for key in _incomplete(recorded, store, feed, first, end) - changed.keys():
                 changed[key] = _newest_file(store, feed, key)

@@ -14,9 +14,11 @@ from typing import Any
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
+from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import read_states
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.chosen_files import available_symbols, chosen_files
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 
 # Listed files in memory at once: about 60 MB.
@@ -30,6 +32,10 @@ class Problem(StrEnum):
     REPLACED = "replaced"
     FAILED = "failed"
     QUARANTINED = "quarantined"
+
+
+# By the status of the same version in the ledger. A file that another one has replaced has no rows in the lake.
+_PROBLEMS = {"failed": Problem.FAILED, "quarantined": Problem.QUARANTINED, "superseded": Problem.NEW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def problem_of(file: ArchiveFile, row: Mapping[str, Any] | None) -> Problem | No
         return Problem.NEW
     if (row["etag"], row["size"], row["last_modified"]) != (file.etag, file.size, file.last_modified):
         return Problem.REPLACED
-    return {"failed": Problem.FAILED, "quarantined": Problem.QUARANTINED}.get(row["status"])
+    return _PROBLEMS.get(row["status"])
 
 
 def compare(
@@ -73,6 +79,7 @@ def compare(
     first: date,
     end: date,
     most_symbols: int | None = None,
+    files: ArchiveFiles = ArchiveFiles.DAILY,
 ) -> list[Difference]:
     """Differences between archive and ledger for the files of the selected symbols.
 
@@ -84,6 +91,8 @@ def compare(
         UTC days [first, end).
     most_symbols
         List at most this many symbols, evenly spread over all, so that a sensor stays fast.
+    files
+        Which files to prefer where the archive has daily and monthly ones.
 
     Raises
     ------
@@ -92,15 +101,15 @@ def compare(
     UnknownSymbolsError
         No market has a symbol that the user selected by name.
     """
-    listed = source.symbols(feed)
+    listed = available_symbols(feed, source, files)
     check_symbols_exist(feed, source, store, symbols, listed, for_feed=False)
     wanted = symbols.select(listed)
     if most_symbols is not None and len(wanted) > most_symbols:
         wanted = [wanted[i * len(wanted) // most_symbols] for i in range(most_symbols)]
     different: list[Difference] = []
     for slice_start, slice_end in _slices(feed, len(wanted), first, end):
-        files = source.files(feed, wanted, slice_start, slice_end)
-        different += differences(files, read_states(store, feed, sorted({file.period for file in files})))
+        states = read_states(store, feed, partition_keys(slice_start, slice_end, feed.cadence))
+        different += differences(chosen_files(feed, source, wanted, slice_start, slice_end, states, files), states)
     return different
 
 

@@ -18,6 +18,6 @@ REJECTED = Schema(
         Column("raw", TEXT, "text", "Text of the row in the file; null for files.", nullable=True),
         Column("seen_at", TIME, "UTC", "When it was first rejected."),
     ),
-    primary_key=("source_key", "source_line", "reason", "seen_at"),
+    primary_key=("source_key", "period", "source_line", "reason", "seen_at"),
     time_column="seen_at",
 )

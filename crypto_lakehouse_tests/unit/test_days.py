@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto_lakehouse.archive.model import ArchiveFile
+from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, StoredPartition
 from crypto_lakehouse.pipeline.bronze.days import FileTask, table_order, tasks
@@ -19,6 +20,7 @@ KEY = "2024-03-05"
 WHEN = datetime(2024, 3, 6, tzinfo=UTC)
 STORED = StoredPartition(PartitionInfo(1, 1, 1, None, None, "here"), Provenance("made"), WHEN)
 SYMBOLS = ("A", "B", "C", "D")
+UM = feed("binance", "um", "klines_1m")
 ALL, SOME = ChosenSymbols(), ChosenSymbols(("A", "B"))
 
 
@@ -77,7 +79,7 @@ def test_tasks_by_symbol_equal_the_tasks_of_the_whole_listing(data: st.DataObjec
     chosen = data.draw(st.sampled_from([ALL, ALL, SOME]), "chosen")
     by_symbol = [(symbol, [one for one in listed if one.symbol == symbol]) for symbol in asked]
 
-    begin, *found = tasks(KEY, known, stored, is_made, chosen, iter(by_symbol))
+    begin, *found = tasks(KEY, known, stored, is_made, chosen, iter(by_symbol), UM)
     unchanged, kinds = whole(known, stored, is_made, listed)
     assert begin.file is None
     assert all(task.day is begin.day for task in found)
@@ -96,7 +98,7 @@ def test_a_new_file_is_known_before_later_symbols_are_listed() -> None:
             yield symbol, [file(symbol, 0)]
 
     settled = row(file("A", 0), "ingested")
-    coming = tasks(KEY, {settled["key"]: settled}, STORED, True, ALL, listed())
+    coming = tasks(KEY, {settled["key"]: settled}, STORED, True, ALL, listed(), UM)
     assert next(coming).day.unchanged is None
     assert [kind(next(coming)) for _ in range(2)] == ["unchanged", "new"]
     assert asked == ["A", "B"]

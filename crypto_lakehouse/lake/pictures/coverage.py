@@ -191,9 +191,9 @@ def _stored(request: _Request) -> list[StoredFile]:
 
 
 def _current(request: _Request) -> pl.DataFrame:
-    """The newest row of the ledger for each archive file."""
+    """The newest row of the ledger for each archive file and partition."""
     columns = ("key", "symbol", "period", "status", "sha256", "rows", "rejected_rows", "reason")
-    return request.logged("ledger", "files", columns).unique("key", keep="last", maintain_order=True)
+    return request.logged("ledger", "files", columns).unique(["key", "period"], keep="last", maintain_order=True)
 
 
 def _best(current: pl.DataFrame) -> pl.DataFrame:

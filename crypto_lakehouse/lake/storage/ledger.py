@@ -98,8 +98,9 @@ def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
 
 
 def latest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the current state: the newest row of each archive key, sorted by key."""
-    return rows.sort("key", "ingested_at", maintain_order=True).unique("key", keep="last", maintain_order=True)
+    """Return the current state: the newest row of each archive key and partition, sorted by both."""
+    file = ["key", "period"]
+    return rows.sort(*file, "ingested_at", maintain_order=True).unique(file, keep="last", maintain_order=True)
 
 
 def read_state(store: LakeStore, feed: Feed, key: str) -> dict[str, Row]:

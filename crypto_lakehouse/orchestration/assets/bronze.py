@@ -68,6 +68,7 @@ def bronze_ingest(
         now=lambda: datetime.now(UTC),
         force=force,
         named_for_feed=bool(symbols),
+        files=settings.archive_files,
     )
 
 

@@ -13,16 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import NamedTuple
 
-from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
+from crypto_lakehouse.archive.model import ArchiveFile, MonthDay, RejectedFile
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.pipeline.bronze.days import Day, FileTask
-from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
-from crypto_lakehouse.pipeline.bronze.parsing import JOINED_BYTES, Read, read_blocks, read_together
+from crypto_lakehouse.pipeline.bronze.month_files import MonthFiles
+from crypto_lakehouse.pipeline.bronze.parsing import JOINED_BYTES, Read, read_blocks
 
 # The first number is how many batches of small files are read at a time; the writer needs a core of its own. The second
 # is how many batches may wait to be taken. Each holds about 30 MB.
 _READERS, _BATCHES_AHEAD = max(1, min(2, (os.cpu_count() or 1) - 1)), 2
 _BATCH_FILES = 500
+# Of a monthly file a batch reads one day.
+_DAYS = 28
 
 
 class Batch(NamedTuple):
@@ -45,12 +47,10 @@ def batches(feed: Feed, tasks: Iterable[FileTask]) -> Iterator[Batch]:
             yield Batch(day, [task.file for task in batch if task.file], is_up_to_date, vanished)
 
 
-def read_ahead(
-    feed: Feed, waiting: Iterable[Batch], downloads: DownloadQueue
-) -> Generator[tuple[Batch, Iterable[Read]]]:
+def read_ahead(feed: Feed, waiting: Iterable[Batch], months: MonthFiles) -> Generator[tuple[Batch, Iterable[Read]]]:
     """Yield (batch, its results), in order. Threads read small files some batches ahead, across days.
 
-    Settled files have no results. An error of a batch or of ``downloads`` is raised after the results of the earlier
+    Settled files have no results. An error of a batch or of a download is raised after the results of the earlier
     batches.
     """
     started: deque[tuple[Batch, Callable[[], Iterable[Read]]]] = deque()
@@ -59,7 +59,7 @@ def read_ahead(
         yield batch, results
         if not batch.is_up_to_date:
             for file in batch.files:
-                downloads.drop(file)
+                months.drop(file)
 
     failure: Exception | None = None
     remaining = iter(waiting)
@@ -72,15 +72,15 @@ def read_ahead(
                 files = (
                     []
                     if batch.is_up_to_date
-                    else [batch.vanished.get(f.object_key) or downloads.take(f) for f in batch.files]
+                    else [batch.vanished.get(f.object_key) or months.take(f) for f in batch.files]
                 )
             except Exception as error:
                 failure = error
                 break
             # One of several small files may have been replaced by a large one since it was listed.
-            streamed = len(files) == 1 and (feed.file_format.large or files[0].file.size > JOINED_BYTES)
+            streamed = len(files) == 1 and (feed.file_format.large or _size(files[0].file) > JOINED_BYTES)
             if not streamed:
-                started.append((batch, pool.submit(read_together, feed, files).result if files else tuple))
+                started.append((batch, pool.submit(months.read, files).result if files else tuple))
             # Settled files need no wait.
             while started and (streamed or started[0][0].is_up_to_date or len(started) > _BATCHES_AHEAD):
                 oldest, result = started.popleft()
@@ -98,7 +98,7 @@ def _cut(tasks: Iterable[FileTask], one_by_one: bool) -> Iterator[list[FileTask]
     batch: list[FileTask] = []
     size = 0
     for task in tasks:
-        its_size = task.file.size if task.file else 0
+        its_size = _size(task.file) if task.file else 0
         if batch and (one_by_one or size + its_size > JOINED_BYTES or len(batch) == _BATCH_FILES):
             yield batch
             batch, size = [], 0
@@ -106,3 +106,7 @@ def _cut(tasks: Iterable[FileTask], one_by_one: bool) -> Iterator[list[FileTask]
         size += its_size
     if batch:
         yield batch
+
+
+def _size(file: ArchiveFile) -> int:
+    return file.size // _DAYS if isinstance(file, MonthDay) else file.size

@@ -13,8 +13,10 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from crypto_lakehouse.archive.model import ArchiveFile, RejectedFile
+from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.storage.provenance import StoredPartition
+from crypto_lakehouse.pipeline.chosen_files import replaced_rows
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols
 from crypto_lakehouse.pipeline.reconcile import Problem, problem_of
 
@@ -62,6 +64,7 @@ def tasks(
     is_made: bool,
     chosen: ChosenSymbols,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
+    feed: Feed,
 ) -> Iterator[FileTask]:
     """The tasks of a day in the order of the table. They start when the first new file is known, or that none is new.
 
@@ -80,12 +83,14 @@ def tasks(
         written again, with the same rows.
     listed
         The files that the archive lists: (symbol, files), in order of symbols.
+    feed
+        The feed of the partition.
     """
     ingested: dict[str, list[Any]] = {}
     for row in state.values():
         if row["status"] == "ingested":
             ingested.setdefault(row["symbol"], []).append(row)
-    files = _files(ingested, state, is_made, listed)
+    files = _files(ingested, state, is_made, listed, feed)
     seen: list[_ListedFile] = []
     for file in files:
         seen.append(file)
@@ -111,6 +116,7 @@ def _files(
     state: Mapping[str, Any],
     is_made: bool,
     listed: Iterable[tuple[str, Sequence[ArchiveFile]]],
+    feed: Feed,
 ) -> Iterator[_ListedFile]:
     """Each file, in the order of the table."""
     settled = (None, Problem.QUARANTINED) if is_made else ()
@@ -121,8 +127,14 @@ def _files(
         if symbol == last:
             continue
         last = symbol
-        vanished = {rejected.file.object_key: rejected for rejected in _vanished(files, ingested.get(symbol, ()))}
-        for file in sorted([*files, *(rejected.file for rejected in vanished.values())], key=table_order):
+        rows = ingested.get(symbol, ())
+        # A daily file that is new replaces the monthly file; if it is known to be bad, the rows of the other stay.
+        replaced = {row["key"]: row for file in files for row in replaced_rows(feed, file, rows)}
+        is_settled = all(problem_of(file, state.get(file.object_key)) in settled for file in files)
+        kept = [_file_of(row) for row in replaced.values()] if is_settled else []
+        gone = _vanished(files, [row for row in rows if row["key"] not in replaced])
+        vanished = {rejected.file.object_key: rejected for rejected in gone}
+        for file in sorted([*files, *kept, *(rejected.file for rejected in gone)], key=table_order):
             reason = vanished.get(file.object_key)
             is_up_to_date = reason is None and problem_of(file, state.get(file.object_key)) in settled
             yield _ListedFile(file, is_up_to_date, reason)
@@ -131,10 +143,9 @@ def _files(
 def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[RejectedFile]:
     """Ingested files that the archive no longer lists: their rows stay, and the quarantine records the fact."""
     listed_keys = {file.object_key for file in listed}
-    names = ("symbol", "period", "size", "etag", "last_modified")
     return [
         RejectedFile(
-            ArchiveFile(row["key"], **{name: row[name] for name in names}),
+            _file_of(row),
             "no_longer_listed",
             "the archive listed this file before and does so no more; the rows that were made of it stay",
             row["sha256"],
@@ -142,3 +153,8 @@ def _vanished(listed: Sequence[ArchiveFile], ingested: Sequence[Any]) -> list[Re
         for row in ingested
         if row["key"] not in listed_keys
     ]
+
+
+def _file_of(row: Mapping[str, Any]) -> ArchiveFile:
+    names = ("symbol", "period", "size", "etag", "last_modified")
+    return ArchiveFile(row["key"], **{name: row[name] for name in names})

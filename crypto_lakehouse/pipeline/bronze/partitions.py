@@ -7,8 +7,7 @@ and ``parsing.py`` read them.
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,8 +18,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
+from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource
 from crypto_lakehouse.catalog import Feed, parse_partition
+from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
 from crypto_lakehouse.concurrency.prefetch import prefetch
 from crypto_lakehouse.lake.storage.ledger import read_states
@@ -32,29 +32,18 @@ from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.bronze.batches import Batch, batches, read_ahead
 from crypto_lakehouse.pipeline.bronze.days import Day, FileTask, tasks
 from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
+from crypto_lakehouse.pipeline.bronze.month_files import MonthFiles
 from crypto_lakehouse.pipeline.bronze.parsing import Read
 from crypto_lakehouse.pipeline.bronze.recorder import Counts, IngestRecorder
+from crypto_lakehouse.pipeline.bronze.results import DayResults
 from crypto_lakehouse.pipeline.bronze.selection import Selection, States
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
+from crypto_lakehouse.pipeline.chosen_files import available_symbols, chosen_files, uses_months
 from crypto_lakehouse.pipeline.fingerprints import bronze_fingerprint, chosen_symbols, input_fingerprint, is_made_of
 from crypto_lakehouse.pipeline.reconcile import Problem, chunks_of, problem_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
-
-# Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
-# archive publishes, it lists files before all its servers have the file, its checksum, or the new version of either.
-_TRANSIENT = {
-    "http_error",
-    "timeout",
-    "connection_error",
-    "forbidden",
-    "not_found",
-    "checksum_missing",
-    "checksum_malformed",
-    "checksum_mismatch",
-    "size_mismatch",
-}
 
 # Items that wait for the writer: frames, starts and ends of days.
 _AHEAD = 2
@@ -104,6 +93,8 @@ class BronzeIngest:
         Rebuild partitions from all their files, even if nothing has changed.
     named_for_feed
         The user selected ``symbols`` for this feed alone, not in the settings for all markets.
+    files
+        Which files to prefer where the archive has daily and monthly ones.
     unknown
         Names and patterns that match nothing in the archive; set before the first partition.
     """
@@ -116,6 +107,7 @@ class BronzeIngest:
     now: Callable[[], datetime]
     force: bool = False
     named_for_feed: bool = False
+    files: ArchiveFiles = ArchiveFiles.DAILY
     unknown: list[str] = field(default_factory=list, init=False)
 
     def partitions(self, keys: Sequence[str]) -> Iterator[BronzePartition]:
@@ -138,7 +130,7 @@ class BronzeIngest:
         with (
             tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder,
             closing(DownloadQueue(self.source, self.raw, Path(folder))) as downloads,
-            closing(prefetch(self._items(keys, downloads), _AHEAD)) as items,
+            closing(prefetch(self._items(keys, downloads, Path(folder)), _AHEAD)) as items,
         ):
             for key in keys:
                 # Skip rows of the day before that the caller did not take.
@@ -158,17 +150,28 @@ class BronzeIngest:
         The new files of that partition are fetched at the same time. Raises ArchiveError if the archive cannot be
         listed, UnknownSymbolsError if neither the archive nor the ledger knows a name.
         """
-        states = read_states(self.store, self.feed, keys)
-        covered = self._covered(keys)
-        later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
-        available = self._available() if covered else []
         now_chosen = ChosenSymbols.of_filter(self.symbols)
-        for key in keys:
-            listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
+        for key, state, listed in self._planned(keys, downloads):
             stored = stored_partition(self.store, self._slice.partition(key))
             chosen = now_chosen if stored is None else chosen_symbols(stored) | now_chosen
             reusable = None if self.force else stored
-            yield from tasks(key, states[key], reusable, is_made_of(self.feed, states[key], reusable), chosen, listed)
+            is_made = is_made_of(self.feed, state, reusable)
+            yield from tasks(key, state, reusable, is_made, chosen, listed, self.feed)
+
+    def _planned(
+        self, keys: Sequence[str], downloads: DownloadQueue
+    ) -> Iterator[tuple[str, dict[str, Any], Iterable[tuple[str, list[ArchiveFile]]]]]:
+        """Yield what ``listed`` yields; for the first partition that can have files, while the listing goes on."""
+        states = read_states(self.store, self.feed, keys)
+        if uses_months(self.feed, states, self.files):
+            yield from self.listed(keys)
+            return
+        covered = self._covered(keys)
+        later: dict[str, list[tuple[str, list[ArchiveFile]]]] = {key: [] for key in covered}
+        available = self._available() if covered else []
+        for key in keys:
+            listed = self._listed(available, later, states, downloads) if key in covered[:1] else later.get(key, [])
+            yield key, states[key], listed
 
     def up_to_date(self, keys: Sequence[str]) -> set[str]:
         """Those of the partitions that ``partitions`` would leave unchanged. Lists the archive for stored ones.
@@ -183,7 +186,8 @@ class BronzeIngest:
         for key, state, listed in self.listed([key for key in keys if stored[key] is not None]):
             partition = stored[key]
             chosen = chosen_symbols(partition) | now_chosen
-            first = next(tasks(key, state, partition, is_made_of(self.feed, state, partition), chosen, listed))
+            is_made = is_made_of(self.feed, state, partition)
+            first = next(tasks(key, state, partition, is_made, chosen, listed, self.feed))
             if first.day.unchanged is not None:
                 unchanged.add(key)
         return unchanged
@@ -201,7 +205,8 @@ class BronzeIngest:
             of_keys: dict[str, dict[str, list[ArchiveFile]]] = {key: {} for key in chunk}
             if listable := [key for key in chunk if key in covered]:
                 selection = Selection.of(self.feed, self.symbols, available, states, listable)
-                for file in self.source.files(self.feed, selection.symbols, selection.start, selection.end):
+                of_feed = (self.feed, self.source, selection.symbols, selection.start, selection.end)
+                for file in chosen_files(*of_feed, states, self.files):
                     if selection.includes(file):
                         of_keys[file.period].setdefault(file.symbol, []).append(file)
             for key, files in of_keys.items():
@@ -212,7 +217,7 @@ class BronzeIngest:
 
     def _available(self) -> list[str]:
         """The symbols of the archive. Raises UnknownSymbolsError if neither it nor the ledger knows a name."""
-        available = self.source.symbols(self.feed)
+        available = available_symbols(self.feed, self.source, self.files)
         self.unknown = check_symbols_exist(
             self.feed, self.source, self.store, self.symbols, available, for_feed=self.named_for_feed
         )
@@ -245,15 +250,18 @@ class BronzeIngest:
     def _recorder(self, key: str) -> IngestRecorder:
         return IngestRecorder(self.feed, self.store, key, Counts(), self.now())
 
-    def _items(self, keys: Sequence[str], downloads: DownloadQueue) -> Iterator[_DayItem]:
+    def _items(self, keys: Sequence[str], downloads: DownloadQueue, folder: Path) -> Iterator[_DayItem]:
         """The stream of days: for each partition its recorder, its rows in the order of the table, and its end."""
         todo, wanted = tee(self.tasks(keys, downloads))
+        months = MonthFiles(self.feed, self.source, downloads, folder, keys, self.files)
         downloads.want(
-            (s.file, s.day.state.get(s.file.object_key))
-            for s in wanted
-            if s.file and not (s.is_up_to_date or s.vanished)
+            months.wanted(
+                (s.file, s.day.state.get(s.file.object_key))
+                for s in wanted
+                if s.file and not (s.is_up_to_date or s.vanished)
+            )
         )
-        with closing(read_ahead(self.feed, batches(self.feed, todo), downloads)) as read:
+        with closing(read_ahead(self.feed, batches(self.feed, todo), months)) as read:
             for day, results in groupby(read, key=lambda result: result[0].day):
                 recorder = self._recorder(day.key)
                 if day.unchanged:
@@ -264,21 +272,23 @@ class BronzeIngest:
                     yield _DayStart(recorder, day.chosen, day.unchanged)
                 else:
                     yield _DayStart(recorder, day.chosen, None)
-                    yield from _joined(self._rows(day, results, recorder))
+                    yield from _joined(self._rows(day, results, recorder, months))
+                months.end_of_day(day.key)
                 yield None
 
     def _rows(
-        self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], recorder: IngestRecorder
+        self, day: Day, read: Iterator[tuple[Batch, Iterable[Read]]], recorder: IngestRecorder, months: MonthFiles
     ) -> Iterator[pa.Table]:
         """Yield the rows of the partition, then close its recorder."""
         with closing(StoredRows(self.store, self.feed, day.key)) as stored:
+            of_day = DayResults(day, recorder, stored, self.raw, months)
             for batch, results in read:
                 if batch.is_up_to_date:
                     for file in batch.files:
                         recorder.leave(day.state[file.object_key])
                         yield from self._left(file, day, stored)
                 else:
-                    yield from self._settle(results, recorder, day.state, stored)
+                    yield from of_day.settle(results)
         recorder.close()
 
     def _left(self, file: ArchiveFile, day: Day, stored: StoredRows) -> Iterator[pa.Table]:
@@ -293,28 +303,6 @@ class BronzeIngest:
                 f" {row['rows']}: another run stores this partition at the same time. Build it again with:"
                 f" {self._slice.partition(day.key).backfill_command()}"
             )
-
-    def _settle(
-        self, results: Iterable[Read], recorder: IngestRecorder, state: Mapping[str, Any], stored: StoredRows
-    ) -> Iterator[pa.Table]:
-        """Yield the rows of a batch of files, then store the files in the raw layer and add their ledger rows."""
-        used: dict[str, FetchedFile] = {}
-        rows, refused = Counter[str](), Counter[str]()
-        for result in results:
-            if isinstance(result, RejectedFile):
-                yield from _reject(result, recorder, state, stored)
-                continue
-            for file, height, lines in zip(result.files, result.heights, result.refused, strict=True):
-                key = file.file.object_key
-                used[key] = file
-                rows[key] += height
-                refused[key] += len(lines)
-                recorder.reject(file.file, file.sha256, lines)
-            yield result.rows
-        for key, file in used.items():
-            self.raw.put(key, file.sha256, file.path)
-            recorder.counts.files += 1
-            recorder.enter(file.file, "ingested", file.sha256, rows[key], refused[key])
 
     def _listed(
         self,
@@ -342,27 +330,6 @@ class BronzeIngest:
                 else:
                     days[period].append((symbol, [*of_period]))
             yield symbol, of_now
-
-
-def _reject(
-    result: RejectedFile, recorder: IngestRecorder, state: Mapping[str, Any], stored: StoredRows
-) -> Iterator[pa.Table]:
-    file = result.file
-    recorder.reject_file(result)
-    before = state.get(file.object_key)
-    if before is not None and before["status"] == "ingested":
-        # A bad file never replaces good rows: the partition keeps the rows of the earlier version, and the ledger keeps
-        # the sha256 of that version, so the next run fetches the new one again.
-        count = 0
-        for rows in stored.take(file, before["sha256"]):
-            count += rows.num_rows
-            yield rows
-        if count:
-            recorder.counts.files += 1
-            recorder.keep(before)
-            return
-    status = "failed" if result.reason in _TRANSIENT else "quarantined"
-    recorder.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
 
 def _of_one_day(items: Iterable[_DayItem]) -> Generator[pa.Table]:

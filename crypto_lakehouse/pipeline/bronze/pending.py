@@ -14,13 +14,17 @@ from crypto_lakehouse.schemas.slices import TableSlice
 def files_to_fetch(ingest: BronzeIngest, keys: Sequence[str]) -> Iterator[ArchiveFile]:
     """Yield the listed files that the partitions ``keys`` do not hold in that version, by partition and symbol.
 
+    A monthly file comes once.
+
     Raises ArchiveError if the archive cannot be listed, UnknownSymbolsError like the ingest.
     """
-    bronze = TableSlice.of_feed("bronze", ingest.feed)
+    bronze, seen = TableSlice.of_feed("bronze", ingest.feed), set[str]()
     for key, state, listed in ingest.listed(keys):
         is_stored = not ingest.force and stored_partition(ingest.store, bronze.partition(key)) is not None
         for _, files in listed:
             for file in files:
                 problem = problem_of(file, state.get(file.object_key))
-                if not is_stored or problem not in (None, Problem.QUARANTINED):
+                is_pending = not is_stored or problem not in (None, Problem.QUARANTINED)
+                if is_pending and file.object_key not in seen:
+                    seen.add(file.object_key)
                     yield file

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -95,13 +95,15 @@ class IngestRecorder:
         if status == "failed":
             self.counts.failed = sorted([*self.counts.failed, f"{file.symbol}: {reason}"])
 
-    def keep(self, row: dict[str, Any]) -> None:
+    def keep(self, row: Mapping[str, Any]) -> None:
         """Keep the ledger row of a file unchanged."""
         self.entries.append({name: row[name] for name in _LEDGER_COLUMNS})
 
     def leave(self, row: dict[str, Any]) -> None:
         """Record an unchanged file: keep its ledger row, and count its rejected rows again."""
         self.keep(row)
+        if row["status"] == "no_file":
+            return
         if row["status"] == "ingested":
             self.counts.files += 1
             self.counts.quarantined_rows += row["rejected_rows"]
@@ -110,6 +112,12 @@ class IngestRecorder:
         else:
             self.counts.quarantined_files += 1
             self._count(row["reason"])
+
+    def supersede(self, row: Mapping[str, Any]) -> None:
+        """Record that another file of the same symbol and day has replaced an ingested file."""
+        facts = {"status": "superseded", "rows": 0, "rejected_rows": 0, "reason": "daily_file"}
+        detail = "the rows of the day are those of the daily file"
+        self.entries.append({name: row[name] for name in _LEDGER_COLUMNS} | facts | {"detail": detail})
 
     def reject_file(self, result: RejectedFile) -> None:
         """Add the quarantine row of a whole file."""

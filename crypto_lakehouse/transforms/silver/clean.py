@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Feed, Market
+from crypto_lakehouse.catalog import Cadence, Feed, Market
 from crypto_lakehouse.schemas import Schema
 
 SOURCE_COLUMNS = ("symbol", "source_key", "source_sha256", "source_line")
@@ -80,7 +80,7 @@ def clean(
     preferred
         The text of that order, as the detail of ``duplicate_conflict``.
     """
-    expressions = {"symbol": pl.col("symbol"), "source": pl.lit(source_name(feed)), **columns}
+    expressions = {"symbol": pl.col("symbol"), "source": _source(feed), **columns}
     if expressions.keys() != set(schema.column_names):
         different = ", ".join(sorted(expressions.keys() ^ set(schema.column_names)))
         raise ValueError(
@@ -191,9 +191,17 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def source_name(feed: Feed) -> str:
-    """Value of the silver column ``source`` for rows of the feed's archive files."""
-    return f"archive_{feed.cadence}"
+def source_name(cadence: Cadence) -> str:
+    """Value of the silver column ``source`` for rows of archive files of that cadence."""
+    return f"archive_{cadence}"
+
+
+def _source(feed: Feed) -> pl.Expr:
+    name = pl.lit(source_name(feed.cadence))
+    if not feed.monthly_folder:
+        return name
+    is_monthly = pl.col("source_key").str.starts_with(feed.monthly_folder)
+    return pl.when(is_monthly).then(pl.lit(source_name(Cadence.MONTHLY))).otherwise(name)
 
 
 def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequence[str]) -> Cleaned:
