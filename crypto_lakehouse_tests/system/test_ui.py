@@ -1,17 +1,7 @@
-"""The real UI in a real browser: the command of ``make ui``, with a served sample archive, opened in Chromium.
+"""The real UI in a real browser: the command of ``make ui``, with a served sample archive, opened in Chromium."""
 
-UPDATE_SCREENSHOTS=1 renews the picture of the asset graph in the documentation.
-"""
-
-import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -19,58 +9,26 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-import crypto_lakehouse
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.test_cli import COMMAND, environment
+from crypto_lakehouse_tests.system.ui import ROOT, chromium_page, ui_server
 
-ROOT = Path(crypto_lakehouse.__file__).parent.parent
-SCREENSHOT = ROOT / "docs" / "images" / "asset-graph.png"
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DAY = "2024-12-31"
 DAYS = ["2024-12-30", DAY, *(f"2025-01-0{day}" for day in range(1, 9))]
 JOB = "update_binance_um_daily"
-PICTURED = 'key:"*/binance/um/*"'
-# A limit for a state that never comes, on however busy a machine.
-WAIT_MS = 600_000
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A DAGSTER_HOME with the project's configuration."""
-    for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
     return tmp_path
-
-
-def _command(port: int) -> list[str]:
-    """The command of ``make ui``, on another port."""
-    [line] = re.findall(r"^ui:.*\n\t\$\(BIN\)/(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    program, *arguments = line.split()
-    path = Path(sys.executable).parent / program
-    assert path.exists(), f"{path} does not exist: install the packages of requirements.lock (any make target does)"
-    return [str(path), *arguments[:-1], str(port)]
 
 
 @pytest.fixture
@@ -88,50 +46,16 @@ def settings(home: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def url(home: Path, settings: dict[str, str]) -> Iterator[str]:
-    """Address of a running UI with web server and daemon."""
-    port = _free_port()
-    with (home / "dagster.log").open("wb") as log:
-        server = subprocess.Popen(
-            _command(port),
-            cwd=home,
-            env=settings,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait(server, address, home / "dagster.log")
-            yield address
-        finally:
-            # All of its processes: how they end by themselves is Dagster's business.
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/server_info").close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"the UI ended:\n{log.read_text(errors='replace')[-3000:]}")
+    """Address of a running UI."""
+    with ui_server(home, settings) as address:
+        yield address
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of Chromium."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed (Debian package 'chromium')")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1800, "height": 2300})
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
+    with chromium_page(1800, 2300) as page:
         yield page
-        browser.close()
 
 
 @pytest.mark.requirement("T9")
@@ -143,16 +67,6 @@ def test_the_graph_is_shown_and_a_partition_is_materialized_by_clicking(page: Pa
     # Expands all groups.
     page.keyboard.press("Alt+e")
     expect(page.get_by_text("bars_1h", exact=True).first).to_be_visible()
-    if os.environ.get("UPDATE_SCREENSHOTS") == "1":
-        # One market: all of them do not fit on a page.
-        page.set_viewport_size({"width": 1800, "height": 1640})
-        _, expanded = page.url.split("?")
-        page.goto(f"{url}/asset-groups~{quote(PICTURED, safe='')}/?{expanded}")
-        expect(page.get_by_text("bars_1h", exact=True).first).to_be_visible()
-        # The layout is animated and status comes later.
-        page.wait_for_timeout(8000)
-        SCREENSHOT.parent.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SCREENSHOT)
 
     page.goto(f"{url}/assets/bronze/binance/um/klines_1m")
     page.get_by_role("button", name="Materialize").first.click()
