@@ -36,6 +36,7 @@ def run() -> Iterator[Result]:
         folder = Path(name)
         make_lake(folder / "lake")
         yield from _one_symbol(folder)
+        yield _sql(Lakehouse(folder / "lake"))
         yield from _one_day(folder / "wide")
 
 
@@ -87,6 +88,27 @@ def _one_symbol(folder: Path) -> Iterator[Result]:
             detail=detail,
         )
     yield Result("reads: one day of one symbol", 1000 * seconds["day"], 10, at_most=True, unit="ms", guarded=False)
+
+
+def _sql(lake: Lakehouse) -> Result:
+    # A query uses month files if it compares the symbol by = or IN. DuckDB skips row groups by both conditions.
+    query = f"SELECT {', '.join(_SIX)} FROM {TABLE} WHERE symbol {{}} '{SYMBOL}' ORDER BY open_time"
+    months, days = (pl.DataFrame(lake.sql(query.format(sign), format="polars")) for sign in ("=", "LIKE"))
+    assert months.height == DAYS * MINUTES
+    assert months.equals(days)
+    seconds = interleaved(
+        {
+            "months": lambda: lake.sql(query.format("="), format="polars"),
+            "days": lambda: lake.sql(query.format("LIKE"), format="polars"),
+        },
+        rounds=11,
+    )
+    return Result(
+        "reads: SQL, two years of one symbol, month files over day files",
+        seconds["days"] / seconds["months"],
+        2,
+        detail=f"6 columns, {1000 * seconds['months']:.0f} ms, day files {1000 * seconds['days']:.0f} ms",
+    )
 
 
 def _one_day(folder: Path) -> Iterator[Result]:

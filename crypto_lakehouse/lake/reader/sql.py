@@ -1,8 +1,8 @@
 """SQL over the lake with DuckDB: each ``layer.table`` that a query names becomes a view.
 
-This module is imported with the first query. Queries only read, and only the lake. They read day files: a view does not
-know whether the query selects symbols or days, and a query for one day would have to read a whole month file. The views
-are in ``sql_views.py``, macros in ``sql_macros.py``, limits of memory and time in ``sql_limits.py``.
+This module is imported with the first query. Queries only read, and only the lake. Which files they read is decided in
+``sql_files.py``; a connection for longer work reads day files, because its views do not know the queries. The views are
+in ``sql_views.py``, macros in ``sql_macros.py``, limits of memory and time in ``sql_limits.py``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -22,6 +22,7 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import MARKETS, tables_of
 from crypto_lakehouse.lake.reader import sql_macros
 from crypto_lakehouse.lake.reader.reasons import build_command
+from crypto_lakehouse.lake.reader.sql_files import Parameters, query_files
 from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits, prepare
 from crypto_lakehouse.lake.reader.sql_views import create_view, plain, quoted
 from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
@@ -39,7 +40,7 @@ from crypto_lakehouse.schemas import LAYERS
 from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 
-Parameters = Mapping[str, Any] | Sequence[Any]
+FilesOf = Callable[[str, str], Sequence[StoredFile]]
 
 _ALLOWED = (
     "lake.sql runs one statement that reads tables named layer.table"
@@ -95,7 +96,8 @@ def run_sql(store: LakeStore, query: str, params: Parameters | None = None) -> A
     limited = LimitedQuery(Limits.from_environment())
 
     def listed() -> list[StoredFile]:
-        return [file for layer, table in _asked_tables(store, query) for file in list_files(store, layer, table)]
+        tables = _asked_tables(store, query)
+        return [file for layer, table in tables for file in query_files(store, layer, table, query, params)]
 
     def read() -> Answer:
         try:
@@ -132,7 +134,8 @@ def _run(
         # takes columns from folder names above the lake.
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
         by_itself = may_read_files and is_safe and store.is_local and not store.is_below_hive_names
-        missing = _define(connection, store, _asked_tables(store, query), by_itself)
+        files = partial(query_files, store, query=query, params=params)
+        missing = _define(connection, store, _asked_tables(store, query), files, by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
             table = limited.rows(connection, statement, params)
@@ -171,7 +174,7 @@ def open_connection(store: LakeStore) -> duckdb.DuckDBPyConnection:
     stored = [(layer, table) for layer in LAYERS for table in existing_tables(store, layer)]
     if not stored:
         require_lake(store)
-    _define(connection, store, stored, by_itself=False)
+    _define(connection, store, stored, partial(list_files, store), by_itself=False)
     _lock(connection, None)
     return connection
 
@@ -197,11 +200,15 @@ def _building(layer: str, table: str, query: str) -> str:
 
 
 def _define(
-    connection: duckdb.DuckDBPyConnection, store: LakeStore, tables: Sequence[tuple[str, str]], by_itself: bool
+    connection: duckdb.DuckDBPyConnection,
+    store: LakeStore,
+    tables: Sequence[tuple[str, str]],
+    files_of: FilesOf,
+    by_itself: bool,
 ) -> list[tuple[str, str]]:
-    """Create the views and macros; return the tables without any file."""
+    """Create the views, each over the ``files_of`` its table, and the macros; return the tables without any file."""
     connection.execute("; ".join(f"CREATE SCHEMA {layer}" for layer in LAYERS))
-    missing = [name for name in tables if not create_view(connection, store, *name, by_itself)]
+    missing = [name for name in tables if not create_view(connection, store, *name, files_of(*name), by_itself)]
     connection.execute(sql_macros.statements())
     return missing
 

@@ -1,13 +1,15 @@
-"""Views of the lake's tables in a DuckDB connection: all columns of a table, over the files as listed now.
+"""Views of the lake's tables in a DuckDB connection: all columns of a table, over given files.
 
-Which statements may run is decided in ``sql.py``, macros are in ``sql_macros.py``.
+Which files a query reads is decided in ``sql_files.py``, which statements may run in ``sql.py``; macros are in
+``sql_macros.py``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import duckdb
@@ -16,48 +18,60 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded
-from crypto_lakehouse.lake.storage.describe import StoredFile, list_files, path_columns, require_lake
+from crypto_lakehouse.lake.storage.describe import StoredFile, path_columns, require_lake
+from crypto_lakehouse.lake.storage.months import is_month_file
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema, schema_of
 
 
 def create_view(
-    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, by_itself: bool
+    connection: duckdb.DuckDBPyConnection,
+    store: LakeStore,
+    layer: str,
+    table: str,
+    files: Sequence[StoredFile],
+    by_itself: bool,
 ) -> bool:
-    """Create the view of a table: all of its columns, null where the files of a market do not have one.
+    """Create the view of a table over ``files``: all of its columns, null where the files of a market do not have one.
 
-    DuckDB reads the files ``by_itself``, or else through Arrow. Returns whether the lake holds any file of the table.
+    DuckDB reads the files ``by_itself``, or else through Arrow. Returns whether there is any file.
     """
+    schema = schema_of(layer, table)
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
-    full = _arrow(schema_of(layer, table), hive)
-    files = list_files(store, layer, table)
+    full = _arrow(schema, hive)
     if not files:
         require_lake(store)
     stored_columns = {each: tuple(_arrow(each.schema, hive).names) for each in {file.slice for file in files}}
     # Markets may store different columns, and a log holds daily and monthly feeds in one table. One read needs the same
-    # columns and the same partition column in all of its files.
-    shapes: dict[tuple[str, tuple[str, ...]], list[StoredFile]] = defaultdict(list)
-    for file in files:
-        shapes[file.column, stored_columns[file.slice]].append(file)
+    # columns and the same partition column in all of its files. Month files and the day files around them are read in
+    # their order.
+    shapes: dict[tuple[int, str, tuple[str, ...]], list[StoredFile]] = defaultdict(list)
+    changes = accumulate((is_month_file(a) != is_month_file(b) for a, b in pairwise(files)), initial=0)
+    for file, change in zip(files, changes, strict=False):
+        shapes[change, file.column, stored_columns[file.slice]].append(file)
     name = f"{layer}__{table}"
     # An empty table that fixes names, order and types of all columns.
     connection.register(name, full.empty_table())
     reads = [f"FROM {name}"]
     anti_join = _without_filled_ends(connection, store, layer, table, files)
-    for number, ((_, names), alike) in enumerate(shapes.items()):
+    for number, ((_, _, names), alike) in enumerate(shapes.items()):
         columns = ", ".join(f'"{column}"' for column in names)
+        in_path = hive
+        if is_month_file(alike[0]):
+            columns = columns.replace('"date"', f'CAST("{schema.time_column}" AS DATE) AS "date"')
+            in_path = {column: kind for column, kind in hive.items() if column != "date"} | {"month": pa.string()}
         if by_itself:
             source = _read_parquet(store, alike)
         else:
             source = f"{name}__{number}"
-            connection.register(source, _dataset(store, alike, full, hive))
+            connection.register(source, _dataset(store, alike, _arrow(schema, in_path), in_path))
         reads.append(f"SELECT {columns} FROM {source}{anti_join}")
     connection.execute(f"CREATE VIEW {layer}.{table} AS {' UNION ALL BY NAME '.join(reads)}")
     return bool(files)
 
 
 def _without_filled_ends(
-    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, files: list[StoredFile]
+    connection: duckdb.DuckDBPyConnection, store: LakeStore, layer: str, table: str, files: Sequence[StoredFile]
 ) -> str:
     """Return the SQL that removes rows filled after the end of their series from a read; empty if there are none."""
     nothing_traded = untraded(layer, table)
