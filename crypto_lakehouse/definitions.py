@@ -15,7 +15,7 @@ from crypto_lakehouse.lake.reader.ends import goes_on_after_end
 from crypto_lakehouse.orchestration.asset_pages import explained
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
-from crypto_lakehouse.orchestration.assets.compaction import compacted_asset
+from crypto_lakehouse.orchestration.assets.compaction import compacted_assets
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
 from crypto_lakehouse.orchestration.checks import (
     archive_checks,
@@ -85,7 +85,7 @@ def build_defs(
             default_status=dg.DefaultSensorStatus.STOPPED,
         )
     )
-    compacted = [compacted_asset(feed, policy) for feed in active if feed.compacted]
+    compacted = compacted_assets(active, groups, policy)
     if compacted:
         sensors.append(
             dg.AutomationConditionSensorDefinition(

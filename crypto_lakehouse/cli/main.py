@@ -133,7 +133,7 @@ def status(
 @app.command()
 def compact(
     market: Annotated[str, typer.Option(help="Market: spot, um or cm.")],
-    table: Annotated[str, typer.Option(help="klines_1m, or other daily klines.")] = "klines_1m",
+    table: Annotated[str, typer.Option(help="klines_1m or other daily klines, or continuous_1m.")] = "klines_1m",
     first: Annotated[
         str | None, typer.Option("--from", parser=month, metavar="YYYY-MM", help="First month; by default all.")
     ] = None,
@@ -142,7 +142,7 @@ def compact(
     ] = None,
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
 ) -> None:
-    """Write month files of a silver table, which make reads of a few symbols several times faster.
+    """Write month files of a table, which make reads of a few symbols several times faster.
 
     A month file holds the rows of a complete month, sorted by symbol.
 
@@ -152,19 +152,25 @@ def compact(
     console = Console()
     interrupts.defer()
     quiet_dagster()
-    from crypto_lakehouse.catalog import feed
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.lake.storage.describe import require_lake
-    from crypto_lakehouse.orchestration.launch import chunks, compaction_plan, open_instance, run_chunks, since_start
+    from crypto_lakehouse.orchestration.launch import (
+        chunks,
+        compaction_plan,
+        compaction_source,
+        open_instance,
+        run_chunks,
+        since_start,
+    )
     from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
     from crypto_lakehouse.pipeline.compaction import month_states
+    from crypto_lakehouse.schemas.slices import TableSlice
 
     if first and last and last < first:
         fail(f"the range ends ({last}) before it starts ({first}): swap --from and --to", 2)
     try:
-        table_feed = feed(exchange, market, table)
-        compaction_plan(table_feed, (), settings)
-        table_feed = since_start(table_feed, settings, first or "")
+        table_slice = TableSlice.with_months(exchange, market, table)
+        source = since_start(compaction_source(table_slice, settings), settings, first or "")
     except (KeyError, ValueError) as error:
         fail(error.args[0], 2)
     with explained(), open_instance() as instance:
@@ -172,17 +178,20 @@ def compact(
         require_lake(store)
         if swept := store.sweep():
             say(console, f"removed {swept} temporary files that killed runs left in the lake or in TMPDIR")
-        states = month_states(table_feed, store, datetime.now(UTC).date())
+        states = month_states(table_slice, source, store, datetime.now(UTC).date())
         states = [state for state in states if (first or "") <= state.month <= (last or "9999-12")]
         for state in states:
             if state.missing:
-                say(console, f"skipped {table_feed.name} {state.month}: {state.missing_text}")
+                say(console, f"skipped {table_slice.place} {state.month}: {state.missing_text}")
         plan = compaction_plan(
-            table_feed, [state.month for state in states if not state.missing and not state.current], settings
+            table_slice, source, [state.month for state in states if not state.missing and not state.current]
         )
         spans = chunks(plan.keys, plan.cadence, settings.max_partitions_per_run or PARTITIONS_PER_RUN)
         current = sum(state.current for state in states)
-        say(console, f"{plan.job}: {len(plan.keys)} months of {table_feed.name} to build, {current} are up to date")
+        say(
+            console,
+            f"{plan.job}: {len(plan.keys)} months of {table_slice.place} to build, {current} are up to date",
+        )
         outcomes = run_chunks(plan, spans, build_defs(settings), instance, "") if spans else []
         code = summarize(console, follow(console, outcomes, len(plan.keys)))
     say_late_signal(console, code)

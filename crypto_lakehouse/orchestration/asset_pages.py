@@ -20,6 +20,7 @@ from crypto_lakehouse.orchestration.gold import MAKERS
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import cleaner_of
 from crypto_lakehouse.schemas.gold import find_gold_table
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of
 
 READ_METADATA = "how_to_read"
@@ -45,17 +46,18 @@ def read_line(layer: str, exchange: str, market: str, table: str) -> str:
     """The Python that reads the first partition of a table."""
     first, end = _first_partition(layer, exchange, market, table)
     # Readers use month files by themselves.
-    name = f"silver.{table}" if layer == COMPACTED else f"{layer}.{table}"
+    layer_read = TableSlice.with_months(exchange, market, table).layer if layer == COMPACTED else layer
     arguments = "" if exchange == DEFAULT_EXCHANGE else f'exchange="{exchange}", '
     arguments += f'market="{market}", start="{first}", end="{end}"'
-    return f'Lakehouse().read("{name}", {arguments})'
+    return f'Lakehouse().read("{layer_read}.{table}", {arguments})'
 
 
 def _first_partition(layer: str, exchange: str, market: str, table: str) -> tuple[date, date]:
     if layer == "gold":
         first = find_market(exchange, market).first_date
         return first, first + timedelta(days=1)
-    table_feed = feed(exchange, market, table)
+    entry = find_gold_table(table)
+    table_feed = feed(exchange, market, entry.sources[0] if entry else table)
     cadence = Cadence.MONTHLY if layer == COMPACTED else table_feed.cadence
     return parse_partition(partition_key(table_feed.first_date, cadence), cadence)
 

@@ -43,7 +43,7 @@ def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.Unresolved
             compaction_job_name(*place),
             selection=dg.AssetSelection.assets(*(asset.key for asset in group)),
             partitions_def=group[0].partitions_def,
-            description=f"Copies complete months of silver tables of {' '.join(place)}, sorted by symbol.",
+            description=f"Copies complete months of tables of {' '.join(place)}, sorted by symbol.",
             executor_def=dg.in_process_executor,
         )
         for place, group in markets.items()

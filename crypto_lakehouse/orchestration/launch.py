@@ -41,7 +41,8 @@ from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.private_dagster import JobExecutionResult, RunFailureReason, SerializableErrorInfo
 from crypto_lakehouse.orchestration.processes import report_dead_runs
-from crypto_lakehouse.schemas.gold import bars_in, gold_tables, tables_after
+from crypto_lakehouse.schemas.gold import bars_in, find_gold_table, gold_tables, tables_after
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
 
@@ -198,14 +199,27 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
     return Plan(source, source.cadence, assets, tuple(keys))
 
 
-def compaction_plan(feed: Feed, months: Sequence[str], settings: Settings) -> Plan:
-    """The plan for month files of a feed. Raises ValueError if the feed has none, or is not enabled."""
-    if not feed.compacted:
-        raise ValueError(f"{feed.name} has no month files: only daily klines of any kind have them")
-    _check_exchange(feed, settings)
-    if feed.table not in settings.table_names:
-        raise _not_enabled(feed.table, settings)
-    return Plan(feed, Cadence.MONTHLY, (asset_key(COMPACTED, feed.market, feed.table),), tuple(months))
+def compaction_source(table_slice: TableSlice, settings: Settings) -> Feed:
+    """The feed that a table with month files is made from.
+
+    Raises KeyError on unknown names, ValueError if the table has no month files or is not enabled.
+    """
+    entry = find_gold_table(table_slice.table)
+    source = feed(table_slice.exchange, table_slice.market, entry.sources[0] if entry else table_slice.table)
+    if not table_slice.is_compacted:
+        raise ValueError(
+            f"{table_slice.place} has no month files: only daily klines of any kind and continuous_1m have them"
+        )
+    _check_exchange(source, settings)
+    if source.table not in settings.table_names:
+        raise _not_enabled(source.table, settings)
+    return source
+
+
+def compaction_plan(table_slice: TableSlice, source: Feed, months: Sequence[str]) -> Plan:
+    """The plan for month files of a table that is made from the feed ``source``."""
+    key = asset_key(COMPACTED, source.market, table_slice.table)
+    return Plan(source, Cadence.MONTHLY, (key,), tuple(months))
 
 
 def since_start(feed: Feed, settings: Settings, first: str = "") -> Feed:

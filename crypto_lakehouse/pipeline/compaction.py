@@ -1,4 +1,4 @@
-"""Choose the months of a feed that are complete and have no up-to-date month file.
+"""Choose the months of a table that are complete and have no up-to-date month file.
 
 ``lake/storage/compaction.py`` defines and writes month files.
 """
@@ -25,7 +25,7 @@ class IncompleteMonth(LakeError):
 
 @dataclass(frozen=True, slots=True)
 class MonthState:
-    """A month with at least one silver day: its ``missing`` days, and whether its month file is ``current``."""
+    """A month with at least one day: its ``missing`` days, and whether its month file is ``current``."""
 
     month: str
     slice: TableSlice
@@ -39,12 +39,12 @@ class MonthState:
         return f"missing {days}; build them with: {self.slice.backfill_command(self.missing[0], self.missing[-1])}"
 
 
-def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
-    """Every month that ended before the UTC day ``today``, that the feed covers and that has a silver day, in order.
+def month_states(table_slice: TableSlice, feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
+    """Every month that ended before the UTC day ``today``, that the feed covers and that has a stored day, in order.
 
-    Costs two listings. A month is complete when silver has every day that the feed covers, empty days included.
+    Costs two listings. ``feed`` is the one that the table is made from: a month is complete when the slice has every
+    day that it covers, empty days included.
     """
-    table_slice = TableSlice.of_feed("silver", feed)
     stored = list_slice_files(store, table_slice)
     days = {file.key for file in stored}
     current = current_months(store, table_slice, stored)
@@ -59,12 +59,14 @@ def month_states(feed: Feed, store: LakeStore, today: date) -> list[MonthState]:
     return states
 
 
-def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: date) -> Iterator[MonthInfo]:
+def compact_months(
+    table_slice: TableSlice, feed: Feed, months: Iterable[str], store: LakeStore, today: date
+) -> Iterator[MonthInfo]:
     """Write the month files of complete months; files that are up to date are not rewritten.
 
     Raises IncompleteMonth after all other months if some are not complete, and LakeError like ``compact_month``.
     """
-    states = {state.month: state for state in month_states(feed, store, today)}
+    states = {state.month: state for state in month_states(table_slice, feed, store, today)}
     incomplete: list[str] = []
     for month in months:
         state = states.get(month)
@@ -73,6 +75,6 @@ def compact_months(feed: Feed, months: Iterable[str], store: LakeStore, today: d
         elif state.missing:
             incomplete.append(f"{month} is {state.missing_text}")
         else:
-            yield compact_month(store, TableSlice.of_feed("silver", feed), month)
+            yield compact_month(store, table_slice, month)
     if incomplete:
-        raise IncompleteMonth(f"{feed.name} cannot be compacted: {'; '.join(incomplete)}")
+        raise IncompleteMonth(f"{table_slice.place} cannot be compacted: {'; '.join(incomplete)}")

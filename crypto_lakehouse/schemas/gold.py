@@ -51,6 +51,8 @@ class GoldTable:
         Name of the asset that builds several tables together; empty for a table of its own.
     bars
         The kind of bars that it holds; None for other tables.
+    compacted
+        Whether its rows are also stored by month and symbol (``lake/storage/compaction.py``).
     """
 
     name: str
@@ -62,6 +64,7 @@ class GoldTable:
     maker: str = "days"
     asset: str = ""
     bars: Bars | None = None
+    compacted: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -84,9 +87,10 @@ def split_name(name: str) -> tuple[str, str]:
     return layer, table
 
 
-def _minutes(name: str, schema: Schema, description: str) -> GoldTable:
+def _minutes(name: str, schema: Schema, description: str, compacted: bool = False) -> GoldTable:
     inputs, optional = ("silver.klines_1m",), ("silver.funding_rates",)
-    return GoldTable(name, schema, description, inputs, optional, maker="continuous", asset="continuous")
+    maker = asset = "continuous"
+    return GoldTable(name, schema, description, inputs, optional, maker=maker, asset=asset, compacted=compacted)
 
 
 def _bars(bars: Bars) -> GoldTable:
@@ -118,6 +122,7 @@ GOLD_TABLES: tuple[GoldTable, ...] = (
         "continuous_1m",
         CONTINUOUS,
         "Every minute of every symbol from its first trade on; minutes without trades are filled and marked.",
+        compacted=True,
     ),
     _minutes("gaps", GAPS, "Pauses in trading that cut a symbol's series into segments."),
     _minutes(

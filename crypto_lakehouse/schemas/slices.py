@@ -13,6 +13,7 @@ from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partiti
 from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.catalog.names import check_name
 from crypto_lakehouse.schemas import LAYERS, Schema, bronze_schema, cadence_of, schema_of
+from crypto_lakehouse.schemas.gold import find_gold_table
 
 FILE_NAME = "part-0.parquet"
 """Name of the one file of a partition."""
@@ -53,6 +54,11 @@ class TableSlice:
         """The slice of any table of a market."""
         return cls(layer, market.exchange, market.name, table)
 
+    @classmethod
+    def with_months(cls, exchange: str, market: str, table: str) -> TableSlice:
+        """The slice that month files of a table of this name copy: of gold if it is a gold table, else of silver."""
+        return cls("gold" if find_gold_table(table) else "silver", exchange, market, table)
+
     @property
     def name(self) -> str:
         """``layer/exchange/market/table``, as Dagster writes the asset key."""
@@ -62,6 +68,11 @@ class TableSlice:
     def asset_key(self) -> tuple[str, str, str, str]:
         """The parts of the asset key."""
         return self.layer, self.exchange, self.market, self.table
+
+    @property
+    def place(self) -> str:
+        """``exchange/market/table``, without the layer."""
+        return f"{self.exchange}/{self.market}/{self.table}"
 
     @property
     def folder(self) -> str:
@@ -86,7 +97,10 @@ class TableSlice:
     @property
     def is_compacted(self) -> bool:
         """Whether the slice can have month files, which hold the same rows sorted by symbol."""
-        return self.layer == "silver" and self.feed is not None and self.feed.compacted
+        if self.layer == "silver":
+            return self.feed is not None and self.feed.compacted
+        entry = find_gold_table(self.table) if self.layer == "gold" else None
+        return entry is not None and entry.compacted
 
     def partition(self, key: str) -> Partition:
         """The partition of a day (``YYYY-MM-DD``) or month (``YYYY-MM``). Raises ValueError on any other key."""

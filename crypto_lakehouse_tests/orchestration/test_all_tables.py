@@ -42,6 +42,7 @@ def test_every_feed_has_its_assets_and_loads_in_seconds(everything: tuple[dg.Def
     keys = {spec.key for spec in defs.resolve_all_asset_specs()}
     wanted = {asset_key(layer, f.market, f.table) for f in BINANCE_FEEDS for layer in ("bronze", "silver")}
     wanted |= {asset_key("compacted", f.market, f.table) for f in BINANCE_FEEDS if f.compacted}
+    wanted |= {asset_key("compacted", f.market, "continuous_1m") for f in BINANCE_FEEDS if f.table == "klines_1m"}
     assert {key for key in keys if key.path[0] != "gold"} == wanted
     # It takes about three; a graph that grows with the square of its tables would be far beyond.
     assert seconds < 20

@@ -50,7 +50,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run(defs: dg.Definitions, instance: dg.DagsterInstance, first: str, last: str) -> dg.ExecuteInProcessResult:
     tags = {RANGE_START_TAG: first, RANGE_END_TAG: last}
     return defs.resolve_job_def("compact_binance_um").execute_in_process(
-        instance=instance, tags=tags, raise_on_error=False
+        instance=instance, tags=tags, raise_on_error=False, asset_selection=[MONTHS]
     )
 
 

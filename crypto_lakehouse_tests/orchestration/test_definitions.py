@@ -20,6 +20,7 @@ from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.schemas import bronze_schema, schema_of, table_names
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings, SettingsError
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 
@@ -28,7 +29,7 @@ TABLES = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instr
 # Of two symbols on one day; minutes are 2880.
 ROWS = {"bars_1h": 48, "bars_1d": 2, "gaps": 0, "symbol_states": 2, "instruments": 2}
 GOLD = [f"gold/binance/{m}/{table}" for m in ("spot", "um", "cm") for table in TABLES]
-COMPACTED = [f"compacted/binance/{m}/klines_1m" for m in ("spot", "um", "cm")]
+COMPACTED = [f"compacted/binance/{m}/{table}" for m in ("spot", "um", "cm") for table in ("klines_1m", "continuous_1m")]
 FUNDING = [f"{layer}/binance/{m}/funding_rates" for m in ("um", "cm") for layer in ("bronze", "silver")]
 
 
@@ -52,7 +53,7 @@ def test_every_asset_is_described() -> None:
         assert {"layer": layer, "exchange": exchange, "market": market, "table": table}.items() <= spec.tags.items()
         assert spec.description
         assert spec.code_version
-        of = "silver" if layer == "compacted" else layer
+        of = TableSlice.with_months(exchange, market, table).layer if layer == "compacted" else layer
         schema = bronze_schema(feed(exchange, market, table)) if layer == "bronze" else schema_of(of, table)
         columns = spec.metadata["dagster/column_schema"].columns
         assert [c.name for c in columns] == schema.column_names
@@ -87,7 +88,7 @@ def test_dependencies_go_from_bronze_over_silver_to_gold() -> None:
         above = {
             "bronze": [],
             "silver": [["bronze", exchange, market, table]],
-            "compacted": [["silver", exchange, market, table]],
+            "compacted": [["gold" if table == "continuous_1m" else "silver", exchange, market, table]],
             "gold": [["gold", exchange, market, "continuous_1m"]] if table.startswith("bars") else silver,
         }[layer]
         above = [] if table == "instruments" else above

@@ -364,17 +364,17 @@ def test_days_with_rows_of_other_days_are_not_compacted(store: LakeStore) -> Non
 def test_only_months_that_are_over_and_whole_are_compacted(store: LakeStore) -> None:
     um = feed("binance", "um", "klines_1m")
     store.delete(UM.partition(FEBRUARY[3]).path)
-    states = {one.month: one for one in month_states(um, store, date(2023, 3, 31))}
+    states = {one.month: one for one in month_states(UM, um, store, date(2023, 3, 31))}
     assert {month: len(one.missing) for month, one in states.items()} == {"2023-01": 29, "2023-02": 1}
     with pytest.raises(IncompleteMonth, match=r"2023-02 is missing 2023-02-04.*2023-03 is not over"):
-        list(compact_months(um, ["2023-02", "2023-03"], store, date(2023, 3, 31)))
+        list(compact_months(UM, um, ["2023-02", "2023-03"], store, date(2023, 3, 31)))
     put(store, FEBRUARY[3], day_rows(FEBRUARY[3]))
     with pytest.raises(IncompleteMonth, match=r"2023-01 is missing 2023-01-01, .*, \.\.\.") as refused:
-        list(compact_months(um, ["2023-01", "2023-02"], store, date(2023, 3, 31)))
+        list(compact_months(UM, um, ["2023-01", "2023-02"], store, date(2023, 3, 31)))
     (command,) = recommended(str(refused.value))
     assert parsed(command)["first"] == date(2023, 1, 1)
     # An incomplete month does not stop the others.
-    assert [one.month for one in month_states(um, store, date(2023, 3, 31)) if one.current] == ["2023-02"]
+    assert [one.month for one in month_states(UM, um, store, date(2023, 3, 31)) if one.current] == ["2023-02"]
 
 
 def test_the_first_month_of_a_feed_is_whole_from_its_first_day(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_the_first_month_of_a_feed_is_whole_from_its_first_day(tmp_path: Path) -
     assert um.first_date == date(2019, 9, 8)
     for key in partition_keys(um.first_date, date(2019, 10, 1), Cadence.DAILY):
         put(store, key, day_rows(key))
-    assert [info.days for info in compact_months(um, ["2019-09"], store, date(2019, 10, 1))] == [23]
+    assert [info.days for info in compact_months(UM, um, ["2019-09"], store, date(2019, 10, 1))] == [23]
 
 
 def test_daily_klines_alone_have_month_files() -> None:

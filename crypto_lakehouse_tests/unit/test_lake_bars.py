@@ -12,8 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from crypto_lakehouse import Lakehouse
+from crypto_lakehouse import Lakehouse, LakeWarning
 from crypto_lakehouse.catalog.bars import Bars, TimeBars, parse_bars
+from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.damage import DamagedFile
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -85,6 +86,46 @@ def store(tmp_path: Path, minutes: dict[datetime, pl.DataFrame]) -> LakeStore:
 @pytest.fixture
 def lake(store: LakeStore) -> Lakehouse:
     return Lakehouse(store.uri)
+
+
+@pytest.mark.requirement("P5")
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_bars_and_minutes_of_month_files_are_those_of_day_files(
+    store: LakeStore, lake: Lakehouse, has_ended: bool
+) -> None:
+    last = {"symbol": "BBBUSDT", "segment": 1, "first_time": DAYS[4], "last_time": DAYS[4] + 5 * MINUTE}
+    state = {**last, "last_close": 1.0, "missing_days": 0, "has_ended": has_ended, "prior": ""}
+    states = pl.DataFrame([state], schema=pl.DataFrame(schema_of("gold", "symbol_states").empty()).schema)
+    write_partition(store, TableSlice("gold", *UM, "symbol_states").partition(f"{DAYS[-1].date()}"), states)
+    asked = {"market": "um", "start": FIRST + 90 * MINUTE, "end": END - 90 * MINUTE, "format": "polars"}
+
+    def rows() -> list[object]:
+        bars = [
+            lake.bars(symbols, kind, **asked, **offset).rows()
+            for symbols in ("BBBUSDT", ["AAAUSDT", "BBBUSDT"])
+            for kind, offset in (("4h", {}), ("1h", {"offset": "5m"}), ("1d", {}), ("tick:500", {}))
+        ]
+        minutes = lake.read("gold.continuous_1m", symbols=["BBBUSDT", "AAAUSDT"], **asked)
+        query = "SELECT * FROM gold.continuous_1m WHERE symbol = 'BBBUSDT' AND date > '2024-02-25' ORDER BY open_time"
+        by_sql = lake.sql(query, format="polars").rows()
+        return [
+            *bars,
+            minutes.columns,
+            minutes.rows(),
+            lake.read("gold.continuous_1m", symbols="BBBUSDT").shape,
+            by_sql,
+        ]
+
+    by_day = rows()
+    assert "compacted" not in lake.scan("gold.continuous_1m", symbols="BBBUSDT").explain()
+    compact_month(store, TableSlice("gold", *UM, "continuous_1m"), "2024-02")
+    assert "compacted" in lake.scan("gold.continuous_1m", symbols="BBBUSDT").explain()
+    assert rows() == by_day
+
+
+def test_a_symbol_of_the_lake_without_such_bars_is_not_taken_for_a_misspelling(lake: Lakehouse) -> None:
+    with pytest.warns(LakeWarning, match=r"has no 1mo bars in this range for: BBBUSDT$"):
+        assert lake.bars("BBBUSDT", "1mo", market="um", start=FIRST).empty
 
 
 def store_bars(store: LakeStore, bars: Bars, minutes: dict[datetime, pl.DataFrame], days: list[datetime]) -> None:

@@ -27,12 +27,14 @@ from crypto_lakehouse.catalog.bars import (
 from crypto_lakehouse.lake.reader.arguments import Output, check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, build_command, outside_range
+from crypto_lakehouse.lake.reader.rows import months_of_symbols
 from crypto_lakehouse.lake.reader.scan import select_slices
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
-from crypto_lakehouse.lake.storage.describe import existing_tables, require_lake
-from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys
+from crypto_lakehouse.lake.storage.describe import existing_tables, remembered_slice_files, require_lake
+from crypto_lakehouse.lake.storage.months import is_month_file
+from crypto_lakehouse.lake.storage.partitions import collect_partitions
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
@@ -194,7 +196,7 @@ class _Request:
 
     def modified(self, table: str) -> dict[str, datetime]:
         """Return when each partition of a gold table was written (UTC)."""
-        return {key: at for key, (_, at) in list_keys(self.store, self._slice(table)).items()}
+        return {file.key: file.modified for file in remembered_slice_files(self.store, self._slice(table))}
 
     def span(self, keys: Iterable[str]) -> tuple[datetime, datetime]:
         """Return [first, stop) in which the requested bars close, limited to the partitions ``keys``."""
@@ -227,13 +229,27 @@ class _Request:
         # Days before the market's first partition are not holes.
         days = _days(max(start, _midnight(min(minutes))), stop)
         present = [day for day in days if day in minutes]
-        within = (pl.col("open_time") >= start, pl.col("open_time") < stop)
-        rows = self._collected(CONTINUOUS, present, lambda rows: rows.filter(*within))
+        rows = self._minutes(start, stop, present)
         if isinstance(self.bars, ActivityBars):
             bars = activity_bars(rows, self.bars, first, stop)
         else:
             bars = time_bars(rows, self.bars.interval, [self.offset], first, stop)
         return BarsResult(self._requested_rows(bars), [day for day in days if day not in minutes])
+
+    def _minutes(self, start: datetime, stop: datetime, days: Sequence[str]) -> pl.DataFrame:
+        """The minutes in [start, stop): from month files if the symbols are named, and from files of ``days``."""
+        table_slice, months = self._slice(CONTINUOUS), None
+        if self.symbols is not None and self.symbols.names:
+            _, (selection,) = select_slices(
+                self.store, [table_slice], TimeRange(start, stop), timedelta(0), by_month=True
+            )
+            columns = table_slice.schema.column_names
+            months = months_of_symbols(self.store, table_slice.schema, selection, self.symbols.names, columns)
+            if months is not None:
+                days = [file.key for file in selection.files if not is_month_file(file)]
+        within = (pl.col("open_time") >= start, pl.col("open_time") < stop)
+        rows = self._collected(CONTINUOUS, days, lambda rows: rows.filter(*within))
+        return rows if months is None else pl.concat([months, rows.select(months.columns)])
 
     def no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(self.schema.empty()).select(self._output)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS
-from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
+from crypto_lakehouse.lake.storage.describe import remembered_slice_files
+from crypto_lakehouse.lake.storage.partitions import MissingPartition, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.gold import bars_in
@@ -100,7 +101,7 @@ def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
 def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
     """Return the newest partition of a market's states; empty if there is none or if it has no column ``has_ended``."""
     table_slice = TableSlice("gold", exchange, market, STATES)
-    newest = max(list_keys(store, table_slice), default=None)
+    newest = max((file.key for file in remembered_slice_files(store, table_slice)), default=None)
     empty = pl.DataFrame(schema_of("gold", STATES).empty())
     if newest is None:
         return empty

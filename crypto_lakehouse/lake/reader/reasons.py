@@ -95,11 +95,13 @@ def absent_symbols(
         return None
     known = newest_symbols(store, schema, selections)
     listings = [(_listed_days(store, each.slice, choice), each) for each in selections if each.stored]
-    reasons = {symbol: [_reason(symbol, *listing) for listing in listings] for symbol in absent}
-    return ", ".join(
-        f"{symbol} ({'; '.join(filter(None, reasons[symbol]))})" if any(reasons[symbol]) else with_near(symbol, known)
-        for symbol in absent
-    )
+
+    def words(symbol: str) -> str:
+        if reasons := list(filter(None, (_reason(symbol, *listing) for listing in listings))):
+            return f"{symbol} ({'; '.join(reasons)})"
+        return symbol if symbol in known else with_near(symbol, known)
+
+    return ", ".join(map(words, absent))
 
 
 def _reason(symbol: str, days: Mapping[str, Sequence[_Days]], selection: Selection) -> str | None:

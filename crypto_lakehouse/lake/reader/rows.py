@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.lake.reader.arguments import Output
-from crypto_lakehouse.lake.reader.ends import find_ends, untraded, with_after_end, without_filled_ends
+from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded, with_after_end, without_filled_ends
 from crypto_lakehouse.lake.reader.month_rows import read_months
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, missing_partitions, outside_range, warn_of_older
 from crypto_lakehouse.lake.reader.request import RowRequest
@@ -43,6 +43,9 @@ from crypto_lakehouse.transforms.gold.ended import AFTER_END
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What tells the rows that were filled after the end of their series.
+_OF_ENDS = (*KEY, "open_time", "is_filled")
 
 
 def scan_rows(store: LakeStore, request: RowRequest, ordered: bool = True) -> tuple[pl.LazyFrame, list[Selection]]:
@@ -80,14 +83,8 @@ def prepare(
         frame = scan_files(store, schema, files, path_columns(layer, request.name))
         time = None if trusting and request.limit is None and span.holds(files) else request.time_column
         frame = _chosen(frame, time, choice, span)
-        nothing_traded = untraded(layer, request.name)
-        if nothing_traded is not None and files:
-            ends = find_ends(store, request.exchange, request.markets)
-            if choice is not None:
-                ends = ends.filter(choice.condition)
-            if span.end is not None:
-                ends = ends.filter(pl.col("last_time") < span.end)
-            frame = without_filled_ends(frame, ends, nothing_traded)
+        if files:
+            frame = _without_filled_ends(store, request, frame, span)
         several = not request.is_market_named and sum(bool(selection.files) for selection in selections) > 1
         if several and ordered:
             check_unmixed(table, request.columns, selections)
@@ -129,7 +126,7 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
             check_unmixed(table, request.columns, selections)
         quick = None
         if names and AFTER_END not in needed and len({file.slice for file in files}) == 1:
-            quick = _of_symbols(store, schema, selections, names, list(dict.fromkeys([*request.columns, *order])))
+            quick = _of_symbols(store, wide, selections, names, order)
         if quick is None:
             scanned = build(files)
         else:
@@ -137,7 +134,8 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
             if not files:
                 return quick, span, selections
             scanned = scan_files(store, schema, files, path_columns(layer, request.name))
-            scanned = _chosen(scanned, schema.time_column, choice, span).select(needed)
+            scanned = _chosen(scanned, schema.time_column, choice, span)
+            scanned = _without_filled_ends(store, request, scanned, span).select(needed)
         with reading(store, [file.path for file in files]):
             frame = _in_span(scanned.collect(), request.time_column, span)
         if placed:
@@ -196,15 +194,26 @@ def _in_span(rows: pl.DataFrame, time: str | None, span: Span) -> pl.DataFrame:
 
 
 def _of_symbols(
-    store: LakeStore, schema: Schema, selections: Sequence[Selection], symbols: Sequence[str], columns: Sequence[str]
+    store: LakeStore, request: RowRequest, selections: Sequence[Selection], symbols: Sequence[str], order: Sequence[str]
 ) -> pl.DataFrame | None:
-    """Return the rows of symbols in month files, in order of symbol and time; None if they have to be scanned.
-
-    Month files are checked when they are written.
-    """
+    """Return the requested rows of month files, in order of symbol and time; None if they have to be scanned."""
     selection = next(selection for selection in selections if selection.files)
+    columns = list(dict.fromkeys([*request.columns, *order]))
+    needed = [*columns, *(_OF_ENDS if untraded(request.layer, request.name) else ())]
+    rows = months_of_symbols(store, request.schema, selection, symbols, list(dict.fromkeys(needed)))
+    if rows is None or len(needed) == len(columns):
+        return rows
+    return _without_filled_ends(store, request, rows.lazy(), selection.span).collect().select(columns)
+
+
+def months_of_symbols(
+    store: LakeStore, schema: Schema, selection: Selection, symbols: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame | None:
+    """Return the rows of symbols in the month files of a selection, in order of symbol and time.
+
+    None if there are none, or if they have to be scanned. Month files are checked when they are written.
+    """
     months = [file for file in selection.files if is_month_file(file)]
-    from_path = {"exchange": selection.slice.exchange, "market": selection.slice.market}
     read = [name for name in columns if name in schema.column_names]
     rows = read_months(store, schema, months, symbols, read) if months else None
     if rows is None:
@@ -213,10 +222,24 @@ def _of_symbols(
     first, end = (datetime.combine(day, clock.min, UTC) for day in (months[0].start, months[-1].end))
     if (span.start is not None and first < span.start) or (span.end is not None and span.end < end):
         rows = _chosen(rows.lazy(), time, None, span).collect()
+    from_path = {"exchange": selection.slice.exchange, "market": selection.slice.market}
     made = {name: pl.lit(value) for name, value in from_path.items() if name in columns}
     if "date" in columns:
         made["date"] = pl.col(time).dt.date()
     return rows.with_columns(**made).select(columns)
+
+
+def _without_filled_ends(store: LakeStore, request: RowRequest, rows: pl.LazyFrame, span: Span) -> pl.LazyFrame:
+    """Return the rows without those filled after the end of their series; other tables have no such rows."""
+    nothing_traded = untraded(request.layer, request.name)
+    if nothing_traded is None:
+        return rows
+    ends = find_ends(store, request.exchange, request.markets)
+    if request.symbols is not None:
+        ends = ends.filter(request.symbols.condition)
+    if span.end is not None:
+        ends = ends.filter(pl.col("last_time") < span.end)
+    return without_filled_ends(rows, ends, nothing_traded)
 
 
 def _is_ordered(
