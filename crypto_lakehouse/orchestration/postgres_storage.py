@@ -1,15 +1,19 @@
-"""Dagster's PostgreSQL storage, with a distinct millisecond for each event of a batch (see ``event_times.py``)."""
+"""Dagster's PostgreSQL storage, changed to store the events of partitions together.
+
+Dagster's own stores materializations in one statement, and planned events one by one, with two connections for each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dagster import EventLogEntry
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 
-from crypto_lakehouse.orchestration.event_times import apart
-from crypto_lakehouse.orchestration.private_dagster import ConfigurableClassData
+from crypto_lakehouse.orchestration.event_batches import BatchedEvents
+from crypto_lakehouse.orchestration.private_dagster import ConfigurableClassData, SqlEventLogStorageTable
 
 
 class PostgresStorage(DagsterPostgresStorage):
@@ -21,9 +25,12 @@ class PostgresStorage(DagsterPostgresStorage):
         self._event_log_storage = _Events(url)
 
 
-class _Events(PostgresEventLogStorage):
-    """Dagster's event log."""
+class _Events(BatchedEvents, PostgresEventLogStorage):
+    """Dagster's event log: events of partitions are one transaction, so that none is stored twice after an error."""
 
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store all events in one statement."""
-        super().store_event_batch(apart(events))
+    def _store_partition_events(self, events: Sequence[EventLogEntry], rows: Sequence[Mapping[str, Any]]) -> None:
+        number = SqlEventLogStorageTable.c.id
+        insert = SqlEventLogStorageTable.insert().returning(number, sort_by_parameter_order=True)
+        with self.index_transaction() as connection:
+            ids = connection.execute(insert, list(rows)).scalars().all()
+            self._store_asset_rows(connection, events, rows, ids)

@@ -8,9 +8,9 @@ They may change with any minor version, so ``pyproject.toml`` has an upper bound
 - What a check found when it last ran is read from Dagster's records: a run that is still
   on its way to the check has another ``AssetCheckExecutionRecordStatus``.
 - The storage of Dagster's records, chosen by environment variables: ``DagsterStorage``, ``DagsterSqliteStorage``,
-  ``SqliteEventLogStorage`` and its table ``SqlEventLogStorageTable``, ``SQLITE_BUSY_TIMEOUT_SECONDS``,
-  ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through ``ConfigurableClass`` and
-  ``ConfigurableClassData``.
+  ``SqliteEventLogStorage``, its base ``SqlEventLogStorage`` and its table ``SqlEventLogStorageTable``,
+  ``SQLITE_BUSY_TIMEOUT_SECONDS``, ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through
+  ``ConfigurableClass`` and ``ConfigurableClassData``.
 """
 
 from dagster._core.definitions.job_base import InMemoryJob
@@ -26,6 +26,7 @@ from dagster._core.remote_origin import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.root import LocalArtifactStorage
@@ -53,6 +54,7 @@ __all__ = [
     "RemoteRepositoryOrigin",
     "RunFailureReason",
     "SerializableErrorInfo",
+    "SqlEventLogStorage",
     "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
     "execute_run",

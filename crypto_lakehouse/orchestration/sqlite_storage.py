@@ -1,10 +1,10 @@
 """Dagster's SQLite storage, changed to open its databases less often.
 
-A range run plans and records an event for every partition of every table, in batches. Dagster's SQLite storage opens,
-commits and closes two databases for each event, each time with a new engine without prepared statements, and waits for
-the disk. That takes longer than building a small partition. Here connections stay open, a batch is one statement for
-each table, and a commit does not wait for the disk: after a power failure the last events may be missing, and the next
-run of their partitions records them again. The databases stay consistent in any case.
+A range run plans and records an event for every partition of every table, in batches (``event_batches.py``). Dagster's
+SQLite storage opens, commits and closes two databases for each event, each time with a new engine without prepared
+statements, and waits for the disk. That takes longer than building a small partition. Here connections stay open, a
+batch is one statement for each table, and a commit does not wait for the disk: after a power failure the last events
+may be missing, and the next run of their partitions records them again. The databases stay consistent in any case.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from __future__ import annotations
 import fcntl
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterEventType, EventLogEntry
+from dagster import EventLogEntry
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import QueuePool
 
-from crypto_lakehouse.orchestration.event_times import apart
+from crypto_lakehouse.orchestration.event_batches import BatchedEvents
 from crypto_lakehouse.orchestration.private_dagster import (
     SQLITE_BUSY_TIMEOUT_SECONDS,
     ConfigurableClassData,
@@ -33,12 +33,6 @@ from crypto_lakehouse.orchestration.private_dagster import (
     SqliteEventLogStorage,
 )
 
-# Events that a run has for each partition of each asset.
-_OF_PARTITIONS = {
-    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-    DagsterEventType.ASSET_MATERIALIZATION,
-    DagsterEventType.ASSET_OBSERVATION,
-}
 # Engines to keep, one per database: that of the run, and the one that all runs share. An open database keeps a log of
 # up to _LOG_PAGES pages of 4 KiB on disk.
 _ENGINES, _LOG_PAGES = 2, 250
@@ -77,11 +71,7 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
         yield
 
 
-def _is_of_partition(event: EventLogEntry) -> bool:
-    return event.get_dagster_event().event_type in _OF_PARTITIONS
-
-
-class _Events(SqliteEventLogStorage):
+class _Events(BatchedEvents, SqliteEventLogStorage):
     """Dagster's event log: engines are kept, and within a batch each database is opened and committed once."""
 
     def __init__(self, base_dir: str) -> None:
@@ -104,36 +94,20 @@ class _Events(SqliteEventLogStorage):
         with self._db_lock:
             try:
                 with ExitStack() as self._batch:
-                    for is_together, group in groupby(apart(events), key=_is_of_partition):
-                        if is_together:
-                            self._store_partition_events(list(group))
-                        else:
-                            super().store_event_batch(list(group))
+                    super().store_event_batch(events)
             finally:
                 self._batch = None
                 self._open.clear()
 
-    def _store_partition_events(self, events: Sequence[EventLogEntry]) -> None:
-        """Do what ``store_event`` does for each of the events, in one statement for each table.
-
-        The row of an asset describes its last event of a type only, so it is written once.
-        """
-        rows = [self._event_to_row(event) for event in events]
+    def _store_partition_events(self, events: Sequence[EventLogEntry], rows: Sequence[Mapping[str, Any]]) -> None:
         for run_id, of_run in groupby(rows, key=lambda row: str(row["run_id"])):
             with self.run_connection(run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), list(of_run))
         with self.index_connection() as connection:
-            connection.execute(SqlEventLogStorageTable.insert(), rows)
+            connection.execute(SqlEventLogStorageTable.insert(), list(rows))
             # Other connections cannot write during the transaction, so the new ids are the last ones.
             last = connection.execute(select(func.max(SqlEventLogStorageTable.c.id))).scalar_one()
-            ids = range(last - len(rows) + 1, last + 1)
-            self._store_asset_event_tags(connection, events, ids)
-            newest = {
-                (row["asset_key"], row["dagster_event_type"]): (event, number)
-                for row, event, number in zip(rows, events, ids, strict=True)
-            }
-            for event, number in newest.values():
-                self._store_asset_event(connection, event, number)
+            self._store_asset_rows(connection, events, rows, range(last - len(rows) + 1, last + 1))
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

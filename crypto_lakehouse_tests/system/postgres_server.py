@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 
@@ -40,13 +41,23 @@ class PostgresServer:
 
     def statuses(self) -> dict[str, str]:
         """The status of every run that Dagster has recorded, by its id."""
+        return dict(self.rows("SELECT run_id, status FROM runs"))
+
+    def create(self, database: str) -> str:
+        """Create an empty database; return its URL."""
+        self.rows(f"CREATE DATABASE {database}")
+        return f"postgresql+psycopg2://dagster:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def rows(self, statement: str, database: str = "postgres") -> list[Any]:
+        """The rows of a statement, empty if it has none."""
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user="dagster", password=PASSWORD, dbname="postgres"
+            host="127.0.0.1", port=self.port, user="dagster", password=PASSWORD, dbname=database
         )
+        connection.autocommit = True
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT run_id, status FROM runs")
-                return dict(cursor.fetchall())
+                cursor.execute(statement)
+                return list(cursor.fetchall()) if cursor.description else []
         finally:
             connection.close()
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster_postgres.event_log import PostgresEventLogStorage
 
 import crypto_lakehouse
 from crypto_lakehouse.orchestration.home import HomeError
@@ -117,6 +118,11 @@ def _materialize() -> list[tuple[str, str | None, Any]]:
     return sorted((one.asset_key.to_user_string(), key, one.metadata["key"].value) for one, key in made if one)
 
 
+@dg.asset(partitions_def=parts.partitions_def, backfill_policy=dg.BackfillPolicy.single_run())
+def twin() -> None:
+    pass
+
+
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(MANY), backfill_policy=dg.BackfillPolicy.single_run())
 def many() -> None:
     pass
@@ -139,20 +145,24 @@ def test_partitions_of_a_range_run_have_distinct_times_in_the_ui(home: Path) -> 
     assert len(_milliseconds()) == len(MANY)
 
 
-@pytest.mark.requirement("T8", "P6")
-def test_events_in_batches_equal_those_that_dagster_writes_one_by_one(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    statements: list[int] = []
-    original = SqliteEventLogStorage._store_asset_event_tags
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of events of each group that is stored together, as they come."""
+    sizes: list[int] = []
+    original = SqlEventLogStorage._store_asset_event_tags
 
-    def counted(self: SqliteEventLogStorage, connection: Any, events: Any, ids: Any) -> None:
-        statements.append(len(events))
+    def counted(self: SqlEventLogStorage, connection: Any, events: Any, ids: Any) -> None:
+        sizes.append(len(events))
         original(self, connection, events, ids)
 
-    monkeypatch.setattr(SqliteEventLogStorage, "_store_asset_event_tags", counted)
+    monkeypatch.setattr(SqlEventLogStorage, "_store_asset_event_tags", counted)
+    return sizes
+
+
+@pytest.mark.requirement("T8", "P6")
+def test_events_in_batches_equal_those_that_dagster_writes_one_by_one(home: Path, batches: list[int]) -> None:
     at_once = _materialize()
-    assert statements == [3, 3]
+    assert batches == [3, 3]
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     assert _materialize() == at_once == [("parts", key, key) for key in "abc"]
 
@@ -169,5 +179,62 @@ def test_a_batch_that_fails_leaves_nothing_and_its_events_are_written_one_by_one
             raise OSError("the disk is full")
 
     monkeypatch.setattr(SqliteEventLogStorage, "_store_asset_event", failing)
+    assert _materialize() == [("parts", key, key) for key in "abc"]
+    assert not left
+
+
+@dg.asset_check(asset=parts)
+def every_part() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+TABLES = {
+    "event_logs": "id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition",
+    "asset_keys": "asset_key, last_materialization, last_run_id, asset_details, wipe_timestamp,"
+    " last_materialization_timestamp, tags",
+    "asset_event_tags": "event_id, asset_key, key, value, event_timestamp",
+    "asset_check_executions": "asset_key, check_name, partition, run_id, execution_status",
+}
+
+
+@pytest.mark.requirement("T8", "P6")
+def test_batches_in_postgresql_are_the_rows_that_dagster_writes_one_by_one(
+    home: Path, postgres: PostgresServer, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in postgres.settings().items():
+        monkeypatch.setenv(name, value)
+    tags = {RANGE_START_TAG: "a", RANGE_END_TAG: "c"}
+    with dg.DagsterInstance.get() as instance:
+        # Another asset of the same run is planned in the same batch.
+        result = dg.materialize([parts, twin, every_part], instance=instance, tags=tags)
+        assert result.success
+        assert batches == [6, 3, 3]
+        events = instance.all_logs(result.run_id)
+    own = PostgresEventLogStorage(postgres.create("own"))
+    for event in events:
+        own.store_event(event)
+    for table, columns in TABLES.items():
+        ours, theirs = (
+            postgres.rows(f"SELECT {columns} FROM {table} ORDER BY {columns}", database)
+            for database in ("postgres", "own")
+        )
+        assert len(ours) > 0, table
+        assert ours == theirs, table
+
+
+def test_a_batch_that_fails_in_postgresql_is_stored_once(
+    home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in postgres.settings().items():
+        monkeypatch.setenv(name, value)
+    original, left = PostgresEventLogStorage._store_asset_event, [1]
+
+    def failing(self: PostgresEventLogStorage, connection: Any, event: dg.EventLogEntry, event_id: int) -> None:
+        original(self, connection, event, event_id)
+        if event.get_dagster_event().is_step_materialization and left:
+            left.pop()
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(PostgresEventLogStorage, "_store_asset_event", failing)
     assert _materialize() == [("parts", key, key) for key in "abc"]
     assert not left
