@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo notebook test test-fast test-all drills bench lint format docs site specs ui lock clean
+.PHONY: help demo notebook test test-fast test-all drills clients bench lint format docs site specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -35,7 +35,10 @@ test: $(READY)  ## All tests; those that need an absent program are skipped with
 drills: $(READY)  ## The tests of first starts and of signals, with many rounds
 	LAKEHOUSE_TEST_ROUNDS=8 SIGNALS=16 $(BIN)/python -m pytest crypto_lakehouse_tests/system/test_homes.py crypto_lakehouse_tests/system/test_signals.py
 
-test-all: test drills  ## All tests, then the drills
+clients: $(READY)  ## freqtrade, nautilus_trader and others read our data, in cached environments
+	$(BIN)/python -m pytest crypto_lakehouse_tests/clients
+
+test-all: test drills clients  ## All tests, then the drills and the clients
 
 bench: $(READY)  ## All benchmarks against their goals and the kept figures; KEEP=--keep writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks $(KEEP)
@@ -67,6 +70,12 @@ lock: $(READY)  ## Update requirements.lock to the newest versions
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --no-strip-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+	cd crypto_lakehouse_tests/clients/requirements && for name in libraries freqtrade nautilus_trader; do \
+		extra=; oldest=3.11; \
+		case $$name in libraries) extra=$(CURDIR)/pyproject.toml;; nautilus_trader) oldest=3.12;; esac; \
+		$(CURDIR)/$(BIN)/uv pip compile $$name.in $$extra --universal --python-version $$oldest --no-annotate \
+			--no-emit-index-url --no-header --quiet --upgrade --output-file $$name.txt || exit 1; \
+	done
 
 clean:  ## Remove the demo and what tools left behind; the lake stays
 	rm -rf demo site .pytest_cache .ruff_cache .mypy_cache .hypothesis

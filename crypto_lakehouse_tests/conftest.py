@@ -1,5 +1,5 @@
 """What every test shares: the traceability plugin, pytest's own plugin-testing kit, hypothesis' settings, signals, the
-mark of slow tests, and reports without the events of Dagster.
+mark of slow tests, tests with other packages, and reports without the events of Dagster.
 
 Fixtures that one layer alone needs belong in that layer's folder, not here.
 """
@@ -25,11 +25,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
+_CLIENTS = Path(__file__).parent / "clients"
 _SYSTEM = Path(__file__).parent / "system"
 # A run of Dagster logs each of its events; in a failing test they would hide what failed.
 _NOISE = re.compile(r"^.* - dagster - (?:DEBUG|INFO) - .*\n?", re.MULTILINE)
 
 _HANDLERS = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests with other packages unless they are named (``-m clients``): they install environments."""
+    is_named = "clients" in config.option.markexpr or any("clients" in argument for argument in config.args)
+    return True if collection_path == _CLIENTS and not is_named else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
