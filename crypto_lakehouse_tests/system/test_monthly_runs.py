@@ -92,6 +92,23 @@ def test_a_killed_run_is_completed_by_the_next_one(archive: Path, tmp_path: Path
 
 
 @pytest.mark.requirement("D16")
+def test_a_full_disk_is_an_error_that_says_what_to_do(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    with WatchedServer(archive) as server:
+        more = {"LAKEHOUSE_ARCHIVE_FILES": "monthly", "TMPDIR": str(tmp_path / "temporary")}
+        # A month's zip has less than 2 MB, its rows have more.
+        arguments = [sys.executable, "-m", "crypto_lakehouse_tests.system.runs", "um", FIRST, "2024-02-02", "2000000"]
+        ended = subprocess.run(
+            arguments, env=variables(server, tmp_path / "lake") | more, capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert "cannot write BTCUSDT-2024-02.arrow to" in ended.stdout
+    assert "free space or set TMPDIR to another folder, then run again" in ended.stdout
+    assert not list((tmp_path / "temporary").glob("*lakehouse*"))
+    assert not list((tmp_path / "lake" / "bronze").rglob("part-0.parquet"))
+
+
+@pytest.mark.requirement("D16")
 def test_readers_report_each_day_of_a_monthly_file(tmp_path: Path) -> None:
     make_sample(tmp_path / "archive", 1, 29, date(2024, 2, 1), tables=["klines_1h"], markets=["um"], monthly=True)
     (month,) = (tmp_path / "archive").rglob("*-2024-02.zip")

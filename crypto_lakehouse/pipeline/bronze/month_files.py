@@ -16,7 +16,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, MonthDay, RejectedFile
+from crypto_lakehouse.archive.model import (
+    ArchiveError,
+    ArchiveFile,
+    ArchiveSource,
+    FetchedFile,
+    MonthDay,
+    RejectedFile,
+)
 from crypto_lakehouse.catalog import Cadence, Feed, parse_partition
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
@@ -165,13 +172,18 @@ class MonthFiles:
         if not days.is_sorted():
             order = np.argsort(days.to_numpy(), kind="stable")
             rows, days = rows.take(order), days.gather(order)
-        path = self._folder / f"{fetched.file.symbol}-{fetched.file.period}.arrow"
-        with pa.ipc.new_file(path, rows.schema) as writer:
-            start = 0
-            for day, count in days.rle().struct.unnest().select("value", "len").iter_rows():
-                month.batches[f"{day}"] = len(month.batches)
-                writer.write_table(rows.slice(start, count))
-                start += count
+        path, start = self._folder / f"{fetched.file.symbol}-{fetched.file.period}.arrow", 0
+        try:
+            with pa.ipc.new_file(path, rows.schema) as writer:
+                for day, count in days.rle().struct.unnest().select("value", "len").iter_rows():
+                    month.batches[f"{day}"] = len(month.batches)
+                    writer.write_table(rows.slice(start, count))
+                    start += count
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot write {path.name} to {self._folder}: {error}; free space or set TMPDIR to another folder, then"
+                " run again"
+            ) from error
         month.path = path
 
     def _daily(self, day: MonthDay, month: _Month) -> FetchedFile | RejectedFile:
