@@ -43,7 +43,7 @@ def main() -> int:
         print("worse than the kept figures:", *worse, sep="\n  ")
     if asked.keep:
         keep(results)
-    return int(bool(worse) or not all(result.holds for result in results))
+    return int(bool(worse) or not all(result.holds or result.is_wish for result in results))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Result:
 
     ``name`` is unique and must not change, because it identifies the kept figure. ``unit`` is ``x`` for ratios, else a
     unit such as ``MiB``. ``detail`` describes the medians of the ratio. ``guarded`` figures are compared with the kept
-    ones.
+    ones. The goal of a figure with ``is_wish`` need not be met: it says how far the figure is from it.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Result:
     unit: str = "x"
     detail: str = ""
     guarded: bool = field(default=True)
+    is_wish: bool = field(default=False)
 
     @property
     def holds(self) -> bool:

@@ -16,7 +16,9 @@ from typing import Any
 import polars as pl
 
 from benchmarks import compaction
+from benchmarks.arctic import against_arctic
 from benchmarks.compaction import MINUTES, SLICE, TABLE
+from benchmarks.matrices import daily_closes
 from benchmarks.measure import Result, interleaved
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.reader.arguments import Format
@@ -33,6 +35,7 @@ FIRST, SYMBOL = compaction.FIRST, "S007USDT"
 _SIX = ["open_time", "open", "high", "low", "close", "base_volume"]
 _SUMMED = [*_SIX, "quote_volume", "trade_count", "taker_buy_base_volume", "taker_buy_quote_volume"]
 _LAST = FIRST + timedelta(DAYS)
+_DAY = FIRST + timedelta(400)
 
 
 def run() -> Iterator[Result]:
@@ -43,7 +46,9 @@ def run() -> Iterator[Result]:
         yield from _one_symbol(folder)
         yield _sql(Lakehouse(folder / "lake"))
         yield from _bars(folder)
+        yield from _arctic(folder)
         yield from _one_day(folder / "wide")
+        yield daily_closes(folder / "matrix")
 
 
 def make_lake(folder: Path) -> None:
@@ -62,24 +67,27 @@ def own_file(folder: Path, symbol: str = SYMBOL) -> Path:
     return path
 
 
-def _one_symbol(folder: Path) -> Iterator[Result]:
-    lake, own = Lakehouse(folder / "lake"), own_file(folder)
-
+def _reads(lake: Lakehouse) -> dict[str, Callable[[], object]]:
     def read(
         columns: list[str] | None, format: Format, first: date = FIRST, last: date = _LAST
     ) -> Callable[[], object]:
         arguments: dict[str, Any] = {"columns": columns, "format": format}
         return lambda: lake.read(TABLE, market="um", symbols=SYMBOL, start=first, end=last, **arguments)
 
-    columns = schema_of("silver", "klines_1m").column_names
-    day = FIRST + timedelta(400)
+    return {
+        "all": read(schema_of("silver", "klines_1m").column_names, "pandas"),
+        "six": read(_SIX, "polars"),
+        "day": read(None, "pandas", _DAY, _DAY + timedelta(1)),
+    }
+
+
+def _one_symbol(folder: Path) -> Iterator[Result]:
+    own = own_file(folder)
     seconds = interleaved(
         {
-            "all": read(columns, "pandas"),
+            **_reads(Lakehouse(folder / "lake")),
             "own, all": lambda: pl.read_parquet(own).to_pandas(),
-            "six": read(_SIX, "polars"),
             "own, six": lambda: pl.read_parquet(own, columns=_SIX),
-            "day": read(None, "pandas", day, day + timedelta(1)),
         },
         rounds=11,
     )
@@ -157,6 +165,12 @@ def make_continuous(store: LakeStore) -> None:
         write_partition(store, minutes.partition(f"{day}"), done.rows)
     for month in sorted({f"{FIRST + timedelta(number):%Y-%m}" for number in range(DAYS)}):
         compact_month(store, minutes, month)
+
+
+def _arctic(folder: Path) -> Iterator[Result]:
+    rows = pl.read_parquet(own_file(folder))
+    day = datetime.combine(_DAY, time(), UTC)
+    yield from against_arctic(rows, _SIX, day, _reads(Lakehouse(folder / "lake")), folder / "arctic")
 
 
 def _one_day(folder: Path) -> Iterator[Result]:

@@ -47,8 +47,9 @@ def regressions(results: Sequence[Result], kept: Mapping[str, float]) -> list[st
 
 def line(result: Result) -> str:
     """Return a row of the table of results."""
-    goal = f"{'at most' if result.at_most else 'at least'} {result.goal:g} {result.unit}"
-    verdict = "holds" if result.holds else "**missed**"
+    wish = "wish: " if result.is_wish else ""
+    goal = f"{wish}{'at most' if result.at_most else 'at least'} {result.goal:g} {result.unit}"
+    verdict = "holds" if result.holds else "not reached" if result.is_wish else "**missed**"
     return f"| {result.name} | {result.value:.2f} {result.unit} | {goal} | {verdict} | {result.detail} |"
 
 

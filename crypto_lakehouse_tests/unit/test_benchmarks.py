@@ -21,6 +21,7 @@ def test_a_goal_is_a_minimum_or_a_maximum() -> None:
     assert Result("a", 1.9, 2.0, at_most=True).holds
     assert not Result("a", 2.1, 2.0, at_most=True).holds
     assert "**missed**" in line(Result("a", 1.9, 2.0))
+    assert "| wish: at least 2 x | not reached |" in line(Result("a", 1.9, 2.0, is_wish=True))
 
 
 @pytest.mark.parametrize(
