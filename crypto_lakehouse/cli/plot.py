@@ -1,4 +1,4 @@
-"""The commands that draw: ``plot candles`` and ``plot coverage``.
+"""The commands that draw: ``plot candles``, ``coverage``, ``breadth`` and ``correlation``.
 
 They check arguments and call the reader; ``lake/pictures`` draws. Nothing here imports Dagster, and Plotly and
 matplotlib are imported only when a picture is drawn.
@@ -19,7 +19,9 @@ from crypto_lakehouse.cli.read import TableArgument, open_reader, reading
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.pictures.picture import Picture
 
-plot_app = typer.Typer(help="Draw candlesticks, or what the lake has, as PNG or HTML.", no_args_is_help=True)
+plot_app = typer.Typer(
+    help="Draw candlesticks, what the lake has, breadth, or correlations, as PNG or HTML.", no_args_is_help=True
+)
 
 Market = Annotated[str, typer.Option(help="Market.", autocompletion=complete_market)]
 First = Annotated[date | None, typer.Option("--from", parser=first_day, metavar="YYYY-MM[-DD]", help="First UTC day.")]
@@ -31,6 +33,10 @@ Recent = Annotated[
     typer.Option("--last", metavar="LENGTH", help="30d, 12h, 4w: only so long before --to, or before the newest data."),
 ]
 Exchange = Annotated[str, typer.Option(help="Exchange.")]
+Symbols = Annotated[
+    str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
+]
+Interval = Annotated[str, typer.Option(help="Interval of the bars: 1h, 8h, 1d, ...")]
 Out = Annotated[Path, typer.Option(metavar="FILE", help="File to write: .png (needs no browser) or .html.")]
 
 
@@ -73,9 +79,7 @@ def coverage(
     market: Market,
     out: Out,
     table: TableArgument = "silver.klines_1m",
-    symbols: Annotated[
-        str, typer.Option(parser=symbol_list, metavar="LIST", help="BTCUSDT,*USDC,!USDCUSDT; by default all.")
-    ] = "",
+    symbols: Symbols = "",
     first: First = None,
     last: Last = None,
     recent: Recent = None,
@@ -90,6 +94,62 @@ def coverage(
             market=market,
             exchange=exchange,
             symbols=symbols or None,
+            start=first,
+            end=last + timedelta(days=1) if last else None,
+            last=recent,
+        )
+        _save(picture, out)
+
+
+@plot_app.command()
+def breadth(
+    market: Market,
+    out: Out,
+    interval: Interval = "1d",
+    average: Annotated[int, typer.Option(help="Windows of the moving average.")] = 20,
+    symbols: Symbols = "",
+    first: First = None,
+    last: Last = None,
+    recent: Recent = None,
+    exchange: Exchange = "binance",
+) -> None:
+    """Draw how many symbols rise and fall in each window, and are above their moving average."""
+    _check(out)
+    lake = open_reader()
+    with reading(f"reading {interval} bars"):
+        picture = lake.plot_breadth(
+            symbols or None,
+            interval,
+            market=market,
+            exchange=exchange,
+            average=average,
+            start=first,
+            end=last + timedelta(days=1) if last else None,
+            last=recent,
+        )
+        _save(picture, out)
+
+
+@plot_app.command()
+def correlation(
+    market: Market,
+    out: Out,
+    interval: Interval = "1d",
+    symbols: Symbols = "",
+    first: First = None,
+    last: Last = None,
+    recent: Recent = None,
+    exchange: Exchange = "binance",
+) -> None:
+    """Draw the correlations of the returns of each two symbols."""
+    _check(out)
+    lake = open_reader()
+    with reading(f"reading {interval} bars"):
+        picture = lake.plot_correlation(
+            symbols or None,
+            interval,
+            market=market,
+            exchange=exchange,
             start=first,
             end=last + timedelta(days=1) if last else None,
             last=recent,

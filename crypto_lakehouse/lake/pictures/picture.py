@@ -1,6 +1,6 @@
 """A picture: its data, drawn as a Plotly figure, an HTML page or a PNG, in memory or as a file.
 
-What is on a picture is decided in ``candles.py`` and ``coverage.py``.
+What is on a picture is decided in ``candles.py``, ``coverage.py`` and ``cross_section.py``.
 """
 
 from __future__ import annotations

@@ -18,3 +18,6 @@ STATES = {
 
 LINES = ("#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518")
 """Colours of lines, one for each symbol."""
+
+CORRELATION = [(0.0, "#b2182b"), (0.25, "#ef8a62"), (0.5, "#f7f7f7"), (0.75, "#67a9cf"), (1.0, "#2166ac")]
+"""From -1 through 0 to 1."""

@@ -162,3 +162,131 @@ class PictureMethods(RowMethods, BarMethods):
 
         check_one_market("lake.plot_coverage", exchange, market)
         return coverage_picture(self._store, table, exchange, market, symbols, time_range(start, end, last))
+
+    def plot_breadth(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        interval: str = "1d",
+        *,
+        market: str,
+        exchange: str = "binance",
+        average: int = 20,
+        start: Time | None = None,
+        end: Time | None = None,
+        last: Length | None = None,
+    ) -> Picture:
+        """Draw the breadth of a market: how many symbols rise and fall, and are above their moving average.
+
+        Parameters
+        ----------
+        symbols
+            Symbols or patterns, as in ``bars``. Default: all with trades in the range, also those delisted since.
+        interval
+            Interval of the bars.
+        market
+            One market.
+        exchange
+            Name of the exchange.
+        average
+            Number of windows of the moving average.
+        start, end, last
+            Range of open_time, as in ``bars``. Bars before it that averages need are read, too.
+
+        Returns
+        -------
+        Picture
+            As of ``plot``. Its ``data`` has a row for each window: open_time, symbols (with a return), advancing and
+            declining (of them), averaged (symbols with a moving average), above (of them), advancing_share and
+            above_share.
+
+        Raises
+        ------
+        ValueError
+            No symbol has two bars in a row in the range, or an argument is malformed.
+        KeyError
+            The exchange or market is unknown.
+        LakeError
+            Plotly or matplotlib is not installed.
+
+        Warns
+        -----
+        LakeWarning
+            As in ``bars``.
+
+        Notes
+        -----
+        A return compares the close of a window with that of the window just before it, in the same segment. A symbol
+        advances if its return is above 0, and declines if it is below. Its moving average is the mean of the closes of
+        ``average`` windows without interruption. Windows in which a symbol was not traded interrupt its series.
+
+        Examples
+        --------
+        >>> picture = lake.plot_breadth(interval="8h", market="um", average=3)
+        >>> picture.data.select("open_time", "symbols", "advancing", "declining", "averaged", "above").row(-1)[1:]
+        (2, 0, 2, 2, 0)
+        """
+        from crypto_lakehouse.lake.pictures.cross_section import breadth_picture
+
+        times = time_range(start, end, last)
+        return breadth_picture(self._store, symbols, interval, average, exchange, market, times)
+
+    def plot_correlation(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        interval: str = "1d",
+        *,
+        market: str,
+        exchange: str = "binance",
+        start: Time | None = None,
+        end: Time | None = None,
+        last: Length | None = None,
+    ) -> Picture:
+        """Draw the correlations of the returns of each two symbols.
+
+        Parameters
+        ----------
+        symbols
+            Symbols or patterns, as in ``bars``: at most 100 with bars. Default: all.
+        interval
+            Interval of the bars whose closes are compared.
+        market
+            One market.
+        exchange
+            Name of the exchange.
+        start, end, last
+            Range of open_time, as in ``bars``.
+
+        Returns
+        -------
+        Picture
+            As of ``plot``. Its ``data`` has a row for each ordered pair: symbol, other, correlation, returns (how many
+            windows have both).
+
+        Raises
+        ------
+        ValueError
+            Fewer than two symbols have bars in the range, or more than 100; or an argument is malformed.
+        KeyError
+            The exchange or market is unknown.
+        LakeError
+            Plotly or matplotlib is not installed.
+
+        Warns
+        -----
+        LakeWarning
+            As in ``bars``.
+
+        Notes
+        -----
+        Pearson's coefficient of simple returns, over the windows in which both symbols have one; returns as in
+        ``plot_breadth``. It is null for fewer than three common windows, and for a price that does not move.
+
+        Examples
+        --------
+        >>> picture = lake.plot_correlation(["BTCUSDT", "ETHUSDT"], "1h", market="um")
+        >>> picture.data["returns"].to_list()
+        [71, 71, 71, 71]
+        """
+        from crypto_lakehouse.lake.pictures.cross_section import correlation_picture
+
+        return correlation_picture(self._store, symbols, interval, exchange, market, time_range(start, end, last))
