@@ -1,4 +1,4 @@
-"""The overhead of Dagster: per partition in a range run, at the start of a process, and in an idle sensor tick.
+"""The overhead of Dagster: per partition in a range run, at the start of a process and of the UI, and in an idle tick.
 
 The run is that of ``crypto-lakehouse backfill``, with all its checks and SQLite records, on an archive of three
 symbols, so that the work inside the partitions is small. The time of the same functions without Dagster is subtracted.
@@ -6,18 +6,23 @@ symbols, so that the work inside the partitions is small. The time of the same f
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
+from urllib.request import Request, urlopen
 
 import dagster as dg
 
@@ -31,6 +36,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunks
 from crypto_lakehouse.settings import Settings
+from crypto_lakehouse_tests.system.ui import ROOT, ui_server
 
 _FIRST, _LAST = date(2024, 12, 1), date(2024, 12, 31)
 _DAYS = 31
@@ -41,13 +47,18 @@ _LOAD = (
     "from crypto_lakehouse.definitions import build_defs; defs = build_defs();"
     "defs.get_repository_def().load_all_definitions(); print(len(list(defs.assets)))"
 )
+_LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries {
+    loadStatus locationOrLoadError { ... on PythonError { message } }
+} } } }"""
 
 
 def run() -> Iterator[Result]:
-    """Yield the overhead of a range run, the load of definitions, and an idle tick."""
+    """Yield the overhead of a range run, the load of definitions, the start of the UI, and an idle tick."""
     with tempfile.TemporaryDirectory() as name:
         yield _range_run(Path(name))
     yield from _loads()
+    with tempfile.TemporaryDirectory() as name:
+        yield _ui(Path(name))
     with tempfile.TemporaryDirectory() as name:
         yield _idle_tick(Path(name))
 
@@ -100,6 +111,36 @@ def _loads() -> Iterator[Result]:
         took = interleaved({"load": load}, 3)
         detail = f"a new process with all jobs resolved, {counted} assets"
         yield Result(f"orchestration: definitions {what}", took["load"], 5, True, "s", detail)
+
+
+def _ui(folder: Path) -> Result:
+    """Measure ``make ui`` until its code location is loaded. The first start makes the home and is not counted."""
+    shutil.copy(ROOT / "dagster.yaml", folder)
+    hidden = ("LAKEHOUSE_", "DAGSTER_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    environment |= {"DAGSTER_HOME": str(folder), "LAKEHOUSE_LAKE_URI": str(folder / "lake")}
+    seconds: list[float] = []
+    for _ in range(4):
+        started = time.perf_counter()
+        with ui_server(folder, environment) as address:
+            while (status := _location(address)) == "LOADING":
+                time.sleep(0.05)
+            seconds.append(time.perf_counter() - started)
+        assert status == "LOADED", status
+    detail = "dg dev with the default tables, in a home that exists"
+    return Result("orchestration: the UI ready, code location loaded", median(seconds[1:]), 6, True, "s", detail)
+
+
+def _location(address: str) -> str:
+    """Return LOADING or LOADED, or the error of the code location."""
+    body = json.dumps({"query": _LOCATIONS}).encode()
+    request = Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    with urlopen(request) as answer:
+        entries = json.load(answer)["data"]["workspaceOrError"].get("locationEntries", [])
+    if not entries or any(entry["loadStatus"] == "LOADING" for entry in entries):
+        return "LOADING"
+    (found,) = (entry["locationOrLoadError"] for entry in entries)
+    return str(found.get("message") or "LOADED")
 
 
 @contextmanager
