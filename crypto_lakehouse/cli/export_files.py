@@ -100,24 +100,37 @@ def export_freqtrade(
     first: FirstOption = None,
     last: LastOption = None,
 ) -> None:
-    """Write the candles that freqtrade reads, such as DIR/futures/BTC_USDT_USDT-1h-futures.feather."""
+    """Write the candles that freqtrade reads, such as DIR/futures/BTC_USDT_USDT-1h-futures.feather.
+
+    Of futures it also writes the funding rates and mark prices that are in the lake.
+    """
     with explained():
-        from crypto_lakehouse.pipeline.export_freqtrade import candles, feather, find_pair
+        from crypto_lakehouse.pipeline.export_freqtrade import MARKS, RATES, FreqtradeExport, feather, find_pair
     lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
     chosen, others = _traded("freqtrade", lake, market, timeframe, symbols, first, end), []
+    with reading("listing funding"):
+        export = FreqtradeExport(lake, market, timeframe, first, end)
     for symbol, progress in _each(chosen):
         pair = find_pair(market, symbol)
-        if pair is None:
+        with reading(f"reading {symbol}", quiet=True):
+            files = export.files(pair) if pair else {}
+        for path, rows in files.items():
+            with _writing((out / path).parent):
+                publish(out / path, iter([feather(rows)]))
+        written += len(files)
+        if not files:
             others.append(symbol)
-        else:
-            with reading(f"reading {symbol}", quiet=True):
-                rows = candles(lake, market, symbol, timeframe, first, end)
-            path = out / pair.path(timeframe)
-            with _writing(path.parent):
-                publish(path, iter([feather(rows)]))
-            written += 1
         advance(progress, label=symbol)
-    _finish("freqtrade has no pair", others, written, out)
+    for name, table, missing in (
+        ("funding rates", RATES, export.without_rates),
+        ("mark prices", MARKS[-1], export.without_marks),
+    ):
+        if missing:
+            note(
+                f"warning: the lake has no {name} of {_some(missing)} in this range, which backtests of futures in"
+                f" freqtrade need. Build them with: {export.build(table)}"
+            )
+    _finish("freqtrade gets no candles", others, written, out)
 
 
 def export_nautilus(
@@ -186,10 +199,14 @@ def _traded(
 def _finish(reason: str, others: list[str], written: int, out: Path) -> NoReturn:
     """Name the symbols that were not written, and exit: with 1 if none was."""
     if others:
-        more = f" and {len(others) - 10} more" if len(others) > 10 else ""
-        note(f"{reason} for {', '.join(others[:10])}{more}: not written")
+        note(f"{reason} for {_some(others)}: not written")
     note(f"{written} files written to {out}")
     raise typer.Exit(0 if written else 1)
+
+
+def _some(symbols: list[str]) -> str:
+    """The first of the symbols, and how many more there are."""
+    return ", ".join(symbols[:10]) + (f" and {len(symbols) - 10} more" if len(symbols) > 10 else "")
 
 
 def _chosen(table: str, symbols: str, stored: list[str]) -> list[str]:

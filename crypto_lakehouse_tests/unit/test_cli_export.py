@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.pipeline.export_freqtrade import find_pair
+from crypto_lakehouse_tests.commands import parsed, recommended
 
 pytestmark = pytest.mark.requirement("F7.9")
 
@@ -65,8 +67,10 @@ def test_columns_and_symbols_can_be_chosen(tmp_path: Path) -> None:
 
 def test_freqtrade_finds_the_candles_by_their_names_columns_and_types(tmp_path: Path, sample_lake: Path) -> None:
     text = run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "4h")
-    assert text.endswith(f"2 files written to {tmp_path}\n")
-    assert files(tmp_path) == ["futures/BTC_USDT_USDT-4h-futures.feather", "futures/ETH_USDT_USDT-4h-futures.feather"]
+    assert text.endswith(f"6 files written to {tmp_path}\n")
+    assert "warning" not in text
+    kinds = ("1h-funding_rate", "1h-mark", "4h-futures")
+    assert files(tmp_path) == [f"futures/{coin}_USDT_USDT-{kind}.feather" for coin in ("BTC", "ETH") for kind in kinds]
     candles = pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-4h-futures.feather")
     assert {name: str(kind) for name, kind in candles.dtypes.items()} == {
         "date": "datetime64[ms, UTC]",
@@ -80,6 +84,37 @@ def test_freqtrade_finds_the_candles_by_their_names_columns_and_types(tmp_path: 
     assert len(candles) == 18
 
 
+def test_futures_have_the_funding_rates_and_the_hours_of_the_mark_price(tmp_path: Path, sample_lake: Path) -> None:
+    run("freqtrade", "--market", "um", "--out", str(tmp_path), "--from", "2024-12-31", "--to", "2024-12-31")
+    lake, days = Lakehouse(sample_lake), {"market": "um", "start": "2024-12-31", "end": "2025-01-01"}
+    rates = pl.read_ipc(tmp_path / "futures/BTC_USDT_USDT-1h-funding_rate.feather")
+    expected: Any = lake.funding("BTCUSDT", format="polars", **days)
+    assert rates["date"].to_list() == expected["funding_hour"].to_list()
+    assert rates["funding_rate"].to_list() == rates["open"].to_list() == expected["funding_rate"].to_list()
+    assert rates.height == 3
+    marks = pl.read_ipc(tmp_path / "futures/BTC_USDT_USDT-1h-mark.feather")
+    minutes: Any = lake.read("silver.mark_klines_1m", symbols="BTCUSDT", format="polars", **days)
+    hours = minutes.group_by(pl.col("open_time").dt.truncate("1h"), maintain_order=True)
+    for name, values in {"open": pl.first("open"), "high": pl.max("high"), "close": pl.last("close")}.items():
+        assert marks[name].to_list() == hours.agg(values)[name].to_list()
+    assert marks.height == 24
+
+
+def test_funding_that_is_not_in_the_lake_is_a_warning_with_the_command(
+    tmp_path: Path, sample_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(sample_lake / "gold" / "continuous_1m", lake / "gold" / "continuous_1m")
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", str(lake))
+    text = run("freqtrade", "--market", "um", "--out", str(tmp_path / "out"))
+    assert text.endswith(f"2 files written to {tmp_path / 'out'}\n")
+    assert "the lake has no funding rates of BTCUSDT, ETHUSDT in this range" in text
+    assert "the lake has no mark prices of BTCUSDT, ETHUSDT in this range" in text
+    rates, marks = (parsed(command) for command in recommended(text))
+    assert (rates["table"], str(rates["first"]), str(rates["last"])) == ("funding_rates", "2024-12-01", "2025-01-31")
+    assert (marks["table"], str(marks["first"]), str(marks["last"])) == ("mark_klines_1h", "2024-12-30", "2025-01-01")
+
+
 def test_minutes_can_be_exported_too(tmp_path: Path) -> None:
     run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "1m", "--to", "2024-12-30")
     assert len(pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-1m-futures.feather")) == 1440
@@ -89,6 +124,12 @@ def test_an_unfinished_candle_is_left_out(tmp_path: Path, sample_lake: Path) -> 
     run("freqtrade", "--market", "um", "--out", str(tmp_path), "--timeframe", "1d", "--from", "2024-12-31")
     dates = pd.read_feather(tmp_path / "futures/BTC_USDT_USDT-1d-futures.feather")["date"]
     assert [str(day.date()) for day in dates] == ["2024-12-31", "2025-01-01"]
+
+
+def test_symbols_without_a_finished_candle_are_named(tmp_path: Path) -> None:
+    text = run("freqtrade", "--market", "um", "--out", str(tmp_path / "out"), "--timeframe", "1mo", code=1)
+    assert "freqtrade gets no candles for BTCUSDT, ETHUSDT: not written" in text
+    assert files(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize(
