@@ -20,6 +20,7 @@ from benchmarks.arctic import against_arctic
 from benchmarks.compaction import MINUTES, SLICE, TABLE
 from benchmarks.matrices import daily_closes
 from benchmarks.measure import Result, interleaved
+from benchmarks.reads_s3 import requests
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.reader.arguments import Format
 from crypto_lakehouse.lake.storage.compaction import MONTH_ROWS, compact_month
@@ -49,6 +50,7 @@ def run() -> Iterator[Result]:
         yield from _arctic(folder)
         yield from _one_day(folder / "wide")
         yield daily_closes(folder / "matrix")
+        yield from requests(folder / "lake", SYMBOL, FIRST, DAYS, _DAY, folder / "bucket")
 
 
 def make_lake(folder: Path) -> None:
