@@ -67,6 +67,9 @@ MISTAKES = {
     "lake.read('gold.bars_1h', start=date(2030, 1, 1))": "has partitions from 2024-12-30 to 2025-01-01, and no rows",
     "lake.bars('BTCUSDT', '1h', market='um', end=datetime(2020, 1, 1))": "and no rows before 2020-01-01. Build them",
     "lake.universe('um', on='2026-01-01')": "gold.instruments of binance/um has no partition for 2026-01-01 or later",
+    "lake.universe('um', on='2022-05-12')": "was listed on 2022-05-12: those that the archive lists start on",
+    "lake.universe('um', on='2024-12-31', contract_type='swap')": "there are spot, perpetual, delivery",
+    "lake.universe('um', start='2024-12-30', quote='BTC')": "none passes the filter; they have quote USDT and contract",
     "lake.universe('um')": "on must be a day such as 2024-01-31; for a range pass start, end or last",
     # Intervals and fields
     "lake.bars('BTCUSDT', '60m', market='um')": "no bars '60m'; did you mean 1h?",
@@ -84,6 +87,22 @@ MISTAKES = {
     "lake.read('gold.bars_1h', index='time')": "has no column 'time'",
     "lake.read('gold.bars_1h', time_unit='ms')": "time_unit 'ms' is not one of us, ns",
     "lake.read('gold.bars_1h', limit=-1)": "limit must be a number of rows, such as 10, not -1",
+    # SQL
+    "lake.sql('SELECT * FROM bars_1h')": "'bars_1h' does not name its layer; try gold.bars_1h",
+    "lake.sql('SELECT * FROM gold.bar_1h')": "no table 'bar_1h' in layer gold; did you mean bars_1h",
+    "lake.sql('SELECT * FROM silver.trades')": "so the query reads no rows of it. Build them with: crypto-lakehouse",
+    "lake.sql('DROP TABLE gold.bars_1h')": "lake.sql runs one statement that reads tables named layer.table",
+    "lake.sql('SELECT 1; SELECT 2')": "this text has 2 statements",
+    "lake.sql('SELECT 1 WHERE 1 = $n')": "pass params, such as params={'symbol': 'BTCUSDT'} for $symbol",
+    "lake.sql('SELECT 1 WHERE 1 = ?', 1)": "params must be a dict, or a list for ? and $1, not 1",
+    "lake.sql(\"FROM read_csv('x.csv')\")": "it cannot read other files or change settings",
+    # Pictures
+    "lake.plot(['BTCUSDT', 'ETHUSDT'], market='um')": "lake.plot draws one symbol, such as 'BTCUSDT', not [",
+    "lake.plot('BTCUSDT', market='um').save('chart.jpg')": "end the name with .png or .html",
+    "lake.plot_coverage('klines_1m', market='um')": "try bronze.klines_1m, silver.klines_1m",
+    "lake.plot_correlation('BTCUSDT', market='um')": "1 symbol of binance/um has 1d bars in this range: choose",
+    "lake.plot_breadth(market='um', interval='tick:9')": "lake.plot_breadth takes an interval such as '1d' or '1h'",
+    # The place
     "Lakehouse('./demo/lak').tables()": "Check the path or LAKEHOUSE_LAKE_URI",
 }
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crypto_lakehouse import Lakehouse
+from crypto_lakehouse import Lakehouse, LakeWarning
 from crypto_lakehouse.catalog import MARKETS, Market
 from crypto_lakehouse.catalog.binance import CM, SPOT, UM
 from crypto_lakehouse.catalog.listings import RELIST_HOLE_DAYS, RELISTINGS, RENAMES
@@ -214,7 +214,8 @@ def test_the_universe_of_a_day_has_what_is_delisted_and_not_what_comes_later(lak
     assert symbols(lake, "spot", "2019-06-01") == ["BTCUSDT", "GONEUSDT", "NANOUSDT"]
     # Within the pause of LUNA; NANO has become XNO.
     assert symbols(lake, "spot", "2022-05-20") == ["BTCUSDT", "ETHBTC", "JUPUSDT", "USDCUSDT", "XNOUSDT"]
-    assert symbols(lake, "spot", "2017-01-01") == []
+    with pytest.warns(LakeWarning, match=r"was listed on 2017-01-01: those .* start on 2017-08-17 or later"):
+        assert symbols(lake, "spot", "2017-01-01") == []
 
 
 @pytest.mark.requirement("F6.7")
@@ -255,9 +256,10 @@ def test_names_given_at_settlement_are_only_returned_on_request(tmp_path: Path) 
     lake = Lakehouse(tmp_path)
     with warnings.catch_warnings(action="error"):
         assert symbols(lake, "um", "2022-05-01") == ["BTCUSDT", "ICPUSDT"]
-        assert symbols(lake, "um", "2022-03-31", quote="BTC") == []
         everything = ["BNXUSDTSETTLED", "BTCUSDT", "ICPUSDT", "ICPUSDTSETTLED"]
         assert symbols(lake, "um", "2022-03-31", settled=True) == everything
+    with pytest.warns(LakeWarning, match=r"4 instruments .* on 2022-03-31, .* quote USDT and contract_type perpetual"):
+        assert symbols(lake, "um", "2022-03-31", quote="BTC") == []
     # A contract that is only filed under its later name must not be missing silently: that is survivorship bias.
     with pytest.warns(UserWarning, match=r"on 2022-03-31.*: BNXUSDTSETTLED;.*settled=True"):
         assert symbols(lake, "um", "2022-03-31") == ["BTCUSDT", "ICPUSDT"]
@@ -270,7 +272,8 @@ def test_instruments_built_before_the_day_was_listed_are_not_used(tmp_path: Path
     write_partition(store, where.partition("2024-03-05"), rows_on(UM, early, "2024-03-05"))
     lake = Lakehouse(tmp_path)
     assert symbols(lake, "um", "2024-03-04") == ["BTCUSDT"]
-    assert symbols(lake, "um", "2024-02-29") == []
+    with pytest.warns(LakeWarning, match="start on 2024-03-01 or later"):
+        assert symbols(lake, "um", "2024-02-29") == []
     command = r"has no instruments for 2024-03-05 or later.*last day is 2024-03-04.*--from 2024-03-05 --to 2024-03-05"
     with pytest.raises(MissingPartition, match=command):
         lake.universe("um", on="2024-03-05")
@@ -334,7 +337,8 @@ def test_a_range_may_be_open_or_relative_and_needs_no_day(lake: Lakehouse) -> No
     newest = lake.universe("um", last="3d", format="polars")
     assert newest["date"].unique().sort().to_list() == [day("2022-05-30"), day("2022-05-31"), day("2022-06-01")]
     assert newest.equals(lake.universe("um", start="2022-05-30", format="polars"))
-    assert lake.universe("um", end="2020-01", format="polars").is_empty()
+    with pytest.warns(LakeWarning, match="was listed on 2019-12-31: .* start on 2020-12-25 or later"):
+        assert lake.universe("um", end="2020-01", format="polars").is_empty()
     with pytest.raises(ValueError, match="on must be a day such as 2024-01-31; for a range pass start, end or last"):
         lake.universe("um")
     with pytest.raises(ValueError, match="on is one day, and start, end and last are a range: pass one of them"):

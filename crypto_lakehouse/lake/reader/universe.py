@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -116,6 +116,7 @@ def universe_between(
         "is_left_out": _passing(instruments, replace(wanted, settled=True)) & instruments["is_settled"],
     }
     rows = known_between(instruments.with_columns(**passing), first, until or last)
+    result = rows.filter("is_wanted").drop(*passing)
     if not wanted.settled:
         listed = rows.select("date", settled_of="symbol")
         alone = rows.filter("is_left_out").join(listed, on=["date", "settled_of"], how="anti")
@@ -126,7 +127,26 @@ def universe_between(
                 f" as settled contracts: {', '.join(alone['symbol'].unique().sort())}; pass settled=True to include"
                 " these names"
             )
-    return rows.filter("is_wanted").drop(*passing)
+            return result
+    if rows.is_empty():
+        earliest = min(instruments["first_day"].to_list())
+        warn(
+            f"no instrument of {exchange}/{market} was listed on {_days(first, until or last)}: those that the archive"
+            f" lists start on {earliest} or later"
+        )
+    elif result.is_empty():
+        quotes = ", ".join(rows["quote_asset"].drop_nulls().unique().sort())
+        kinds = ", ".join(rows["contract_type"].unique().sort())
+        warn(
+            f"{rows['instrument_id'].n_unique()} instruments of {exchange}/{market} were listed on"
+            f" {_days(first, until or last)}, and none passes the filter; they have quote {quotes} and contract_type"
+            f" {kinds}"
+        )
+    return result
+
+
+def _days(first: date, last: date) -> str:
+    return str(last) if first >= last else f"{first} to {last}"
 
 
 def _passing(instruments: pl.DataFrame, wanted: InstrumentFilter) -> pl.Series:

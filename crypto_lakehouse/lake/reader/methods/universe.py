@@ -80,7 +80,8 @@ class UniverseMethods(Methods):
         Warns
         -----
         LakeWarning
-            A settled contract is left out, because the archive has it only under its new name.
+            A settled contract is left out, because the archive has it only under its new name. Or the result is empty:
+            nothing was listed on these days, or nothing of it passes the filter.
 
         Examples
         --------
