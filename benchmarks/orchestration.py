@@ -34,7 +34,8 @@ from crypto_lakehouse.catalog import Feed, feeds, partition_keys
 from crypto_lakehouse.definitions import build_defs
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.launch import open_instance, plan, run_chunks
+from crypto_lakehouse.orchestration.launch import open_instance, plan
+from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.system.ui import ROOT, ui_server
 

@@ -44,6 +44,11 @@ def received() -> int:
     return _state.received
 
 
+def note(number: int) -> None:
+    """Note a signal that another process has passed on, as if it had come to this process."""
+    _state.received = _state.received or number
+
+
 def ask() -> None:
     """Raises Interrupted if a signal has come."""
     if _state.received:
@@ -121,7 +126,7 @@ def deferred() -> Iterator[None]:
 
 
 def _note(number: int, _frame: FrameType | None) -> None:
-    _state.received = _state.received or number
+    note(number)
     if _state.is_raising:
         raise Interrupted(signal.Signals(number).name)
 

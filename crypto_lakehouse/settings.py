@@ -150,6 +150,9 @@ class Settings(_ArchiveUrls):
         le=400,
         description="most partitions of one run; empty: 31 in the UI, 31 to 400 at the command line by their symbols",
     )
+    processes: int | None = Field(
+        None, ge=1, le=128, description="most processes of one backfill; empty: one less than the cores, at least 1"
+    )
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
     archive_checks: bool | None = Field(
         None, description="define the checks that list the archive; empty: except in local"
@@ -157,7 +160,7 @@ class Settings(_ArchiveUrls):
 
     @field_validator(
         *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout"),
-        *("max_partitions_per_run", "sensor_attempts"),
+        *("max_partitions_per_run", "processes", "sensor_attempts"),
         mode="before",
     )
     @classmethod

@@ -34,6 +34,8 @@ from crypto_lakehouse.cli.pipe import note
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
 
 if TYPE_CHECKING:
+    from dagster import Definitions
+
     from crypto_lakehouse.orchestration.launch import Plan
     from crypto_lakehouse.settings import Settings
 
@@ -204,14 +206,15 @@ def backfill_plans(
 
     Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
     """
-    from crypto_lakehouse.definitions import build_defs
+    from crypto_lakehouse.orchestration.cuts import processes_of
     from crypto_lakehouse.orchestration.funding import days_after_funding, missing_funding_messages
-    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance
     from crypto_lakehouse.orchestration.requests import is_funding
+    from crypto_lakehouse.orchestration.runs import run_chunks
+    from crypto_lakehouse.orchestration.side_by_side import SideBySide
     from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
 
-    # Without the checks that list the archive: they would report days that later runs of this backfill build.
-    defs = build_defs(settings, with_archive_checks=False)
+    defs = definitions(settings)
     code, is_stopped = 0, False
 
     def run(step: Plan, symbols: str, force: bool = False) -> None:
@@ -224,9 +227,15 @@ def backfill_plans(
                 say(console, f"warning: no symbol of {step.name} matches {name} in the archive")
             code = max(code, say_failed_checks(console, failed_checks(defs, step, instance)))
             return
-        spans = chunks(work.keys, step.cadence, work.partitions_per_run)
-        say(console, f"{step.job}: {len(work.keys)} partitions of {step.name} in {len(spans)} runs")
-        outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(work.keys))
+        what, processes = f"{step.job}: {len(work.keys)} partitions of {step.name}", processes_of(work, settings)
+        if processes > 1:
+            say(console, f"{what} in {processes} processes")
+            runs = team.run_plan(step, work, processes, symbols, force)
+            outcomes = follow(console, runs, len(work.keys))
+        else:
+            spans = chunks(work.keys, step.cadence, work.partitions_per_run)
+            say(console, f"{what} in {len(spans)} runs")
+            outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(work.keys))
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted or outcome.banned for outcome in outcomes)
 
@@ -234,7 +243,7 @@ def backfill_plans(
     steps = _with_funding(settings, plans, symbols, today)
     if any(is_funding(step) and all(step.name != plan.name for plan in plans) for step, _ in steps):
         say(console, "funding rates come first, because minutes and bars use them")
-    with open_instance() as instance:
+    with open_instance() as instance, SideBySide(settings, store, instance, definitions) as team:
         for step, chosen in steps:
             if not is_stopped:
                 run(step, chosen, force and any(step.name == plan.name for plan in plans))
@@ -249,6 +258,17 @@ def backfill_plans(
         for message in missing_funding_messages(plan, settings, store, today):
             say(console, message)
     return code
+
+
+def definitions(settings: Settings) -> Definitions:
+    """The definitions of a process that runs a backfill, whose own messages are not shown.
+
+    Without the checks that list the archive: they would report days that later runs of this backfill build.
+    """
+    from crypto_lakehouse.definitions import build_defs
+
+    quiet_dagster()
+    return build_defs(settings, with_archive_checks=False)
 
 
 def _with_funding(settings: Settings, plans: Sequence[Plan], symbols: str, today: date) -> list[tuple[Plan, str]]:

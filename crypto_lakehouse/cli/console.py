@@ -16,7 +16,7 @@ from rich.table import Table
 from crypto_lakehouse import interrupts
 
 if TYPE_CHECKING:
-    from crypto_lakehouse.orchestration.launch import Outcome
+    from crypto_lakehouse.orchestration.runs import Outcome
 
 
 _NAMED = 20
@@ -24,21 +24,24 @@ _ANY_WIDTH = 1_000
 
 
 def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
-    """Run all outcomes, or up to an interrupted one, with a progress bar over ``total`` partitions; without a terminal,
-    print a line per run.
+    """Run all outcomes with a progress bar over ``total`` partitions; without a terminal, print a line per run.
+
+    A run that does one of several steps advances the bar by its part of them.
     """
     done: list[Outcome] = []
+    completed = 0.0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("partitions", total=total)
         for outcome in outcomes:
             done.append(outcome)
-            progress.update(task, advance=outcome.partitions, description=outcome.name)
+            completed += outcome.partitions / (outcome.step.count if outcome.step else 1)
+            # Thirds add up to a little less than one, and the bar shows whole partitions.
+            progress.update(task, completed=round(completed, 3), description=outcome.name)
             if not console.is_terminal:
                 how = "interrupted" if outcome.interrupted else "FAILED" if outcome.error else "done"
-                say(console, f"{outcome.name} {outcome.span}: {how}")
-            if outcome.interrupted:
-                break
+                what = f" ({', '.join(outcome.step.tables)})" if outcome.step else ""
+                say(console, f"{outcome.name} {outcome.span}{what}: {how}")
     return done
 
 
@@ -70,7 +73,7 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     interrupted = [outcome for outcome in outcomes if outcome.interrupted]
     failed = [outcome for outcome in outcomes if outcome.error and not outcome.interrupted]
     succeeded = [outcome for outcome in outcomes if not outcome.error and not outcome.interrupted]
-    partitions = sum(outcome.partitions for outcome in succeeded)
+    partitions = sum(outcome.partitions for outcome in succeeded if outcome.is_last_step)
     say(console, f"{partitions} partitions done in {len(succeeded)} runs; {len(failed)} runs failed")
     for name, group in groupby(outcomes, key=lambda outcome: outcome.name):
         _say_rows(console, name, list(group))

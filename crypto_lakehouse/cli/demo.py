@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -95,7 +95,8 @@ def _make(
     interrupts.defer()
     from crypto_lakehouse.definitions import build_defs
     from crypto_lakehouse.orchestration import launch
-    from crypto_lakehouse.orchestration.launch import chunks, open_instance, run_chunks
+    from crypto_lakehouse.orchestration.launch import chunks, open_instance
+    from crypto_lakehouse.orchestration.runs import Outcome, run_chunks
     from crypto_lakehouse.orchestration.up_to_date import work_of
 
     store = LakeStore.open(settings.lake_uri)
@@ -119,9 +120,16 @@ def _make(
             say(console, "nothing to do: every partition is up to date")
             return 0
         defs = build_defs(settings, with_archive_checks=False)
-        outcomes = (outcome for plan, spans in todo for outcome in run_chunks(plan, spans, defs, instance, symbols=""))
+
+        def outcomes() -> Iterator[Outcome]:
+            for plan, spans in todo:
+                for outcome in run_chunks(plan, spans, defs, instance, symbols=""):
+                    yield outcome
+                    if outcome.interrupted:
+                        return
+
         total = sum(len(span) for _, spans in todo for span in spans)
-        return summarize(console, follow(console, outcomes, total))
+        return summarize(console, follow(console, outcomes(), total))
 
 
 def _show(lake: Lakehouse, chart: Path, console: Console) -> None:

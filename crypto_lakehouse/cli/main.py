@@ -159,10 +159,10 @@ def compact(
         compaction_plan,
         compaction_source,
         open_instance,
-        run_chunks,
         since_start,
     )
     from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
+    from crypto_lakehouse.orchestration.runs import run_chunks
     from crypto_lakehouse.pipeline.compaction import month_states
     from crypto_lakehouse.schemas.slices import TableSlice
 

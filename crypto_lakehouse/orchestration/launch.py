@@ -1,24 +1,18 @@
-"""Runs of the command line: check the requested partitions of a table, cut them into runs, execute and summarize each.
+"""What the command line builds: check the requested partitions of a table, and cut them into runs.
 
-This is Dagster's side of ``backfill``, ``compact`` and ``demo``. The command line decides on output and exit codes, the
-assets on what a run does.
+This is Dagster's side of ``backfill``, ``compact`` and ``demo``. ``runs.py`` executes the runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
-from typing import cast
 
 import dagster as dg
 
-from crypto_lakehouse import interrupts
-from crypto_lakehouse.archive.model import ArchiveBanError
 from crypto_lakehouse.catalog import (
     Cadence,
     Feed,
@@ -33,13 +27,11 @@ from crypto_lakehouse.catalog import (
     tables_of,
 )
 from crypto_lakehouse.lake.storage.paths import COMPACTED
-from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, asset_key
+from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.gold import is_enabled
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
-from crypto_lakehouse.orchestration.home_faults import explain, opening, without_notes
+from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
-from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
-from crypto_lakehouse.orchestration.private_dagster import JobExecutionResult, RunFailureReason, SerializableErrorInfo
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import bars_in, find_gold_table, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -79,40 +71,6 @@ class Plan:
     def name(self) -> str:
         """``exchange/market/table`` of the first table of the plan."""
         return "/".join(self.assets[0].path[1:])
-
-
-@dataclass(slots=True)
-class Outcome:
-    """The result of one run for the partitions ``first`` to ``last``, both inclusive; ``error`` is empty if it
-    succeeded.
-
-    ``run_id`` is empty if Dagster has no record of the run. ``interrupted`` is true if a signal stopped the run,
-    ``banned`` if the archive refused everything.
-    ``rows`` counts the rows of each ``layer.table``. ``unmatched`` are names and patterns that match no symbol of this
-    feed in the archive: names of other markets in the settings, and symbols that the archive no longer lists.
-    """
-
-    name: str
-    first: str
-    last: str
-    partitions: int
-    run_id: str = ""
-    error: str = ""
-    interrupted: bool = False
-    banned: bool = False
-    quarantined_files: int = 0
-    quarantined_rows: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    rows: Counter[str] = field(default_factory=Counter)
-    unmatched: set[str] = field(default_factory=set)
-    failed_files: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def span(self) -> str:
-        """The range as text."""
-        return self.first if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
@@ -267,103 +225,3 @@ def chunks(keys: Sequence[str], cadence: Cadence, most: int) -> list[list[str]]:
         else:
             spans.append([key])
     return spans
-
-
-def run_chunks(
-    plan: Plan,
-    spans: Sequence[Sequence[str]],
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
-    symbols: str,
-    force: bool = False,
-) -> Iterator[Outcome]:
-    """Run the spans one after the other, in this process. A failed run does not stop the next ones, unless it was
-    interrupted or the archive has banned this address.
-
-    ``symbols`` narrows bronze (names, patterns, exclusions); empty means those of the settings. With ``force``
-    partitions are rebuilt even where their inputs have not changed.
-    """
-    job = defs.resolve_job_def(plan.job)
-    # Without it Dagster prints every event, with the stack of each error; the records have them all.
-    config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    bronze = [key.to_python_identifier() for key in plan.assets if key.path[0] == "bronze"]
-    if symbols and bronze:
-        config["ops"] = {name: {"config": {"symbols": symbols}} for name in bronze}
-    for span in spans:
-        outcome = Outcome(plan.name, span[0], span[-1], len(span))
-        tags = {TABLE_TAG: plan.name, PARTITIONS_TAG: outcome.span, **({FORCE_TAG: "true"} if force else {})}
-        run = partial(execute_here, job, instance, plan.assets, (span[0], span[-1]), config, tags)
-        try:
-            interrupts.ask()
-            with without_notes():
-                result = interrupts.aside(run)
-        except dg.DagsterError as error:
-            outcome.error = str(error)
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        except Exception as error:
-            if (sentence := explain(error)) is None:
-                raise
-            raise sentence from error
-        else:
-            _read(outcome, result)
-        yield outcome
-        if outcome.interrupted or outcome.banned:
-            return
-
-
-def _read(outcome: Outcome, result: JobExecutionResult) -> None:
-    outcome.run_id = result.run_id
-    for event in result.all_events:
-        if event.is_job_failure:
-            # Dagster ends such a run by itself and raises nothing.
-            reason = event.job_failure_data.failure_reason
-            outcome.interrupted |= reason is RunFailureReason.UNEXPECTED_TERMINATION
-        elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            outcome.interrupted |= _is_caused_by(interrupts.Interrupted, event.step_failure_data.error)
-            outcome.banned |= _is_caused_by(ArchiveBanError, event.step_failure_data.error)
-            outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
-        elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
-            materialization = event.step_materialization_data.materialization
-            metadata, path = materialization.metadata, materialization.asset_key.path
-            outcome.rows[f"{path[0]}.{path[-1]}"] += cast("int", metadata["dagster/partition_row_count"].value)
-            for name in cast("list[str]", metadata["unknown_symbols"].value) if "unknown_symbols" in metadata else ():
-                outcome.unmatched.add(name)
-            for name in ("quarantined_files", "quarantined_rows"):
-                if name in metadata:
-                    count = getattr(outcome, name) + int(str(metadata[name].value))
-                    setattr(outcome, name, count)
-            if "quarantine_reasons" in metadata:
-                outcome.reasons.update(cast("dict[str, int]", metadata["quarantine_reasons"].value))
-            if "failed_files" in metadata:
-                names = cast("list[str]", metadata["failed_files"].value)
-                outcome.failed_files += [f"{materialization.partition} {name}" for name in names]
-        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                text = f"{check.check_name} of {check.asset_key.to_user_string()}: {check.description}"
-                texts = outcome.errors if check.severity is dg.AssetCheckSeverity.ERROR else outcome.warnings
-                texts.append(text)
-    if not result.success and not outcome.error:
-        outcome.error = "failed before its first step"
-
-
-def _is_caused_by(kind: type[BaseException], error: SerializableErrorInfo | None) -> bool:
-    """Whether an exception of this class caused the error, also indirectly."""
-    if error is None:
-        return False
-    return error.cls_name == kind.__name__ or any(_is_caused_by(kind, cause) for cause in (error.cause, error.context))
-
-
-def _cause(event: dg.DagsterEvent) -> str:
-    data = event.step_failure_data
-    if data.user_failure_data is not None and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    if error is None:
-        return "failed without a message"
-    # Our own errors are sentences; other errors need their type.
-    kind, _, text = error.message.strip().partition(": ")
-    return text if kind.startswith(f"{__package__.partition('.')[0]}.") else error.message.strip()

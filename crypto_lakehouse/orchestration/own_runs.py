@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
@@ -39,19 +39,22 @@ def execute_here(
     partitions: tuple[str, str],
     run_config: Mapping[str, object],
     tags: Mapping[str, str],
+    checks: Collection[dg.AssetCheckKey] | None = None,
 ) -> JobExecutionResult:
-    """Run some assets of a job in this process, for the partitions (first, last), both inclusive. A failed run does not
-    raise.
+    """Run some assets of a job with their checks, or only ``checks``, in this process, for the partitions (first,
+    last), both inclusive. A failed run does not raise.
 
     ``JobDefinition.execute_in_process`` records no origin: the UI would not show the run with its job, and would warn
     when it executes the run again.
     """
     first, last = partitions
+    if checks is not None:
+        job = job.get_subset(asset_selection=set(), asset_check_selection=set(checks))
     run = instance.create_run_for_job(
         job_def=job,
         run_config=dict(run_config),
         tags={PROCESS_TAG: own_process(), RANGE_START_TAG: first, RANGE_END_TAG: last, **job.run_tags, **tags},
-        asset_selection=frozenset(assets),
+        asset_selection=frozenset(assets) if checks is None else None,
         remote_job_origin=_origin(job.name),
     )
     return execute_run(InMemoryJob(job), run, instance)

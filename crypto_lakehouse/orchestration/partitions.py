@@ -21,8 +21,8 @@ PARTITIONS_PER_RUN = 31
 """Partitions of a run in the UI, and of many symbols at the command line: a month of days. A run that fails is repeated
 as a whole.
 """
-# Files of all symbols and partitions in a run of few symbols, and its most partitions: a run costs seconds, but Dagster
-# keeps the events of a run in memory.
+# Files of all symbols and partitions in the runs of few symbols of a command, and the most partitions of a run: a run
+# costs seconds, but Dagster keeps the events of a run in memory.
 _SYMBOL_PARTITIONS, _MOST = 12_400, 400
 
 
@@ -39,13 +39,16 @@ def _partitions_of(exchange: str, market: str, first: date, cadence: Cadence) ->
     return dg.MonthlyPartitionsDefinition(start_date=f"{first:%Y-%m}", fmt="%Y-%m")
 
 
-def partitions_per_run(symbols: int) -> int:
-    """How many partitions of that many symbols a run of the command line has.
+def partitions_per_run(symbols: int, processes: int = 1) -> int:
+    """How many partitions of that many symbols a run of the command line has, if ``processes`` have a run each.
 
     >>> partitions_per_run(2), partitions_per_run(100), partitions_per_run(600)
     (400, 124, 31)
+    >>> partitions_per_run(2, 4), partitions_per_run(100, 4), partitions_per_run(600, 4)
+    (400, 31, 7)
     """
-    return min(_MOST, max(PARTITIONS_PER_RUN, _SYMBOL_PARTITIONS // max(1, symbols)))
+    least = max(1, PARTITIONS_PER_RUN // processes)
+    return min(_MOST, max(least, _SYMBOL_PARTITIONS // (processes * max(1, symbols))))
 
 
 def backfill_policy(settings: Settings) -> dg.BackfillPolicy:

@@ -20,7 +20,7 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.checks import last_evaluation
 from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
-from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN, partitions_per_run
+from crypto_lakehouse.orchestration.partitions import partitions_per_run
 from crypto_lakehouse.orchestration.resources import ArchiveResource
 from crypto_lakehouse.pipeline.bronze.pending import files_to_fetch
 from crypto_lakehouse.pipeline.silver import up_to_date
@@ -30,13 +30,14 @@ from crypto_lakehouse.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The partitions of a plan to build, in order, and how many of them a run has.
+    """The partitions of a plan to build, in order, how many of them a run has, and the number of their symbols.
 
     ``unmatched`` are names and patterns that match no symbol of this feed in the archive, if the archive was listed.
     """
 
     keys: tuple[str, ...]
     partitions_per_run: int
+    symbols: int = 1
     unmatched: tuple[str, ...] = ()
 
 
@@ -55,16 +56,15 @@ def work_of(
         current.intersection_update(*map(instance.get_materialized_partitions, plan.assets))
     if plan.layer == "gold":
         keys = _others(plan, _current_gold(plan, settings, store, current))
-        return Work(keys, settings.max_partitions_per_run or partitions_per_run(_stored_symbols(feed, store)))
+        count = _stored_symbols(feed, store)
+        return Work(keys, settings.max_partitions_per_run or partitions_per_run(count), count)
     source = ArchiveResource.from_settings(settings).source(feed.exchange)
     ingest = bronze_ingest(feed, settings, source, store, symbols, force)
     current = ingest.up_to_date(_ordered(plan, current))
     current = up_to_date(feed, _ordered(plan, current), store)
     keys = _others(plan, _current_gold(plan, settings, store, current))
-    most = settings.max_partitions_per_run
-    if most is None:
-        most = partitions_per_run(_count(ingest.symbols, feed, source)) if keys else PARTITIONS_PER_RUN
-    return Work(keys, most, tuple(ingest.unknown))
+    count = _count(ingest.symbols, feed, source) if keys else 1
+    return Work(keys, settings.max_partitions_per_run or partitions_per_run(count), count, tuple(ingest.unknown))
 
 
 def downloads_of(

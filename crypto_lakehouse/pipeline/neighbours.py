@@ -27,12 +27,17 @@ SIDES = (-1, 1)
 """Offsets of the neighbours, in the order of their keys."""
 
 
+def has_edges(feed: Feed) -> bool:
+    """Whether rows of a partition may lie in the files of its neighbours."""
+    return feed.schema in EDGE_RULES
+
+
 def neighbour_keys(feed: Feed, key: str) -> list[str]:
     """The partitions before and after ``key``, whose files may hold rows of it.
 
     Returns none for archive types whose rows never lie outside their file's day.
     """
-    if feed.schema not in EDGE_RULES:
+    if not has_edges(feed):
         return []
     start, end = parse_partition(key, feed.cadence)
     return [partition_key(day, feed.cadence) for day in (start - timedelta(days=1), end)]

@@ -15,8 +15,9 @@ from aiohttp import web
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.orchestration.launch import chunks, plan, run_chunks
+from crypto_lakehouse.orchestration.launch import chunks, plan
 from crypto_lakehouse.orchestration.partitions import PARTITIONS_PER_RUN
+from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import Platform

@@ -7,8 +7,9 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from crypto_lakehouse.catalog import Cadence, feed
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.launch import Plan, run_chunks
+from crypto_lakehouse.orchestration.launch import Plan
 from crypto_lakehouse.orchestration.processes import PROCESS_TAG, report_dead_runs
+from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 from crypto_lakehouse_tests.orchestration.test_processes import of_a_dead_process
 from crypto_lakehouse_tests.system.test_cli import REPOSITORY

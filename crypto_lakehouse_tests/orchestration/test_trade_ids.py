@@ -13,7 +13,8 @@ import pytest
 
 from crypto_lakehouse.catalog import INTERVALS, MARKETS
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.orchestration.launch import Outcome, plan, run_chunks
+from crypto_lakehouse.orchestration.launch import plan
+from crypto_lakehouse.orchestration.runs import Outcome, run_chunks
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.trade_klines import klines_from_trades

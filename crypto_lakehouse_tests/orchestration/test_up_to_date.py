@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.orchestration.launch import plan, run_chunks
+from crypto_lakehouse.orchestration.launch import plan
+from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
 from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas.slices import TableSlice

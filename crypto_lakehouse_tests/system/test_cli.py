@@ -30,7 +30,9 @@ def environment(**settings: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "DAGSTER_", "AWS_"))
     }
-    return {**kept, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", **settings}
+    # Tests count runs, and more processes make more of them.
+    own = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb", "LAKEHOUSE_PROCESSES": "1"}
+    return {**kept, **own, **settings}
 
 
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

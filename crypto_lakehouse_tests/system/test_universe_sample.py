@@ -10,7 +10,8 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.definitions import build_defs
-from crypto_lakehouse.orchestration.launch import plan, run_chunks
+from crypto_lakehouse.orchestration.launch import plan
+from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import settings

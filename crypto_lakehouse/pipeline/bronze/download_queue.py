@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from crypto_lakehouse.archive.memory_budget import HeldFile, MemoryBudget
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, ListedSymbol, RejectedFile
 from crypto_lakehouse.catalog import Feed
+from crypto_lakehouse.concurrency.share import share_of
 from crypto_lakehouse.lake.storage.raw import RawStore
 
 # One batch holds at most this many bytes of zips, or one larger file. Beyond the second number, files go to disk.
@@ -28,7 +29,7 @@ class DownloadQueue:
 
     def __init__(self, source: ArchiveSource, raw: RawStore, folder: Path) -> None:
         self._source, self._raw, self._folder = source, raw, folder
-        self._budget = MemoryBudget(_IN_MEMORY)
+        self._budget = MemoryBudget(share_of(_IN_MEMORY))
         self._batches: Iterator[list[_Wanted]] = iter(())
         self._coming: Iterator[ListedSymbol | FetchedFile | RejectedFile] = iter(())
         self._listed: dict[str, list[ArchiveFile]] = {}
