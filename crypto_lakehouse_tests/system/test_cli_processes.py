@@ -45,7 +45,8 @@ class Archive:
     held: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        make_sample(self.folder / "archive", symbols=2, days=len(DAYS), start=date(2024, 12, 26), tables=TABLES)
+        wish = {"symbols": 2, "days": len(DAYS), "trades_per_day": 10_080}
+        make_sample(self.folder / "archive", **wish, start=date(2024, 12, 26), tables=TABLES)
         self.server = WatchedServer(self.folder / "archive", self._hold)
 
     async def _hold(self, request: web.Request) -> None:

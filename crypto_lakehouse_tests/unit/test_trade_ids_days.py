@@ -144,6 +144,20 @@ def _stored(store: LakeStore, key: str) -> pl.DataFrame:
     return read_partition(store, TableSlice("gold", "binance", "um", "trades_continuity").partition(key))
 
 
+@pytest.mark.requirement("D6", "F7.10")
+def test_a_day_that_another_run_has_stored_in_part_is_left_to_it(store: LakeStore) -> None:
+    store_silver(store, {KEYS[0]: day(0, 1, 2), KEYS[1]: day(1, 3, 4)})
+    assert run(store, KEYS[1:2]) == KEYS[1:2]
+    continuity, missing = (TableSlice("gold", "binance", "um", table) for table in id_tables("trades"))
+    expected = gold(store)
+    # The other run stores the table of missing ids after that of continuity.
+    store.delete(missing.partition(KEYS[1]).path)
+    assert run(store, KEYS[:1]) == KEYS[:1]
+    assert set(list_keys(store, continuity)) == set(KEYS[:2])
+    assert run(store, KEYS[1:2]) == KEYS[1:2]
+    assert gold(store).items() >= expected.items()
+
+
 @pytest.mark.requirement("D13", "F4.8")
 def test_removed_rows_are_bronze_rows_that_silver_does_not_have(store: LakeStore) -> None:
     spot = feed("binance", "spot", "trades")

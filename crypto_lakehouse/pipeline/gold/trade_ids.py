@@ -111,7 +111,9 @@ class TradeIds:
         for partition in partitions:
             following = _next(partition.key)
             if following not in keys and partition_exists(self._store, self._silver.partition(following)):
-                stored = self._stored(following)
+                # A day with one of its tables is in the work of another run, or was left by one that ended.
+                is_whole = partition_exists(self._store, self._missing.partition(following))
+                stored = self._stored(following) if is_whole else None
                 if stored is not None and not (_in_line(stored, partition.last_ids) and self._marks_hold(following)):
                     yield self._make(following, partition.last_ids)
 
