@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from zipfile import ZipFile
@@ -30,6 +30,8 @@ from benchmarks.measure import Result, interleaved
 SYMBOLS, DAYS, ROUNDS = 2, 181, 3
 RECORDS = 10_000
 FIRST = date(2024, 1, 1)
+# The first symbols of spot were listed on this day.
+LISTED, YEARS = date(2017, 8, 17), 9
 _INTERVALS = (timedelta(hours=1), timedelta(days=1))
 _COLUMNS = {
     "open_time": pl.Int64,
@@ -48,7 +50,12 @@ _COLUMNS = {
 
 
 def run() -> Iterator[Result]:
-    """Yield the figures of a backfill, of the same command again, and of a day's update."""
+    """Yield the figures of a backfill, of the same command again, of a day's update, and of nine years."""
+    yield from _half_a_year()
+    yield _nine_years()
+
+
+def _half_a_year() -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as name, spawned_pool(2) as pool:
         folder, numbers = Path(name), count()
         zips = make_archive(folder / "archive", DAYS)
@@ -112,10 +119,39 @@ def run() -> Iterator[Result]:
     )
 
 
-def make_archive(folder: Path, days: int) -> dict[str, list[str]]:
-    """Write a sample archive of um minutes; return the zips of each symbol in order of days."""
-    wish = ["--tables", "klines_1m", "--markets", "um", "--symbols", f"{SYMBOLS}", "--days", f"{days}"]
-    subprocess.run(cli("archive", "sample", str(folder), *wish, "--start", f"{FIRST}"), check=True, stdout=sys.stderr)
+def _nine_years() -> Result:
+    """Compare the cost of a day in a backfill of one symbol over its whole history with that in half a year."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    last = min(LISTED.replace(year=LISTED.year + YEARS), yesterday)
+    days = (last - LISTED).days + 1
+    with tempfile.TemporaryDirectory() as name:
+        folder, numbers = Path(name), count()
+        make_archive(folder / "archive", days, "spot", LISTED, symbols=1)
+        with served(folder / "archive") as (urls, _):
+
+            def ours(first: date, last: date = last, code: int = 0) -> None:
+                backfill(folder / f"{next(numbers)}", urls, first, last, code=code, market="spot")
+
+            half = last - timedelta(days=DAYS - 1)
+            seconds = interleaved({"start": lambda: ours(last, half, 2), "half": lambda: ours(half)}, ROUNDS, warm_up=0)
+            whole = interleaved({"whole": lambda: ours(LISTED)}, rounds=1, warm_up=0)["whole"]
+    start, half_a_year = seconds["start"], seconds["half"]
+    detail = f"one symbol, {days:,} days {whole:.1f} s, {DAYS} days {half_a_year:.2f} s, start {start:.2f} s"
+    return Result(
+        "narrow: a day of nine years over a day of half a year",
+        (whole - start) / days / ((half_a_year - start) / DAYS),
+        1,
+        at_most=True,
+        detail=detail,
+    )
+
+
+def make_archive(
+    folder: Path, days: int, market: str = "um", first: date = FIRST, symbols: int = SYMBOLS
+) -> dict[str, list[str]]:
+    """Write a sample archive of minutes; return the zips of each symbol in order of days."""
+    wish = ["--tables", "klines_1m", "--markets", market, "--symbols", f"{symbols}", "--days", f"{days}"]
+    subprocess.run(cli("archive", "sample", str(folder), *wish, "--start", f"{first}"), check=True, stdout=sys.stderr)
     zips: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("*.zip")):
         zips.setdefault(path.name.split("-")[0], []).append(str(path))
@@ -135,12 +171,14 @@ def add_records(home: Path, key: str, days: int) -> None:
         index.executemany(copied, [(one, key, one) for one in later])
 
 
-def backfill(home: Path, urls: dict[str, str], first: date, last: date, *more: str, code: int = 0) -> None:
+def backfill(
+    home: Path, urls: dict[str, str], first: date, last: date, *more: str, code: int = 0, market: str = "um"
+) -> None:
     """Run the command in a process, with its lake and records in ``home``."""
     home.mkdir(exist_ok=True)
     ours = {"LAKEHOUSE_LAKE_URI": str(home / "lake"), "LAKEHOUSE_TABLES": "klines_1m", "DAGSTER_HOME": str(home)}
     span = ["--from", f"{first}", "--to", f"{last}"]
-    command = cli("backfill", "--market", "um", "--table", "klines_1m", *span, *more)
+    command = cli("backfill", "--market", market, "--table", "klines_1m", *span, *more)
     ended = subprocess.run(command, env=os.environ | urls | ours, cwd=home, capture_output=True, check=False)
     assert ended.returncode == code, ended.stdout.decode() + ended.stderr.decode()
 
