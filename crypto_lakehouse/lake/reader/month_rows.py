@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 import polars as pl
@@ -42,12 +43,12 @@ def read_months(
             for footer in footers
             if (groups := footer.groups_of(symbol))
         ]
-        if not all(footer.has(schema, columns) for footer in footers):
+        types = {field.name: field.type for field in schema.arrow}
+        if not all(footer.types.get(name) == types[name] for footer in footers for name in columns):
             return None
         constants = {name: value for name in columns if (value := _only_value(schema, pieces, name)) is not None}
         decoded = [name for name in columns if name not in constants and name != "symbol"]
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            tables = list(pool.map(lambda piece: piece.read(decoded), pieces))
+        tables = _read_all(pieces, decoded)
     except (pa.ArrowException, OSError, _Unusual):
         return None
     if not tables:
@@ -55,10 +56,21 @@ def read_months(
     frame = pl.from_arrow(pa.concat_tables(tables), rechunk=False)
     assert isinstance(frame, pl.DataFrame)
     names = {piece.symbol for piece in pieces}
-    symbol: pl.Expr | pl.Series = pl.lit(names.pop()) if len(names) == 1 else _symbols(pieces)
-    return frame.with_columns(symbol=symbol, **{name: pl.lit(value) for name, value in constants.items()}).select(
-        columns
-    )
+    made: dict[str, pl.Expr] = {name: pl.lit(value).alias(name) for name, value in constants.items()}
+    if len(names) == 1:
+        made["symbol"] = pl.lit(names.pop()).alias("symbol")
+    elif "symbol" in columns:
+        frame = frame.with_columns(_symbols(pieces).alias("symbol"))
+    return frame.select(made.get(name, pl.col(name)) for name in columns)
+
+
+def _read_all(pieces: Sequence[_Piece], columns: Sequence[str]) -> list[pa.Table]:
+    """The rows of all pieces, in order. Each task of a thread reads several: a task costs as much as a column."""
+    threads = os.cpu_count() or 1
+    count = -(-len(pieces) // (2 * threads)) or 1
+    tasks = [pieces[at : at + count] for at in range(0, len(pieces), count)]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(chain.from_iterable(pool.map(lambda task: [piece.read(columns) for piece in task], tasks)))
 
 
 def _symbols(pieces: Sequence[_Piece]) -> pl.Series:
@@ -76,8 +88,9 @@ class _Footer:
     def __init__(self, path: str) -> None:
         self.path = path
         with pq.ParquetFile(path) as file:
-            self.metadata, self.schema = file.metadata, file.schema_arrow
-        self._column = {name: number for number, name in enumerate(self.schema.names)}
+            self.metadata, schema = file.metadata, file.schema_arrow
+        self.types = {field.name: field.type for field in schema}
+        self._column = {name: number for number, name in enumerate(schema.names)}
         self._groups: dict[str, list[int]] = {}
         for group in range(self.metadata.num_row_groups):
             if (symbol := self.only_value(group, "symbol")) is None:
@@ -87,12 +100,6 @@ class _Footer:
     def groups_of(self, symbol: str) -> list[int]:
         """The row groups of a symbol."""
         return self._groups.get(symbol, [])
-
-    def has(self, schema: Schema, columns: Sequence[str]) -> bool:
-        """Whether the file has these columns in the types of the schema."""
-        return all(
-            name in self._column and self.schema.field(name).type == schema.arrow.field(name).type for name in columns
-        )
 
     def only_value(self, group: int, column: str) -> str | None:
         """The value of a text column if a row group has only one; None otherwise, or if it is unknown."""

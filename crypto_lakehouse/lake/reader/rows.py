@@ -165,7 +165,9 @@ def _warn_of_missing(
     if frame.is_empty() and (outside := outside_range(store, table, span, selections)):
         warn(outside)
     elif choice is not None and (stored := frozenset[str]().union(*(selection.stored for selection in selections))):
-        names = absent_symbols(store, request.schema, choice, frame["symbol"], selections)
+        # Of a single symbol one row says as much as all, whose names would fill memory.
+        present = (frame if choice.may_be_several else frame.head(1))["symbol"]
+        names = absent_symbols(store, request.schema, choice, present, selections)
         if names is not None:
             warn(
                 f"{table} in {store.uri} has no rows in this range for: {names}. Its partitions are from {min(stored)}"
@@ -226,7 +228,7 @@ def months_of_symbols(
     made = {name: pl.lit(value) for name, value in from_path.items() if name in columns}
     if "date" in columns:
         made["date"] = pl.col(time).dt.date()
-    return rows.with_columns(**made).select(columns)
+    return rows.select(made.get(name, pl.col(name)).alias(name) for name in columns) if made else rows
 
 
 def _without_filled_ends(store: LakeStore, request: RowRequest, rows: pl.LazyFrame, span: Span) -> pl.LazyFrame:

@@ -6,6 +6,7 @@ in ``storage/months.py``.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from crypto_lakehouse.catalog import partition_key
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.storage.describe import StoredFile, holes, remembered_slice_files
 from crypto_lakehouse.lake.storage.months import is_month_file, scan_months, with_months
@@ -81,11 +83,22 @@ def select_slices(
 def _select(
     store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile], span: Span, by_month: bool
 ) -> Selection:
-    first, end = span.days
-    files = [file for file in stored if first < file.end and file.start < end]
+    files = _overlapping(table_slice, stored, *span.days)
     if by_month and table_slice.is_compacted:
         files = with_months(store, table_slice, stored, files)
     return Selection(table_slice, span, frozenset(file.key for file in stored), files)
+
+
+def _overlapping(table_slice: TableSlice, stored: Sequence[StoredFile], first: date, end: date) -> list[StoredFile]:
+    """Return the files with a day of [first, end); ``stored`` is in order of key."""
+    if len({file.column for file in stored}) > 1:
+        # A log holds days and months.
+        return [file for file in stored if first < file.end and file.start < end]
+    if end <= first:
+        return []
+    oldest, newest = (partition_key(day, table_slice.cadence) for day in (first, end - timedelta(days=1)))
+    by_key = attrgetter("key")
+    return list(stored[bisect_left(stored, oldest, key=by_key) : bisect_right(stored, newest, key=by_key)])
 
 
 def _midnight(day: date) -> datetime:

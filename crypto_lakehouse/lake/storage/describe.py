@@ -192,9 +192,13 @@ def holes(table_slice: TableSlice, keys: Collection[str], first: date = date.min
         return []
     cadence, feed = table_slice.cadence, table_slice.feed
     oldest, newest = table_slice.partition(min(keys)), table_slice.partition(max(keys))
+    first, end = max(first, oldest.start), min(end, newest.end)
+    since, until = f"{first}", f"{end}"
+    if cadence is Cadence.DAILY and (end - first).days == sum(since <= key < until for key in keys):
+        return []
     return [
         key
-        for key in partition_keys(max(first, oldest.start), min(end, newest.end), cadence)
+        for key in partition_keys(first, end, cadence)
         if key not in keys and (feed is None or feed.covers(parse_partition(key, cadence)[0]))
     ]
 

@@ -73,18 +73,25 @@ def with_months(
     return files
 
 
-def current_months(store: LakeStore, table_slice: TableSlice, stored: Iterable[StoredFile]) -> dict[str, LakeFile]:
+def current_months(store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile]) -> dict[str, LakeFile]:
     """Return the up-to-date month file of each month; ``stored`` are all day files of the slice."""
     folder = months_folder(table_slice)
     files = {file.path: file for file in remembered(store, folder, lambda: store.list(folder))}
-    names = {path.rpartition("/")[0]: path for path in files}
-    paths = {
-        month: month_path(table_slice, month, days)
-        for month, days in _by_month(stored).items()
-        # A month without any file needs no name.
-        if months_folder(table_slice, month) in names
-    }
+    paths = _month_paths(table_slice, stored) if files else {}
     return {month: files[path] for month, path in paths.items() if path in files}
+
+
+# By slice, the last listing and its paths: a listing that is remembered is the same object.
+_PATHS: dict[TableSlice, tuple[Sequence[StoredFile], dict[str, str]]] = {}
+
+
+def _month_paths(table_slice: TableSlice, stored: Sequence[StoredFile]) -> dict[str, str]:
+    """The path of each month's file, whether or not it exists."""
+    listing, paths = _PATHS.get(table_slice, (None, {}))
+    if listing is not stored:
+        paths = {month: month_path(table_slice, month, days) for month, days in _by_month(stored).items()}
+        _PATHS[table_slice] = stored, paths
+    return paths
 
 
 def scan_months(
