@@ -91,11 +91,14 @@ def matrix(rows: pl.DataFrame, interval: str, symbols: Sequence[str] | None, for
     ``rows`` have symbol, segment, open_time and value. A window of two segments takes the value of the later one.
     With ``forward``, a window without a value takes the last one of the same segment, and none after its last row.
     """
-    rows = rows.sort("symbol", "open_time", "segment").unique(["symbol", "open_time"], keep="last", maintain_order=True)
+    if rows["segment"].n_unique() > 1:
+        rows = rows.sort("symbol", "open_time", "segment")
+        rows = rows.unique(["symbol", "open_time"], keep="last", maintain_order=True)
     names = sorted(rows["symbol"].unique()) if symbols is None else list(dict.fromkeys(symbols))
     times = _grid(rows["open_time"], interval)
-    values, segments = (_wide(rows, times, names, column) for column in ("value", "segment"))
+    values = _wide(rows, times, names, "value")
     if forward:
+        segments = _wide(rows, times, names, "segment")
         coming = segments.select(pl.col(name).backward_fill().alias(f"{name} segment") for name in names)
         of_values = pl.concat(
             [values, segments.select(pl.col(name).alias(f"{name} row") for name in names)], how="horizontal"
