@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import polars as pl
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog import FEEDS, Feed
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.partitions import write_partition
@@ -26,7 +26,7 @@ from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import read
 from crypto_lakehouse_tests.system.test_bad_input import zipped
 
-UM = feed("binance", "um", "klines_1h")
+UM = FEEDS["binance", "um", "klines_1h"]
 NOW = datetime(2025, 2, 1, tzinfo=UTC)
 
 
@@ -58,24 +58,30 @@ def edit(path: Path, change: Callable[[list[str]], Iterable[str]]) -> None:
 
 
 def ingest(
-    server: ArchiveServer, lake: Path, keys: Sequence[str], files: str = "monthly", symbols: str = "", **options: Any
+    server: ArchiveServer,
+    lake: Path,
+    keys: Sequence[str],
+    files: str = "monthly",
+    symbols: str = "",
+    feed: Feed = UM,
+    **options: Any,
 ) -> list[str]:
     """Do the bronze and silver steps of a run; return the bronze partitions that were written."""
     store = LakeStore.open(str(lake))
     source = BinanceArchive(server.url, server.listing_url, attempts=1)
     raw = RawStore(store, "binance", keep=options.pop("keep", True))
     wanted = SymbolFilter.parse(symbols)
-    bronze = BronzeIngest(UM, source, store, raw, wanted, lambda: NOW, files=ArchiveFiles(files), **options)
+    bronze = BronzeIngest(feed, source, store, raw, wanted, lambda: NOW, files=ArchiveFiles(files), **options)
     written = []
     for partition in bronze.partitions(keys):
         if partition.unchanged is None:
             written.append(partition.key)
-            target = TableSlice.of_feed("bronze", UM).partition(partition.key)
+            target = TableSlice.of_feed("bronze", feed).partition(partition.key)
             write_partition(store, target, partition.rows, partition.provenance)
     for key in keys:
-        silver = silver_partition(UM, key, store, NOW)
+        silver = silver_partition(feed, key, store, NOW)
         if silver.unchanged is None:
-            target = TableSlice.of_feed("silver", UM).partition(key)
+            target = TableSlice.of_feed("silver", feed).partition(key)
             write_partition(store, target, silver.rows, silver.provenance)
     return written
 

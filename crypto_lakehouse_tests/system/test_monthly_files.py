@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from crypto_lakehouse.catalog import Cadence, partition_keys
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.catalog import FEEDS, Cadence, partition_keys
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -38,7 +39,7 @@ from crypto_lakehouse_tests.system.monthly import (
     up_to_date,
     values,
 )
-from crypto_lakehouse_tests.system.runs import WatchedServer, digests
+from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read
 
 START, END = date(2024, 1, 30), date(2024, 3, 5)
 DAYS = partition_keys(START, END, Cadence.DAILY)
@@ -103,6 +104,14 @@ def test_each_monthly_file_is_downloaded_once_and_no_daily_file_of_its_days(
     server.requests.clear()
     ingest(server, tmp_path / "forced", FEBRUARY[:2], keep=False, force=True)
     assert len(server.zips()) == 2
+
+
+@pytest.mark.requirement("D16")
+def test_by_default_monthly_files_are_neither_listed_nor_fetched(server: WatchedServer, tmp_path: Path) -> None:
+    for _ in range(2):
+        ingest(server, tmp_path / "lake", DAYS[:3], "daily")
+    assert server.listings
+    assert not [text for text in (*server.listings, *server.requests) if "monthly" in text]
 
 
 @pytest.mark.requirement("D16", "D6")
@@ -349,3 +358,22 @@ def test_rows_out_of_order_are_sorted_into_their_days(
     ingest(server, tmp_path / "lake", FEBRUARY)
     within = pl.col("open_time").dt.month() == 2
     assert silver(tmp_path / "lake").equals(silver(lakes["monthly"]).filter(within))
+
+
+@pytest.mark.requirement("D16")
+def test_every_market_and_kind_of_klines_has_the_values_of_daily_files(tmp_path: Path) -> None:
+    tables = ["klines_1h", "mark_klines_1h", "index_klines_1h", "premium_klines_1h"]
+    make_sample(tmp_path / "archive", 1, 34, date(2024, 12, 29), tables=tables, monthly=True)
+    # Spot has microseconds from 2025 on.
+    days = ["2024-12-29", "2024-12-31", "2025-01-01", "2025-01-17", "2025-01-31"]
+    feeds = [feed for feed in FEEDS.values() if feed.table in tables]
+    assert len(feeds) == 9
+    with WatchedServer(tmp_path / "archive") as server:
+        for feed in feeds:
+            for files in ("daily", "monthly"):
+                ingest(server, tmp_path / files, days, files, feed=feed)
+    for table in tables:
+        daily, monthly = (read(Lakehouse(tmp_path / files), f"silver.{table}") for files in ("daily", "monthly"))
+        assert daily["market"].n_unique() == (3 if table == "klines_1h" else 2)
+        assert monthly["source"].unique().to_list() == ["archive_monthly"]
+        assert monthly.drop("source").equals(daily.drop("source"))
