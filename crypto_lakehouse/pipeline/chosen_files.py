@@ -18,6 +18,9 @@ from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 Row = Mapping[str, Any]
 States = Mapping[str, Mapping[str, Row]]
 
+# A monthly file with one of these for a day has no rows of it; a daily file may have been published since.
+_USELESS = ("quarantined", "no_file")
+
 
 def choose(
     feed: Feed, daily: ArchiveFile | None, monthly: MonthDay | None, rows: Sequence[Row], files: ArchiveFiles
@@ -36,21 +39,13 @@ def choose(
     """
     if monthly is not None and not _is_complete(monthly.month):
         monthly = None
-    row_of = {row["key"]: row for row in rows}
     is_ingested = {feed.is_monthly_file(row["key"]) for row in rows if row["status"] == "ingested"}
     if False in is_ingested or monthly is None:
         return daily
     if files is ArchiveFiles.DAILY:
         return daily or (monthly if True in is_ingested else None)
-    known = row_of.get(monthly.object_key)
-    if (
-        files is ArchiveFiles.MONTHLY_THEN_DAILY
-        and known
-        and known["status"] == "quarantined"
-        and _is_of(monthly, known)
-    ):
-        return daily or monthly
-    return monthly
+    is_useless = any(row["status"] in _USELESS and _is_of(monthly, row) for row in rows)
+    return daily or monthly if files is ArchiveFiles.MONTHLY_THEN_DAILY and is_useless else monthly
 
 
 def uses_months(feed: Feed, states: States, files: ArchiveFiles) -> bool:
@@ -88,7 +83,6 @@ def chosen_files(
     by_month = set(symbols) if files is not ArchiveFiles.DAILY else _symbols_by_month(feed, states)
     months = source.files(_monthly(feed), sorted(by_month.intersection(symbols)), start.replace(day=1), end)
     of_day = {(file.period, file.symbol): file for file in daily}
-    days = dict.fromkeys(of_day)
     of_month: dict[tuple[str, str], MonthDay] = {}
     for month in months:
         first, after = parse_partition(month.period, Cadence.MONTHLY)
@@ -101,7 +95,7 @@ def chosen_files(
             rows.setdefault((key, row["symbol"]), []).append(row)
     chosen = (
         choose(feed, of_day.get(place), of_month.get(place), rows.get(place, ()), files)
-        for place in sorted(days | dict.fromkeys(of_month))
+        for place in sorted({*of_day, *of_month})
     )
     return [file for file in chosen if file is not None]
 
@@ -135,4 +129,5 @@ def _is_complete(month: ArchiveFile) -> bool:
 
 
 def _is_of(file: ArchiveFile, row: Row) -> bool:
-    return (row["etag"], row["size"], row["last_modified"]) == (file.etag, file.size, file.last_modified)
+    facts = (row["key"], row["etag"], row["size"], row["last_modified"])
+    return facts == (file.object_key, file.etag, file.size, file.last_modified)

@@ -261,7 +261,7 @@ def test_sensors_and_the_reconciliation_see_the_files_that_the_setting_chooses(
     assert different("monthly") == [(day, B, "replaced") for day in FEBRUARY]
 
 
-def test_days_before_a_symbol_was_listed_are_no_fault(server: WatchedServer, tmp_path: Path) -> None:
+def test_days_before_a_symbol_was_listed_are_no_fault(server: WatchedServer, archive: Path, tmp_path: Path) -> None:
     for files in ("monthly", "monthly-then-daily"):
         lake = tmp_path / files
         ingest(server, lake, ["2024-01-29", "2024-01-30"], files)
@@ -269,6 +269,10 @@ def test_days_before_a_symbol_was_listed_are_no_fault(server: WatchedServer, tmp
         assert quarantined(lake, "2024-01-29") == []
         assert silver(lake).height == 48
         assert up_to_date(server, lake, ["2024-01-29", "2024-01-30"], files) == {"2024-01-29", "2024-01-30"}
+    # A daily file of the day is published later.
+    put(daily_file(archive, B, "2024-01-29"), text_of(daily_file(archive, B, "2024-01-30")))
+    assert ingest(server, tmp_path / "monthly-then-daily", ["2024-01-29"], "monthly-then-daily") == ["2024-01-29"]
+    assert (B, "daily", "ingested", None) in ledger(tmp_path / "monthly-then-daily", "2024-01-29")
 
 
 @pytest.mark.requirement("D16", "F3.3")

@@ -75,7 +75,8 @@ CASES: dict[str, tuple[tuple[str, str, str], ArchiveFile | None, MonthDay | None
         MONTHLY,
         [row(MONTHLY, "quarantined")],
     ),
-    "the monthly file has no such day": (("none", "monthly", "monthly"), None, MONTHLY, [row(MONTHLY, "no_file")]),
+    "neither file has the day": (("none", "monthly", "monthly"), None, MONTHLY, [row(MONTHLY, "no_file")]),
+    "the daily file was published later": (("daily", "monthly", "daily"), DAILY, MONTHLY, [row(MONTHLY, "no_file")]),
     "a daily file has replaced the monthly one": (
         ("daily", "daily", "daily"),
         DAILY,
