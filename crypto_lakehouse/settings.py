@@ -120,10 +120,18 @@ class Settings(_ArchiveUrls):
         "klines_1m,funding_rates", description="enabled tables: names, patterns (mark_klines_*), !exclusions"
     )
     markets: str = Field(
-        "", description="enabled markets: spot,um,cm,option, or binance/spot where exchanges share a name; empty: all"
+        "",
+        description="enabled markets: spot,um,cm,option, or binance/spot where exchanges share a name; empty: all;"
+        " data of other markets stays stored, but hidden",
     )
-    start: date | None = Field(None, description="first UTC day of the partitions: 2023-01-01; empty: the markets' own")
-    bars: str = Field("1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000")
+    start: date | None = Field(
+        None,
+        description="first UTC day of the partitions: 2023-01-01; empty: the markets' own; earlier data stays"
+        " stored, but hidden",
+    )
+    bars: str = Field(
+        "1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000, volume:..., tick:..."
+    )
     gap_days: float = Field(1.0, gt=0, le=366, description="days without trades after which a price jump is a gap")
     gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a pause a gap")
     concurrency: int = Field(
@@ -155,7 +163,8 @@ class Settings(_ArchiveUrls):
     )
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
     archive_checks: bool | None = Field(
-        None, description="define the checks that list the archive; empty: except in local"
+        None,
+        description="define the checks freshness and reconciliation, which list the archive; empty: except in local",
     )
 
     @field_validator(
