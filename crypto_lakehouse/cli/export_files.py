@@ -51,6 +51,14 @@ FirstOption = Annotated[
 ]
 TradedMarket = Annotated[str, typer.Option("--market", help="Market: spot or um.", autocompletion=complete_market)]
 TimeframeOption = Annotated[str, typer.Option("--timeframe", help="Interval of the candles: 1m, 5m, 1h, 1d, ...")]
+FeeOption = Annotated[
+    Decimal | None,
+    typer.Option(
+        parser=exact_number,
+        metavar="RATE",
+        help="Fee of the instruments: 0.0005 is 0.05 %; by default that of an earlier export, or 0.",
+    ),
+]
 LastOption = Annotated[
     date | None, typer.Option("--to", parser=last_day, metavar="YYYY-MM[-DD]", help="Last UTC day, inclusive.")
 ]
@@ -140,44 +148,28 @@ def export_nautilus(
     symbols: SymbolsOption = "",
     first: FirstOption = None,
     last: LastOption = None,
-    maker_fee: Annotated[
-        Decimal, typer.Option(parser=exact_number, metavar="RATE", help="Fee of the instruments: 0.0002 is 0.02 %.")
-    ] = Decimal(0),
-    taker_fee: Annotated[
-        Decimal, typer.Option(parser=exact_number, metavar="RATE", help="Fee of the instruments: 0.0005 is 0.05 %.")
-    ] = Decimal(0),
+    maker_fee: FeeOption = None,
+    taker_fee: FeeOption = None,
 ) -> None:
     """Write bars and instruments as a Parquet data catalog of nautilus_trader."""
     with explained():
-        from crypto_lakehouse.pipeline.export_bars import finished_bars
-        from crypto_lakehouse.pipeline.export_nautilus import Folder, bars_file, find_digits, find_instrument
-        from crypto_lakehouse.pipeline.export_nautilus import instrument_file as definition
+        from crypto_lakehouse.pipeline.export_nautilus import NautilusExport, find_instrument
     lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
     chosen, others = _traded("nautilus_trader", lake, market, timeframe, symbols, first, end), []
+    export = NautilusExport(lake, out, market, timeframe, first, end, maker_fee, taker_fee)
     for symbol, progress in _each(chosen):
         instrument = find_instrument(market, symbol)
         with reading(f"reading {symbol}", quiet=True):
-            rows = finished_bars(lake, market, symbol, timeframe, first, end)
-            digits = find_digits(lake, market, symbol)
-        if instrument is None or rows.is_empty():
+            files = export.files(instrument) if instrument else {}
+        for path, content in files.items():
+            with _writing((out / path).parent):
+                publish(out / path, iter([content]))
+        with reading(f"replacing {symbol}", quiet=True):
+            for old in export.replaced(files):
+                old.unlink()
+        written += len(files)
+        if not files:
             others.append(symbol)
-            advance(progress, label=symbol)
-            continue
-        with _writing((out / instrument.path).parent):
-            defined = Folder.read((out / instrument.path).parent)
-            if not defined.foreign:
-                publish(out / instrument.path, iter([definition(instrument, digits, maker_fee, taker_fee)]))
-        with reading(f"converting {symbol}", quiet=True):
-            path, content = bars_file(instrument, timeframe, defined.digits(digits), rows)
-        folder = Folder.read((out / path).parent)
-        if overlapping := folder.overlapping(path):
-            fail(f"{overlapping[0]} of another program has bars of these days: move it, or choose another --out", 1)
-        with _writing((out / path).parent):
-            publish(out / path, iter([content]))
-            for old in folder.own:
-                if old.name != Path(path).name:
-                    old.unlink()
-        written += 1
         advance(progress, label=symbol)
     _finish("nautilus_trader gets no bars", others, written, out)
 

@@ -44,4 +44,19 @@ def finished_bars(
         if bars.height and not bars["complete"][-1]:
             bars = bars.head(-1)
         bars = bars.with_columns(end_time=pl.col("close_time") + timedelta(microseconds=1))
-    return bars.select("open_time", "end_time", "open", "high", "low", "close", "base_volume").sort("open_time")
+    return _one_per_window(bars)
+
+
+def _one_per_window(bars: pl.DataFrame) -> pl.DataFrame:
+    """Join the bars of a window in which a new segment starts: trading programs have one bar per window."""
+    return (
+        bars.sort("open_time", "segment")
+        .group_by("open_time", "end_time", maintain_order=True)
+        .agg(
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("base_volume").sum(),
+        )
+    )

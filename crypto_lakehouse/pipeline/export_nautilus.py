@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -24,7 +25,7 @@ from crypto_lakehouse.catalog import find_market
 from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.catalog.symbol_facts import ContractType
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
-from crypto_lakehouse.pipeline.export_bars import EXCHANGE, MINUTES
+from crypto_lakehouse.pipeline.export_bars import EXCHANGE, MINUTES, finished_bars
 
 VENUE = "BINANCE"
 _UNITS = {"m": "MINUTE", "h": "HOUR", "d": "DAY", "w": "WEEK", "mo": "MONTH"}
@@ -205,10 +206,13 @@ class Folder:
 
     @classmethod
     def read(cls, path: Path) -> Folder:
-        """The files in the folder, which may be missing."""
+        """The files in the folder, which may be missing. Raises ValueError if one is not Parquet."""
         files: dict[bool, list[Path]] = {True: [], False: []}
         for file in sorted(path.glob("*.parquet")):
-            metadata = pq.read_schema(file).metadata or {}
+            try:
+                metadata = pq.read_schema(file).metadata or {}
+            except pa.ArrowInvalid as error:
+                raise ValueError(f"{file} is not a Parquet file, so the catalog cannot be used: {error}") from None
             files[metadata.get(_MARK[0]) == _MARK[1]].append(file)
         return cls(tuple(files[True]), tuple(files[False]))
 
@@ -228,8 +232,62 @@ class Folder:
             )
         return defined
 
+    def own_fees(self) -> tuple[Decimal, Decimal]:
+        """The fees of makers and takers in the definition of an earlier export; zero without one."""
+        if not self.own:
+            return Decimal(0), Decimal(0)
+        row = pq.ParquetFile(self.own[-1]).read(columns=["maker_fee", "taker_fee"]).to_pylist()[-1]
+        return Decimal(row["maker_fee"]), Decimal(row["taker_fee"])
+
     def overlapping(self, name: str) -> list[Path]:
         """The files of other programs with bars in the time of the file ``name``. Times are in the names."""
         first, last = Path(name).stem.split("_")
         ranges = {path: path.stem.split("_") for path in self.foreign if path.stem.count("_") == 1}
         return [path for path, (start, end) in ranges.items() if start <= last and first <= end]
+
+
+@dataclass(frozen=True, slots=True)
+class NautilusExport:
+    """An export of bars of one market and timeframe with open_time in [start, end) to the catalog in ``out``.
+
+    A fee that is None is that of an earlier export of the instrument, or zero.
+    """
+
+    lake: Lakehouse
+    out: Path
+    market: str
+    timeframe: str
+    start: date | None
+    end: date | None
+    maker_fee: Decimal | None
+    taker_fee: Decimal | None
+
+    def files(self, instrument: Instrument) -> dict[str, bytes]:
+        """The definition of an instrument and its bars, by path; nothing without a finished bar.
+
+        A definition that another program wrote stays. Raises ValueError if files of other programs do not fit.
+        """
+        symbol = instrument.symbol
+        bars = finished_bars(self.lake, self.market, symbol, self.timeframe, self.start, self.end)
+        if bars.is_empty():
+            return {}
+        needed = find_digits(self.lake, self.market, symbol)
+        defined = self._folder(instrument.path)
+        path, content = bars_file(instrument, self.timeframe, defined.digits(needed), bars)
+        if overlapping := self._folder(path).overlapping(path):
+            raise ValueError(
+                f"{overlapping[0]} of another program has bars of these days: move it, or choose another --out"
+            )
+        files = {path: content}
+        if not defined.foreign:
+            given = (self.maker_fee, self.taker_fee)
+            fees = [own if fee is None else fee for fee, own in zip(given, defined.own_fees(), strict=True)]
+            files[instrument.path] = instrument_file(instrument, needed, *fees)
+        return files
+
+    def replaced(self, paths: Iterable[str]) -> list[Path]:
+        """The files of earlier exports in the folders of these files, which replace them."""
+        return [old for path in paths for old in self._folder(path).own if old != self.out / path]
+
+    def _folder(self, path: str) -> Folder:
+        return Folder.read((self.out / path).parent)

@@ -35,9 +35,9 @@ def test_freqtrade_lists_and_loads_futures(desk: Desk) -> None:
     assert facts("freqtrade", desk.folder, page.python, **VALUES) == expected(desk, "um", desk.symbol, "1h")
 
 
+# There are no real files of mark prices.
+@pytest.mark.parametrize("desk", ["sample"], indirect=True)
 def test_freqtrade_loads_funding_rates_and_mark_prices_and_joins_them(desk: Desk) -> None:
-    if desk.is_real:
-        pytest.skip("there are no real files of mark prices; the sample archive has them")
     desk.shell(desk.section("freqtrade").commands[0])
     code = """
 from pathlib import Path

@@ -68,10 +68,16 @@ def test_talib_computes_from_our_columns(desk: Desk) -> None:
 
 def test_vectorbt_trades_on_our_closes(desk: Desk) -> None:
     code = desk.section("vectorbt").python
+    # The panel that the page names: a portfolio of each symbol.
+    held = """
+closes = lake.panel("close", "*USDT", "1h", market="um")
+held = vbt.Portfolio.from_holding(closes, init_cash=100, freq="1h").total_return()
+"""
     found = facts(
         ENVIRONMENT,
         desk.folder,
-        code,
+        code + held,
+        held="held.to_dict()",
         bars="len(portfolio.value())",
         value="float(portfolio.final_value())",
         trades="int(portfolio.trades.count())",
@@ -87,6 +93,9 @@ def test_vectorbt_trades_on_our_closes(desk: Desk) -> None:
     assert trades > 1
     assert (found["bars"], found["trades"]) == (len(close), trades)
     assert found["value"] == pytest.approx(cash + coins * float(close.iloc[-1]), rel=1e-9)
+    panel: Any = desk.lake.panel("close", "*USDT", "1h", market="um")
+    assert panel.shape[1] == 2
+    assert found["held"] == pytest.approx({name: panel[name].iloc[-1] / panel[name].iloc[0] - 1 for name in panel})
 
 
 def test_backtesting_trades_on_our_bars(desk: Desk) -> None:

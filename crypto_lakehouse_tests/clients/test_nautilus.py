@@ -90,9 +90,8 @@ def test_nautilus_trader_runs_a_backtest_on_the_catalog(desk: Desk) -> None:
     assert float(found["balance"]) == pytest.approx(1_000_000 - 0.0005 * bars["close"][0], abs=1e-6)
 
 
+@pytest.mark.parametrize("desk", ["real"], indirect=True)
 def test_minutes_have_the_digits_of_the_files_of_the_archive(desk: Desk) -> None:
-    if not desk.is_real:
-        pytest.skip("the texts of real files are compared")
     desk.shell("crypto-lakehouse export nautilus --market spot --timeframe 1m --out minutes")
     code = desk.section("nautilus_trader").python.replace('"catalog"', '"minutes"')
     code = code.replace("FILUSDT-PERP.BINANCE-1-HOUR", "BTCUSDT.BINANCE-1-MINUTE")

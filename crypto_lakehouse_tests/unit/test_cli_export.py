@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.cli.main import app
+from crypto_lakehouse.pipeline.export_bars import finished_bars
 from crypto_lakehouse.pipeline.export_freqtrade import find_pair
 from crypto_lakehouse_tests.commands import parsed, recommended
+from crypto_lakehouse_tests.unit.small_lake import DAYS, day_of_bars, part_path, put
 
 pytestmark = pytest.mark.requirement("F7.9")
 
@@ -113,6 +115,17 @@ def test_funding_that_is_not_in_the_lake_is_a_warning_with_the_command(
     rates, marks = (parsed(command) for command in recommended(text))
     assert (rates["table"], str(rates["first"]), str(rates["last"])) == ("funding_rates", "2024-12-01", "2025-01-31")
     assert (marks["table"], str(marks["first"]), str(marks["last"])) == ("mark_klines_1h", "2024-12-30", "2025-01-01")
+
+
+def test_a_window_with_two_segments_is_one_candle(tmp_path: Path) -> None:
+    day = day_of_bars(DAYS[0], ["BTCUSDT"])
+    later = {"segment": 1, "open": 3.0, "high": 4.0, "low": 2.5, "close": 3.5, "base_volume": 1.0}
+    second = day[12:13].with_columns(**{name: pl.lit(value, day.schema[name]) for name, value in later.items()})
+    rows = pl.concat([day[:13], second, day[13:].with_columns(segment=pl.lit(1, pl.Int64))])
+    put(rows, part_path(tmp_path / "lake", "um", f"{DAYS[0]}"))
+    candles = finished_bars(Lakehouse(tmp_path / "lake"), "um", "BTCUSDT", "1h", None, None)
+    assert candles.height == 24
+    assert candles.drop("open_time", "end_time").row(12) == (1.0, 4.0, 0.5, 3.5, 11.0)
 
 
 def test_minutes_can_be_exported_too(tmp_path: Path) -> None:

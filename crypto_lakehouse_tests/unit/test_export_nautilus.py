@@ -51,7 +51,7 @@ def numbers(column: pa.ChunkedArray) -> list[Decimal]:
 
 def test_a_catalog_has_the_files_that_nautilus_trader_writes(tmp_path: Path) -> None:
     text = export(tmp_path, "--symbols", "BTCUSDT")
-    assert text.endswith(f"1 files written to {tmp_path}\n")
+    assert text.endswith(f"2 files written to {tmp_path}\n")
     times = "2024-12-30T01-00-00-000000000Z_2025-01-02T00-00-00-000000000Z"
     assert files(tmp_path) == [f"{BARS}/{times}.parquet", f"{DEFINITION}.parquet"]
     schema = pq.read_schema(tmp_path / f"{BARS}/{times}.parquet")
@@ -96,10 +96,17 @@ def test_the_digits_of_a_symbol_are_the_same_for_every_timeframe_and_range(
     assert pq.read_table(path).num_rows == {"1m": 1440, "15m": 96, "1d": 1}[timeframe]
 
 
-def test_fees_are_those_that_the_user_names(tmp_path: Path) -> None:
+def test_fees_are_those_that_the_user_named_last(tmp_path: Path) -> None:
+    def definition() -> tuple[str, str, str]:
+        (row,) = pq.read_table(tmp_path / f"{DEFINITION}.parquet").to_pylist()
+        return row["maker_fee"], row["taker_fee"], row["price_increment"]
+
+    export(tmp_path, "--symbols", "BTCUSDT")
+    assert definition() == ("0", "0", "0.1")
     export(tmp_path, "--symbols", "BTCUSDT", "--maker-fee", "0.0002", "--taker-fee", "0.0005")
-    (row,) = pq.read_table(tmp_path / f"{DEFINITION}.parquet").to_pylist()
-    assert (row["maker_fee"], row["taker_fee"], row["price_increment"]) == ("0.0002", "0.0005", "0.1")
+    assert definition() == ("0.0002", "0.0005", "0.1")
+    export(tmp_path, "--symbols", "BTCUSDT", "--timeframe", "1d", "--taker-fee", "0.0004")
+    assert definition() == ("0.0002", "0.0004", "0.1")
 
 
 def test_another_export_replaces_the_bars_of_an_earlier_one(tmp_path: Path) -> None:
@@ -124,7 +131,7 @@ def test_bars_of_another_program_stay_and_are_not_doubled(tmp_path: Path) -> Non
     export(tmp_path, "--symbols", "BTCUSDT", "--to", "2024-12-30")
     (written,) = (tmp_path / BARS).iterdir()
     foreign = rewrite(written, written.name)
-    text = export(tmp_path, "--symbols", "BTCUSDT", code=1)
+    text = export(tmp_path, "--symbols", "BTCUSDT", code=2)
     assert f"{foreign} of another program has bars of these days: move it, or choose another --out" in text
     export(tmp_path, "--symbols", "BTCUSDT", "--from", "2024-12-31")
     assert foreign in list((tmp_path / BARS).iterdir())
@@ -151,6 +158,14 @@ def test_a_definition_of_another_program_with_too_few_digits_is_an_error(tmp_pat
     rewrite(tmp_path / f"{DEFINITION}.parquet", "2024_2024.parquet", set_digits(0))
     text = export(tmp_path, "--symbols", "BTCUSDT", code=2)
     assert "has 0 decimals of prices and 3 of sizes, but the bars need 1 and 3: define the instrument" in text
+
+
+def test_a_broken_file_in_the_catalog_is_named(tmp_path: Path) -> None:
+    (tmp_path / BARS).mkdir(parents=True)
+    (tmp_path / BARS / "broken.parquet").write_bytes(b"PAR1")
+    text = export(tmp_path, "--symbols", "BTCUSDT", code=2)
+    assert f"{tmp_path / BARS / 'broken.parquet'} is not a Parquet file" in text
+    assert files(tmp_path) == [f"{BARS}/broken.parquet"]
 
 
 @pytest.mark.parametrize(
