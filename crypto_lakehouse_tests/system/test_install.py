@@ -118,3 +118,34 @@ def test_the_base_installation_reads_a_lake(version: str, wheel: Path, small_lak
     refused = shell("compact", "--market", "um")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.strip().endswith(install_command(PLATFORM))
+
+
+NOTEBOOK = """
+import sys
+import nbclient, nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+cells = ["%pip --version", "from crypto_lakehouse import Lakehouse\\nLakehouse().plot('BTCUSDT', market='um')"]
+notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
+nbclient.NotebookClient(notebook, kernel_name="python3", timeout=None).execute()
+version, picture = (cell["outputs"][0] for cell in notebook["cells"])
+assert sys.prefix in version["text"], version
+assert "application/vnd.plotly.v1+json" in picture["data"]
+"""
+
+
+def test_the_extra_of_notebooks_has_jupyterlab_a_kernel_with_pip_and_pictures(
+    wheel: Path, small_lake: Path, tmp_path: Path
+) -> None:
+    python = fresh_environment(list(INTERPRETERS.values())[-1], tmp_path / "environment")
+    try:
+        pip(python, "install", f"{wheel}[notebook]")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"pip cannot install the extra notebook: {error.stderr[-200:]}")
+    environment = {
+        **clean_environment(),
+        "LAKEHOUSE_LAKE_URI": str(small_lake),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+    }
+    for command in ([python.with_name("jupyter"), "lab", "--version"], [python, "-c", NOTEBOOK]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-2000:]
