@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +19,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.launch import Plan, chunks
 from crypto_lakehouse.orchestration.partitions import partitions_per_run
 from crypto_lakehouse.orchestration.up_to_date import Work
+from crypto_lakehouse.pipeline.chosen_files import uses_months
 from crypto_lakehouse.pipeline.gold.continuous import STATES
 from crypto_lakehouse.pipeline.neighbours import has_edges
 from crypto_lakehouse.schemas.gold import find_gold_table, split_name
@@ -26,8 +28,9 @@ from crypto_lakehouse.settings import Settings
 
 # Files of all symbols and partitions of a process: for fewer its start, two seconds, costs more than it saves.
 _LEAST_FILES = 150
+_MONTH = 31
 # Memory of a process: its libraries and Dagster's events of a run, and for each symbol the rows of the days in work.
-_BASE_BYTES, _SYMBOL_BYTES = 500 * 1024**2, 1024**2
+_BASE_BYTES, _SYMBOL_BYTES = 500 * 1024**2, 2 * 1024**2
 
 
 def processes_of(work: Work, settings: Settings) -> int:
@@ -46,13 +49,24 @@ def processes_of(work: Work, settings: Settings) -> int:
 def cut(plan: Plan, keys: Sequence[str], work: Work, processes: int, settings: Settings) -> list[list[str]]:
     """Cut partitions into chunks of about equal size, a multiple of the processes.
 
-    The chunks that run at the same time have as many files together as one run of one process.
+    The chunks that run at the same time have as many files together as one run of one process. Days that may come from
+    monthly files are cut between months, because each run that has days of such a file fetches it.
     """
     most = settings.max_partitions_per_run
-    if most is None:
-        at_once = min(processes, len(keys)) * partitions_per_run(work.symbols, processes)
-        rounds = -(-len(keys) // at_once)
-        most = -(-len(keys) // (rounds * processes))
+    if most is not None:
+        return chunks(keys, plan.cadence, most)
+    at_once = processes * partitions_per_run(work.symbols, processes)
+    rounds = -(-len(keys) // at_once)
+    most = -(-len(keys) // (rounds * processes))
+    if plan.layer == "bronze" and uses_months(plan.feed, {}, settings.archive_files):
+        months = [list(month) for _, month in groupby(keys, key=lambda key: key[: len("YYYY-MM")])]
+        spans: list[list[str]] = []
+        for month in months:
+            if spans and len(spans[-1]) + len(month) <= max(most, _MONTH):
+                spans[-1] += month
+            else:
+                spans.append(month)
+        return [span for joined in spans for span in chunks(joined, plan.cadence, len(joined))]
     return chunks(keys, plan.cadence, most)
 
 

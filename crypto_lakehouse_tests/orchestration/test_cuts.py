@@ -74,7 +74,7 @@ def test_what_uses_other_days_of_a_table_is_built_in_a_later_step(table: str, ex
         (2, 30, 8, 64 * GIB, 1),
         (300, 8, 8, 64 * GIB, 8),
         (300, 8, 2, 64 * GIB, 2),
-        (300, 8, 8, 2 * GIB, 2),
+        (300, 8, 8, 3 * GIB, 2),
         (300, 8, 8, 0, 1),
         (300, 8, 8, None, 8),
         (300, 8, 1, 64 * GIB, 1),
@@ -111,6 +111,16 @@ def test_chunks_are_of_equal_size_and_small_where_days_are_wide(
     spans = cut(plan_of("klines_1m"), wanted.keys, wanted, processes, settings())
     assert [len(span) for span in spans] == sizes
     assert [key for span in spans for key in span] == list(wanted.keys)
+
+
+def test_days_of_monthly_files_are_cut_between_months() -> None:
+    wanted = work(2, 150)
+    spans = cut(plan_of("klines_1m"), wanted.keys, wanted, 2, settings(archive_files="monthly"))
+    months = [("2024-01-01", "2024-02-29"), ("2024-03-01", "2024-04-30"), ("2024-05-01", "2024-05-29")]
+    assert [(span[0], span[-1]) for span in spans] == months
+    # Gold reads no files of the archive.
+    (gold,) = steps(plan_of("bars_1h"))
+    assert [len(span) for span in cut(gold, wanted.keys, wanted, 2, settings(archive_files="monthly"))] == [75, 75]
 
 
 def test_the_progress_of_steps_adds_up_to_all_partitions() -> None:
