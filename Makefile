@@ -59,6 +59,7 @@ docs: $(READY)  ## The generated pages in docs/api: data formats, commands and s
 site: $(READY)  ## The documentation as a website, in ./site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 	@echo file://$(CURDIR)/site/index.html
+	@echo "its search needs a server: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
 specs: $(READY)  ## The traceability table: requirement, tests, last result
 	$(BIN)/python -m crypto_lakehouse_tests.traceability
