@@ -42,7 +42,12 @@ def test_the_changelog_starts_with_what_is_unreleased_and_the_newest_release_is_
 
 def test_ci_runs_the_lint_and_the_test_command_of_the_readme() -> None:
     lines = text(".ci/run").splitlines()
-    assert [line for line in lines if line.startswith("make ")] == ["make lint", "make test", "make drills"]
+    assert [line for line in lines if line.startswith("make ")] == [
+        "make lint",
+        "make test",
+        "make drills",
+        "make clients",
+    ]
 
 
 def test_the_package_tells_type_checkers_that_it_has_types() -> None:
