@@ -14,7 +14,8 @@ from crypto_lakehouse.catalog import EXCHANGES, FEEDS, MARKETS, feed, feeds, fin
 from crypto_lakehouse.catalog.epochs import EPOCHS
 from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.catalog.listings import RELISTINGS, RENAMES
-from crypto_lakehouse.orchestration.launch import compaction_plan, plan
+from crypto_lakehouse.orchestration.launch import compaction_source, plan
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings, SettingsError, url_settings
 from crypto_lakehouse_tests.unit import second_exchange
 from crypto_lakehouse_tests.unit.second_exchange import FEED, MARKET, TOY
@@ -124,7 +125,7 @@ def test_a_plan_for_an_exchange_that_is_not_enabled_names_the_setting() -> None:
         with pytest.raises(ValueError, match=r"exchange toy is not enabled; add it to LAKEHOUSE_EXCHANGES \(now: bin"):
             plan("toy", "spot", table, first, first, settings, today)
     with pytest.raises(ValueError, match="exchange toy is not enabled"):
-        compaction_plan(replace(FEED, compacted=True), ["2024-01"], settings)
+        compaction_source(TableSlice.with_months("toy", "spot", "continuous_1m"), settings)
 
 
 def test_markets_of_one_name_have_plans_jobs_and_assets_of_their_own() -> None:
