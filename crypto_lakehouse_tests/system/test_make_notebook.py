@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,7 +91,10 @@ def test_jupyterlab_opens_the_notebooks_on_a_new_demo_and_pip_works_in_them(jupy
 
     listed = {entry["path"] for entry in jupyter.request("/api/contents/notebooks?content=1")["content"]}
     assert listed == {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert "JupyterLab" in urllib.request.urlopen(f"{jupyter.url}/lab/tree/{NOTEBOOK}?token={TOKEN}").read().decode()
+    page = urllib.request.urlopen(f"{jupyter.url}/lab/tree/{NOTEBOOK}?token={TOKEN}").read().decode()
+    assert "JupyterLab" in page
+    # No box asks whether to fetch news.
+    assert re.search(r'"disabledExtensions": \[[^]]*apputils-extension:announcements"', page)
 
     session = jupyter.request(
         "/api/sessions", {"path": NOTEBOOK, "type": "notebook", "name": "", "kernel": {"name": "python3"}}
