@@ -67,12 +67,19 @@ def aside(work: Callable[[], T]) -> T:
     """Run ``work`` in its own thread and return its result. In the main thread Dagster raises signals as errors at any
     place, also in a callback of the garbage collector, where they are lost.
     """
-    with ThreadPoolExecutor(1, "lakehouse-run") as pool:
+    with ThreadPoolExecutor(1, "lakehouse-run", initializer=shield) as pool:
         result = pool.submit(copy_context().run, work)
         while not result.done():
             # Handlers run in the main thread, and a signal delivered to another thread does not wake it up.
             futures.wait([result], timeout=_LOOK_UP)
         return result.result()
+
+
+def shield() -> None:
+    """Keep Ctrl-C from the programs that this thread will start, such as those with which Dagster keeps the output of a
+    run: at a terminal it would end them with a traceback. The main thread still gets the signal.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def exit_code() -> int:

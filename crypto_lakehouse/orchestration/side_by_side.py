@@ -130,7 +130,7 @@ class SideBySide:
             finally:
                 done.put(None)
 
-        with ThreadPoolExecutor(len(runners), "lakehouse-chunks") as pool:
+        with ThreadPoolExecutor(len(runners), "lakehouse-chunks", initializer=interrupts.shield) as pool:
             for runner in runners:
                 pool.submit(take_chunks, runner)
             running, is_stopped, is_banned, is_interrupted = len(runners), False, False, False

@@ -129,6 +129,7 @@ def _run_all(chunks: SimpleQueue[Chunk | None], pipe: Connection, settings: Sett
     from crypto_lakehouse.orchestration.home_faults import opening
     from crypto_lakehouse.orchestration.runs import run_chunk
 
+    interrupts.shield()
     try:
         defs = define(settings)
         with opening():

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -24,6 +24,7 @@ from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.orchestration.checks import last_evaluation
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse_tests.commands import parsed, recommended
+from crypto_lakehouse_tests.system.postgres_server import PostgresServer
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read
 from crypto_lakehouse_tests.system.test_cli import COMMAND, UM, environment, run
 
@@ -65,23 +66,34 @@ class Archive:
         }
 
     @contextmanager
-    def started(self, home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A command in two processes that wait for files of the second and the last day."""
+    def started(self, home: Path, *arguments: str, until_loading: bool = False) -> Iterator[subprocess.Popen[str]]:
+        """A command in two processes that wait for files of the second and the last day; or, ``until_loading``, in one
+        and another that does not run yet.
+        """
         home.mkdir()
         self.held = {DAYS[1], DAYS[-1]}
         settings = environment(**self.settings(home, **TWO_CHUNKS))
         with subprocess.Popen(
-            [*COMMAND, *arguments], cwd=home, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, *arguments],
+            cwd=home,
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         ) as process:
             try:
-                while process.poll() is None and not all(
-                    any(day in path for path in self.server.requests) for day in self.held
-                ):
+                while process.poll() is None and not self._is_reached(process, until_loading):
                     time.sleep(0.01)
                 yield process
             finally:
                 self.held = set()
                 process.kill()
+
+    def _is_reached(self, process: subprocess.Popen[str], until_loading: bool) -> bool:
+        if until_loading:
+            return bool(workers(process))
+        return all(any(day in path for path in self.server.requests) for day in self.held)
 
 
 @pytest.fixture
@@ -93,9 +105,11 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
     """The other processes of a backfill."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    threads = Path(f"/proc/{process.pid}/task").glob("*/children")
-    numbers = {int(number) for path in threads for number in path.read_text().split()} | set(map(int, children))
+    numbers = []
+    for path in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        # A thread may have ended meanwhile.
+        with suppress(OSError):
+            numbers += [int(number) for number in path.read_text().split()]
     return [number for number in numbers if b"spawn_main" in Path(f"/proc/{number}/cmdline").read_bytes()]
 
 
@@ -242,7 +256,11 @@ def test_a_signal_stops_all_processes(
     home = tmp_path / "home"
     with archive.started(home, *KLINES) as process:
         others = workers(process)
-        process.send_signal(number)
+        # Ctrl-C at a terminal reaches all processes, other signals the one that they are sent to.
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         out, errors = process.communicate()
     assert process.returncode == code, out + errors
     assert "Traceback" not in errors
@@ -253,6 +271,25 @@ def test_a_signal_stops_all_processes(
         states = [run.status.value for run in instance.get_runs()]
     # The oldest run is that of funding rates.
     assert states == ["FAILURE", "FAILURE", "SUCCESS"]
+
+
+def test_ctrl_c_while_a_process_loads_stops_it_without_a_traceback(archive: Archive, tmp_path: Path) -> None:
+    with archive.started(tmp_path / "home", *KLINES, until_loading=True) as process:
+        others = workers(process)
+        os.killpg(process.pid, signal.SIGINT)
+        out, errors = process.communicate()
+    assert process.returncode == 130, out + errors
+    assert errors == ""
+    assert ": repeat the command to continue" in out
+    assert not any(map(is_alive, others))
+
+
+def test_processes_share_records_in_postgresql(archive: Archive, tmp_path: Path, postgres: PostgresServer) -> None:
+    done = run(tmp_path, *KLINES, **archive.settings(tmp_path, **TWO_CHUNKS), **postgres.settings())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 partitions done in 6 runs; 0 runs failed" in done.stdout
+    # One of funding rates, and three steps of two chunks.
+    assert list(postgres.statuses().values()) == ["SUCCESS"] * 7
 
 
 def test_no_process_outlives_a_killed_command(archive: Archive, tmp_path: Path) -> None:

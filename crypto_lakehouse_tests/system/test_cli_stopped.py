@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def held(folder: Path, server: WatchedServer, settings: dict[str, str]) -> Itera
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         try:
             while process.poll() is None and not any(DAYS[1] in path for path in server.requests):
@@ -119,6 +121,18 @@ def test_an_interrupt_stops_the_backfill_and_says_how_to_continue(
     assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to continue" in out
     assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE"]
     assert not any(DAYS[2] in path for path in server.requests)
+
+
+@pytest.mark.requirement("F7.3")
+def test_ctrl_c_at_a_terminal_ends_the_programs_of_a_run_without_a_traceback(
+    tmp_path: Path, server: WatchedServer, settings: dict[str, str]
+) -> None:
+    with held(tmp_path, server, settings) as process:
+        # A terminal sends the signal to all processes of a command: Dagster starts some that keep the output of a run.
+        os.killpg(process.pid, signal.SIGINT)
+        out, errors = process.communicate()
+    assert process.returncode == 130, out + errors
+    assert errors == ""
 
 
 IN_GARBAGE_COLLECTION = """
