@@ -76,9 +76,11 @@ def export_table(
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
 ) -> None:
     """Write a file with the rows of each symbol of a table: DIR/BTCUSDT.parquet."""
+    with explained():
+        from crypto_lakehouse.pipeline.export_bars import stored_symbols
     lake, end, written = open_reader(), last + timedelta(days=1) if last else None, 0
     with reading(f"listing {table}"):
-        stored = lake.symbols(market, table=table, start=first, end=end, exchange=exchange)
+        stored = stored_symbols(lake, table, market, first, end, exchange)
     for symbol, progress in _each(_chosen(table, symbols, stored)):
         with reading(f"reading {symbol}", quiet=True):
             rows = lake.read(
@@ -178,13 +180,13 @@ def _traded(
     program: str, lake: Lakehouse, market: str, timeframe: str, symbols: str, first: date | None, end: date | None
 ) -> list[str]:
     """The stored symbols of an export to a trading program. Ends with exit code 2 for wrong arguments."""
-    from crypto_lakehouse.pipeline.export_bars import MARKETS, MINUTES, check_timeframe
+    from crypto_lakehouse.pipeline.export_bars import MARKETS, MINUTES, check_timeframe, stored_symbols
 
     if market not in MARKETS:
         fail(f"files of {program} are written for the markets {' and '.join(MARKETS)}, not {market}", 2)
     with reading("listing the minutes"):
         check_timeframe(timeframe)
-        stored = lake.symbols(market, table=MINUTES, start=first, end=end)
+        stored = stored_symbols(lake, MINUTES, market, first, end)
     return _chosen(MINUTES, symbols, stored)
 
 

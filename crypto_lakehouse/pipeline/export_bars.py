@@ -1,4 +1,4 @@
-"""What the exports to trading programs share: the finished bars of a symbol.
+"""What the exports share: the stored symbols of a table, and the finished bars of a symbol.
 
 The files of each program are in ``export_freqtrade.py`` and ``export_nautilus.py``.
 """
@@ -26,6 +26,14 @@ def check_timeframe(timeframe: str) -> str:
     if timeframe not in TIMEFRAMES:
         raise ValueError(f"no timeframe {with_near(timeframe, TIMEFRAMES)}; there are {', '.join(TIMEFRAMES)}")
     return timeframe
+
+
+def stored_symbols(
+    lake: Lakehouse, table: str, market: str, start: date | None, end: date | None, exchange: str = EXCHANGE
+) -> list[str]:
+    """The symbols with rows in [start, end), sorted; without a range, those of all partitions, delisted ones too."""
+    # Without any range, lake.symbols reads the newest partition only.
+    return lake.symbols(market, table=table, start=start or date.min, end=end, exchange=exchange)
 
 
 def finished_bars(

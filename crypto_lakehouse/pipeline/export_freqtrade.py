@@ -19,7 +19,7 @@ from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.catalog.symbol_facts import ContractType
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
-from crypto_lakehouse.pipeline.export_bars import EXCHANGE, finished_bars
+from crypto_lakehouse.pipeline.export_bars import EXCHANGE, finished_bars, stored_symbols
 
 FUTURES = "um"
 RATES = "silver.funding_rates"
@@ -90,8 +90,7 @@ class FreqtradeExport:
         self._days: list[date] = []
 
     def _symbols(self, table: str) -> list[str]:
-        start, end = self._range
-        return self._lake.symbols(self._market, table=table, start=start, end=end)
+        return stored_symbols(self._lake, table, self._market, *self._range)
 
     def files(self, pair: Pair) -> dict[str, pl.DataFrame]:
         """The rows of each file of a pair, by path: candles and, of futures, what the lake has of funding.

@@ -173,3 +173,38 @@ def test_the_pair_of_a_symbol(market: str, symbol: str, path: str | None) -> Non
 def test_mistakes_are_explained(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     assert message in run(*arguments, "--out", str(tmp_path / "out"), code=code)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("symbols", [(), ("--symbols", "ETHUSDT")])
+@pytest.mark.parametrize(
+    ("command", "paths"),
+    [
+        (("table", "gold.bars_1h"), ["ETHUSDT.parquet"]),
+        (
+            ("freqtrade",),
+            [f"futures/ETH_USDT_USDT-{kind}.feather" for kind in ("1h-funding_rate", "1h-futures", "1h-mark")],
+        ),
+        (
+            ("nautilus",),
+            ["data/bar/ETHUSDT-PERP.BINANCE-1-HOUR-LAST-EXTERNAL", "data/crypto_perpetual/ETHUSDT-PERP.BINANCE"],
+        ),
+    ],
+)
+def test_a_symbol_without_rows_in_the_newest_partition_is_exported(
+    tmp_path: Path,
+    sample_lake: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    paths: list[str],
+    symbols: tuple[str, ...],
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(sample_lake, lake)
+    for path in lake.glob("*/*/exchange=binance/market=um/*=2025-01*/part-0.parquet"):
+        rows = pl.read_parquet(path, hive_partitioning=False)
+        if "symbol" in rows.columns:
+            rows.filter(pl.col("symbol") != "ETHUSDT").write_parquet(path)
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", str(lake))
+    run(*command, "--market", "um", "--out", str(tmp_path / "out"), *symbols)
+    for path in paths:
+        assert any(name.startswith(path) for name in files(tmp_path / "out")), files(tmp_path / "out")
