@@ -106,9 +106,19 @@ def test_each_value_is_the_newest_that_was_known(lake: Lakehouse, bars: str) -> 
     for time, (table, column, name) in expected.items():
         known = FACTS[table][0].select("symbol", at=FACTS[table][1], value=column).sort("at")
         for symbol, moment, at, value in rows.select("symbol", "known_time", time, name).gather_every(3).iter_rows():
-            before = known.filter((pl.col("symbol") == symbol) & (pl.col("at") <= moment))
+            # A funding event at the very close belongs to the next bar.
+            is_before = pl.col("at") < moment if name == "funding_rate" else pl.col("at") <= moment
+            before = known.filter((pl.col("symbol") == symbol) & is_before)
             newest = before.filter(pl.col("at") >= moment - DAY).tail(1)
             assert newest.select("at", "value").rows() == ([(at, value)] if at else [])
+
+
+def test_each_funding_event_joins_one_bar_whatever_its_milliseconds(lake: Lakehouse) -> None:
+    rows = lake.align("AAAUSDT", "8h", market="um", include="funding", format="polars").drop_nulls("funding_time")
+    events = FACTS["funding_rates"][0].filter(pl.col("symbol") == "AAAUSDT")["funding_time"]
+    assert {time.microsecond for time in events} == {0, 7000}
+    expected = [event for event in events if rows["open_time"][0] <= event < rows["known_time"][-1]]
+    assert rows["funding_time"].to_list() == expected
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -125,17 +135,20 @@ def test_no_row_depends_on_what_became_known_later(lake: Lakehouse, tmp_path: Pa
 EVENTS = st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 50)), unique=True, max_size=12)
 
 
-@given(bars=EVENTS, events=EVENTS, age=st.integers(1, 60))
-def test_the_join_is_as_by_hand(bars: list[tuple[str, int]], events: list[tuple[str, int]], age: int) -> None:
+@given(bars=EVENTS, events=EVENTS, age=st.integers(1, 60), at_close=st.booleans())
+def test_the_join_is_as_by_hand(
+    bars: list[tuple[str, int]], events: list[tuple[str, int]], age: int, at_close: bool
+) -> None:
     def frame(rows: list[tuple[str, int]], name: str) -> pl.DataFrame:
         times = [(symbol, T0 + minute * MINUTE) for symbol, minute in rows]
         return pl.DataFrame(times, schema={"symbol": pl.String, name: TIME}, orient="row")
 
-    joined = join_known(frame(bars, "known_time"), frame(events, "at"), "at", age * MINUTE)
+    joined = join_known(frame(bars, "known_time"), frame(events, "at"), "at", age * MINUTE, at_close)
     assert joined.height == len(bars)
     for symbol, moment, at in joined.iter_rows():
         minute = (moment - T0) // MINUTE
-        known = [m for s, m in events if s == symbol and minute - age <= m <= minute]
+        newest = minute if at_close else minute - 1
+        known = [m for s, m in events if s == symbol and minute - age <= m <= newest]
         assert at == (T0 + max(known) * MINUTE if known else None)
 
 

@@ -40,7 +40,8 @@ _OWN_FUNDING = ("funding_rate", "funding_price", "funding_time", "funding_sum", 
 class _Source:
     """A silver table to join: ``known`` is the time at which a row is known, at most ``lag`` after its time column.
 
-    ``columns`` are its columns by their names in the result; ``time`` is the name of ``known`` there.
+    ``columns`` are its columns by their names in the result; ``time`` is the name of ``known`` there. ``at_close`` says
+    whether a row that is known exactly when a bar ends joins this bar, or only the next one.
     """
 
     table: str
@@ -49,12 +50,15 @@ class _Source:
     columns: dict[str, str]
     time: str
     needs: tuple[str, ...]
+    at_close: bool = True
 
 
 def _source(name: str, stored: Sequence[str]) -> _Source:
     if name == "funding":
-        time = "funding_time"
-        return _Source("funding_rates", pl.col(time), timedelta(0), {"funding_rate": "funding_rate"}, time, (time,))
+        # An event belongs to the window that it starts, with or without milliseconds after the hour. Otherwise one bar
+        # would repeat the event of the bar before it, and another event would join no bar.
+        time, rate = "funding_time", {"funding_rate": "funding_rate"}
+        return _Source("funding_rates", pl.col(time), timedelta(0), rate, time, (time,), at_close=False)
     if name == "open_interest":
         values = {column: column for column in ("open_interest", "open_interest_value")}
         known = pl.col("known_time")
@@ -100,15 +104,16 @@ def aligned(
     output = [*chosen, KNOWN]
     for source in (_source(name, stored) for name in names):
         facts = _facts(store, source, exchange, str(market), wanted, rows, age)
-        rows = join_known(rows, facts, source.time, age)
+        rows = join_known(rows, facts, source.time, age, source.at_close)
         output += [*source.columns, source.time]
     return rows.sort(schema.primary_key).select(output)
 
 
-def join_known(bars: pl.DataFrame, facts: pl.DataFrame, time: str, max_age: timedelta) -> pl.DataFrame:
+def join_known(bars: pl.DataFrame, facts: pl.DataFrame, time: str, max_age: timedelta, at_close: bool) -> pl.DataFrame:
     """Join to each bar the newest fact of its symbol that is known by ``known_time``, and not older than ``max_age``.
 
-    ``time`` is the column of ``facts`` with the time at which they are known; it must not be null.
+    Unless ``at_close``, a fact that is known exactly at ``known_time`` is not joined. ``time`` is the column of
+    ``facts`` with the time at which they are known; it must not be null.
     """
     return bars.sort(KNOWN).join_asof(
         facts.sort(time),
@@ -117,6 +122,7 @@ def join_known(bars: pl.DataFrame, facts: pl.DataFrame, time: str, max_age: time
         by="symbol",
         strategy="backward",
         tolerance=max_age,
+        allow_exact_matches=at_close,
         coalesce=False,
         check_sortedness=False,
     )

@@ -128,13 +128,14 @@ class MatrixMethods(Methods):
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return bars with the funding rate, open interest and mark price that were known when each bar closed.
 
-        Each row says in ``known_time`` when its bar had closed. A value is joined if it was known at that time or
-        before, and never if it became known later:
+        Each row says in ``known_time`` when its bar had closed. A value is never joined if it became known later:
 
-        - funding: from ``funding_time`` on, the exact time of the event, often some milliseconds after the hour. So the
-          event at the close of a bar joins the next bar.
-        - open interest: from ``known_time`` of silver.open_interest on, when its five minutes had certainly ended.
-        - mark price: the close of a mark kline, from the end of the kline on.
+        - funding: the last event before ``known_time``. ``funding_time`` is the exact time of the event, on the hour or
+          some milliseconds after it. In both cases the event at the close of a bar joins the next bar, so with bars
+          as long as the time between two events each event joins one bar.
+        - open interest: the last value with ``known_time`` of silver.open_interest at or before that of the bar. Its
+          five minutes had certainly ended then, so a value of exactly the close is known.
+        - mark price: the close of the last mark kline that ended at or before ``known_time``.
 
         Parameters
         ----------
