@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
+from crypto_lakehouse.catalog.enabling import DEFAULT_BARS, DEFAULT_TABLES
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
 from crypto_lakehouse.catalog.sizes import parse_size
@@ -116,9 +117,7 @@ class Settings(_ArchiveUrls):
     s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
     exchanges: str = Field(DEFAULT_EXCHANGE, description=f"enabled exchanges: {','.join(EXCHANGES)}")
     symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
-    tables: str = Field(
-        "klines_1m,funding_rates", description="enabled tables: names, patterns (mark_klines_*), !exclusions"
-    )
+    tables: str = Field(DEFAULT_TABLES, description="enabled tables: names, patterns (mark_klines_*), !exclusions")
     markets: str = Field(
         "",
         description="enabled markets: spot,um,cm,option, or binance/spot where exchanges share a name; empty: all;"
@@ -130,7 +129,7 @@ class Settings(_ArchiveUrls):
         " stored, but hidden",
     )
     bars: str = Field(
-        "1h,1d", description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000, volume:..., tick:..."
+        DEFAULT_BARS, description="bars to build: 1h, 1h:5m (offsets 0, 5m, ...), dollar:1000000, volume:..., tick:..."
     )
     gap_days: float = Field(1.0, gt=0, le=366, description="days without trades after which a price jump is a gap")
     gap_change: float = Field(0.1, ge=0, description="relative price change that makes such a pause a gap")

@@ -14,10 +14,12 @@ from crypto_lakehouse.catalog.exchanges import DEFAULT_EXCHANGE
 PROGRAM = "crypto-lakehouse"
 
 
-def command_line(*words: str, options: Mapping[str, str | None] | None = None) -> str:
+def command_line(
+    *words: str, options: Mapping[str, str | None] | None = None, variables: Mapping[str, str] | None = None
+) -> str:
     """The text of a command, quoted for a shell: its words, then ``--name value`` for each option.
 
-    An option without a value (None) is a flag.
+    An option without a value (None) is a flag. Environment ``variables`` come first.
 
     >>> command_line("archive", "symbols", options={"market": "um", "symbols": "BTC*", "json": None})
     "crypto-lakehouse archive symbols --market um --symbols 'BTC*' --json"
@@ -25,7 +27,8 @@ def command_line(*words: str, options: Mapping[str, str | None] | None = None) -
     parts = [PROGRAM, *words]
     for name, value in (options or {}).items():
         parts += [f"--{name}"] if value is None else [f"--{name}", value]
-    return shlex.join(parts)
+    assignments = [f"{name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
+    return " ".join([*assignments, shlex.join(parts)])
 
 
 def table_options(exchange: str, market: str, table: str, first: str, last: str) -> dict[str, str | None]:

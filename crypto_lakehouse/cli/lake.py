@@ -33,7 +33,7 @@ def verify(
                 checked += 1
                 if file.damage is not None:
                     bad += 1
-                    report = {"path": file.path, "damage": file.damage, "remedy": remedy(file.path)}
+                    report = {"path": file.path, "damage": file.damage, "remedy": remedy(store, file.path)}
                     yield json.dumps(report) if as_json else "\t".join(map(field, report.values()))
                 advance(progress, label=f"verify, {bad} damaged")
 

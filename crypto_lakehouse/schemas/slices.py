@@ -6,6 +6,7 @@ They know their schema, cadence, paths and asset key, and the commands that buil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -106,18 +107,29 @@ class TableSlice:
         """The partition of a day (``YYYY-MM-DD``) or month (``YYYY-MM``). Raises ValueError on any other key."""
         return Partition(self, key)
 
-    def backfill_command(self, first: str, last: str, symbols: str = "", force: bool = False) -> str:
-        """The command that builds the partitions ``first`` to ``last``, both inclusive: of all symbols, or of some."""
+    def backfill_command(
+        self,
+        first: str,
+        last: str,
+        symbols: str = "",
+        force: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> str:
+        """The command that builds the partitions ``first`` to ``last``, both inclusive: of all symbols, or of some.
+
+        Environment ``variables`` come first.
+        """
         options = table_options(self.exchange, self.market, self.table, first, last)
         if symbols:
             options["symbols"] = symbols
         if force:
             options["force"] = None
-        return command_line("backfill", options=options)
+        return command_line("backfill", options=options, variables=variables)
 
-    def compact_command(self, month: str) -> str:
-        """The command that writes the month file of a month."""
-        return command_line("compact", options=table_options(self.exchange, self.market, self.table, month, month))
+    def compact_command(self, month: str, variables: Mapping[str, str] | None = None) -> str:
+        """The command that writes the month file of a month. Environment ``variables`` come first."""
+        options = table_options(self.exchange, self.market, self.table, month, month)
+        return command_line("compact", options=options, variables=variables)
 
 
 @dataclass(frozen=True, slots=True)

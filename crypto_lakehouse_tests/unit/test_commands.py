@@ -47,7 +47,7 @@ def commands_of(page: Path) -> list[str]:
 def test_the_remedy_for_a_damaged_file_is_a_command_for_its_table_and_period(
     path: str, table: str, first: str, last: str
 ) -> None:
-    (command,) = recommended(remedy(path))
+    (command,) = recommended(remedy(LakeStore.open("./lake"), path))
     arguments = parsed(command)
     assert (arguments["market"], arguments["table"]) == ("um", table)
     assert (str(arguments["first"]), str(arguments["last"])) == (first, last)

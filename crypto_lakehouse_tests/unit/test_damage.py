@@ -122,13 +122,13 @@ def test_status_names_a_damaged_object_of_the_ledger(store: LakeStore, monkeypat
 
 @pytest.mark.requirement("F6.8")
 def test_a_remedy_is_a_command_for_the_partition() -> None:
-    slice_ = "exchange=binance/market=um"
-    monthly = remedy(f"silver/funding_rates/{slice_}/month=2024-02/part-0.parquet")
+    slice_, store = "exchange=binance/market=um", LakeStore.open("./lake")
+    monthly = remedy(store, f"silver/funding_rates/{slice_}/month=2024-02/part-0.parquet")
     assert "--table funding_rates --from 2024-02 --to 2024-02 --force" in monthly
-    log = remedy(f"quarantine/rejected/{slice_}/feed=trades/date=2024-02-01/abc.parquet")
+    log = remedy(store, f"quarantine/rejected/{slice_}/feed=trades/date=2024-02-01/abc.parquet")
     assert "Delete it" in log
     assert "--table trades --from 2024-02-01 --to 2024-02-01 --force" in log
-    month = remedy(f"compacted/silver/klines_1m/{slice_}/month=2024-02/days-abc.parquet")
+    month = remedy(store, f"compacted/silver/klines_1m/{slice_}/month=2024-02/days-abc.parquet")
     assert "compact --market um --table klines_1m --from 2024-02 --to 2024-02" in month
 
 

@@ -28,7 +28,7 @@ MISTAKES = {
     "lake.read('silver.aggTrades')": "did you mean agg_trades",
     "lake.describe('gold.bars')": "did you mean bars_",
     "lake.read(['gold.bars_1h'])": "table must be text such as 'gold.bars_1h', not ['gold.bars_1h']",
-    "lake.klines('BTCUSDT', '1h', market='um')": "Or compute bars from minutes: lake.bars(symbols, '1h', market='um')",
+    "lake.klines('BTCUSDT', '1h', market='um')": "Compute them with lake.bars(symbols, '1h', market='um'), or",
     "lake.klines('BTCUSDT', '60m')": "no interval '60m'",
     # Markets and exchanges
     "lake.read('gold.bars_1h', market='futures')": "no market 'futures'; did you mean um or cm?",
@@ -36,7 +36,7 @@ MISTAKES = {
     "lake.read('gold.bars_1h', exchange='Binance')": "no exchange 'Binance'; did you mean binance?",
     "lake.bars('BTCUSDT', '1h')": "pass market='um', for example; gold.continuous_1m has um",
     "lake.bars('BTCUSDT', '1h', market=['um', 'spot'])": "lake.bars takes one market, such as 'um'",
-    "lake.bars('BTCUSDT', '1h', market='spot')": "has no partitions. Build them with: crypto-lakehouse backfill",
+    "lake.bars('BTCUSDT', '1h', market='spot')": "has no partitions. Build them with: LAKEHOUSE_LAKE_URI=",
     "lake.panel('close')": "lake.panel reads one market: pass market='um'",
     "lake.align('BTCUSDT', market='spot', include='funding')": "binance/spot has no funding; leave it out of include",
     "lake.symbols('spot')": "gold.symbol_states of binance/spot",
@@ -90,7 +90,7 @@ MISTAKES = {
     # SQL
     "lake.sql('SELECT * FROM bars_1h')": "'bars_1h' does not name its layer; try gold.bars_1h",
     "lake.sql('SELECT * FROM gold.bar_1h')": "no table 'bar_1h' in layer gold; did you mean bars_1h",
-    "lake.sql('SELECT * FROM silver.trades')": "so the query reads no rows of it. Build them with: crypto-lakehouse",
+    "lake.sql('SELECT * FROM silver.trades')": "so the query reads no rows of it. Build them with: LAKEHOUSE_LAKE_URI=",
     "lake.sql('DROP TABLE gold.bars_1h')": "lake.sql runs one statement that reads tables named layer.table",
     "lake.sql('SELECT 1; SELECT 2')": "this text has 2 statements",
     "lake.sql('SELECT 1 WHERE 1 = $n')": "pass params, such as params={'symbol': 'BTCUSDT'} for $symbol",
@@ -129,7 +129,7 @@ def test_the_answer_says_what_is_wrong_and_what_to_type(answers: dict[str, objec
     text = str(caught.value.args[0])
     assert MISTAKES[mistake] in text
     for command in recommended(text):
-        if "with --from" not in text and "fills a lake" not in text:
+        if "fills a lake" not in text:
             assert parsed(command)["market"]
 
 

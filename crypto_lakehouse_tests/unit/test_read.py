@@ -260,7 +260,7 @@ def test_a_missing_table_is_named(lake: Lakehouse) -> None:
     arguments = parsed(command)
     assert (arguments["market"], arguments["table"]) == ("um", "funding_rates")
     assert (arguments["first"], arguments["last"]) == (date(2024, 1, 1), date(2024, 2, 29))
-    with pytest.warns(UserWarning, match="backfill --market um --table trades, with --from and --to$"):
+    with pytest.warns(UserWarning, match="backfill --market um --table trades --days 30$"):
         lake.read("silver.trades", market="um")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

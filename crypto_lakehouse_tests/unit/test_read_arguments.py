@@ -175,15 +175,15 @@ def test_a_form_that_does_not_exist_is_explained(
 EMPTY: dict[str, tuple[Callable[[Lakehouse], object], str]] = {
     "never built": (
         lambda lake: lake.read("silver.trades", market="um", start="2024-01-01", end="2024-01-03"),
-        "has no partitions. Build them with: crypto-lakehouse backfill --market um --table trades --from 2024-01-01",
+        "has no partitions. Build them with: .*crypto-lakehouse backfill --market um --table trades --from 2024-01-01",
     ),
     "klines of an interval": (
         lambda lake: lake.klines("BTCUSDT", "1h", market="um", start="2024-01-01", end="2024-01-03"),
-        r"has no partitions\. Build .* Or compute bars from minutes: lake\.bars\(symbols, '1h', market='um'\)$",
+        r"has no partitions\. Compute them with lake\.bars\(symbols, '1h', market='um'\), or build them with: ",
     ),
     "before": (
         lambda lake: lake.read(TABLE, market="um", start="2023-12-01", end="2023-12-03"),
-        "from 2024-01-01 to 2024-01-03, and no rows from 2023-12-01 and before 2023-12-03. Build them with: crypto-",
+        "from 2024-01-01 to 2024-01-03, and no rows from 2023-12-01 and before 2023-12-03. Compute them",
     ),
     "nothing between": (
         lambda lake: lake.read(TABLE, market="um", start="2024-01-02", end="2024-01-02"),
@@ -199,8 +199,8 @@ EMPTY: dict[str, tuple[Callable[[Lakehouse], object], str]] = {
     ),
     "not chosen": (
         lambda lake: lake.read(TABLE, market="um", symbols="SOLUSDT"),
-        r"SOLUSDT \(listed from 2023-01-01; if the partitions were built for other symbols, add it with: crypto-"
-        r"lakehouse backfill --market um --table bars_1h --from 2023-01-01 --to 2024-01-03 --symbols SOLUSDT",
+        r"SOLUSDT \(listed from 2023-01-01; if the partitions were built for other symbols, add it with: .*crypto-"
+        r"lakehouse backfill --market um --table klines_1m --from 2023-01-01 --to 2024-01-03 --symbols SOLUSDT",
     ),
 }
 

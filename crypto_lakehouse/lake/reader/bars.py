@@ -26,12 +26,13 @@ from crypto_lakehouse.catalog.bars import (
 )
 from crypto_lakehouse.lake.reader.arguments import Output, check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
-from crypto_lakehouse.lake.reader.reasons import absent_symbols, build_command, outside_range
+from crypto_lakehouse.lake.reader.reasons import absent_symbols, outside_range
 from crypto_lakehouse.lake.reader.rows import months_of_symbols
 from crypto_lakehouse.lake.reader.scan import select_slices
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
+from crypto_lakehouse.lake.storage.building import build_command, ways_to_build
 from crypto_lakehouse.lake.storage.describe import existing_tables, remembered_slice_files, require_lake
 from crypto_lakehouse.lake.storage.months import is_month_file
 from crypto_lakehouse.lake.storage.partitions import collect_partitions
@@ -110,8 +111,7 @@ def collect_bars(
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
     if result.no_minutes:
         require_lake(store)
-        command = build_command(minutes, times.start, times.end)
-        warn(f"{source} has no partitions. Build them with: {command}")
+        warn(f"{source} has no partitions{ways_to_build(store, [(minutes, times.start, times.end)])}")
     elif result.rows.is_empty() or (choice is not None and choice.absent(result.rows["symbol"].unique())):
         span, selections = select_slices(store, [minutes], times, timedelta(0), by_month=False)
         if result.rows.is_empty() and (outside := outside_range(store, f"gold.{CONTINUOUS}", span, selections)):
@@ -120,7 +120,7 @@ def collect_bars(
             warn(f"{source} has no {bars} bars in this range for: {absent}")
     if result.holes:
         days = ", ".join(result.holes)
-        command = minutes.backfill_command(result.holes[0], result.holes[-1])
+        command = build_command(store, minutes, result.holes[0], result.holes[-1])
         warn(f"{source} has no partition for {days}: bars over these days are partial. Build them with: {command}")
     return result.rows
 

@@ -19,6 +19,7 @@ from crypto_lakehouse.lake.reader.rows import scan_rows
 from crypto_lakehouse.lake.reader.scan import Selection, scan_files
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
+from crypto_lakehouse.lake.storage.building import ways_to_build
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.describe import (
     check_markets,
@@ -52,10 +53,10 @@ def traded_symbols(store: LakeStore, exchange: str, market: str, times: TimeRang
     newest = max(list_keys(store, states), default=None)
     if newest is None:
         require_lake(store)
-        command = TableSlice("silver", exchange, market, "klines_1m").backfill_command("2024-01-01", "2024-01-31")
+        how = ways_to_build(store, [(states, None, None)])
         raise MissingPartition(
-            f"gold.{STATES_TABLE} of {exchange}/{market} in {store.uri} has no partitions. Build one with its minutes,"
-            f" for example: {command}; or name a table: lake.symbols({market!r}, table='silver.funding_rates')"
+            f"gold.{STATES_TABLE} of {exchange}/{market} in {store.uri} has no partitions{how}; or"
+            f" name a table: lake.symbols({market!r}, table='silver.funding_rates')"
         )
     partition = states.partition(newest)
     rows = read_partition(store, partition)

@@ -13,11 +13,10 @@ from typing import TypeAlias
 import polars as pl
 
 from crypto_lakehouse.catalog import partition_key
-from crypto_lakehouse.catalog.bars import BAR_INTERVALS
-from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.scan import Selection, Span, scan_files
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
+from crypto_lakehouse.lake.storage.building import build_command, source_feed, ways_to_build
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema
@@ -40,15 +39,12 @@ def missing_partitions(
     """Yield warnings: markets without partitions (if ``named``, or if none has any), and missing partitions."""
     without = [selection for selection in selections if not selection.stored]
     if without and (named or len(without) == len(selections)):
+        # A market that never has the table misses it only if it was named.
+        without = [each for each in without if named or source_feed(each.slice)] or without
         markets = ", ".join(selection.slice.market for selection in without)
         warning = f"{table} of {exchange}/{markets} in {store.uri} has no partitions"
         if not _is_log(without[0].slice):
-            commands = (build_command(each.slice, each.span.start, each.span.end) for each in without)
-            warning += f". Build them with: {'; '.join(commands)}"
-        interval = table.removeprefix("silver.klines_")
-        if interval in BAR_INTERVALS:
-            market = without[0].slice.market
-            warning += f". Or compute bars from minutes: lake.bars(symbols, {interval!r}, market={market!r})"
+            warning += ways_to_build(store, [(each.slice, each.span.start, each.span.end) for each in without])
         yield warning
     # A log covers many tables; a partition of gold.instruments or gold.symbol_states holds the whole state, so a
     # missing one hides no rows.
@@ -58,7 +54,7 @@ def missing_partitions(
         if _is_log(selection.slice):
             return
         if keys := selection.missing:
-            command = selection.slice.backfill_command(keys[0], keys[-1])
+            command = build_command(store, selection.slice, keys[0], keys[-1])
             yield (
                 f"{table} of {exchange}/{selection.slice.market} in {store.uri} has no partition for {_listed(keys)}:"
                 f" their rows are missing from the result. Build them with: {command}"
@@ -81,8 +77,7 @@ def outside_range(store: LakeStore, table: str, span: Span, selections: Sequence
         return f"{words}. The archive has no such files after {feed.last_date}"
     if _is_log(stored[0].slice):
         return words
-    commands = (build_command(selection.slice, span.start, span.end) for selection in stored)
-    return f"{words}. Build them with: {'; '.join(commands)}"
+    return words + ways_to_build(store, [(selection.slice, span.start, span.end) for selection in stored])
 
 
 def absent_symbols(
@@ -97,14 +92,14 @@ def absent_symbols(
     listings = [(_listed_days(store, each.slice, choice), each) for each in selections if each.stored]
 
     def words(symbol: str) -> str:
-        if reasons := list(filter(None, (_reason(symbol, *listing) for listing in listings))):
+        if reasons := list(filter(None, (_reason(store, symbol, *listing) for listing in listings))):
             return f"{symbol} ({'; '.join(reasons)})"
         return symbol if symbol in known else with_near(symbol, known)
 
     return ", ".join(map(words, absent))
 
 
-def _reason(symbol: str, days: Mapping[str, Sequence[_Days]], selection: Selection) -> str | None:
+def _reason(store: LakeStore, symbol: str, days: Mapping[str, Sequence[_Days]], selection: Selection) -> str | None:
     """Return why a symbol has no rows; None if its listings do not show it."""
     if symbol not in days:
         return None
@@ -120,7 +115,7 @@ def _reason(symbol: str, days: Mapping[str, Sequence[_Days]], selection: Selecti
     newest = table_slice.partition(max(selection.stored)).end - _DAY
     first, last = max(within[0][0], start), min(within[-1][1] or newest, newest, end)
     first_key, last_key = (partition_key(day, table_slice.cadence) for day in (first, max(first, last)))
-    command = table_slice.backfill_command(first_key, last_key, symbols=symbol)
+    command = build_command(store, table_slice, first_key, last_key, symbols=symbol)
     return f"listed {words}; if the partitions were built for other symbols, add it with: {command}"
 
 
@@ -152,16 +147,6 @@ def _text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d}" if moment == moment.replace(hour=0, minute=0, second=0, microsecond=0) else f"{moment}"
 
 
-def build_command(table_slice: TableSlice, start: datetime | None, end: datetime | None) -> str:
-    """Return the command that builds a table over [start, end), with what to add if the range is open."""
-    if start is not None and end is not None and start < end:
-        first, last = (partition_key(day.date(), table_slice.cadence) for day in (start, end - _MICROSECOND))
-        return table_slice.backfill_command(first, last)
-    options = table_options(table_slice.exchange, table_slice.market, table_slice.table, "", "")
-    named = {name: value for name, value in options.items() if value}
-    return f"{command_line('backfill', options=named)}, with --from and --to"
-
-
 def newest_symbols(store: LakeStore, schema: Schema, selections: Sequence[Selection]) -> list[str]:
     """Return the symbols of each market's newest file, as suggestions for a misspelt one.
 
@@ -174,7 +159,9 @@ def newest_symbols(store: LakeStore, schema: Schema, selections: Sequence[Select
     return sorted(symbols)
 
 
-def warn_of_older(layer: str, schema: Schema, rows: pl.DataFrame, selections: Sequence[Selection]) -> str | None:
+def warn_of_older(
+    store: LakeStore, layer: str, schema: Schema, rows: pl.DataFrame, selections: Sequence[Selection]
+) -> str | None:
     """Return words on columns that an older version of this table did not have, with the command that rebuilds it."""
     always = {column.name for column in schema.columns if not column.nullable}
     without = [column for column in rows.columns if column in always and rows[column].null_count()]
@@ -185,7 +172,7 @@ def warn_of_older(layer: str, schema: Schema, rows: pl.DataFrame, selections: Se
     cadence = files[0].slice.cadence
     first = partition_key(min(file.start for file in files), cadence)
     last = partition_key(max(file.end for file in files) - timedelta(days=1), cadence)
-    commands = [selection.slice.backfill_command(first, last) for selection in selections if selection.files]
+    commands = [build_command(store, each.slice, first, last) for each in selections if each.files]
     return (
         f"has rows without {', '.join(without)}, because an older version built their partitions. Rebuild them with:"
         f" {'; '.join(commands)}"

@@ -148,7 +148,7 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
     frame, span, selections = unchanged(collected, lambda: prepare(store, wide, ordered=False)[2])
     if not request.is_market_named and choice is not None:
         check_one_market_each(table, frame)
-    if older := warn_of_older(layer, schema, frame.select(request.columns), selections):
+    if older := warn_of_older(store, layer, schema, frame.select(request.columns), selections):
         warn(f"{table} in {store.uri} {older}")
     # A limit leaves out rows whether or not any are missing.
     if request.limit is None or frame.height < request.limit:

@@ -19,12 +19,12 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from crypto_lakehouse.catalog import MARKETS, tables_of
+from crypto_lakehouse.catalog import EXCHANGES
 from crypto_lakehouse.lake.reader import sql_macros
-from crypto_lakehouse.lake.reader.reasons import build_command
 from crypto_lakehouse.lake.reader.sql_files import Parameters, query_files
 from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits, prepare
 from crypto_lakehouse.lake.reader.sql_views import create_view, plain, quoted
+from crypto_lakehouse.lake.storage.building import markets_with, ways_to_build
 from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
 from crypto_lakehouse.lake.storage.describe import (
     StoredFile,
@@ -182,21 +182,34 @@ def open_connection(store: LakeStore) -> duckdb.DuckDBPyConnection:
 def missing_tables_message(store: LakeStore, query: str, missing: Sequence[tuple[str, str]]) -> str:
     """Say which tables of a query the lake does not hold, and which commands build them."""
     names = ", ".join(f"{layer}.{table}" for layer, table in missing)
-    commands = [command for layer, table in missing if (command := _building(layer, table, query))]
-    how = f". Build them with: {'; '.join(commands)}" if commands else ""
-    return f"{names} in {store.uri} has no partitions, so the query reads no rows of it{how}"
+    # A statement of each layer and table: bars of one kind are computed, others are not.
+    how = [ways_to_build(store, [(place, None, None)]) for name in missing if (place := _place(store, *name, query))]
+    return f"{names} in {store.uri} has no partitions, so the query reads no rows of it{''.join(dict.fromkeys(how))}"
 
 
-def _building(layer: str, table: str, query: str) -> str:
-    """The command that builds a table in the first market that the query names and that has the table."""
-    gold = find_gold_table(table) if layer == "gold" else None
-    sources = set(gold.sources if gold else (table,))
-    markets = [(exchange, name) for exchange, name in MARKETS if sources.issubset(tables_of(exchange, name))]
-    named = [(exchange, name) for exchange, name in markets if f"'{name}'" in query]
-    if not markets:
-        return ""
-    exchange, market = (named or markets)[0]
-    return build_command(TableSlice(layer, exchange, market, table), None, None)
+def _place(store: LakeStore, layer: str, table: str, query: str) -> TableSlice | None:
+    """The table in the market that the query names, else in one that has rows; None if no market has the table."""
+    markets = [each for exchange in EXCHANGES for each in _slices(layer, exchange, table)]
+    named = [each for each in markets if re.search(rf"['\"]{each.market}['\"]", query)]
+    stored = [each for each in markets if _has_sources(store, each)]
+    return next(iter(named or stored or markets), None)
+
+
+def _slices(layer: str, exchange: str, table: str) -> list[TableSlice]:
+    return [
+        TableSlice(layer, exchange, market, table)
+        for market in markets_with(TableSlice(layer, exchange, "spot", table))
+    ]
+
+
+def _has_sources(store: LakeStore, table_slice: TableSlice) -> bool:
+    """Whether the lake has rows of the market that the table is computed from, or minutes."""
+    gold = find_gold_table(table_slice.table) if table_slice.layer == "gold" else None
+    names = [("silver", source) for source in gold.sources] if gold else []
+    return any(
+        f"market={table_slice.market}" in store.folders(f"{layer}/{name}/exchange={table_slice.exchange}")
+        for layer, name in [*names, ("gold", "continuous_1m")]
+    )
 
 
 def _define(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.reader.arguments import Format, as_format, check_form
 from crypto_lakehouse.lake.reader.reasons import INSTRUMENTS
 from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
 from crypto_lakehouse.lake.reader.warn import warn
+from crypto_lakehouse.lake.storage.building import build_command, ways_to_build
 from crypto_lakehouse.lake.storage.describe import require_lake
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -75,6 +76,16 @@ def instrument_filter(
     )
 
 
+def _how_to_build(store: LakeStore, table_slice: TableSlice, day: date, newest: str) -> str:
+    """Sentences on how to build the instruments of a day; of yesterday, if the day is not over."""
+    today = datetime.now(UTC).date()
+    ask = f". {day} is not over (UTC): ask for {today - _DAY} or earlier" if day >= today else ""
+    if newest >= str(today - _DAY):
+        return ask
+    start = datetime.combine(min(day, today - _DAY), time.min, UTC)
+    return ask + ways_to_build(store, [(table_slice, start, start + _DAY)], today)
+
+
 def universe_between(
     store: LakeStore, exchange: str, market: str, times: TimeRange, wanted: InstrumentFilter
 ) -> pl.DataFrame:
@@ -96,8 +107,8 @@ def universe_between(
         day = needed or MARKETS[exchange, market].first_date
         raise MissingPartition(
             f"gold.{INSTRUMENTS} of {exchange}/{market} has no partition for {day} or later"
-            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}. Build one:"
-            f" {table_slice.partition(day.isoformat()).backfill_command()}"
+            f" ({f'the newest is {newest}' if newest else 'it has none'}) in {store.uri}"
+            f"{_how_to_build(store, table_slice, day, newest)}"
         )
     partition = table_slice.partition(newest)
     instruments = read_partition(store, partition)
@@ -107,7 +118,7 @@ def universe_between(
             f"gold.{INSTRUMENTS} of {exchange}/{market} {newest} in {store.uri} has no instruments for"
             f" {needed or newest} or later: when it was built, the archive listed no files of these days"
             f" ({f'its last day is {last}' if last else 'it is empty'}). Rebuild it after the archive publishes them:"
-            f" {partition.backfill_command()}"
+            f" {build_command(store, table_slice, newest, newest)}"
         )
     start, _ = times.within([last + _DAY])
     first = start.date() if start else min(instruments["first_day"].to_list())

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.storage.building import build_command, enabled_variables
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import LAYERS
@@ -47,19 +48,20 @@ class DamagedFile(LakeError):
     """A file of the lake cannot be read. The message names the file and the command to run next."""
 
 
-def remedy(path: str) -> str:
+def remedy(store: LakeStore, path: str) -> str:
     """Return what to do if the file at a path of the lake is damaged."""
     match = _PATH.fullmatch(path)
     if not match:
         return "Delete it: no table of the lake has such a file"
     key, table_slice = match["key"], _slice(match)
     if match["compacted"]:
-        return f"Delete it (the day files hold the same rows) and rebuild it: {table_slice.compact_command(key)}"
+        command = table_slice.compact_command(key, enabled_variables(store, table_slice, key))
+        return f"Delete it (the day files hold the same rows) and rebuild it: {command}"
     if match["layer"] in _LOGS:
         # The backfill of the feed's table writes its ledger and quarantine, too.
         table_slice = replace(table_slice, table=match["feed"] or table_slice.table)
-        return f"Delete it and rebuild the period: {table_slice.backfill_command(key, key, force=True)}"
-    return f"Rebuild it: {table_slice.backfill_command(key, key, force=True)}"
+        return f"Delete it and rebuild the period: {build_command(store, table_slice, key, key, force=True)}"
+    return f"Rebuild it: {build_command(store, table_slice, key, key, force=True)}"
 
 
 def _slice(match: re.Match[str]) -> TableSlice:
@@ -93,7 +95,7 @@ def blame(store: LakeStore, paths: Sequence[str], message: str, by_arrow: bool) 
     """
     path = _first_damaged(store, paths, by_arrow)
     if path is not None:
-        return DamagedFile(f"{store.polars_uri(path)} is damaged: {message}. {remedy(path)}")
+        return DamagedFile(f"{store.polars_uri(path)} is damaged: {message}. {remedy(store, path)}")
     files = store.polars_uri(paths[0]) if len(paths) == 1 else f"{len(paths)} files of {store.uri}"
     return FilesChanged(
         f"cannot read {files}, although each file can be read alone: {message}. A run is replacing files; try again"

@@ -93,7 +93,7 @@ def _foreign(store: LakeStore, files: Sequence[str], key: str) -> DamagedFile:
             fault = f"has rows without {', '.join(nulls)}"
         else:
             continue
-        return DamagedFile(f"{store.polars_uri(path)} {fault}. {remedy(path)}")
+        return DamagedFile(f"{store.polars_uri(path)} {fault}. {remedy(store, path)}")
     return DamagedFile(f"a file of the ledger for {key} in {store.uri} was replaced while it was read: try again")
 
 

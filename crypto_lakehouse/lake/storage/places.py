@@ -72,4 +72,4 @@ def check_places(
     for market, key, first, last in spans.iter_rows():
         file = days.get((market, str(key)))
         if file is not None and (fault := misplaced(file.slice, (file.start, file.end), first, last)):
-            raise DamagedFile(f"{store.polars_uri(file.path)} {fault}. {remedy(file.path)}")
+            raise DamagedFile(f"{store.polars_uri(file.path)} {fault}. {remedy(store, file.path)}")
