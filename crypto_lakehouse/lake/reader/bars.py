@@ -33,9 +33,10 @@ from crypto_lakehouse.lake.reader.symbols import SymbolChoice
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.building import build_command, ways_to_build
+from crypto_lakehouse.lake.storage.damage import DamagedFile, FilesChanged, reading
 from crypto_lakehouse.lake.storage.describe import existing_tables, remembered_slice_files, require_lake
 from crypto_lakehouse.lake.storage.months import is_month_file
-from crypto_lakehouse.lake.storage.partitions import collect_partitions
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, scan
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
@@ -219,7 +220,9 @@ class _Request:
         return _days(*self.span(keys)) if keys else []
 
     def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
-        return self._requested_rows(self._collected(table, days, lambda rows: rows.select(self._needed)))
+        # Polars compares statistics of each file for a condition of a scan, which costs more than to filter all rows.
+        rows = self._collected(table, days, lambda rows: rows.select(self._needed))
+        return self._requested_rows(rows.lazy()).collect()
 
     def make(self, minutes: Mapping[str, datetime]) -> BarsResult:
         first, stop = self.span(list(minutes))
@@ -234,7 +237,7 @@ class _Request:
             bars = activity_bars(rows, self.bars, first, stop)
         else:
             bars = time_bars(rows, self.bars.interval, [self.offset], first, stop)
-        return BarsResult(self._requested_rows(bars), [day for day in days if day not in minutes])
+        return BarsResult(self._requested_rows(bars.lazy()).collect(), [day for day in days if day not in minutes])
 
     def _minutes(self, start: datetime, stop: datetime, days: Sequence[str]) -> pl.DataFrame:
         """The minutes in [start, stop): from month files if the symbols are named, and from files of ``days``."""
@@ -269,11 +272,18 @@ class _Request:
         self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
     ) -> pl.DataFrame:
         conditions = [] if self.symbols is None else [self.symbols.condition]
-        return collect_partitions(
-            self.store, self._slice(table), days, lambda rows: choose(rows.drop("date")).filter(*conditions)
-        )
+        table_slice = self._slice(table)
+        paths = [table_slice.partition(day).path for day in days]
+        try:
+            with reading(self.store, paths):
+                return choose(scan(self.store, table_slice.schema, paths).filter(*conditions)).collect()
+        except (DamagedFile, FilesChanged, FileNotFoundError):
+            # The listing is older than the files: list again.
+            return collect_partitions(
+                self.store, table_slice, days, lambda rows: choose(rows.drop("date").filter(*conditions))
+            )
 
-    def _requested_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _requested_rows(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if isinstance(self.bars, TimeBars):
             rows = rows.filter(pl.col("offset") == self.offset // timedelta(minutes=1))
         if self.start is not None:
@@ -284,8 +294,9 @@ class _Request:
         assert nothing_traded is not None
         exchange, market = self.market
         ends = find_ends(self.store, exchange, [market])
-        placed = rows.lazy().with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
-        rows = without_filled_ends(placed, ends, nothing_traded).drop("exchange", "market").collect()
+        if not ends.is_empty():
+            placed = rows.with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
+            rows = without_filled_ends(placed, ends, nothing_traded)
         return rows.sort(self.schema.primary_key).select(self._output)
 
 
