@@ -129,7 +129,7 @@ def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
         rows.update(outcome.rows)
     if rows:
         counts = ", ".join(f"{table} {count:,}" for table, count in rows.items())
-        say(console, f"rows of {name}: {counts}" if any(rows.values()) else f"no rows of {name}")
+        say(console, f"stored rows of {name}: {counts}" if any(rows.values()) else f"no rows of {name}")
     for symbol in sorted(set().union(*(outcome.unmatched for outcome in outcomes))):
         say(console, f"warning: no symbol of {name} matches {symbol} in the archive")
     if any(rows[table] == 0 for table in rows if table.startswith("bronze.")):

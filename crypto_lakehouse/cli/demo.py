@@ -136,6 +136,11 @@ def _show(lake: Lakehouse, chart: Path, console: Console) -> None:
     bars = lake.scan("gold.bars_1h", market=_MARKET, symbols=_SYMBOL).collect().sort("open_time")
     with pl.Config(tbl_rows=-1, tbl_cols=12, tbl_hide_dataframe_shape=True, tbl_width_chars=120):
         say(console, f"\ntables of the lake:\n{lake.tables()}")
+        say(
+            console,
+            "\nstored rows include those that were filled after the end of a series. Readers leave them out:"
+            f" gold.bars_1d of {_MARKET} has {lake.scan('gold.bars_1d', market=_MARKET).collect().height} rows",
+        )
         columns = ["symbol", "open_time", "open", "high", "low", "close", "vwap", "base_volume"]
         say(console, f"\ngold.bars_1h, {_MARKET}, {_SYMBOL}:\n{bars.select(columns).head(5)}")
     picture = lake.plot(_SYMBOL, "1h", market=_MARKET)
@@ -161,4 +166,4 @@ def _say_next_steps(lake: Path, archive: Path, console: Console) -> None:
     say(console, f"  {serve} &\n  {ui}")
     say(console, "to open the notebooks in notebooks/, run make notebook, or start your editor, with this variable:")
     say(console, f"  {lake_only}")
-    say(console, f"to list the tables again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} status")
+    say(console, f"to list the tables again:\n  {lake_only} {bin_folder / 'crypto-lakehouse'} tables")

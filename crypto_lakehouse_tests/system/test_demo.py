@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,18 @@ def test_demo_builds_a_lake_only_once(tmp_path: Path, monkeypatch: pytest.Monkey
         f"DAGSTER_HOME={tmp_path / 'demo/dagster'}",
     ):
         assert command in first.stdout
+
+    # What is stored and what readers return differ by the days after the end of XRPUSDT.
+    stored = re.search(r"^stored rows of binance/um/klines_1m: .*gold\.bars_1d ([0-9]+)", first.stdout, re.MULTILINE)
+    days = Lakehouse(tmp_path / "demo" / "lake").read("gold.bars_1d", market="um")
+    assert stored is not None
+    assert int(stored[1]) > len(days)
+    assert f"Readers leave them out: gold.bars_1d of um has {len(days)} rows\n" in first.stdout
+
+    # The last hint lists the tables.
+    hint = first.stdout.splitlines()[-1]
+    again = subprocess.run(hint, shell=True, capture_output=True, text=True, check=True)
+    assert again.stdout.startswith("layer")
 
     tables = Lakehouse(tmp_path / "demo" / "lake").tables()
     for layer, table, markets, partitions in [
