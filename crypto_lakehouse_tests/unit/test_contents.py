@@ -20,6 +20,7 @@ from crypto_lakehouse_tests.unit.small_lake import DAYS, day_of_bars, part_path,
 pytestmark = pytest.mark.requirement("F6.11")
 
 
+@pytest.mark.filterwarnings("ignore:.* the range is longer:crypto_lakehouse.LakeWarning")
 def test_each_named_read_is_the_read_of_its_table(tmp_path: Path) -> None:
     store = LakeStore.open(str(tmp_path))
     for table in ("klines_1m", "klines_1h", "funding_rates", "trades", "agg_trades", "open_interest"):

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.requirement("F6.13")
 TABLE = "gold.bars_1h"
 
 
+@pytest.mark.filterwarnings("ignore:.*binance/spot .* the range is longer:crypto_lakehouse.LakeWarning")
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,6 +13,11 @@ from crypto_lakehouse.catalog.bars import Bars, TimeBars, parse_bars
 from crypto_lakehouse.catalog.instruments import parse_symbol
 from crypto_lakehouse.lake.pictures.picture import Picture
 from crypto_lakehouse.lake.pictures.stretches import stretches
+from crypto_lakehouse.lake.reader.bars import collect_bars
+from crypto_lakehouse.lake.reader.request import RowRequest
+from crypto_lakehouse.lake.reader.rows import scan_rows
+from crypto_lakehouse.lake.reader.times import TimeRange
+from crypto_lakehouse.lake.storage.store import LakeStore
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -46,26 +51,24 @@ class Candles(Picture):
 
 
 def candles(
-    read_bars: Callable[..., Any],
-    scan: Callable[..., pl.LazyFrame],
+    store: LakeStore,
     symbol: str,
     bars: str,
-    *,
     exchange: str,
     market: str | None,
+    offset: str,
+    times: TimeRange,
     funding: bool,
-    **times: Any,
 ) -> Candles:
-    """Read what a picture of a symbol shows, by the methods ``bars`` and ``scan`` of a lake.
-
-    ``times`` are more arguments of ``bars``. Raises ValueError if there are no bars, or too many."""
+    """Read what a picture of a symbol shows. Raises ValueError if there are no bars, or too many."""
     if not isinstance(symbol, str):
         raise TypeError(f"lake.plot draws one symbol, such as 'BTCUSDT', not {symbol!r}")
     kind = parse_bars(bars)
-    newest = times.get("start") is None and times.get("last") is None
+    newest, expected = times.start is None and times.last is None, None
     if newest:
-        times["last"] = _length(kind)
-    rows: Any = read_bars(symbol, bars, exchange=exchange, market=market, format="polars", **times)
+        # The caller did not choose this length, so a shorter lake is no reason to warn.
+        expected, times = times, replace(times, last=_length(kind))
+    rows = collect_bars(store, symbol, bars, exchange, market, offset, times, method="lake.plot", expected=expected)
     if rows["symbol"].n_unique() > 1:
         some = ", ".join(sorted(rows["symbol"].unique())[:5])
         raise ValueError(f"lake.plot draws one symbol, and {symbol} names several: choose one, such as {some}")
@@ -79,8 +82,7 @@ def candles(
             " bars"
         )
     first, end = rows["open_time"][0], rows["close_time"][-1] + _MICROSECOND
-    rates = _funding(scan, exchange, market, symbol, first, end) if funding else _no_funding()
-    offset = times.get("offset", "0m")
+    rates = _funding(store, exchange, market, symbol, first, end) if funding else _no_funding()
     shift = "" if offset == "0m" else f" + {offset}"
     span = f"{first:%Y-%m-%d} to {end - _MICROSECOND:%Y-%m-%d}"
     return Candles(
@@ -96,20 +98,13 @@ def _length(bars: Bars) -> timedelta:
 
 
 def _funding(
-    scan: Callable[..., pl.LazyFrame], exchange: str, market: str | None, symbol: str, first: datetime, end: datetime
+    store: LakeStore, exchange: str, market: str | None, symbol: str, first: datetime, end: datetime
 ) -> pl.DataFrame:
     if (exchange, market, "funding_rates") not in FEEDS:
         return _no_funding()
-    rows = scan(
-        "silver.funding_rates",
-        exchange=exchange,
-        market=market,
-        symbols=symbol,
-        start=first,
-        end=end,
-        columns=list(_no_funding().columns),
-    )
-    return rows.sort("funding_time").collect()
+    columns = list(_no_funding().columns)
+    request = RowRequest.parse("silver.funding_rates", exchange, market, symbol, first, end, columns=columns)
+    return scan_rows(store, request)[0].sort("funding_time").collect()
 
 
 def _no_funding() -> pl.DataFrame:

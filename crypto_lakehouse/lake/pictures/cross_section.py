@@ -87,7 +87,9 @@ def breadth_picture(
     files = list_slice_files(store, TableSlice("gold", exchange, market, CONTINUOUS)) if times.last and market else []
     start, end = times.within(file.end for file in files)
     longer = TimeRange(start - before if start else None, end)
-    rows = cross_section.breadth(_bars(store, symbols, interval, exchange, market, longer, method), average)
+    rows = cross_section.breadth(
+        _bars(store, symbols, interval, exchange, market, longer, method, expected=TimeRange(start, end)), average
+    )
     if start is not None:
         rows = rows.filter(pl.col("open_time") >= start)
     if rows.is_empty():
@@ -132,9 +134,10 @@ def _bars(
     market: str | None,
     times: TimeRange,
     method: str,
+    expected: TimeRange | None = None,
 ) -> pl.DataFrame:
     columns = [*cross_section.COLUMNS]
-    return collect_bars(store, symbols, interval, exchange, market, "0m", times, columns, method)
+    return collect_bars(store, symbols, interval, exchange, market, "0m", times, columns, method, expected)
 
 
 def _length(interval: str, method: str) -> timedelta:

@@ -145,7 +145,8 @@ def _facts(
     else:
         start, end = first - max_age - source.lag, last + _MICROSECOND
         request = RowRequest.parse(f"silver.{source.table}", exchange, market, symbols, start, end, columns=columns)
-        rows = collect_rows(store, request)
+        # The range is longer than the bars, so that the first bar gets an older fact, if there is one.
+        rows = collect_rows(store, request, expected=TimeRange(first, last))
     values = {name: pl.col(column) for name, column in source.columns.items()}
     return rows.select("symbol", source.known.alias(source.time), **values)
 

@@ -6,7 +6,7 @@ method is in ``methods/bars.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from crypto_lakehouse.catalog.bars import (
 )
 from crypto_lakehouse.lake.reader.arguments import Output, check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
+from crypto_lakehouse.lake.reader.incomplete import NO_SYMBOLS, beyond_stored, unbuilt, utc_today
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, outside_range
 from crypto_lakehouse.lake.reader.rows import months_of_symbols
 from crypto_lakehouse.lake.reader.scan import select_slices
@@ -58,12 +59,15 @@ _SHORTEST_MONTH = timedelta(days=28)
 class BarsResult:
     """``rows``, sorted by primary key, and ``holes``: the UTC days (``YYYY-MM-DD``) without minutes.
 
-    ``no_minutes`` says that the market has no continuous minutes at all.
+    ``unbuilt`` are the days of the range before and after the partitions ``stored``. ``no_minutes`` says that the
+    market has no continuous minutes at all.
     """
 
     rows: pl.DataFrame
     holes: list[str]
     no_minutes: bool = False
+    stored: Sequence[str] = ()
+    unbuilt: Sequence[str] = ()
 
 
 def read_bars(
@@ -92,10 +96,12 @@ def collect_bars(
     times: TimeRange,
     columns: Sequence[str] | None = None,
     method: str = "lake.bars",
+    expected: TimeRange | None = None,
 ) -> pl.DataFrame:
     """Return bars, sorted by primary key, and warn about what is missing. Raises like ``Lakehouse.bars``.
 
-    With ``columns``, only these and the primary key are returned. ``method`` is the name for errors.
+    With ``columns``, only these and the primary key are returned. ``method`` is the name for errors. Days of the range
+    beyond the stored partitions are missing only if they are in the range ``expected``, if given.
     """
     check_text("bars", bars, "'1h' or 'dollar:1000000'")
     check_text("offset", offset, "'5m' or '1h'")
@@ -107,9 +113,12 @@ def collect_bars(
         raise ValueError(f"{method} reads one market: pass market='um', for example; {known}")
     check_one_market(method, exchange, market)
     choice = SymbolChoice.parse(symbols)
-    result = find_bars(store, exchange, market, kind, shift, choice, times, columns)
+    result = find_bars(store, exchange, market, kind, shift, choice, times, columns, expected)
     minutes = TableSlice("gold", exchange, market, CONTINUOUS)
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
+    outside = None
+    if choice is not None and choice.is_empty:
+        warn(NO_SYMBOLS)
     if result.no_minutes:
         require_lake(store)
         warn(f"{source} has no partitions{ways_to_build(store, [(minutes, times.start, times.end)])}")
@@ -119,6 +128,9 @@ def collect_bars(
             warn(outside)
         elif choice and (absent := absent_symbols(store, minutes.schema, choice, result.rows["symbol"], selections)):
             warn(f"{source} has no {bars} bars in this range for: {absent}")
+    beyond = beyond_stored(store, f"gold.{CONTINUOUS}", [(minutes, result.stored, result.unbuilt)])
+    if beyond and outside is None:
+        warn(beyond)
     if result.holes:
         days = ", ".join(result.holes)
         command = build_command(store, minutes, result.holes[0], result.holes[-1])
@@ -154,27 +166,31 @@ def find_bars(
     symbols: SymbolChoice | None,
     times: TimeRange,
     columns: Sequence[str] | None = None,
+    expected: TimeRange | None = None,
 ) -> BarsResult:
     """Return bars with open_time in [start, end) that close by the end of the newest partition.
 
-    With ``columns``, only these and the primary key are read and returned.
+    With ``columns``, only these and the primary key are read and returned. ``unbuilt`` days are those of the range
+    ``expected``, by default of ``times``.
 
     They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
     is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
     request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end, columns)
     minutes = request.modified(CONTINUOUS)
-    if times.last is not None and minutes:
-        start, end = times.within([date.fromisoformat(max(minutes)) + _DAY])
+    tables = [(kind, request.modified(kind.table)) for kind in _stored_with(store, bars, offset)]
+    if times.last is not None:
+        # Bars may be stored without their minutes.
+        newest = minutes or [key for _, stored in tables for key in stored]
+        start, end = times.within(date.fromisoformat(key) + _DAY for key in newest)
         request = replace(request, start=start, end=end)
-    for kind in _stored_with(store, bars, offset):
-        stored = request.modified(kind.table)
+    for kind, stored in tables:
         days = request.closing_days([*minutes, *stored])
         if days and _covers(stored, days, minutes, closing_lag(kind)):
-            return BarsResult(request.read(kind.table, days), [])
+            return request.compared(BarsResult(request.read(kind.table, days), []), {*minutes, *stored}, expected)
     if not minutes:
         return BarsResult(request.no_rows(), [], no_minutes=True)
-    return request.make(minutes)
+    return request.compared(request.make(minutes), minutes, expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +269,12 @@ class _Request:
         within = (pl.col("open_time") >= start, pl.col("open_time") < stop)
         rows = self._collected(CONTINUOUS, days, lambda rows: rows.filter(*within))
         return rows if months is None else pl.concat([months, rows.select(months.columns)])
+
+    def compared(self, result: BarsResult, keys: Collection[str], expected: TimeRange | None) -> BarsResult:
+        """Return the result with the days of the range that the partitions ``keys`` do not reach."""
+        times = expected or TimeRange(self.start, self.end)
+        days = unbuilt(self._slice(CONTINUOUS), keys, times.start, times.end, utc_today())
+        return replace(result, stored=sorted(keys), unbuilt=days)
 
     def no_rows(self) -> pl.DataFrame:
         return pl.DataFrame(self.schema.empty()).select(self._output)

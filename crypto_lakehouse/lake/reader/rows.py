@@ -18,6 +18,7 @@ import pyarrow as pa
 from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.lake.reader.arguments import Output
 from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded, with_after_end, without_filled_ends
+from crypto_lakehouse.lake.reader.incomplete import NO_SYMBOLS, partition_warnings, selected_beyond
 from crypto_lakehouse.lake.reader.month_rows import read_months
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, missing_partitions, outside_range, warn_of_older
 from crypto_lakehouse.lake.reader.request import RowRequest
@@ -31,6 +32,7 @@ from crypto_lakehouse.lake.reader.scan import (
     select_slices,
 )
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
+from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.describe import StoredFile, path_columns, require_lake
@@ -55,6 +57,15 @@ def scan_rows(store: LakeStore, request: RowRequest, ordered: bool = True) -> tu
     """
     build, _, selections = prepare(store, request, ordered)
     return build(files_of(selections)), selections
+
+
+def scan_with_warnings(store: LakeStore, request: RowRequest) -> pl.LazyFrame:
+    """Return the frame of ``Lakehouse.scan``, and warn its caller about partitions that are missing now."""
+    build, span, selections = prepare(store, request, ordered=True)
+    frame = build(files_of(selections))
+    for warning in partition_warnings(store, request, span, selections):
+        warn(warning)
+    return frame
 
 
 def files_of(selections: Sequence[Selection]) -> list[StoredFile]:
@@ -107,8 +118,11 @@ def read_rows(store: LakeStore, request: RowRequest, output: Output) -> pd.DataF
     return output.convert(collect_rows(store, request))
 
 
-def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
-    """Return the rows of a request, sorted by market and primary key, and warn about what is missing."""
+def collect_rows(store: LakeStore, request: RowRequest, expected: TimeRange | None = None) -> pl.DataFrame:
+    """Return the rows of a request, sorted by market and primary key, and warn about what is missing.
+
+    Days of the range beyond the stored partitions are missing only if they are in the range ``expected``, if given.
+    """
     table, layer, schema, choice = request.table, request.layer, request.schema, request.symbols
     # Sorting by text is slow, so a single market is not sorted by its name.
     order = [*(["market"] if len(request.slices) > 1 else []), *schema.primary_key]
@@ -150,21 +164,34 @@ def collect_rows(store: LakeStore, request: RowRequest) -> pl.DataFrame:
         check_one_market_each(table, frame)
     if older := warn_of_older(store, layer, schema, frame.select(request.columns), selections):
         warn(f"{table} in {store.uri} {older}")
-    # A limit leaves out rows whether or not any are missing.
+    needed_span = span if expected is None else Span(expected.start, expected.end, span.lag)
+    # A limit leaves out rows whether or not any are missing, but the first rows are those of the first day.
     if request.limit is None or frame.height < request.limit:
-        _warn_of_missing(store, request, frame, span, selections)
+        _warn_of_missing(store, request, frame, span, selections, needed_span)
+    elif before := selected_beyond(store, request, selections, needed_span, before_only=True):
+        warn(before)
     return frame.select(request.columns)
 
 
 def _warn_of_missing(
-    store: LakeStore, request: RowRequest, frame: pl.DataFrame, span: Span, selections: Sequence[Selection]
+    store: LakeStore,
+    request: RowRequest,
+    frame: pl.DataFrame,
+    span: Span,
+    selections: Sequence[Selection],
+    expected: Span,
 ) -> None:
     table, choice = request.table, request.symbols
+    if choice is not None and choice.is_empty:
+        warn(NO_SYMBOLS)
     for warning in missing_partitions(store, table, request.exchange, selections, request.is_market_named):
         warn(warning)
     if frame.is_empty() and (outside := outside_range(store, table, span, selections)):
         warn(outside)
-    elif choice is not None and (stored := frozenset[str]().union(*(selection.stored for selection in selections))):
+        return
+    if beyond := selected_beyond(store, request, selections, expected):
+        warn(beyond)
+    if choice is not None and (stored := frozenset[str]().union(*(selection.stored for selection in selections))):
         # Of a single symbol one row says as much as all, whose names would fill memory.
         present = (frame if choice.may_be_several else frame.head(1))["symbol"]
         names = absent_symbols(store, request.schema, choice, present, selections)

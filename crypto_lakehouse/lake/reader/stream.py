@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Output
-from crypto_lakehouse.lake.reader.reasons import missing_partitions, outside_range
+from crypto_lakehouse.lake.reader.incomplete import partition_warnings
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import files_of, prepare
 from crypto_lakehouse.lake.reader.scan import Selection
@@ -99,10 +99,8 @@ def _prepared(store: LakeStore, request: RowRequest, method: str) -> tuple[_Buil
             f"{request.table} has rows of several markets ({', '.join(markets)}): pass one to {method}, such as"
             f" market={markets[-1]!r}, or a list of markets to read the rows of all of them"
         )
-    for warning in missing_partitions(store, request.table, request.exchange, selections, request.is_market_named):
+    for warning in partition_warnings(store, request, span, selections):
         warn(warning)
-    if not markets and (outside := outside_range(store, request.table, span, selections)):
-        warn(outside)
     return build, selections
 
 

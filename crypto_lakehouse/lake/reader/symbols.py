@@ -55,6 +55,11 @@ class SymbolChoice:
         return None if any("*" in entry or "!" in entry for entry in entries) else entries
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is an empty list, which selects no symbol."""
+        return not self.filter.wanted and not self.filter.unwanted
+
+    @property
     def is_narrow(self) -> bool:
         """Whether the order of symbols in a file shows which parts of it can be skipped."""
         return not (self.filter.unwanted and not self.filter.wanted) and not any(
@@ -78,7 +83,7 @@ class SymbolChoice:
 
     def select(self, available: Iterable[str]) -> list[str]:
         """Return the chosen symbols of ``available``, sorted."""
-        return self.filter.select(available) if self.filter.wanted or self.filter.unwanted else []
+        return [] if self.is_empty else self.filter.select(available)
 
     def absent(self, present: Iterable[str]) -> list[str]:
         """Return the names and patterns that select nothing of ``present``, sorted."""

@@ -79,19 +79,7 @@ class PictureMethods(RowMethods, BarMethods):
         """
         from crypto_lakehouse.lake.pictures.candles import candles
 
-        return candles(
-            self.bars,
-            self.scan,
-            symbol,
-            bars,
-            exchange=exchange,
-            market=market,
-            funding=funding,
-            offset=offset,
-            start=start,
-            end=end,
-            last=last,
-        )
+        return candles(self._store, symbol, bars, exchange, market, offset, time_range(start, end, last), funding)
 
     def plot_coverage(
         self,

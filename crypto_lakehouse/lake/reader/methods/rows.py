@@ -11,7 +11,7 @@ import pyarrow as pa
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
-from crypto_lakehouse.lake.reader.rows import read_rows, scan_rows
+from crypto_lakehouse.lake.reader.rows import read_rows, scan_with_warnings
 from crypto_lakehouse.lake.reader.times import Length, Time
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class RowMethods(Methods):
         └─────────────────────────┴─────────┘
         """
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
-        return scan_rows(self._store, request)[0]
+        return scan_with_warnings(self._store, request)
 
     def read(
         self,
