@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from crypto_lakehouse import Lakehouse
+from crypto_lakehouse import Lakehouse, LakeWarning
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.lake.pictures import style
@@ -29,6 +29,7 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.files import ArchiveFolder
 from crypto_lakehouse.sample.server import ArchiveServer
+from crypto_lakehouse_tests.commands import parsed, recommended
 
 pytestmark = pytest.mark.requirement("F6.17")
 
@@ -163,6 +164,14 @@ def test_coverage_names_what_it_cannot_draw(
 ) -> None:
     with pytest.raises(error, match=words.replace("(", r"\(").replace(")", r"\)")):
         Lakehouse(faulty_lake).plot_coverage(**arguments)  # type: ignore[arg-type]
+
+
+def test_coverage_of_a_table_that_was_never_built_says_how_to_build_it(faulty_lake: Path) -> None:
+    with pytest.warns(LakeWarning, match=r"gold\.bars_4h of binance/um in .* has no partitions") as caught:
+        picture = Lakehouse(faulty_lake).plot_coverage("gold.bars_4h", market="um", start="2024-12-30")
+    assert not {"there", "filled"} & {*picture.data["state"]}
+    assert len(caught) == 1
+    assert any(parsed(command)["market"] == "um" for command in recommended(str(caught[0].message)))
 
 
 def test_candles_show_volume_funding_and_filled_stretches(faulty_lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -18,6 +18,8 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.pictures import style
 from crypto_lakehouse.lake.pictures.picture import Picture
 from crypto_lakehouse.lake.reader.times import TimeRange
+from crypto_lakehouse.lake.reader.warn import warn
+from crypto_lakehouse.lake.storage.building import ways_to_build
 from crypto_lakehouse.lake.storage.damage import reading
 from crypto_lakehouse.lake.storage.describe import StoredFile, list_slice_files, require_lake, split_table, stored_file
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, scan
@@ -113,6 +115,12 @@ def coverage_picture(
     """
     request = _request(store, table, exchange, market, times)
     rows = coverage_rows(request)
+    if not rows.is_empty() and not _stored(request):
+        start, end = (
+            None if day is None else datetime.combine(day, time(), UTC) for day in (request.start, request.end)
+        )
+        place = f"{table} of {exchange}/{market} in {store.uri}"
+        warn(f"{place} has no partitions{ways_to_build(store, [(request.table, start, end)])}")
     if symbols is not None:
         wanted = SymbolFilter.parse(symbols if isinstance(symbols, str) else ",".join(symbols))
         rows = rows.filter(pl.col("symbol").is_in(wanted.select(rows["symbol"].unique())))

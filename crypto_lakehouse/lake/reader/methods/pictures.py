@@ -124,6 +124,11 @@ class PictureMethods(RowMethods, BarMethods):
         LakeError
             Plotly or matplotlib is not installed.
 
+        Warns
+        -----
+        LakeWarning
+            The table was never built: the warning gives the command that builds it.
+
         Notes
         -----
         The states are:
