@@ -5,8 +5,8 @@ from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schem
 FUNDING_RATES = Schema(
     name="funding_rates",
     doc="Funding events of perpetual contracts: one row per symbol and funding_hour. The archive continues with events"
-    " of settled contracts: their rows stay, no bar counts them, and the column `is_after_end` marks them. Readers"
-    " compute that column when a query names it.",
+    " of settled contracts: their rows stay, no bar counts them, and the column `is_after_end` marks them,"
+    " if a read names it: `lake.read(columns=...)`. The files, SQL and `describe` do not have it.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("funding_time", TIME, "UTC", "Exact time of the event, up to some milliseconds past the hour."),

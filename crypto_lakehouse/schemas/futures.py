@@ -14,7 +14,8 @@ OPEN_INTEREST = Schema(
     name="open_interest",
     doc="Open interest and long/short ratios: one row per symbol and five minutes, 288 on a whole day. A row is in the"
     " partition of the day of its label, whichever file contains it; use it only from known_time on. Rows of settled"
-    " contracts stay; the column `is_after_end` marks them. Readers compute that column when a query names it.",
+    " contracts stay; the column `is_after_end` marks them, if a read names it: `lake.read(columns=...)`."
+    " The files, SQL and `describe` do not have it.",
     columns=(
         _SYMBOL,
         Column("label_time", TIME, "UTC", "The archive's own label, rounded to five minutes."),

@@ -5,8 +5,8 @@ from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schem
 PRICE_KLINES = Schema(
     name="price_klines",
     doc="Klines of the mark price, the index price or the premium index: one row per symbol and open_time."
-    " Rows of settled contracts stay; the column `is_after_end` marks them. Readers compute that column when a query"
-    " names it.",
+    " Rows of settled contracts stay; the column `is_after_end` marks them, if a read names it:"
+    " `lake.read(columns=...)`. The files, SQL and `describe` do not have it.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it; COIN-M index prices: the pair (BTCUSD)."),
         Column("open_time", TIME, "UTC", "Start of the interval, rounded down to the interval's grid."),
