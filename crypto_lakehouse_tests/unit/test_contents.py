@@ -104,6 +104,14 @@ def test_coverage_of_a_symbol_without_rows_suggests_near_ones(lake: Lakehouse) -
         lake.coverage(["BTCUSDT"])
 
 
+def test_coverage_names_a_damaged_file_and_counts_the_others(lake: Lakehouse, root: Path) -> None:
+    part_path(root, "um", f"{DAYS[1]}").write_bytes(b"not parquet")
+    with pytest.warns(LakeWarning, match="date=2024-01-02/part-0.parquet is damaged: .* Rebuild it: ") as caught:
+        rows = lake.coverage("BTCUSDT", market="um")
+    assert len(caught) == 1
+    assert rows.rows() == [("gold", "bars_1h", "um", "2024-01-01", "2024-01-03", 2, 0, 0, 48)]
+
+
 def test_latest_names_the_newest_partition_of_each_market(lake: Lakehouse, root: Path) -> None:
     newest = lake.latest()
     assert newest.drop("written").sort("market").rows() == [

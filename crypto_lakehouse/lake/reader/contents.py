@@ -5,23 +5,26 @@ Tables are listed in ``storage/describe.py``, holes of whole tables in ``status.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from crypto_lakehouse.catalog import check_symbol
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.arguments import check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import STATES as STATES_TABLE
 from crypto_lakehouse.lake.reader.reasons import STATES, newest_symbols
 from crypto_lakehouse.lake.reader.request import RowRequest
-from crypto_lakehouse.lake.reader.rows import scan_rows
+from crypto_lakehouse.lake.reader.rows import prepare, scan_rows
 from crypto_lakehouse.lake.reader.scan import Selection, scan_files
 from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.building import ways_to_build
-from crypto_lakehouse.lake.storage.damage import reading, unchanged
+from crypto_lakehouse.lake.storage.damage import DamagedFile, reading, unchanged
 from crypto_lakehouse.lake.storage.describe import (
+    StoredFile,
     check_markets,
     existing_tables,
     holes,
@@ -33,6 +36,7 @@ from crypto_lakehouse.lake.storage.partitions import MissingPartition, list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
 
+_NAMED = 5
 _COVERAGE = {
     **dict.fromkeys(("layer", "table", "market", "first", "last"), pl.String()),
     **dict.fromkeys(("partitions", "missing", "without_rows", "rows"), pl.Int64()),
@@ -118,20 +122,39 @@ def _covered(store: LakeStore, table_slice: TableSlice, symbol: str) -> tuple[tu
     column = table_slice.cadence.partition_column
     request = RowRequest.parse(f"{layer}.{table}", exchange, market, [symbol], columns=[column])
 
+    def count(rows: pl.LazyFrame, files: Sequence[StoredFile]) -> pl.DataFrame:
+        with reading(store, [file.path for file in files]):
+            return rows.group_by(pl.col(column).cast(pl.String)).len().collect()
+
     def read() -> tuple[pl.DataFrame, Selection]:
         frame, (selection,) = scan_rows(store, request, ordered=False)
-        with reading(store, [file.path for file in selection.files]):
-            return frame.group_by(pl.col(column).cast(pl.String)).len().collect(), selection
+        return count(frame, selection.files), selection
 
-    counted, selection = unchanged(read, lambda: list_keys(store, table_slice))
+    damaged: dict[str, str] = {}
+    try:
+        counted, selection = unchanged(read, lambda: list_keys(store, table_slice))
+    except DamagedFile:
+        build, _, (selection,) = prepare(store, request, ordered=False, months=False)
+        counts = [count(build([]), [])]
+        for file in selection.files:
+            try:
+                counts.append(count(build([file]), [file]))
+            except DamagedFile as error:
+                damaged[file.key] = str(error)
+        counted = pl.concat(counts)
+        for text in [*damaged.values()][:_NAMED]:
+            warn(f"coverage does not count the rows of a damaged file. {text}")
+        if len(damaged) > _NAMED:
+            warn(f"{len(damaged) - _NAMED} more files are damaged. To list them: {command_line('verify')}")
     if counted.is_empty():
         return None, selection
     keys = set(counted[column])
     first, last = min(keys), max(keys)
     between = [key for key in selection.stored if first <= key <= last]
     missing = len(holes(table_slice, [*between]))
+    without_rows = sum(key not in keys and key not in damaged for key in between)
     rows = counted["len"].sum()
-    return (layer, table, market, first, last, len(keys), missing, len(between) - len(keys), rows), selection
+    return (layer, table, market, first, last, len(keys), missing, without_rows, rows), selection
 
 
 def newest_partitions(store: LakeStore) -> pl.DataFrame:

@@ -94,7 +94,8 @@ class ContentMethods(Methods):
         Warns
         -----
         LakeWarning
-            No table has rows of the symbol.
+            No table has rows of the symbol. A file is damaged: the warning names it and the command that rebuilds it,
+            and its rows are not counted.
 
         Examples
         --------

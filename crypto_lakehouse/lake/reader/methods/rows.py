@@ -91,8 +91,8 @@ class RowMethods(Methods):
         partition.
 
         With ``symbols``, a month of which many days are read comes from its month file, if that is up to date. The rows
-        are the same. If a file is damaged, ``collect`` raises Polars' error, which does not name the file; ``read``
-        names it.
+        are the same. If a file is damaged, ``collect`` raises Polars' ``ComputeError``, which does not name the file;
+        ``read`` and ``crypto-lakehouse verify`` name it.
 
         Examples
         --------
