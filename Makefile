@@ -19,13 +19,14 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)  ## Sample archive to gold bars through real Dagster runs, in ./demo
 	$(BIN)/crypto-lakehouse demo
 
-# LAKEHOUSE_LAKE_URI opens another lake; LAB adds options of JupyterLab, such as LAB=--no-browser. The extension that is
-# disabled asks whether to fetch news, and looks for updates.
+# LAKEHOUSE_LAKE_URI opens another lake; LAB adds options of JupyterLab, such as LAB=--no-browser. Containers run as root,
+# which JupyterLab refuses without its option. The extension that is disabled asks whether to fetch news, and looks for
+# updates.
 notebook: $(READY)  ## The notebooks in JupyterLab, on the lake of the demo, which it builds if there is none
 	test -n "$(LAKEHOUSE_LAKE_URI)" || test -d demo/lake || $(BIN)/crypto-lakehouse demo
 	$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2>/dev/null
 	LAKEHOUSE_LAKE_URI="$${LAKEHOUSE_LAKE_URI:-$(CURDIR)/demo/lake}" $(BIN)/jupyter lab notebooks/1_first_tour.ipynb \
-		--ServerApp.root_dir="$(CURDIR)" $(LAB)
+		--ServerApp.root_dir="$(CURDIR)" $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
 
 test-fast: $(READY)  ## The tests that take less than a second or so each
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"

@@ -58,7 +58,7 @@ def jupyter(tmp_path: Path) -> Iterator[Jupyter]:
         # The kernel must read with this checkout, installed or not.
         "PYTHONPATH": str(ROOT),
     }
-    options = f"LAB=--no-browser --allow-root --port=0 --IdentityProvider.token={TOKEN}"
+    options = f"LAB=--no-browser --port=0 --IdentityProvider.token={TOKEN}"
     # The packages of this environment are those of the tests, so make must not install any.
     command = ["make", "--file", ROOT / "Makefile", "--assume-old", ".venv/.ready", "notebook", options]
     log = tmp_path / "make.log"
