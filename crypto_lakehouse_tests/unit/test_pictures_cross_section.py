@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from crypto_lakehouse import Lakehouse, LakeWarning
 from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.lake.pictures import style
+from crypto_lakehouse.lake.pictures.picture import Picture
 from crypto_lakehouse_tests.unit.test_pictures import has_color
 
 pytestmark = pytest.mark.requirement("F6.17")
@@ -29,6 +31,39 @@ def test_breadth_is_drawn_by_both_libraries(sample_lake: Path) -> None:
     png = picture.png()
     for color in (style.RISING, style.FALLING, style.FUNDING):
         assert has_color(png, color)
+
+
+def test_breadth_without_any_mean_warns(sample_lake: Path) -> None:
+    words = "no symbol of binance/um has 20 1d bars in a row in this range"
+    with pytest.warns(LakeWarning, match=words) as caught:
+        Lakehouse(sample_lake).plot_breadth(market="um")
+    assert Path(caught[0].filename) == Path(__file__)
+
+
+def labels(picture: Picture) -> list[str]:
+    figure = picture._matplotlib(None)
+    return [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+
+
+def test_labels_of_times_name_the_month_of_the_first_one_and_of_no_later_bar(sample_lake: Path) -> None:
+    lake, december = Lakehouse(sample_lake), {"market": "um", "start": "2024-12-30", "end": "2025-01-01"}
+    candles: Any = lake.plot("BTCUSDT", "1h", **december)
+    breadth: Any = lake.plot_breadth(interval="4h", average=3, **december)
+    for drawn in (candles, breadth):
+        first, *others = labels(drawn)
+        assert first == "00:00\n2024-12-30" or (drawn is breadth and first.endswith("2024-12-30"))
+        assert any(label == "00:00\n2024-12-31" for label in others)
+        assert not any("2025" in label for label in others)
+    coverage: Any = lake.plot_coverage("gold.bars_1h", market="um", start="2024-12-30", end="2025-01-02")
+    assert labels(coverage) == ["30\nDec 2024", "31", "01\nJan 2025"]
+    one_month: Any = lake.plot_coverage("silver.funding_rates", market="um", start="2024-12", end="2025-01")
+    assert labels(one_month) == ["Dec\n2024"]
+
+
+def test_a_folder_that_does_not_exist_is_named(sample_lake: Path, tmp_path: Path) -> None:
+    picture = Lakehouse(sample_lake).plot_breadth(interval="4h", market="um", average=3)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*new for the picture x\.png: create it first"):
+        picture.save(tmp_path / "new" / "x.png")
 
 
 def test_a_range_of_breadth_has_the_rows_of_the_whole(sample_lake: Path) -> None:

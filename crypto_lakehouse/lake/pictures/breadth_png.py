@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from crypto_lakehouse.lake.pictures import style
+from crypto_lakehouse.lake.pictures.dates import label_times
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +41,5 @@ def draw(title: str, rows: pl.DataFrame, label: str, size: tuple[float, float] |
     figure.align_ylabels([upper, lower])
     upper.set_title(title, loc="left", fontsize=12, color=style.TEXT)
     lower.legend(loc="lower right", ncols=2, frameon=False, fontsize=9, bbox_to_anchor=(1, 1), borderaxespad=0.1)
-    locator = mdates.AutoDateLocator()
-    lower.xaxis.set_major_locator(locator)
-    lower.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    label_times(lower.xaxis, times[0], times[-1])
     return figure

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from crypto_lakehouse.lake.pictures import style
+from crypto_lakehouse.lake.pictures.dates import label_times
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,6 +103,5 @@ def _finish(figure: Figure, axes: Any, title: str, stretches: Sequence[Stretch],
         axes[0].legend(handles=patches, loc="lower right", ncols=3, frameon=False, fontsize=9, bbox_to_anchor=(1, 1))
     margin = (last - first) * 0.01
     axes[-1].set_xlim(first - margin, last + margin)
-    locator = mdates.AutoDateLocator()
-    axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    # A label at the very end would be cut off, and it may be of a month of which nothing is drawn.
+    label_times(axes[-1].xaxis, first, last - margin)

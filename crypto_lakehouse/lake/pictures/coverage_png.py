@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from crypto_lakehouse.lake.pictures import style
+from crypto_lakehouse.lake.pictures.dates import label_times
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,6 +34,7 @@ def draw(
     figure = Figure(figsize=size or (11, height), layout="constrained", facecolor="white")
     axes = figure.subplots()
     edges = np.asarray(mdates.date2num([*days, days[-1]]), dtype=float)
+    starts = set(edges.tolist())
     # The last partition is as wide as the one before it.
     edges[-1] = edges[-2] + (edges[-2] - edges[-3] if len(days) > 1 else 1)
     # Labels of days are below the middle of their cells.
@@ -52,9 +54,7 @@ def draw(
     axes.set_ylim(len(symbols), 0)
     step = -(-len(symbols) // _NAMED)
     axes.set_yticks(np.arange(0, len(symbols), step) + 0.5, symbols[::step], fontsize=9 if step == 1 else 7)
-    locator = mdates.AutoDateLocator(minticks=3, maxticks=14)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    label_times(axes.xaxis, edges[0], edges[-1], most=14, among=starts)
     axes.tick_params(colors=style.TEXT, length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, loc="left", fontsize=12, color=style.TEXT, pad=24)

@@ -16,6 +16,7 @@ from crypto_lakehouse.lake.pictures.picture import Picture
 from crypto_lakehouse.lake.reader.bars import collect_bars, parse_bars_offset
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS
 from crypto_lakehouse.lake.reader.times import TimeRange
+from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -94,6 +95,11 @@ def breadth_picture(
         rows = rows.filter(pl.col("open_time") >= start)
     if rows.is_empty():
         raise ValueError(f"no symbol of {exchange}/{market} has two {interval} bars in a row in this range")
+    if not rows["averaged"].sum():
+        warn(
+            f"no symbol of {exchange}/{market} has {average} {interval} bars in a row in this range, so the picture"
+            " shows no mean of closes: choose a smaller average, a shorter interval or a longer range"
+        )
     count = rows.select(pl.max("symbols")).item()
     title = f"Breadth, {exchange} {market}, up to {count} symbols, {interval}, {_span(rows['open_time'])}"
     return Breadth(title, rows, average)

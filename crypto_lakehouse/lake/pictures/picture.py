@@ -94,6 +94,10 @@ class Picture(ABC):
         """
         target = Path(path)
         check_suffix(target)
+        if not target.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {target.parent} for the picture {target.name}: create it first"
+            )
         target.write_bytes(self.png() if target.suffix.lower() == ".png" else self.html().encode())
         return target
 
