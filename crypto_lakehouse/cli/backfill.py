@@ -18,6 +18,8 @@ from rich.filesize import decimal
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import (
+    check_range,
+    check_repeated,
     explained,
     fail,
     first_day,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from dagster import Definitions
 
     from crypto_lakehouse.orchestration.launch import Plan
+    from crypto_lakehouse.orchestration.up_to_date import Work
     from crypto_lakehouse.settings import Settings
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Rebuild even partitions whose inputs have not changed.")]
@@ -87,7 +90,11 @@ def backfill(
     LAKEHOUSE_TABLES (for bars LAKEHOUSE_BARS) must enable each table.
     """
     settings = load_settings()
-    if (first is None) == (days is None):
+    check_range(first, last)
+    check_repeated(market=market, table=table)
+    if first is not None and days is not None:
+        fail("--from and --days both say where the range starts: leave out one of them", 2)
+    if first is None and days is None:
         fail("choose where the range starts: --from 2024-01-01, or --days 30", 2)
     quiet_dagster()
     from crypto_lakehouse.orchestration.requests import Request, requested_plans
@@ -181,21 +188,40 @@ def show_plans(
 
     Lists the archive and runs nothing. Raises ArchiveError if the archive cannot be listed, LakeError like a run.
     """
-    from crypto_lakehouse.orchestration.launch import open_instance
+    from crypto_lakehouse.orchestration.launch import open_records
     from crypto_lakehouse.orchestration.up_to_date import downloads_of, work_of
 
     store, files_of_all, bytes_of_all = open_lake(settings), 0, 0
-    with open_instance() as instance:
+    with open_records() as instance:
         for plan, chosen in _with_funding(settings, plans, symbols, today):
-            keys = work_of(plan, settings, chosen, force, instance, store).keys
+            work = work_of(plan, settings, chosen, force, instance, store)
+            keys = work.keys
             size, files = downloads_of(plan, keys, settings, chosen, force, store)
             files_of_all, bytes_of_all = files_of_all + files, bytes_of_all + size
             span = f": {_span(keys)}" if keys else ""
             say(console, f"{plan.name}: {len(keys)} of {len(plan.keys)} partitions to build{span}")
+            _say_why(console, plan, work)
             if plan.layer == "bronze":
                 say(console, f"{plan.name}: {files:,} files to download, {decimal(size)}")
     say(console, f"in all {files_of_all:,} files, {decimal(bytes_of_all)}; --dry-run builds nothing")
     return 0
+
+
+def _say_why(console: Console, plan: Plan, work: Work) -> None:
+    """Say why partitions are built although their rows may not change."""
+    from crypto_lakehouse.orchestration.launch import home_folder
+    from crypto_lakehouse.schemas.gold import find_gold_table
+
+    if work.unrecorded:
+        say(
+            console,
+            f"{plan.name}: {work.unrecorded} of them are up to date in the lake, but not in Dagster's records in"
+            f" DAGSTER_HOME={home_folder()}: runs keep their rows, and only record them. If the records are elsewhere,"
+            " set DAGSTER_HOME to their folder",
+        )
+    table = find_gold_table(plan.assets[0].path[-1]) if plan.layer == "gold" else None
+    if work.keys and table is not None and table.is_of_listing:
+        say(console, f"{plan.name}: it is built from the listing of the archive, so every run lists the archive again")
 
 
 def backfill_plans(
@@ -206,7 +232,7 @@ def backfill_plans(
 
     Raises ArchiveError if the symbols of the funding rates cannot be listed, LakeError like a run.
     """
-    from crypto_lakehouse.orchestration.cuts import processes_of
+    from crypto_lakehouse.orchestration.cuts import processes_of, unused_processes
     from crypto_lakehouse.orchestration.funding import days_after_funding, missing_funding_messages
     from crypto_lakehouse.orchestration.launch import chunks, open_instance
     from crypto_lakehouse.orchestration.requests import is_funding
@@ -227,7 +253,10 @@ def backfill_plans(
                 say(console, f"warning: no symbol of {step.name} matches {name} in the archive")
             code = max(code, say_failed_checks(console, failed_checks(defs, step, instance)))
             return
+        _say_why(console, step, work)
         what, processes = f"{step.job}: {len(work.keys)} partitions of {step.name}", processes_of(work, settings)
+        if reason := unused_processes(work, settings):
+            say(console, reason)
         if processes > 1:
             say(console, f"{what} in {processes} processes")
             runs = team.run_plan(step, work, processes, symbols, force)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import Cadence, parse_partition
@@ -30,6 +32,28 @@ from crypto_lakehouse.cli.console import say
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.storage.store import LakeStore
     from crypto_lakehouse.settings import Settings
+
+
+# What people of other programs, and of the reader, type, and the options that mean it here.
+_MEANT = {"--start": ("--from",), "--end": ("--to",), "--last": ("--days", "--from")}
+_DAY_OR_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
+
+
+class Commands(TyperGroup):
+    """Commands that suggest the option of the same meaning for one that they do not have."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except typer.TyperException as error:
+            # The class of this error has no public name.
+            command = getattr(getattr(error, "ctx", None), "command", None)
+            known = [name for each in getattr(command, "params", ()) for name in each.opts]
+            meant = [name for name in _MEANT.get(getattr(error, "option_name", ""), ()) if name in known]
+            if meant:
+                vars(error)["possibilities"] = meant[:1]
+            raise
 
 
 class Program(typer.Typer):
@@ -85,7 +109,27 @@ def _days(text: str) -> tuple[date, date]:
     try:
         return parse_partition(text, cadence)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        if _DAY_OR_MONTH.fullmatch(text):
+            raise typer.BadParameter(str(error)) from None
+        hint = "; a range has whole UTC days" if _DAY_OR_MONTH.match(text) else ""
+        raise typer.BadParameter(f"{text!r} is not a day such as 2024-01-31 or a month such as 2024-01{hint}") from None
+
+
+def check_range(first: date | None, last: date | None, recent: str | None = None) -> None:
+    """End with exit code 2 if --from, --to and --last do not fit together."""
+    if first is not None and recent is not None:
+        fail("--from and --last both say where the range starts: leave out one of them", 2)
+    if first is not None and last is not None and last < first:
+        fail(f"--to {last} is before --from {first}: swap them", 2)
+
+
+def check_repeated(**options: Sequence[str] | None) -> None:
+    """End with exit code 2 if an option that can be repeated has a list with commas."""
+    for name, values in options.items():
+        for value in values or ():
+            if "," in value:
+                each = " ".join(f"--{name} {entry.strip()}" for entry in value.split(",") if entry.strip())
+                fail(f"--{name} {value}: repeat the option for each: {each}", 2)
 
 
 def month(text: str) -> str:

@@ -46,6 +46,21 @@ def processes_of(work: Work, settings: Settings) -> int:
     return max(1, most)
 
 
+def unused_processes(work: Work, settings: Settings) -> str:
+    """Why a backfill uses fewer processes than LAKEHOUSE_PROCESSES says, if that is set; else empty."""
+    used = processes_of(work, settings)
+    if settings.processes is None or used >= settings.processes:
+        return ""
+    wanted = f"LAKEHOUSE_PROCESSES={settings.processes} is not used in full"
+    if settings.max_partitions_per_run is not None:
+        runs = -(-len(work.keys) // settings.max_partitions_per_run)
+        if runs <= used:
+            return f"{wanted}: LAKEHOUSE_MAX_PARTITIONS_PER_RUN makes no more than {runs} runs of these partitions"
+    elif max(1, (files := work.symbols * len(work.keys)) // _LEAST_FILES) <= used:
+        return f"{wanted}: a process pays from {_LEAST_FILES} files on, and these partitions have about {files:,}"
+    return f"{wanted}: there is no memory for more"
+
+
 def cut(plan: Plan, keys: Sequence[str], work: Work, processes: int, settings: Settings) -> list[list[str]]:
     """Cut partitions into chunks of about equal size, a multiple of the processes.
 

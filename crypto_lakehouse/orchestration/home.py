@@ -103,6 +103,27 @@ def furnish(home: Path, storage: str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def is_new(home: Path, settings: Mapping[str, str]) -> bool:
+    """Whether a home has no records yet, neither in SQLite nor in the PostgreSQL of the ``settings``.
+
+    A dagster.yaml of the user may name another storage, so with one the home is not new.
+    """
+    if PostgresSettings.load(settings) is not None:
+        return False
+    folders = (home, home / ".dagster")
+    if any((folder / "history" / "runs.db").exists() for folder in folders):
+        return False
+    file = home / _CONFIGURATION
+    if not file.exists():
+        return True
+    try:
+        configuration = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        # Opening the home says what is wrong.
+        return False
+    return FROM_ENVIRONMENT in configuration or SQLITE in configuration
+
+
 def refuse_ignored_postgres(settings: Mapping[str, str]) -> None:
     """Raise HomeError if ``DAGSTER_POSTGRES_*`` are set and Dagster's configuration does not use them."""
     if PostgresSettings.load(settings) is None:

@@ -29,7 +29,7 @@ from crypto_lakehouse.catalog import (
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.gold import is_enabled
-from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, refuse_ignored_postgres
+from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, is_new, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
 from crypto_lakehouse.orchestration.processes import report_dead_runs
@@ -85,7 +85,7 @@ def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
     if own_home is not None:
         folder, storage = own_home.resolve(), SQLITE
     else:
-        folder, storage = Path(os.environ.get("DAGSTER_HOME") or _default_home()).resolve(), FROM_ENVIRONMENT
+        folder, storage = home_folder(), FROM_ENVIRONMENT
     os.environ["DAGSTER_HOME"] = str(folder)
     with opening():
         furnish(folder, storage)
@@ -94,6 +94,18 @@ def open_instance(own_home: Path | None = None) -> dg.DagsterInstance:
         instance = dg.DagsterInstance.get()
         report_dead_runs(instance)
     return instance
+
+
+def home_folder() -> Path:
+    """DAGSTER_HOME; if it is not set, the working directory if that has a dagster.yaml, else ``./.dagster``."""
+    return Path(os.environ.get("DAGSTER_HOME") or _default_home()).resolve()
+
+
+def open_records() -> dg.DagsterInstance:
+    """Open Dagster's records like ``open_instance``, but create none: without any, empty records in memory."""
+    if is_new(home_folder(), os.environ):
+        return dg.DagsterInstance.ephemeral()
+    return open_instance()
 
 
 def _default_home() -> Path:

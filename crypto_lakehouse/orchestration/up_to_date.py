@@ -32,6 +32,7 @@ from crypto_lakehouse.settings import Settings
 class Work:
     """The partitions of a plan to build, in order, how many of them a run has, and the number of their symbols.
 
+    ``unrecorded`` of the partitions are up to date in the lake, but not in Dagster's records: a run only records them.
     ``unmatched`` are names and patterns that match no symbol of this feed in the archive, if the archive was listed.
     """
 
@@ -39,6 +40,7 @@ class Work:
     partitions_per_run: int
     symbols: int = 1
     unmatched: tuple[str, ...] = ()
+    unrecorded: int = 0
 
 
 def work_of(
@@ -52,19 +54,21 @@ def work_of(
     """
     feed = plan.feed
     current = set() if force else set(plan.keys)
-    if current:
-        current.intersection_update(*map(instance.get_materialized_partitions, plan.assets))
+    recorded = current.intersection(*map(instance.get_materialized_partitions, plan.assets)) if current else set()
     if plan.layer == "gold":
-        keys = _others(plan, _current_gold(plan, settings, store, current))
-        count = _stored_symbols(feed, store)
-        return Work(keys, settings.max_partitions_per_run or partitions_per_run(count), count)
+        current = _current_gold(plan, settings, store, current)
+        keys, count = _others(plan, current & recorded), _stored_symbols(feed, store)
+        most = settings.max_partitions_per_run or partitions_per_run(count)
+        return Work(keys, most, count, unrecorded=len(current - recorded))
     source = ArchiveResource.from_settings(settings).source(feed.exchange)
     ingest = bronze_ingest(feed, settings, source, store, symbols, force)
     current = ingest.up_to_date(_ordered(plan, current))
     current = up_to_date(feed, _ordered(plan, current), store)
-    keys = _others(plan, _current_gold(plan, settings, store, current))
+    current = _current_gold(plan, settings, store, current)
+    keys = _others(plan, current & recorded)
     count = _count(ingest.symbols, feed, source) if keys else 1
-    return Work(keys, settings.max_partitions_per_run or partitions_per_run(count), count, tuple(ingest.unknown))
+    most = settings.max_partitions_per_run or partitions_per_run(count)
+    return Work(keys, most, count, tuple(ingest.unknown), len(current - recorded))
 
 
 def downloads_of(

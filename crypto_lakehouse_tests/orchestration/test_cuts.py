@@ -11,7 +11,7 @@ from rich.console import Console
 from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.cli.console import follow
 from crypto_lakehouse.orchestration import cuts
-from crypto_lakehouse.orchestration.cuts import cut, processes_of, steps
+from crypto_lakehouse.orchestration.cuts import cut, processes_of, steps, unused_processes
 from crypto_lakehouse.orchestration.launch import Plan, plan
 from crypto_lakehouse.orchestration.runs import Outcome, Step
 from crypto_lakehouse.orchestration.up_to_date import Work
@@ -65,6 +65,25 @@ def test_what_uses_other_days_of_a_table_is_built_in_a_later_step(table: str, ex
     found = steps(whole)
     assert [{f"{key.path[0]}.{key.path[-1]}" for key in step.assets} for step in found] == expected
     assert [key for step in found for key in step.assets] == list(whole.assets)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "free", "says"),
+    [
+        ({"processes": 8}, 64 * GIB, "a process pays from 150 files on, and these partitions have about 60"),
+        ({"processes": 8, "max_partitions_per_run": 15}, 64 * GIB, "makes no more than 2 runs of these partitions"),
+        ({"processes": 8, "max_partitions_per_run": 1}, GIB, "there is no memory for more"),
+        ({"processes": 1}, 64 * GIB, ""),
+        ({}, 64 * GIB, ""),
+    ],
+)
+def test_processes_that_the_user_set_and_that_are_not_used_are_explained(
+    chosen: dict[str, int], free: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuts, "free_bytes", lambda: free)
+    text = unused_processes(work(2, 30), settings(**chosen))
+    assert says in text
+    assert bool(text) == bool(says)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.orchestration.runs import run_chunks
-from crypto_lakehouse.orchestration.up_to_date import failed_checks, work_of
+from crypto_lakehouse.orchestration.up_to_date import Work, failed_checks, work_of
 from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
@@ -42,9 +42,18 @@ class Lake:
 
     def keys(self, table: str = "klines_1m", force: bool = False, symbols: str = "") -> list[str]:
         """The partitions that a backfill would build."""
-        settings = self.loaded
-        whole = self._plan(table)
-        return list(work_of(whole, settings, symbols, force, self.platform.instance, self.platform.store).keys)
+        return list(self.work(table, force, symbols).keys)
+
+    def work(
+        self,
+        table: str = "klines_1m",
+        force: bool = False,
+        symbols: str = "",
+        instance: dg.DagsterInstance | None = None,
+    ) -> Work:
+        """What a backfill would do, by the records of the platform or of another instance."""
+        records = instance or self.platform.instance
+        return work_of(self._plan(table), self.loaded, symbols, force, records, self.platform.store)
 
     def run(self, table: str = "klines_1m", keys: Sequence[str] = DAYS, symbols: str = "") -> set[str]:
         """Run the partitions ``keys`` and return those that were not unchanged."""
@@ -75,6 +84,17 @@ def test_nothing_is_to_be_built_again_and_with_force_everything_is(lake: Lake) -
     assert lake.keys() == lake.keys("bars_1h") == lake.keys("continuous_1m") == []
     assert lake.keys(force=True) == list(DAYS)
     assert lake.run() == set()
+
+
+def test_what_is_only_missing_in_the_records_is_counted(lake: Lake) -> None:
+    with dg.DagsterInstance.ephemeral() as other:
+        work = lake.work(instance=other)
+        assert work.keys == tuple(DAYS)
+        assert work.unrecorded == len(DAYS)
+        assert lake.work("bars_1h", instance=other).unrecorded == len(DAYS)
+        lake.path("silver", "klines_1m", DAYS[1]).unlink()
+        assert 0 < lake.work(instance=other).unrecorded == len(DAYS) - len(lake.keys()) < len(DAYS)
+    assert lake.work().unrecorded == 0
 
 
 def _gone(layer: str, table: str) -> Change:

@@ -82,6 +82,7 @@ def test_funding_is_built_first_and_nothing_is_built_twice(archive: Archive) -> 
 def test_a_dry_run_lists_what_a_run_downloads_and_builds_nothing(archive: Archive) -> None:
     text = archive.run("backfill", *BOTH, *DAYS, "--dry-run")
     assert not (archive.folder / "lake").exists()
+    assert not (archive.folder / ".dagster").exists()
     assert archive.server.zips() == []
     assert "binance/um/klines_1m: 3 of 3 partitions to build: 2024-12-30 to 2025-01-01" in text
     assert "binance/um/funding_rates: 2 of 2 partitions to build: 2024-12 to 2025-01" in text
@@ -97,13 +98,19 @@ def test_a_dry_run_lists_what_a_run_downloads_and_builds_nothing(archive: Archiv
     assert "binance/um/klines_1m: 0 of 3 partitions to build" in after
     assert "in all 0 files, 0 bytes" in after
 
+    elsewhere = archive.folder / "elsewhere"
+    away = archive.run("backfill", *BOTH, *DAYS, "--dry-run", DAGSTER_HOME=str(elsewhere))
+    assert "binance/um/klines_1m: 3 of 3 partitions to build" in away
+    assert "binance/um/klines_1m: 3 of them are up to date in the lake, but not in Dagster's records in" in away
+    assert f"DAGSTER_HOME={elsewhere}: runs keep their rows, and only record them" in away
+    assert not elsewhere.exists()
+
 
 def test_an_update_continues_each_table_to_yesterday(recent: Archive) -> None:
     today = datetime.now(UTC).date()
-    nothing = recent.run("update", code=2)
-    assert "there is nothing to update" in nothing
-    commands = recommended(nothing)
-    assert {parsed(command)["table"] for command in commands} >= {"klines_1m", "funding_rates"}
+    nothing = recent.run("update", code=1)
+    assert f"there is no lake at {recent.folder / 'lake'}" in nothing
+    assert "skipped" not in nothing
 
     before = str(today - timedelta(days=2))
     first = recent.run(
@@ -116,6 +123,12 @@ def test_an_update_continues_each_table_to_yesterday(recent: Archive) -> None:
     assert {"um/klines_1m", "spot/klines_1m"} <= set(built(text))
     assert text.count("1 partitions of binance/um/klines_1m in 1 runs") == 1
     assert "skipped silver.klines_1m of binance/cm: nothing is stored" in text
+    assert "to leave out the markets of which nothing is stored, set LAKEHOUSE_MARKETS=spot,um" in text
+    commands = [parsed(command) for command in recommended(text) if " backfill " in command]
+    assert {command["market"] for command in commands} >= {"cm"}
+    assert "to leave out the markets of which nothing is stored, set LAKEHOUSE_MARKETS=spot,um" in text
+    commands = [parsed(command) for command in recommended(text) if " backfill " in command]
+    assert {command["market"] for command in commands} >= {"cm"}
     listed = Lakehouse(recent.folder / "lake").tables().filter(layer="gold", table="bars_1h")
     assert listed["last"].to_list() == [str(today - timedelta(days=1))] * 2
     assert built(recent.run("update", "--market", "um", "--table", "klines_1m")) == []
@@ -140,7 +153,10 @@ def test_a_market_without_any_symbol_of_the_settings_is_skipped(archive: Archive
             ("backfill", "--market", "um", "--table", "klines_1m"),
             "choose where the range starts: --from 2024-01-01, or",
         ),
-        (("backfill", "--market", "um", "--table", "klines_1m", "--days", "3", "--from", "2024-01-01"), "or --days 30"),
+        (
+            ("backfill", "--market", "um", "--table", "klines_1m", "--days", "3", "--from", "2024-01-01"),
+            "leave out one",
+        ),
         (("backfill", "--market", "um", "--table", "klines_1m", "--days", "0"), "use 1 or more"),
         (("update", "--table", "bars_1h"), "no table 'bars_1h' in what the settings enable"),
         (("update", "--market", "umm"), "did you mean um"),
