@@ -95,6 +95,17 @@ def parse_bars(text: str) -> Bars:
     return TimeBars(interval, step)
 
 
+def is_bars(text: str) -> bool:
+    """Whether a text names a kind of bars.
+
+    >>> is_bars("1h"), is_bars("BTCUSDT")
+    (True, False)
+    """
+    with suppress(ValueError):
+        return bool(parse_bars(text))
+    return False
+
+
 def _similar_interval(name: str) -> str | None:
     """The interval of the same length, or of the same letters.
 

@@ -56,7 +56,21 @@ def parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"there is no day {text!r}: {error}") from None
+        raise ValueError(f"there is no day {text!r}: {too_late(text) or error}") from None
+
+
+def too_late(text: str) -> str:
+    """How many days the month of a text that starts with ``YYYY-MM-DD`` has, if the day is after its end; else empty.
+
+    >>> too_late("2026-11-31T12:00"), too_late("2026-11-30"), too_late("2026-13-31")
+    ('2026-11 has 30 days', '', '')
+    """
+    if not _DATE.fullmatch(text[:10]):
+        return ""
+    year, month, day = map(int, text[:10].split("-"))
+    if not (year >= 1 and 1 <= month <= 12) or day <= (days := monthrange(year, month)[1]):
+        return ""
+    return f"{text[:7]} has {days} days"
 
 
 # Every listing of a table repeats the same days.

@@ -23,6 +23,7 @@ from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
 from crypto_lakehouse.cli.backfill import backfill
 from crypto_lakehouse.cli.common import (
+    Commands,
     Program,
     decimal_number,
     explained,
@@ -43,7 +44,7 @@ from crypto_lakehouse.cli.read import coverage, describe, read, tables
 from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.cli.update import update
 
-app = Program(no_args_is_help=True, pretty_exceptions_enable=False)
+app = Program(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 export_app = typer.Typer(help="Write rows of the lake as files of other tools.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crypto_lakehouse.cli.common import fail, first_day, last_day, symbol_list
+from crypto_lakehouse.cli.common import check_range, fail, first_day, last_day, symbol_list
 from crypto_lakehouse.cli.complete import complete_market
 from crypto_lakehouse.cli.read import TableArgument, open_reader, reading
 
@@ -58,6 +58,7 @@ def candles(
     Without --from and --last, the newest bars are drawn.
     """
     _check(out)
+    check_range(first, last, recent)
     lake = open_reader()
     with reading(f"reading {symbol}"):
         picture = lake.plot(
@@ -87,6 +88,7 @@ def coverage(
 ) -> None:
     """Draw the state of each symbol and day of a table: there, filled, missing, quarantined."""
     _check(out)
+    check_range(first, last, recent)
     lake = open_reader()
     with reading(f"reading the ledger of {table}"):
         picture = lake.plot_coverage(
@@ -115,6 +117,7 @@ def breadth(
 ) -> None:
     """Draw how many symbols rise and fall in each window, and are above their moving average."""
     _check(out)
+    check_range(first, last, recent)
     lake = open_reader()
     with reading(f"reading {interval} bars"):
         picture = lake.plot_breadth(
@@ -143,6 +146,7 @@ def correlation(
 ) -> None:
     """Draw the correlations of the returns of each two symbols."""
     _check(out)
+    check_range(first, last, recent)
     lake = open_reader()
     with reading(f"reading {interval} bars"):
         picture = lake.plot_correlation(

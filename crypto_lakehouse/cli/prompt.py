@@ -29,6 +29,9 @@ _WORDS = (
 _NAME = re.compile(r"\b(\w+)\.(\w+)\b")
 _WORD = re.compile(r"[\w.]*$")
 _HISTORY, _LINES = "sql_history", 1000
+# Words of this prompt and of those of DuckDB, SQLite and PostgreSQL.
+_EXITS, _HELPS = ("exit", "quit", ".exit", ".quit", r"\q"), ("help", ".help", "?", r"\?", r"\h")
+_LISTS = (".tables", "tables", r"\d", r"\dt")
 _HELP = "End a query with ; and Enter. Tab completes tables, columns and words. SHOW TABLES; lists tables. exit ends."
 
 
@@ -73,10 +76,13 @@ def run_prompt(lake: Lakehouse, run: Callable[[str], None]) -> None:
         while True:
             try:
                 query = _query(completer)
-                if query.strip(" ;\n").lower() in ("exit", "quit"):
+                word = query.strip(" ;\n").lower()
+                if word in _EXITS:
                     return
-                if query.strip(" ;\n"):
-                    run(query)
+                if word in _HELPS:
+                    note(_HELP)
+                elif word:
+                    run("SHOW TABLES" if word in _LISTS else query)
             except EOFError:
                 note("")
                 return
@@ -96,7 +102,7 @@ def _query(completer: Completer) -> str:
     """The lines up to one that ends with a semicolon, or a word that ends the prompt."""
     completer.earlier = ""
     line = input(_FIRST)
-    if line.strip().lower() in ("exit", "quit", ""):
+    if line.strip(" ;").lower() in (*_EXITS, *_HELPS, *_LISTS, ""):
         return line
     while not line.rstrip().endswith(";"):
         completer.earlier += f"{line}\n"

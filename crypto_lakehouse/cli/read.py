@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.console import Console
 
-from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, load_settings, symbol_list, whole
+from crypto_lakehouse.cli.common import (
+    check_range,
+    check_repeated,
+    explained,
+    fail,
+    first_day,
+    last_day,
+    load_settings,
+    symbol_list,
+    whole,
+)
 from crypto_lakehouse.cli.complete import complete_market, complete_table
 from crypto_lakehouse.cli.pipe import note
 from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
@@ -52,11 +62,18 @@ def reading(label: str, quiet: bool = False) -> Iterator[None]:
             with nullcontext() if quiet else Console(stderr=True).status(label):
                 yield
         except (KeyError, ValueError) as error:
+            _say(caught)
             fail(error.args[0] if error.args else error, 2)
         finally:
-            for warning in caught:
-                if issubclass(warning.category, UserWarning):
-                    note(f"warning: {warning.message}")
+            _say(caught)
+
+
+def _say(caught: list[warnings.WarningMessage]) -> None:
+    """Print the warnings of the reader, each once: before the error that they explain."""
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            note(f"warning: {warning.message}")
+    caught.clear()
 
 
 def read(
@@ -90,6 +107,8 @@ def read(
     out: OutOption = STDOUT,
 ) -> None:
     """Print rows of a table, sorted by market and primary key."""
+    check_range(first, last, recent)
+    check_repeated(market=market)
     output, lake = Output.parse(format, out), open_reader()
     with reading(f"reading {table}"):
         rows = cast(

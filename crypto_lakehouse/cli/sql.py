@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.cli.common import explained, fail
-from crypto_lakehouse.cli.pipe import STDIN, is_piped
+from crypto_lakehouse.cli.pipe import STDIN, is_piped, note
 from crypto_lakehouse.cli.prompt import run_prompt
 from crypto_lakehouse.cli.read import open_reader, reading
 from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][+-]?[0-9]+)?")
+_SHOWN = 200
+"""The most rows of a query that the prompt prints."""
 _BOOLEANS = {"true": True, "false": False}
 
 Value = str | int | float | bool
@@ -48,8 +51,12 @@ def sql(
 
         def run(text: str) -> None:
             rows = run_query(lake, text, values)
+            is_long = output.out == STDOUT and rows.height > _SHOWN
             with explained():
-                output.write(rows)
+                output.write(rows.head(_SHOWN) if is_long else rows)
+            if is_long:
+                command = command_line("sql", options={"out": "FILE"})
+                note(f"the first {_SHOWN} of {rows.height:,} rows; to get all, write them to a file: {command}")
 
         with reading("listing the lake"):
             lake.tables()
@@ -67,9 +74,16 @@ def run_query(lake: Lakehouse, query: str, values: dict[str, Value]) -> pl.DataF
     """The rows of a query. Ends with exit code 2 if the query is wrong."""
     import duckdb
 
+    from crypto_lakehouse.lake.reader.sql import MissingParameters
+
     with reading("running the query"):
         try:
             return cast("pl.DataFrame", lake.sql(query, values, format="polars"))
+        except MissingParameters as error:
+            if error.names[0].isdigit():
+                fail("the query has ? or $1: write $symbol instead, and add --param symbol=BTCUSDT", 2)
+            options = " ".join(f"--param {name}=VALUE" for name in error.names)
+            fail(f"the query has no value for ${', $'.join(error.names)}: add {options}", 2)
         except duckdb.Error as error:
             fail(error, 2)
 

@@ -137,3 +137,22 @@ def test_columns_of_tables_in_earlier_lines_are_offered() -> None:
     completer = Completer(["gold.bars_1h"], lambda table: ["close", "open"])
     completer.earlier = "WITH a AS (FROM gold.bars_1h)\n"
     assert completer.words("SELECT clo") == ["close"]
+
+
+@pytest.mark.parametrize("word", ["help", "help;", r"\?"])
+def test_help_is_no_query(prompt: Terminal, word: str) -> None:
+    prompt.type(f"{word}\n")
+    prompt.expect("End a query with ;")
+    prompt.expect("lake> ")
+    prompt.type(".tables;\n")
+    prompt.expect("gold.bars_1h")
+    prompt.expect("lake> ")
+    prompt.type("\\q;\n")
+    assert prompt.process.wait(HANGS) == 0
+
+
+def test_the_prompt_shows_the_first_of_many_rows(prompt: Terminal) -> None:
+    prompt.type("SELECT unnest(range(2222)) AS n;\n")
+    text = prompt.expect("the first 200 of 2,222 rows; to get all, write them to a file")
+    assert "199" in text.split()
+    assert "200" not in text.replace("first 200", "").split()

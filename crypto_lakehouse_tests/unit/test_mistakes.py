@@ -52,7 +52,10 @@ MISTAKES = {
     "lake.read('gold.bars_1h', symbols=1)": "symbols must be text or a list of texts, not 1",
     "lake.coverage('BTCUSD')": "has rows of BTCUSD (did you mean BTCUSDT?)",
     "lake.coverage('BTC*')": "'BTC*' is not a symbol",
+    "lake.bars('1h', 'BTCUSDT', market='um')": "and 'BTCUSDT' is none: symbols come before bars",
+    "lake.panel('close', '1d', market='um')": "'1d' is a kind of bars, not a symbol: symbols come before it",
     # Times
+    "lake.read('gold.bars_1h', start='2026-11-31')": "start '2026-11-31' is not a time: 2026-11 has 30 days",
     "lake.read('gold.bars_1h', start='31/12/2024')": "'31/12/2024' is not an ISO 8601 time such as 2024-01-31",
     "lake.read('gold.bars_1h', start='yesterday')": "is not an ISO 8601 time",
     "lake.read('gold.bars_1h', start='30d')": "for the newest rows pass last='30d'",
@@ -99,10 +102,13 @@ MISTAKES = {
     # Pictures
     "lake.plot(['BTCUSDT', 'ETHUSDT'], market='um')": "lake.plot draws one symbol, such as 'BTCUSDT', not [",
     "lake.plot('BTCUSDT', market='um').save('chart.jpg')": "end the name with .png or .html",
+    "lake.plot('BTCUSDT', market='um').save('nodir/x.png')": "there is no folder nodir for the picture x.png",
     "lake.plot_coverage('klines_1m', market='um')": "try bronze.klines_1m, silver.klines_1m",
     "lake.plot_correlation('BTCUSDT', market='um')": "1 symbol of binance/um has 1d bars in this range: choose",
     "lake.plot_breadth(market='um', interval='tick:9')": "lake.plot_breadth takes an interval such as '1d' or '1h'",
     # The place
+    "Lakehouse(lake.uri + '/gold').tables()": "lake: open that",
+    "Lakehouse(lake.uri.removesuffix('/lake')).tables()": "/lake: open that",
     "Lakehouse('./demo/lak').tables()": "Check the path or LAKEHOUSE_LAKE_URI",
 }
 
@@ -124,7 +130,7 @@ def answers(sample_lake: Path) -> Iterator[dict[str, object]]:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_answer_says_what_is_wrong_and_what_to_type(answers: dict[str, object], mistake: str) -> None:
-    with pytest.raises((KeyError, ValueError, TypeError, LakeError, LakeWarning)) as caught:
+    with pytest.raises((KeyError, ValueError, TypeError, FileNotFoundError, LakeError, LakeWarning)) as caught:
         eval(mistake, answers)
     text = str(caught.value.args[0])
     assert MISTAKES[mistake] in text

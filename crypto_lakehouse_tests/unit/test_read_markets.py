@@ -52,7 +52,7 @@ def test_all_symbols_are_read_of_all_markets_and_say_which(lake: Lakehouse) -> N
     assert frame["market"].value_counts(sort=True).rows() == [("um", 144), ("spot", 24)]
     for ask in (lake.read, lake.scan):
         with pytest.raises(
-            ValueError, match=r"gold\.bars_1h come from several markets \(spot, um\): pass one of them as"
+            ValueError, match=r"gold\.bars_1h come from several markets \(spot, um\): choose one market of them"
         ):
             ask(TABLE, columns=["symbol", "close"])
         ask(TABLE, columns=["symbol", "close"], market="um")

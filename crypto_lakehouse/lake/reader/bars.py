@@ -21,6 +21,7 @@ from crypto_lakehouse.catalog.bars import (
     Bars,
     TimeBars,
     closing_lag,
+    is_bars,
     parse_bars,
     parse_offset,
 )
@@ -105,6 +106,10 @@ def collect_bars(
     """
     check_text("bars", bars, "'1h' or 'dollar:1000000'")
     check_text("offset", offset, "'5m' or '1h'")
+    if isinstance(symbols, str) and is_bars(symbols):
+        if not is_bars(bars):
+            raise ValueError(f"{symbols!r} is a kind of bars, and {bars!r} is none: symbols come before bars")
+        raise ValueError(f"{symbols!r} is a kind of bars, not a symbol: symbols come before it, or name the argument")
     kind, shift = parse_bars_offset(bars, offset)
     if market is None:
         stored = store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")

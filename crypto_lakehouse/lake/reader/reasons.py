@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.lake.reader.scan import Selection, Span, scan_files
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
 from crypto_lakehouse.lake.storage.building import build_command, source_feed, ways_to_build
+from crypto_lakehouse.lake.storage.damage import scan_alone
 from crypto_lakehouse.lake.storage.partitions import list_keys, read_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema
@@ -94,9 +96,27 @@ def absent_symbols(
     def words(symbol: str) -> str:
         if reasons := list(filter(None, (_reason(store, symbol, *listing) for listing in listings))):
             return f"{symbol} ({'; '.join(reasons)})"
-        return symbol if symbol in known else with_near(symbol, known)
+        if symbol in known:
+            return symbol
+        others = _other_markets(store, symbol, selections)
+        return f"{symbol} (it is in market {', '.join(others)})" if others else with_near(symbol, known)
 
     return ", ".join(map(words, absent))
+
+
+def _other_markets(store: LakeStore, symbol: str, selections: Sequence[Selection]) -> list[str]:
+    """Return the markets that were not read, and whose newest partition of the table has this very symbol."""
+    own, asked, others = selections[0].slice, [each.slice.market for each in selections], []
+    # The rows have been read already: nothing may fail for the sake of a reason.
+    with suppress(LakeError, pl.exceptions.PolarsError, OSError):
+        for name in store.folders(f"{own.layer}/{own.table}/exchange={own.exchange}"):
+            market = name.removeprefix("market=")
+            place = replace(own, market=market)
+            if market not in asked and (newest := max(list_keys(store, place), default="")):
+                symbols = scan_alone(store, place.partition(newest).path).select("symbol")
+                if not symbols.filter(pl.col("symbol") == symbol).head(1).collect().is_empty():
+                    others.append(market)
+    return others
 
 
 def _reason(store: LakeStore, symbol: str, days: Mapping[str, Sequence[_Days]], selection: Selection) -> str | None:

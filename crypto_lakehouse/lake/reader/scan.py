@@ -126,8 +126,8 @@ def check_unmixed(table: str, output: Sequence[str], selections: Sequence[Select
     markets = [selection.slice.market for selection in selections if selection.files]
     if len(markets) > 1 and "market" not in output:
         raise ValueError(
-            f"rows of {table} come from several markets ({', '.join(markets)}): pass one of them as market, or add"
-            " 'market' to columns"
+            f"rows of {table} come from several markets ({', '.join(markets)}): choose one market of them, or"
+            " add 'market' to the columns"
         )
 
 

@@ -71,6 +71,14 @@ def referenced_tables(query: str) -> list[tuple[str, str]]:
     return [name for name in named if is_table(*name)]
 
 
+class MissingParameters(ValueError):
+    """A query has parameters without a value: their ``names``, without ``$``."""
+
+    def __init__(self, text: str, names: Sequence[str]) -> None:
+        super().__init__(text)
+        self.names = list(names)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The rows of a query, and the tables that it names and that the lake does not hold."""
@@ -238,7 +246,8 @@ def _check_parameters(statement: duckdb.Statement, params: Parameters | None) ->
     if absent := sorted(needed - given):
         is_named = not all(name.isdigit() for name in absent)
         example = "params={'symbol': 'BTCUSDT'} for $symbol" if is_named else example
-        raise ValueError(f"the query has no value for ${', $'.join(absent)}: pass params, such as {example}")
+        names = f"${', $'.join(absent)}"
+        raise MissingParameters(f"the query has no value for {names}: pass params, such as {example}", absent)
     if others := sorted(given - needed):
         known = f"it has ${', $'.join(sorted(needed))}" if needed else "it has none"
         raise ValueError(f"the query has no parameter ${', $'.join(others)}; {known}")

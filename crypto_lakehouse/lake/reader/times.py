@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from crypto_lakehouse.catalog.names import too_late
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -98,6 +100,8 @@ def _parsed(argument: str, text: str) -> datetime:
     try:
         return datetime.fromisoformat(f"{text}-01" if _MONTH.fullmatch(text) else text)
     except ValueError:
+        if late := too_late(text):
+            raise ValueError(f"{argument} {text!r} is not a time: {late}") from None
         hint = f"; for the newest rows pass last={text!r}" if _LENGTH.fullmatch(text) else ""
         raise ValueError(
             f"{argument} {text!r} is not an ISO 8601 time such as 2024-01-31, 2024-01-31T12:00 or 2024-01{hint}"

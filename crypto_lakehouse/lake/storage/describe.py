@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
+from pathlib import Path
 
 import polars as pl
 
@@ -64,10 +65,22 @@ def require_lake(store: LakeStore) -> None:
     Readers that find no file call this: a misspelt location must not look like an empty lake.
     """
     if not {*LAYERS, COMPACTED}.intersection(store.folders()):
+        if near_lake := _lake_nearby(store):
+            raise MissingLakeError(f"there is no lake at {store.uri}, but there is one at {near_lake}: open that")
         raise MissingLakeError(
             f"there is no lake at {store.uri}: it has none of the folders {', '.join(LAYERS)}. Check the path or"
             f" LAKEHOUSE_LAKE_URI. {command_line('backfill')} fills a lake; {command_line('demo')} builds a small one"
         )
+
+
+def _lake_nearby(store: LakeStore) -> Path | None:
+    """A lake one level below a local folder, or above it."""
+    if not store.is_local:
+        return None
+    root = Path(store.root)
+    below = sorted(root.glob("*/")) if root.is_dir() else []
+    places = [root / "lake", *below, *root.parents[:2]]
+    return next((place for place in places if any((place / layer).is_dir() for layer in ("silver", "gold"))), None)
 
 
 def split_table(table: str) -> tuple[str, str, Schema]:
