@@ -81,6 +81,7 @@ class ContentMethods(Methods):
         Returns
         -------
         polars.DataFrame
+            For pandas, add ``.to_pandas()``. Columns:
             layer, table, market; ``first`` and ``last`` partition (UTC day or month) with rows of the symbol;
             ``partitions``, the number of those with rows; between the first and the last, ``missing``, the number of
             partitions that the lake does not have, and ``without_rows``, of those that have no row of the symbol;
@@ -120,6 +121,7 @@ class ContentMethods(Methods):
         Returns
         -------
         polars.DataFrame
+            For pandas, add ``.to_pandas()``. Columns:
             layer, table, exchange, market, ``last`` (UTC day or month), ``written`` (when it was stored, UTC).
 
         Raises

@@ -18,6 +18,7 @@ class TableMethods(Methods):
         Returns
         -------
         polars.DataFrame
+            For pandas, add ``.to_pandas()``. Columns:
             layer, table, exchange, market, ``partitions`` (their number), ``first`` and ``last`` (UTC days or months of
             the oldest and newest partition, inclusive), ``bytes`` (size of the Parquet files).
 
@@ -54,6 +55,7 @@ class TableMethods(Methods):
         Returns
         -------
         polars.DataFrame
+            For pandas, add ``.to_pandas()``. Columns:
             column, type (Arrow), unit, key (true for columns of the primary key), nullable, doc.
 
         Raises
