@@ -187,11 +187,11 @@ EMPTY: dict[str, tuple[Callable[[Lakehouse], object], str]] = {
     ),
     "klines of an interval": (
         lambda lake: lake.klines("BTCUSDT", "1h", market="um", start="2024-01-01", end="2024-01-03"),
-        r"has no partitions\. Compute them with lake\.bars\(symbols, '1h', market='um'\), or build them with: ",
+        r"has no partitions\. Build them with: .*LAKEHOUSE_TABLES=klines_1m,funding_rates,klines_1h crypto-lakehouse ",
     ),
     "before": (
         lambda lake: lake.read(TABLE, market="um", start="2023-12-01", end="2023-12-03"),
-        "from 2024-01-01 to 2024-01-03, and no rows from 2023-12-01 and before 2023-12-03. Compute them",
+        "from 2024-01-01 to 2024-01-03, and no rows from 2023-12-01 and before 2023-12-03. Build them with: ",
     ),
     "nothing between": (
         lambda lake: lake.read(TABLE, market="um", start="2024-01-02", end="2024-01-02"),

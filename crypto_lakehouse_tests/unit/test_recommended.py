@@ -116,6 +116,8 @@ def test_a_market_without_the_table_gets_no_command(lake: Lakehouse) -> None:
     ],
 )
 def test_bars_that_can_be_computed_are_named_first(lake: Lakehouse, table: str, call: str) -> None:
+    assert "lake.bars" not in message(lambda: lake.read(table, market="um"))
+    put(day_of_bars(date(2024, 1, 1), ["BTCUSDT"]), part_path(Path(lake.uri), "um", "2024-01-01", "gold/continuous_1m"))
     for text in (
         message(lambda: lake.read(table, market="um")),
         message(lambda: lake.sql(f"FROM {table} WHERE market = 'um'")),
@@ -126,6 +128,7 @@ def test_bars_that_can_be_computed_are_named_first(lake: Lakehouse, table: str, 
 
 
 def test_sql_takes_the_market_that_has_rows(lake: Lakehouse, tmp_path: Path) -> None:
+    assert parsed(recommended(message(lambda: lake.sql("FROM gold.bars_4h")))[0])["market"] == "um"
     put(
         day_of_bars(date(2024, 1, 1), ["BTCUSDT"]),
         part_path(tmp_path / "my lake", "cm", "2024-01-01", MINUTES),

@@ -199,7 +199,10 @@ def _place(store: LakeStore, layer: str, table: str, query: str) -> TableSlice |
     """The table in the market that the query names, else in one that has rows; None if no market has the table."""
     markets = [each for exchange in EXCHANGES for each in _slices(layer, exchange, table)]
     named = [each for each in markets if re.search(rf"['\"]{each.market}['\"]", query)]
-    stored = [each for each in markets if _has_sources(store, each)]
+    gold = find_gold_table(table) if layer == "gold" else None
+    sources = [f"silver/{source}" for source in gold.sources] if gold else []
+    every = [f"{at}/{name}" for at in ("silver", "gold") for name in existing_tables(store, at)]
+    stored = [each for names in (sources, every) for each in markets if _has_rows(store, each, names)]
     return next(iter(named or stored or markets), None)
 
 
@@ -210,14 +213,10 @@ def _slices(layer: str, exchange: str, table: str) -> list[TableSlice]:
     ]
 
 
-def _has_sources(store: LakeStore, table_slice: TableSlice) -> bool:
-    """Whether the lake has rows of the market that the table is computed from, or minutes."""
-    gold = find_gold_table(table_slice.table) if table_slice.layer == "gold" else None
-    names = [("silver", source) for source in gold.sources] if gold else []
-    return any(
-        f"market={table_slice.market}" in store.folders(f"{layer}/{name}/exchange={table_slice.exchange}")
-        for layer, name in [*names, ("gold", "continuous_1m")]
-    )
+def _has_rows(store: LakeStore, table_slice: TableSlice, tables: Sequence[str]) -> bool:
+    """Whether the lake has any of the tables, ``layer/table``, in the market of a slice."""
+    folder = f"market={table_slice.market}"
+    return any(folder in store.folders(f"{name}/exchange={table_slice.exchange}") for name in tables)
 
 
 def _define(

@@ -98,7 +98,7 @@ def ways_to_build(store: LakeStore, wanted: Iterable[Wanted], today: date | None
             reasons.append(str(reason))
     sentences = list(dict.fromkeys(reasons))
     if commands:
-        computed = _on_demand(ranges[0][0])
+        computed = _on_demand(store, *ranges[0])
         build = f"Compute them with {computed}, or build them with" if computed else "Build them with"
         sentences.append(f"{build}: {'; '.join(commands)}")
         if is_demo(store):
@@ -121,8 +121,7 @@ def _buildable(store: LakeStore, table_slice: TableSlice, first: str, last: str,
     if source.cadence is Cadence.MONTHLY:
         return table_slice
     start, end = parse_partition(first, Cadence.DAILY)[0], parse_partition(last, Cadence.DAILY)[1]
-    stored = {name.partition("=")[2] for name in store.folders(source.folder)}
-    is_stored = stored.issuperset(partition_keys(start, end, Cadence.DAILY))
+    is_stored = _keys(store, source).issuperset(partition_keys(start, end, Cadence.DAILY))
     return table_slice if is_stored and not symbols else source
 
 
@@ -172,11 +171,18 @@ def enabled_variables(store: LakeStore, table_slice: TableSlice, first: str) -> 
     return {**lake_variables(store), **enabling}
 
 
-def _on_demand(table_slice: TableSlice) -> str:
-    """The call that computes the rows of a table of bars; empty for other tables."""
+def _keys(store: LakeStore, table_slice: TableSlice) -> set[str]:
+    return {name.partition("=")[2] for name in store.folders(table_slice.folder)}
+
+
+def _on_demand(store: LakeStore, table_slice: TableSlice, start: datetime | None, end: datetime | None) -> str:
+    """The call that computes the rows of a table of bars; empty for other tables, and without minutes in the range."""
     kind = bars_in(table_slice.layer, table_slice.table)
     interval = table_slice.table.removeprefix("klines_")
     if kind is None and not (table_slice.layer == "silver" and interval in BAR_INTERVALS):
+        return ""
+    minutes = _keys(store, replace(table_slice, layer="gold", table="continuous_1m"))
+    if not any((not start or key >= f"{start:%Y-%m-%d}") and (not end or key < f"{end:%Y-%m-%d}") for key in minutes):
         return ""
     name, offset = kind.name if kind else interval, ""
     if isinstance(kind, TimeBars) and kind.step is not None:
