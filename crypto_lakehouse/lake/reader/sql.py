@@ -21,8 +21,9 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import EXCHANGES
 from crypto_lakehouse.lake.reader import sql_macros
-from crypto_lakehouse.lake.reader.sql_files import Parameters, query_files
+from crypto_lakehouse.lake.reader.sql_files import Parameters, choose_files, query_files
 from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits, prepare
+from crypto_lakehouse.lake.reader.sql_missing import Missing, query_holes
 from crypto_lakehouse.lake.reader.sql_views import create_view, plain, quoted
 from crypto_lakehouse.lake.storage.building import markets_with, ways_to_build
 from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
@@ -81,10 +82,11 @@ class MissingParameters(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of a query, and the tables that it names and that the lake does not hold."""
+    """The rows of a query, the tables that it names and that the lake does not hold, and missing partitions."""
 
     rows: pa.Table
     missing: list[tuple[str, str]]
+    holes: Missing
 
 
 def run_sql(store: LakeStore, query: str, params: Parameters | None = None) -> Answer:
@@ -142,7 +144,14 @@ def _run(
         # takes columns from folder names above the lake.
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
         by_itself = may_read_files and is_safe and store.is_local and not store.is_below_hive_names
-        files = partial(query_files, store, query=query, params=params)
+        in_text, gaps = referenced_tables(query), list[tuple[TableSlice, list[str]]]()
+
+        def files(layer: str, table: str) -> list[StoredFile]:
+            listed = list_files(store, layer, table)
+            if (layer, table) in in_text:
+                gaps.extend(query_holes(listed, layer, table, query, params))
+            return choose_files(store, listed, query, params)
+
         missing = _define(connection, store, _asked_tables(store, query), files, by_itself)
         _lock(connection, store.root if by_itself else None)
         try:
@@ -163,10 +172,8 @@ def _run(
                 except KeyError as without_layer:
                     raise without_layer from error
             raise
-        in_text = referenced_tables(query)
-        return Answer(
-            table.rename_columns(_distinct(table.column_names)), [name for name in missing if name in in_text]
-        )
+        absent = [name for name in missing if name in in_text]
+        return Answer(table.rename_columns(_distinct(table.column_names)), absent, gaps)
 
 
 def open_connection(store: LakeStore) -> duckdb.DuckDBPyConnection:

@@ -37,7 +37,13 @@ def query_files(
 
     Without month files they are in the order of ``list_files``, else in order of market and partition.
     """
-    files = list_files(store, layer, table)
+    return choose_files(store, list_files(store, layer, table), query, params)
+
+
+def choose_files(
+    store: LakeStore, files: list[StoredFile], query: str, params: Parameters | None = None
+) -> list[StoredFile]:
+    """Return what ``query_files`` reads of the stored files of a table."""
     if not compares_symbol(query):
         return files
     first, last = named_days(query, params)
@@ -90,13 +96,14 @@ def _days(query: str, start: int, values: str, params: Parameters | None) -> Ite
         text, name = value.groups()
         if text is None:
             name = name or str(query[: start + value.start()].count("?") + 1)
-            text = _parameter(params, name)
+            text = parameter(params, name)
         for one in text if isinstance(text, list | tuple) else [text]:
             if (day := _day(one)) is not None:
                 yield day
 
 
-def _parameter(params: Parameters | None, name: str) -> Any:
+def parameter(params: Parameters | None, name: str) -> Any:
+    """The value of a parameter, by its name or number; None if there is none."""
     if isinstance(params, Mapping):
         return params.get(name)
     is_there = params is not None and name.isdigit() and 0 < int(name) <= len(params)

@@ -63,7 +63,9 @@ class SqlMethods(Methods):
         Warns
         -----
         LakeWarning
-            The query names a table that the lake does not hold yet; the warning gives the command that builds it.
+            The query names a table that the lake does not hold yet, or of which partitions are missing between the
+            oldest and the newest one, unless its conditions on days and times exclude them. The warning gives the
+            command that builds them.
 
         Notes
         -----
@@ -97,10 +99,13 @@ class SqlMethods(Methods):
         """
         check_format(format)
         from crypto_lakehouse.lake.reader.sql import missing_tables_message, run_sql, to_polars
+        from crypto_lakehouse.lake.reader.sql_missing import missing_days_message
 
         answer = run_sql(self._store, query, params)
         if answer.missing:
             warn(missing_tables_message(self._store, query, answer.missing))
+        if answer.holes:
+            warn(missing_days_message(self._store, answer.holes))
         return answer.rows if format == "arrow" else as_format(to_polars(answer.rows), format)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
