@@ -66,7 +66,9 @@ def work_of(
     current = up_to_date(feed, _ordered(plan, current), store)
     current = _current_gold(plan, settings, store, current)
     keys = _others(plan, current & recorded)
-    count = _count(ingest.symbols, feed, source) if keys else 1
+    # Nothing depends on their number if the settings say how to cut the work.
+    is_cut = settings.max_partitions_per_run is not None and settings.processes == 1
+    count = _count(ingest.symbols, feed, source) if keys and not is_cut else 1
     most = settings.max_partitions_per_run or partitions_per_run(count)
     return Work(keys, most, count, tuple(ingest.unknown), len(current - recorded))
 
