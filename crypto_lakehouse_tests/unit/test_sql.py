@@ -251,6 +251,6 @@ def test_files_of_an_older_layout_are_read_with_nulls_and_a_warning_names_the_co
     for comment in ("", " -- copy"):
         query = f"SELECT has_ended FROM gold.symbol_states ORDER BY date{comment}"
         assert lake.sql(query, format="polars")["has_ended"].to_list() == [True, None][:: 1 if older else -1]
-    command = "crypto-lakehouse backfill --market um --table symbol_states --from 2024-01-01 --to 2024-01-02"
+    command = "crypto-lakehouse backfill --market um --table klines_1m --from 2024-01-01 --to 2024-01-02"
     with pytest.warns(UserWarning, match=f"without first_time, has_ended, because an older version .*{command}"):
         lake.read("gold.symbol_states", market="um")
