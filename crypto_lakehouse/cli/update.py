@@ -15,7 +15,6 @@ from crypto_lakehouse.cli.backfill import DryRunOption, ForceOption, run_plans
 from crypto_lakehouse.cli.common import check_repeated, explained, fail, load_settings, open_lake, quiet_dagster
 from crypto_lakehouse.cli.complete import complete_built, complete_market
 from crypto_lakehouse.cli.pipe import note
-from crypto_lakehouse.lake.storage.describe import require_lake
 
 
 def update(
@@ -37,6 +36,7 @@ def update(
     """
     settings = load_settings()
     quiet_dagster()
+    from crypto_lakehouse.lake.storage.describe import require_lake
     from crypto_lakehouse.orchestration.requests import update_plans
 
     today = datetime.now(UTC).date()

@@ -156,8 +156,11 @@ class NamedMethods(Methods):
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
         ...     rows = lake.trades("BTCUSDT", market="um", start="2025-01-01", end="2025-01-02")
-        >>> len(rows), str(caught[0].message).partition("Build")[2]
-        (0, ' them with: crypto-lakehouse backfill --market um --table trades --from 2025-01-01 --to 2025-01-01')
+        >>> command = str(caught[0].message).partition("Build them with: ")[2].partition(". ")[0]
+        >>> len(rows), command.partition(" crypto-lakehouse ")[0]
+        (0, 'LAKEHOUSE_TABLES=klines_1m,funding_rates,trades')
+        >>> command.partition(" crypto-lakehouse ")[2]
+        'backfill --market um --table trades --from 2025-01-01 --to 2025-01-01'
         """
         table, output = "silver.agg_trades" if aggregated else "silver.trades", Output.parse(format, index, time_unit)
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit, output.index)
