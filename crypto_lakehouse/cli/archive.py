@@ -29,6 +29,7 @@ from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter,
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import explained, fail, first_day, last_day, load_settings, whole
+from crypto_lakehouse.cli.console import counted
 from crypto_lakehouse.cli.pipe import STDIN, advance, after_bar, bar, emit, field, input_lines, note, read_names
 from crypto_lakehouse.pipeline.discover import (
     coverage,
@@ -249,7 +250,10 @@ def archive_verify(
 
     with explained():
         emit(after_bar(lines()))
-    note(f"{checked} files checked, {bad} bad" + "".join(f", {counts[code]} {code}" for code in sorted(counts)))
+    note(
+        f"{counted(checked, 'file')} checked, {bad} bad"
+        + "".join(f", {counts[code]} {code}" for code in sorted(counts))
+    )
     if total == 0 and not refused:
         fail(f"no zip file in {folder}", 1)
     raise typer.Exit(1 if bad else 0)

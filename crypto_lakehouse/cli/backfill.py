@@ -31,7 +31,7 @@ from crypto_lakehouse.cli.common import (
     whole,
 )
 from crypto_lakehouse.cli.complete import complete_built, complete_market
-from crypto_lakehouse.cli.console import follow, say, say_failed_checks, say_late_signal, summarize
+from crypto_lakehouse.cli.console import counted, follow, say, say_failed_checks, say_late_signal, summarize
 from crypto_lakehouse.cli.pipe import note
 from crypto_lakehouse.lake.storage.leftovers import sweep_temporary
 
@@ -199,11 +199,11 @@ def show_plans(
             size, files = downloads_of(plan, keys, settings, chosen, force, store)
             files_of_all, bytes_of_all = files_of_all + files, bytes_of_all + size
             span = f": {_span(keys)}" if keys else ""
-            say(console, f"{plan.name}: {len(keys)} of {len(plan.keys)} partitions to build{span}")
+            say(console, f"{plan.name}: {len(keys)} of {counted(len(plan.keys), 'partition')} to build{span}")
             _say_why(console, plan, work)
             if plan.layer == "bronze":
-                say(console, f"{plan.name}: {files:,} files to download, {decimal(size)}")
-    say(console, f"in all {files_of_all:,} files, {decimal(bytes_of_all)}; --dry-run builds nothing")
+                say(console, f"{plan.name}: {counted(files, 'file')} to download, {decimal(size)}")
+    say(console, f"in all {counted(files_of_all, 'file')}, {decimal(bytes_of_all)}; --dry-run builds nothing")
     return 0
 
 
@@ -247,14 +247,17 @@ def backfill_plans(
         nonlocal code, is_stopped
         work = work_of(step, settings, symbols, force, instance, store)
         if current := len(step.keys) - len(work.keys):
-            say(console, f"{step.name}: {current} partitions are up to date")
+            say(console, f"{step.name}: {counted(current, 'partition')} {'is' if current == 1 else 'are'} up to date")
         if not work.keys:
             for name in work.unmatched:
                 say(console, f"warning: no symbol of {step.name} matches {name} in the archive")
             code = max(code, say_failed_checks(console, failed_checks(defs, step, instance)))
             return
         _say_why(console, step, work)
-        what, processes = f"{step.job}: {len(work.keys)} partitions of {step.name}", processes_of(work, settings)
+        what, processes = (
+            f"{step.job}: {counted(len(work.keys), 'partition')} of {step.name}",
+            processes_of(work, settings),
+        )
         if reason := unused_processes(work, settings):
             say(console, reason)
         if processes > 1:
@@ -263,7 +266,7 @@ def backfill_plans(
             outcomes = follow(console, runs, len(work.keys))
         else:
             spans = chunks(work.keys, step.cadence, work.partitions_per_run)
-            say(console, f"{what} in {len(spans)} runs")
+            say(console, f"{what} in {counted(len(spans), 'run')}")
             outcomes = follow(console, run_chunks(step, spans, defs, instance, symbols, force), len(work.keys))
         code = max(code, summarize(console, outcomes))
         is_stopped = any(outcome.interrupted or outcome.banned for outcome in outcomes)
@@ -281,7 +284,7 @@ def backfill_plans(
             built = {key for plan in plans if again and plan.market == again.market for key in plan.keys}
             days = [key for key in again.keys if key not in built] if again else []
             if again and days:
-                say(console, f"rebuild gold of {len(days)} days: their funding rates are stored now")
+                say(console, f"rebuild gold of {counted(len(days), 'day')}: their funding rates are stored now")
                 run(replace(again, keys=tuple(days)), "", force)
     for plan in [] if is_stopped else plans:
         for message in missing_funding_messages(plan, settings, store, today):

@@ -45,6 +45,15 @@ def follow(console: Console, outcomes: Iterable[Outcome], total: int) -> list[Ou
     return done
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "file"), counted(1200, "row")
+    ('1 file', '1,200 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def say(console: Console, text: str) -> None:
     """Print ``text`` unchanged: no markup, no colours, no folded lines."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -74,7 +83,8 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
     failed = [outcome for outcome in outcomes if outcome.error and not outcome.interrupted]
     succeeded = [outcome for outcome in outcomes if not outcome.error and not outcome.interrupted]
     partitions = sum(outcome.partitions for outcome in succeeded if outcome.is_last_step)
-    say(console, f"{partitions} partitions done in {len(succeeded)} runs; {len(failed)} runs failed")
+    done = f"{counted(partitions, 'partition')} done in {counted(len(succeeded), 'run')}"
+    say(console, f"{done}; {counted(len(failed), 'run')} failed")
     for name, group in groupby(outcomes, key=lambda outcome: outcome.name):
         _say_rows(console, name, list(group))
     for outcome in failed:
@@ -86,7 +96,9 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
         if outcome.quarantined_files or outcome.quarantined_rows:
             files, rows = outcome.quarantined_files, outcome.quarantined_rows
             reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.reasons.items()))
-            counts = f"{files} files, {rows} rows ({reasons}); quarantine.rejected has the reasons"
+            counts = (
+                f"{counted(files, 'file')}, {counted(rows, 'row')} ({reasons}); quarantine.rejected has the reasons"
+            )
             say(console, f"quarantined {outcome.name} {outcome.span}: {counts}")
         for name in outcome.failed_files[:_NAMED]:
             say(console, f"FAILED file of {outcome.name}: {name}; repeat the command to try again")

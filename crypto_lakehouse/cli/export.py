@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
-from crypto_lakehouse.cli.console import say
+from crypto_lakehouse.cli.console import counted, say
 from crypto_lakehouse.pipeline.export_legacy import Exported, LegacyExport
 
 
@@ -33,7 +33,8 @@ def show_export(console: Console, exports: Sequence[LegacyExport], symbols: Symb
                 progress.update(task, advance=1, description=f"{exported.market} {exported.symbol}")
                 _say_symbol(console, exported)
     written = [exported for exported in done if exported.written]
-    say(console, f"{sum(len(exported.written) for exported in written)} files of {len(written)} symbols written")
+    files = counted(sum(len(exported.written) for exported in written), "file")
+    say(console, f"{files} of {counted(len(written), 'symbol')} written")
     available = [name for export in exports for name in export.available]
     for name in symbols.unknown(available):
         say(console, f"ERROR no symbol of silver.klines_1m matches {with_near(name, available)} in these days")
@@ -45,7 +46,7 @@ def _say_input(console: Console, export: LegacyExport) -> None:
     if not export.days:
         say(console, f"{name}: no day of this range is in silver.klines_1m. Build it with: {export.build_minutes()}")
         return
-    say(console, f"{name}: {len(export.symbols)} symbols, {export.days[0]} to {export.days[-1]}")
+    say(console, f"{name}: {counted(len(export.symbols), 'symbol')}, {export.days[0]} to {export.days[-1]}")
     if export.missing_days:
         days = _first_names(export.missing_days)
         text = f"silver.klines_1m has no {days}; their minutes are written without trades"
@@ -60,7 +61,7 @@ def _say_symbol(console: Console, exported: Exported) -> None:
     if not exported.written:
         say(console, f"warning {exported.market} {exported.symbol}: no minute was traded, so no file is written")
     elif not console.is_terminal:
-        say(console, f"{exported.market} {exported.symbol}: {len(exported.written)} files")
+        say(console, f"{exported.market} {exported.symbol}: {counted(len(exported.written), 'file')}")
     for path in exported.removed:
         say(console, f"removed {path}: {exported.symbol} no longer has this segment")
 

@@ -21,6 +21,7 @@ from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import exact_number, explained, fail, first_day, last_day, symbol_list
 from crypto_lakehouse.cli.complete import complete_market
+from crypto_lakehouse.cli.console import counted
 from crypto_lakehouse.cli.pipe import advance, bar, note
 from crypto_lakehouse.cli.read import TableArgument, names, open_reader, reading
 from crypto_lakehouse.cli.rows import Format, publish, rendered
@@ -97,7 +98,7 @@ def export_table(
             publish(out / f"{symbol}.{format}", rendered(_FORMATS[format], cast("pl.DataFrame", rows)))
         written += 1
         advance(progress, label=symbol)
-    note(f"{written} files written to {out}")
+    note(f"{counted(written, 'file')} written to {out}")
 
 
 def export_freqtrade(
@@ -194,7 +195,7 @@ def _finish(reason: str, others: list[str], written: int, out: Path) -> NoReturn
     """Name the symbols that were not written, and exit: with 1 if none was."""
     if others:
         note(f"{reason} for {_some(others)}: not written")
-    note(f"{written} files written to {out}")
+    note(f"{counted(written, 'file')} written to {out}")
     raise typer.Exit(0 if written else 1)
 
 

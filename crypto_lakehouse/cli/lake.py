@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from crypto_lakehouse.cli.common import explained, fail, load_settings, open_lake
+from crypto_lakehouse.cli.console import counted
 from crypto_lakehouse.cli.pipe import advance, after_bar, bar, emit, field, note
 
 
@@ -47,5 +48,5 @@ def verify(
         except KeyError as error:
             fail(error.args[0], 2)
         emit(after_bar(lines()))
-    note(f"{checked} files checked in {store.uri}, {bad} damaged")
+    note(f"{counted(checked, 'file')} checked in {store.uri}, {bad} damaged")
     raise typer.Exit(1 if bad else 0)

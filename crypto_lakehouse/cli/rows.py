@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crypto_lakehouse.cli.common import fail
+from crypto_lakehouse.cli.console import counted
 from crypto_lakehouse.cli.pipe import note, send
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Output:
                 file.writelines(blocks)
         else:
             publish(path, blocks)
-        note(f"{rows.height:,} rows written to {path}")
+        note(f"{counted(rows.height, 'row')} written to {path}")
 
 
 def rendered(format: Format, rows: pl.DataFrame) -> Iterator[bytes]:

@@ -74,7 +74,7 @@ def test_backfill_runs_chunks_and_status_names_missing_days(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 partitions of binance/um/klines_1m in 2 runs" in done.stdout
     assert "3 partitions done in 2 runs; 0 runs failed" in done.stdout
-    quarantined = "quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 files, 0 rows (not_a_zip 1)"
+    quarantined = "quarantined binance/um/klines_1m 2024-12-27 to 2024-12-28: 1 file, 0 rows (not_a_zip 1)"
     assert quarantined in done.stdout
     warning = "check warning binance/um/klines_1m 2024-12-27 to 2024-12-28: completeness of silver/binance/um/klines_1m"
     assert f"{warning}: 1 findings: 2024-12-28 BTCUSDT quarantined: not_a_zip: " in done.stdout
@@ -109,7 +109,7 @@ def test_backfill_runs_chunks_and_status_names_missing_days(
     gold = run(tmp_path, *UM, "continuous_1m", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert gold.returncode == 1
     assert "binance/um/continuous_1m: 2 partitions are up to date" in gold.stdout
-    assert "0 partitions done in 0 runs; 1 runs failed" in gold.stdout
+    assert "0 partitions done in 0 runs; 1 run failed" in gold.stdout
     assert "FAILED binance/um/continuous_1m 2024-12-28: " in gold.stdout
     assert "--from 2024-12-28 --to 2024-12-28" in gold.stdout
 
@@ -142,7 +142,7 @@ def test_backfill_reports_that_the_archive_has_no_files(tmp_path: Path, served: 
 
     early = run(tmp_path, *UM, "klines_1m", *empty, **settings)
     assert early.returncode == 0, early.stdout
-    assert "1 partitions done in 1 runs; 0 runs failed" in early.stdout
+    assert "1 partition done in 1 run; 0 runs failed" in early.stdout
     assert warning in early.stdout
 
 

@@ -33,7 +33,7 @@ def test_a_ban_stops_the_whole_backfill(tmp_path: Path) -> None:
         }
         done = run(tmp_path, *UM, "klines_1h", "--from", "2024-12-27", "--to", "2024-12-29", **settings)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "0 partitions done in 0 runs; 1 runs failed" in done.stdout
+    assert "0 partitions done in 0 runs; 1 run failed" in done.stdout
     assert "answers HTTP 403 to everything" in done.stdout
     assert "stopped: the archive refuses all requests, so no further run starts" in done.stdout
     assert {path for path in server.requests if "2024-12-28" in path} == set()

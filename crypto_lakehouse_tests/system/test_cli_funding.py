@@ -51,7 +51,7 @@ def test_bars_have_the_funding_rates_of_their_months_after_one_command(
 ) -> None:
     code, text = backfill(tmp_path, settings, "--symbols", "BTCUSDT")
     assert code == 0, text
-    assert "update_binance_um_monthly: 1 partitions of binance/um/funding_rates in 1 runs" in text
+    assert "update_binance_um_monthly: 1 partition of binance/um/funding_rates in 1 run" in text
     assert "null" not in text
     assert funding(tmp_path)["funding_count"].to_list() == [3, 3]
     rates = Lakehouse(tmp_path / "lake").read("silver.funding_rates", market="um", format="polars")
@@ -75,7 +75,7 @@ def test_stored_days_get_the_funding_rates_too(tmp_path: Path, settings: dict[st
         **settings,
     )
     assert done.returncode == 0
-    assert "rebuild gold of 1 days: their funding rates are stored now" in done.stdout
+    assert "rebuild gold of 1 day: their funding rates are stored now" in done.stdout
     assert funding(tmp_path)["funding_count"].to_list() == [3, 3]
 
 

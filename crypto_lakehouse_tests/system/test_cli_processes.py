@@ -210,7 +210,7 @@ def test_a_chunk_that_fails_does_not_stop_the_others(archive: Archive, tmp_path:
     done = run(tmp_path, *KLINES, **archive.settings(tmp_path, **TWO_CHUNKS))
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"FAILED binance/um/klines_1m {DAYS[0]} to {DAYS[2]}: " in done.stdout
-    assert "3 partitions done in 3 runs; 1 runs failed" in done.stdout
+    assert "3 partitions done in 3 runs; 1 run failed" in done.stdout
     bars = sorted(path.parent.name for path in (tmp_path / "lake/gold/bars_1d").rglob("*.parquet"))
     assert bars == [f"date={day}" for day in DAYS[3:]]
     blocked.unlink()
@@ -233,7 +233,7 @@ def test_the_chunk_of_a_killed_process_fails_and_names_the_command_to_run(
         out, errors = process.communicate()
     assert process.returncode == 1, out + errors
     assert "Traceback" not in errors
-    assert "3 partitions done in 3 runs; 1 runs failed" in out
+    assert "3 partitions done in 3 runs; 1 run failed" in out
     (text,) = re.findall(r"^FAILED binance/um/klines_1m .*$", out, re.MULTILINE)
     assert f"process {worker} of this run was ended by SIGKILL" in text
     (command,) = recommended(text)

@@ -59,7 +59,7 @@ def recent(tmp_path: Path) -> Iterator[Archive]:
 
 def built(text: str) -> list[str]:
     """The tables of the runs, in order."""
-    return re.findall(r": \d+ partitions of binance/(\S+) in \d+ runs", text)
+    return re.findall(r": \d+ partitions? of binance/(\S+) in \d+ runs?", text)
 
 
 def test_funding_is_built_first_and_nothing_is_built_twice(archive: Archive) -> None:
@@ -121,7 +121,7 @@ def test_an_update_continues_each_table_to_yesterday(recent: Archive) -> None:
     assert f"binance/um/klines_1m: 1 of 2 partitions to build: {today - timedelta(days=1)}" in waiting
     text = recent.run("update")
     assert {"um/klines_1m", "spot/klines_1m"} <= set(built(text))
-    assert text.count("1 partitions of binance/um/klines_1m in 1 runs") == 1
+    assert text.count("1 partition of binance/um/klines_1m in 1 run") == 1
     assert "skipped silver.klines_1m of binance/cm: nothing is stored" in text
     assert "to leave out the markets of which nothing is stored, set LAKEHOUSE_MARKETS=spot,um" in text
     commands = [parsed(command) for command in recommended(text) if " backfill " in command]

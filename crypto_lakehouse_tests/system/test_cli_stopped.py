@@ -117,7 +117,7 @@ def test_an_interrupt_stops_the_backfill_and_says_how_to_continue(
                 time.sleep(0.005)
         out, _ = process.communicate()
     assert process.returncode == code, out
-    assert "1 partitions done in 1 runs; 0 runs failed" in out
+    assert "1 partition done in 1 run; 0 runs failed" in out
     assert f"interrupted in binance/um/klines_1m {DAYS[1]}: repeat the command to continue" in out
     assert statuses(tmp_path, monkeypatch) == ["SUCCESS", "FAILURE"]
     assert not any(DAYS[2] in path for path in server.requests)

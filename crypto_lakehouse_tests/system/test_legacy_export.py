@@ -229,7 +229,7 @@ def test_unknown_symbols_end_with_1(lake: Path, tmp_path: Path) -> None:
     done = run(lake, tmp_path, "--symbols", "BTCUSDT,NOSUCHUSDT", "--bars", "")
     assert done.returncode == 1
     assert "ERROR no symbol of silver.klines_1m matches NOSUCHUSDT in these days" in done.stdout
-    assert "spot BTCUSDT: 1 files" in done.stdout
+    assert "spot BTCUSDT: 1 file\n" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 

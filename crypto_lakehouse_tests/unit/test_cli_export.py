@@ -62,7 +62,8 @@ def test_each_symbol_has_a_file_with_its_rows(
 
 def test_columns_and_symbols_can_be_chosen(tmp_path: Path) -> None:
     options = ("--symbols", "BTC*", "--columns", "open_time,close", "--format", "csv")
-    run("table", "gold.bars_1h", "--market", "um", "--out", str(tmp_path), *options)
+    text = run("table", "gold.bars_1h", "--market", "um", "--out", str(tmp_path), *options)
+    assert text.endswith(f"1 file written to {tmp_path}\n")
     assert files(tmp_path) == ["BTCUSDT.csv"]
     assert pl.read_csv(tmp_path / "BTCUSDT.csv").columns == ["open_time", "close"]
 
