@@ -4,6 +4,7 @@ mark of slow tests, tests with other packages, and reports without the events of
 Fixtures that one layer alone needs belong in that layer's folder, not here.
 """
 
+import os
 import re
 import signal
 import sys
@@ -20,6 +21,9 @@ pytest_plugins = ["pytester", "crypto_lakehouse_tests.traceability"]
 # A shell starts background jobs with Ctrl-C ignored, and processes that the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Machines differ in cores, and a backfill in several processes prints other lines.
+os.environ.setdefault("LAKEHOUSE_PROCESSES", "1")
 
 # Machines differ, and speed is the benchmarks' business.
 settings.register_profile("without deadlines", deadline=None)

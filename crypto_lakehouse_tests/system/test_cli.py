@@ -176,7 +176,6 @@ def test_backfill_continues_after_a_failed_run_and_names_it(tmp_path: Path) -> N
         "LAKEHOUSE_ARCHIVE_URL": "http://127.0.0.1:9",
         "LAKEHOUSE_ARCHIVE_LISTING_URL": "http://127.0.0.1:9/listing",
         "LAKEHOUSE_MAX_PARTITIONS_PER_RUN": "1",
-        "LAKEHOUSE_PROCESSES": "1",
         "LAKEHOUSE_RETRIES": "1",
     }
     done = run(tmp_path, *UM, "klines_1m", "--from", "2024-12-27", "--to", "2024-12-28", **settings)
