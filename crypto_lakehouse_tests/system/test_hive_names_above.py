@@ -67,7 +67,7 @@ def fill(server: ArchiveServer, uri: str, **more: Any) -> None:
 def what_readers_see(lake: Lakehouse) -> dict[str, Any]:
     """Answers of every reader, by name."""
     asked: dict[str, Any] = {"market": "um", "format": "polars"}
-    months = {"symbols": ["BTCUSDT", "ETHUSDT"], "start": DAYS[0], "end": "2025-01-01"}
+    months = {"symbols": ["BTCUSDT", "ETHUSDT"], "start": DAYS[0], "end": "2024-12-31"}
     scanned = lake.scan("silver.klines_1m", market="um", columns=[*CLOSES, "date"], **months)
     assert "compacted" in scanned.explain()
     # What mentions COPY is answered without access to files.
