@@ -84,7 +84,7 @@ def test_the_walk_of_the_page_on_orchestration(page: Page, url: str, tmp_path: P
     first, last = days[-3], days[-1]
 
     # The graph of one market, with all groups open. All markets do not fit on a page.
-    page.set_viewport_size({"width": 1500, "height": 1240})
+    page.set_viewport_size({"width": 1500, "height": 1500})
     page.goto(f"{url}/asset-groups~{quote(MARKET, safe='')}")
     page.get_by_text("Hide navigation").click()
     expect(page.get_by_text("binance_um_gold", exact=True).first).to_be_visible()
