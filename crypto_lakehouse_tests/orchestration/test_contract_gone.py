@@ -132,6 +132,7 @@ def test_funding_of_a_settled_contract_is_in_no_bar(made: tuple[Platform, dg.Exe
         ("open_interest", "label_time", ["um", "cm"]),
     ],
 )
+@pytest.mark.filterwarnings("ignore::crypto_lakehouse.LakeWarning")
 def test_silver_rows_of_a_contract_that_is_gone_are_marked(
     made: tuple[Platform, dg.ExecuteInProcessResult], table: str, time: str, market: Any
 ) -> None:

@@ -128,6 +128,7 @@ asked = st.fixed_dictionaries(
 
 @settings(max_examples=80)
 @given(wish=asked)
+@pytest.mark.filterwarnings("ignore::crypto_lakehouse.LakeWarning")
 def test_any_request_gives_the_same_rows_in_the_same_order(
     twins: tuple[Lakehouse, Lakehouse], wish: dict[str, Any]
 ) -> None:
@@ -244,6 +245,7 @@ def touch(store: LakeStore) -> None:
 
 
 @pytest.mark.parametrize("change", [rewrite, remove, touch])
+@pytest.mark.filterwarnings("ignore:.* has no partition for:crypto_lakehouse.LakeWarning")
 def test_after_a_day_changes_days_are_read_until_the_next_compaction(store: LakeStore, change: Any) -> None:
     first = february(store)
     change(store)

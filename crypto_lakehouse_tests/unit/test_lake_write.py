@@ -159,6 +159,7 @@ FOREIGN = [
 
 @pytest.mark.requirement("D7", "F7.4")
 @pytest.mark.parametrize("foreign", FOREIGN)
+@pytest.mark.filterwarnings("ignore:.* the range is longer:crypto_lakehouse.LakeWarning")
 def test_foreign_files_are_no_partitions(store: LakeStore, foreign: str) -> None:
     rows = klines(["BTCUSDT"], date(2024, 1, 1), 3)
     write_partition(store, SLICE.partition(KEY), rows)
