@@ -63,8 +63,7 @@ class Program(typer.Typer):
     """
 
     # Dagster, Numba and their like are some hundred thousand objects that live as long as the process. Python would
-    # look for garbage among them many times while they load, and free them one by one at the end: a second of each
-    # command.
+    # look for garbage among them many times while they load, and free them one by one at the end of each command.
     _NEW_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -56,7 +56,7 @@ def february(tmp_path: Path) -> LakeStore:
 
 
 def overwrite(path: Path) -> None:
-    """Change the bytes of a file, so that nobody can read it, and neither its size nor its time."""
+    """Damage the bytes of a file; its size and time stay the same."""
     before = path.stat()
     path.write_bytes(bytes(before.st_size))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -46,7 +46,7 @@ from crypto_lakehouse.transforms.gold.ended import AFTER_END
 if TYPE_CHECKING:
     import pandas as pd
 
-# What tells the rows that were filled after the end of their series.
+# The columns that identify rows filled after the end of their series.
 _OF_ENDS = (*KEY, "open_time", "is_filled")
 
 
