@@ -18,10 +18,10 @@ from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.gold import MAKERS
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
-from crypto_lakehouse.pipeline.silver import cleaner_of
 from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of
+from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
 READ_METADATA = "how_to_read"
 

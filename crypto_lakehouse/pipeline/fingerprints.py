@@ -15,9 +15,7 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.symbols import ChosenSymbols
 from crypto_lakehouse.lake.storage.provenance import StoredPartition
 from crypto_lakehouse.schemas import Schema, bronze_schema
-
-CODE_VERSIONS = {"bronze": "2", "silver": "3", "gold": "6", "compacted": "1"}
-"""Raise a layer's number when its rows change for the same sources. The next run then rebuilds its partitions."""
+from crypto_lakehouse.schemas.versions import CODE_VERSIONS
 
 UNKNOWN = ""
 """The fingerprint of unknown inputs: a partition with such an input is always rebuilt."""

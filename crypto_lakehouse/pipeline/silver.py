@@ -1,10 +1,10 @@
-"""Bronze partitions to silver partitions: choose the cleaner of each table and record the rows that it rejects."""
+"""Bronze partitions to silver partitions: clean their rows and record those that are rejected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -26,36 +26,7 @@ from crypto_lakehouse.pipeline.fingerprints import (
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood, neighbour_keys
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse.transforms.silver.book import clean_book_depth, clean_book_ticker
-from crypto_lakehouse.transforms.silver.clean import Cleaned
-from crypto_lakehouse.transforms.silver.funding import clean_funding_rates
-from crypto_lakehouse.transforms.silver.futures import clean_liquidations, clean_open_interest
-from crypto_lakehouse.transforms.silver.klines import clean_klines, clean_price_klines
-from crypto_lakehouse.transforms.silver.options import clean_option_summaries, clean_volatility_index
-from crypto_lakehouse.transforms.silver.trades import clean_agg_trades, clean_trades
-
-CLEANERS: dict[str, Callable[[pl.DataFrame, Feed, date, date], Cleaned]] = {
-    "klines": clean_klines,
-    "agg_trades": clean_agg_trades,
-    "trades": clean_trades,
-    "funding_rates": clean_funding_rates,
-    "price_klines": clean_price_klines,
-    "open_interest": clean_open_interest,
-    "book_depth": clean_book_depth,
-    "book_ticker": clean_book_ticker,
-    "liquidations": clean_liquidations,
-    "volatility_index": clean_volatility_index,
-    "option_summaries": clean_option_summaries,
-}
-
-
-def cleaner_of(feed: Feed) -> Callable[[pl.DataFrame, Feed, date, date], Cleaned]:
-    """The cleaner of a feed's rows. Raises KeyError, which says where to add one."""
-    try:
-        return CLEANERS[feed.schema]
-    except KeyError:
-        raise KeyError(f"{feed.name}: no cleaner of {feed.schema}; add it to CLEANERS in pipeline/silver.py") from None
-
+from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
 # Cleaned frames that may wait for the writer, so that reading and cleaning overlap with encoding.
 _FRAMES_AHEAD = 1

@@ -16,8 +16,8 @@ from crypto_lakehouse.lake.storage.partitions import read_partition, write_parti
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.orchestration.runs import run_chunks
 from crypto_lakehouse.orchestration.up_to_date import Work, failed_checks, work_of
-from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.schemas.versions import CODE_VERSIONS
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.orchestration.conftest import DAYS, Platform
 

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import feed, parse_partition
-from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.transforms.parse import parse_csv
 from crypto_lakehouse.transforms.silver.clean import Cleaned
+from crypto_lakehouse.transforms.silver.cleaners import CLEANERS
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, csv_rows, instant, needs_real_archive
 
 pytestmark = [needs_real_archive, pytest.mark.requirement("D8", "D11")]

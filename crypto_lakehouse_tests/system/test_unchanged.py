@@ -26,11 +26,11 @@ from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import FORCE_TAG, REMAKE_TAG
 from crypto_lakehouse.orchestration.partitions import RANGE_END_TAG, RANGE_START_TAG
-from crypto_lakehouse.pipeline import fingerprints as unchanged
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.silver import silver_partition
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.schemas.versions import CODE_VERSIONS
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.binance_archive import BinanceArchive
 from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, settings
@@ -180,7 +180,7 @@ def test_the_tag_other_settings_and_another_code_version_rebuild_partitions(
     environment = settings(server, lake, **tables, gap_days=2.0)
     assert written() == {"gold"}
     assert written() == set()
-    monkeypatch.setitem(unchanged.CODE_VERSIONS, "silver", "next")
+    monkeypatch.setitem(CODE_VERSIONS, "silver", "next")
     assert written() == {"silver", "gold"}
 
 

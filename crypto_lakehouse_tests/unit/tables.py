@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.transforms.parse import parse_csv
 from crypto_lakehouse.transforms.silver.clean import Cleaned
+from crypto_lakehouse.transforms.silver.cleaners import CLEANERS
 from crypto_lakehouse_tests.binance_archive import BINANCE_FEEDS
 
 DAY = date(2023, 7, 1)  # in the reach of every feed

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from crypto_lakehouse.catalog import Feed, FieldType, feeds
-from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.transforms.silver.clean import text_to_time
+from crypto_lakehouse.transforms.silver.cleaners import CLEANERS
 from crypto_lakehouse_tests.unit.tables import (
     DAY,
     MIDNIGHT,

@@ -19,12 +19,12 @@ from crypto_lakehouse.lake.storage.partitions import MissingPartition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.launch import plan
 from crypto_lakehouse.pipeline.gold.days import TableDays
-from crypto_lakehouse.pipeline.silver import cleaner_of
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.gold import GOLD_TABLES, GoldTable, check_entries, tables_after
 from crypto_lakehouse.schemas.model import FLOAT, TEXT, TIME, Column, Schema
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.silver.clean import clean
+from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 from crypto_lakehouse_tests.unit.small_lake import store_a_row
 
 pytestmark = pytest.mark.requirement("T1", "T11")
@@ -103,7 +103,9 @@ def test_a_type_without_schema_or_cleaner_says_where_to_add_it() -> None:
     unknown = replace(OPEN_INTEREST, schema="open_interests")
     with pytest.raises(KeyError, match=r"did you mean open_interest\?.*_SILVER_SCHEMAS in schemas/__init__\.py"):
         silver_schema(unknown)
-    with pytest.raises(KeyError, match=r"no cleaner of open_interests; add it to CLEANERS in pipeline/silver\.py"):
+    with pytest.raises(
+        KeyError, match=r"no cleaner of open_interests; add it to CLEANERS in transforms/silver/cleaners\.py"
+    ):
         cleaner_of(unknown)
 
 

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from crypto_lakehouse.catalog import Cadence, Feed, feeds
-from crypto_lakehouse.pipeline.silver import CLEANERS
 from crypto_lakehouse.schemas import (
     LAYERS,
     Schema,
@@ -21,6 +20,7 @@ from crypto_lakehouse.schemas import (
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.silver.clean import REJECTED_COLUMNS, Cleaned
+from crypto_lakehouse.transforms.silver.cleaners import CLEANERS
 
 
 def empty(schema: Schema) -> pl.DataFrame:

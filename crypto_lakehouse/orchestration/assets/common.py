@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from crypto_lakehouse.catalog import Cadence, Feed, Market
 from crypto_lakehouse.orchestration.partitions import partitions_of
-from crypto_lakehouse.pipeline.fingerprints import CODE_VERSIONS
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import LISTING, GoldTable, split_name
+from crypto_lakehouse.schemas.versions import CODE_VERSIONS
 from crypto_lakehouse.settings import Settings
 
 OWNERS = ["team:market-data"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from typing import NamedTuple
 
 import polars as pl
 
@@ -43,7 +44,20 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """``rows``: canonical columns, one row per primary key, sorted by it. ``rejected``: REJECTED_COLUMNS."""
+    """``rows``: canonical columns, one row per primary key, sorted by it. ``rejected``: REJECTED_COLUMNS.
+
+    ``sources`` has SOURCE_COLUMNS of the bronze row that each row of ``rows`` was made of, in the same order.
+    ``expressions`` are the columns of ``rows`` as expressions of the file's columns.
+    """
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    sources: pl.DataFrame
+    expressions: Mapping[str, pl.Expr]
+
+
+class _Split(NamedTuple):
+    """Bronze rows with canonical columns, and the rows that are left out of them: REJECTED_COLUMNS."""
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
@@ -92,7 +106,7 @@ def clean(
     split = _split_by_rules(frame, rules, raw_columns)
     kept = _one_row_per_key(split.rows, schema, prefer, preferred, raw_columns)
     rows = kept.rows.select(canonical(name).alias(name) for name in schema.column_names)
-    return Cleaned(rows, pl.concat([split.rejected, kept.rejected]))
+    return Cleaned(rows, pl.concat([split.rejected, kept.rejected]), kept.rows.select(SOURCE_COLUMNS), expressions)
 
 
 def canonical(name: str) -> pl.Expr:
@@ -204,12 +218,12 @@ def _source(feed: Feed) -> pl.Expr:
     return pl.when(is_monthly).then(pl.lit(source_name(Cadence.MONTHLY))).otherwise(name)
 
 
-def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequence[str]) -> Cleaned:
+def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Sequence[str]) -> _Split:
     """Part the rows that break no rule from the others, which get the first rule that they break."""
     broken = [rule.broken.fill_null(True) for rule in rules]
     refused = frame.select(pl.any_horizontal(broken)).to_series()
     if not refused.any():
-        return Cleaned(frame, pl.DataFrame(schema=_REJECTED_TYPES))
+        return _Split(frame, pl.DataFrame(schema=_REJECTED_TYPES))
 
     def first_of(texts: Iterator[str]) -> pl.Expr:
         return pl.coalesce(pl.when(b).then(pl.lit(text)) for b, text in zip(broken, texts, strict=True))
@@ -217,17 +231,17 @@ def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Seq
     bad = frame.filter(refused).with_columns(
         first_of(rule.reason for rule in rules).alias("reason"), first_of(rule.detail for rule in rules).alias("detail")
     )
-    return Cleaned(frame.filter(~refused), _rejected(bad, raw_columns))
+    return _Split(frame.filter(~refused), _rejected(bad, raw_columns))
 
 
 def _one_row_per_key(
     frame: pl.DataFrame, schema: Schema, prefer: Sequence[pl.Expr], preferred: str, raw_columns: Sequence[str]
-) -> Cleaned:
+) -> _Split:
     key = [canonical(name) for name in schema.primary_key]
     nothing = pl.DataFrame(schema=_REJECTED_TYPES)
     # Nearly all files are in order and have no duplicates: checking that is much cheaper than sorting.
     if frame.select(_rises(key)).item():
-        return Cleaned(frame, nothing)
+        return _Split(frame, nothing)
     own = [pl.col(FILE_OFFSET) == 0] if FILE_OFFSET in frame.columns else []
     order = [*own, *prefer, pl.col("source_key"), pl.col("source_line")]
     ranked = frame.sort([*key, *order], descending=[False] * len(key) + [True] * len(order))
@@ -235,7 +249,7 @@ def _one_row_per_key(
     marked = ranked.with_columns(first.alias("_kept"), (first.cum_sum() - 1).alias("_place"))
     kept, left_out = marked.filter("_kept"), marked.filter(~pl.col("_kept"))
     if left_out.is_empty():
-        return Cleaned(kept, nothing)
+        return _Split(kept, nothing)
     winners = kept[left_out["_place"]]
     values = [_PREFIX + name for name in schema.column_names]
     same = pl.all_horizontal(pl.lit(left_out[v].eq_missing(winners[v])) for v in values)
@@ -252,7 +266,7 @@ def _one_row_per_key(
         .otherwise(pl.lit(preferred))
         .alias("detail"),
     )
-    return Cleaned(kept, _rejected(bad, raw_columns))
+    return _Split(kept, _rejected(bad, raw_columns))
 
 
 def _rises(key: Sequence[pl.Expr]) -> pl.Expr:
