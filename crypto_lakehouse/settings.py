@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,11 +31,13 @@ from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed,
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.enabling import DEFAULT_BARS, DEFAULT_TABLES
+from crypto_lakehouse.catalog.exchanges import REST_APIS
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
+from crypto_lakehouse.catalog.urls import has_host, http_url, mask_url, parse_hosts
 
 PREFIX = "LAKEHOUSE_"
 
@@ -60,24 +61,7 @@ class RawRetention(StrEnum):
     DROP = "drop"
 
 
-def _http_url(value: str) -> str:
-    if not _has_host(value, "http", "https"):
-        raise ValueError("must be a URL such as https://host/path; write / and @ in a password as %2F and %40")
-    return value.rstrip("/")
-
-
-def _has_host(url: str, *schemes: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        # A slash in a password ends the host too early, and the rest of the password would be shown as the path.
-        is_whole = "@" not in f"{parts.path}{parts.query}{parts.fragment}"
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and is_whole
-    except ValueError:
-        # The parser's own message may quote the credentials of the URL.
-        return False
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 
 def url_settings(exchange: str) -> tuple[str, str]:
@@ -141,6 +125,14 @@ class Settings(_ArchiveUrls):
     least_rate: float = Field(
         1000.0, ge=0, description="least bytes per second of a download, over LAKEHOUSE_STALL_TIMEOUT; 0: no limit"
     )
+    rest_urls: str = Field(
+        "",
+        description="hosts of the REST API, where they are not the exchange's own:"
+        " spot=https://data-api.binance.vision,um=...,cm=...",
+    )
+    rest_share: float = Field(
+        0.5, gt=0, le=1, description="share of the REST API's limits to use; the rest is for other programs"
+    )
     archive_files: ArchiveFiles = Field(
         ArchiveFiles.DAILY,
         description="files to build days of klines from: daily, monthly (once a month is over), or monthly-then-daily"
@@ -167,7 +159,7 @@ class Settings(_ArchiveUrls):
     )
 
     @field_validator(
-        *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout"),
+        *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout", "rest_share"),
         *("max_partitions_per_run", "processes", "sensor_attempts"),
         mode="before",
     )
@@ -178,9 +170,15 @@ class Settings(_ArchiveUrls):
     @field_validator("lake_uri")
     @classmethod
     def _check_lake_uri(cls, value: str) -> str:
-        if not value.strip() or ("://" in value and not _has_host(value, "s3")):
+        if not value.strip() or ("://" in value and not has_host(value, "s3")):
             raise ValueError("must be a folder or s3://bucket/prefix")
         return value.rstrip("/") or "/"
+
+    @field_validator("rest_urls")
+    @classmethod
+    def _check_rest_urls(cls, value: str) -> str:
+        parse_hosts(value, _roles())
+        return value
 
     @field_validator("sql_memory")
     @classmethod
@@ -300,6 +298,12 @@ class Settings(_ArchiveUrls):
         files, listing = (getattr(self, name) for name in url_settings(exchange))
         return files, listing
 
+    def rest_urls_of(self, exchange: str) -> dict[str, str]:
+        """The URLs of an exchange's REST API by role (``spot``); empty if it has none."""
+        api = REST_APIS.get(exchange)
+        chosen = parse_hosts(self.rest_urls, _roles())
+        return {} if api is None else {role: chosen.get(role, url) for role, url in api.hosts.items()}
+
     @property
     def has_archive_checks(self) -> bool:
         """Whether bronze has the checks that list the archive.
@@ -326,7 +330,7 @@ class Settings(_ArchiveUrls):
             for e in error.errors(include_url=False):
                 name = ".".join(map(str, e["loc"])).upper().removeprefix(PREFIX)
                 # A fault of several settings together has no name.
-                at = f"{PREFIX}{name}={_mask_url(str(e['input']))!r}: " if name else ""
+                at = f"{PREFIX}{name}={mask_url(str(e['input']))!r}: " if name else ""
                 faults.append(at + e["msg"].removeprefix("Value error, "))
         if faults:
             raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))
@@ -334,20 +338,24 @@ class Settings(_ArchiveUrls):
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            yield name, _mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
+            yield name, mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
 
     def masked(self) -> dict[str, str]:
         """Each variable with its effective value; credentials in URLs and AWS variables are masked."""
         unset = "(not set)"
         values = {
-            f"{PREFIX}{name.upper()}": unset if value in (None, "") else _mask_url(str(value))
+            f"{PREFIX}{name.upper()}": unset if value in (None, "") else mask_url(str(value))
             for name, value in self.model_dump().items()
         }
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             values[name] = "****" if os.environ.get(name) else unset
         for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            values[name] = _mask_url(os.environ.get(name) or unset)
+            values[name] = mask_url(os.environ.get(name) or unset)
         return values
+
+
+def _roles() -> list[str]:
+    return list(dict.fromkeys(role for api in REST_APIS.values() for role in api.hosts))
 
 
 def _exchanges(others: ValidationInfo) -> list[str]:
@@ -363,12 +371,3 @@ def _misspelt(name: str) -> str:
     known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}")
-
-
-def _mask_url(text: str) -> str:
-    """Mask what stands before the last ``@`` of ``text``, also if it is no valid URL."""
-    before, at, after = text.rpartition("@")
-    if not at:
-        return text
-    scheme, mark, _ = before.rpartition("://") if before.count("://") == 1 else ("", "", "")
-    return f"{scheme}{mark}****@{after}"

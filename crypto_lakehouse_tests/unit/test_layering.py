@@ -18,10 +18,11 @@ ALLOWED = {
     "schemas": {"schemas", "catalog"},
     "transforms": {"transforms", "schemas", "catalog"},
     "archive": {"archive", "catalog"},
+    "rest": {"rest", "archive", "catalog"},
     "sample": {"sample", "archive", "catalog"},
     # The reader computes bars of any kind by the same transforms that made the stored ones.
     "lake": {"lake", "transforms", "schemas", "catalog"},
-    "pipeline": {"pipeline", "archive", "lake", "transforms", "schemas", "catalog"},
+    "pipeline": {"pipeline", "archive", "rest", "lake", "transforms", "schemas", "catalog"},
     "settings": {"settings", "catalog"},
     "interrupts": set(),
     "concurrency": {"concurrency"},

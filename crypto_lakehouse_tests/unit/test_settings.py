@@ -192,6 +192,11 @@ def test_a_typo_is_named_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch, 
         ("TABLES", "klines_1m,!klines_1?", "leaves no table"),
         ("TABLES", "KLINES_1M", "no table 'KLINES_1M'"),
         ("LAKE_URI", " ", "s3://bucket/prefix"),
+        ("REST_URLS", "https://data-api.binance.vision", "pairs such as spot=https://host"),
+        ("REST_URLS", "fapi=https://host", "one of spot, um, cm"),
+        ("REST_URLS", "spot=data-api.binance.vision", "https://host/path"),
+        ("REST_SHARE", "0", "greater than 0"),
+        ("REST_SHARE", "1.5", "less than or equal to 1"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(
@@ -204,6 +209,19 @@ def test_a_bad_value_names_variable_value_and_what_is_allowed(
     assert repr(value) in line
     assert allowed in line
     assert "Value error" not in line
+
+
+@pytest.mark.requirement("F1.1", "F1.2")
+def test_hosts_of_the_rest_api_replace_those_of_the_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_REST_URLS", f"spot=https://data-api.binance.vision/, um=http://user:{SECRET}@host")
+    settings = Settings.load()
+    assert settings.rest_urls_of("binance") == {
+        "spot": "https://data-api.binance.vision",
+        "um": f"http://user:{SECRET}@host",
+        "cm": "https://dapi.binance.com",
+    }
+    assert settings.rest_urls_of("other") == {}
+    assert SECRET not in f"{settings!r} {settings.masked()}"
 
 
 @pytest.mark.requirement("F1.1")
