@@ -26,7 +26,13 @@ from crypto_lakehouse.orchestration.checks import (
 from crypto_lakehouse.orchestration.gold import gold_asset, gold_checks, gold_groups, keys_after
 from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
-from crypto_lakehouse.orchestration.jobs import compaction_jobs, reconciliation_job, update_jobs, update_schedules
+from crypto_lakehouse.orchestration.jobs import (
+    compaction_jobs,
+    own_jobs,
+    reconciliation_job,
+    update_jobs,
+    update_schedules,
+)
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor
@@ -102,7 +108,7 @@ def build_defs(
     return dg.Definitions(
         assets=[explained(asset) for asset in (*assets, *compacted)],
         asset_checks=checks,
-        jobs=[*jobs, *compaction_jobs(compacted), reconcile],
+        jobs=[*jobs, *own_jobs(assets), *compaction_jobs(compacted), reconcile],
         schedules=[
             *update_schedules(jobs, active, status),
             dg.ScheduleDefinition(

@@ -36,6 +36,7 @@ from crypto_lakehouse.cli.common import (
     quiet_dagster,
     symbol_list,
 )
+from crypto_lakehouse.cli.compare import compare
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
 from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus, export_table
 from crypto_lakehouse.cli.lake import verify
@@ -223,7 +224,7 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (backfill, update, verify, read, sql, tables, describe, coverage):
+for command in (backfill, update, compare, verify, read, sql, tables, describe, coverage):
     app.command()(command)
 
 

@@ -19,6 +19,7 @@ from crypto_lakehouse.orchestration.assets.days import days_asset
 from crypto_lakehouse.orchestration.assets.gold import bars_asset, continuous_asset, gap_rule
 from crypto_lakehouse.orchestration.assets.trade_ids import trade_ids_asset
 from crypto_lakehouse.orchestration.assets.universe import instruments_asset
+from crypto_lakehouse.orchestration.assets.witnesses import witnesses_asset
 from crypto_lakehouse.orchestration.checks import bars_check, carry_check, table_checks, table_days_check
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.series_checks import gap_checks
@@ -28,6 +29,7 @@ from crypto_lakehouse.pipeline.gold.bars_days import bars_days
 from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES, ContinuousMinutes
 from crypto_lakehouse.pipeline.gold.days import TableDays
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds
+from crypto_lakehouse.pipeline.gold.witnesses import Witnesses, compared_feeds
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
@@ -98,6 +100,7 @@ MAKERS = {
     "bars": Maker(bars_asset, _bars_checks, DayBars, _current_bars),
     "trade_ids": Maker(trade_ids_asset, _trade_checks, TradeIds, _current_ids),
     "instruments": Maker(instruments_asset, code=instruments),
+    "witnesses": Maker(witnesses_asset, code=Witnesses),
 }
 
 
@@ -119,6 +122,8 @@ def is_enabled(table: GoldTable, feeds: Sequence[Feed]) -> bool:
 
     A listing needs no rows, so any interval of klines stands for the one whose listing is the input.
     """
+    if table.maker == "witnesses":
+        return bool(compared_feeds(feeds))
     if table.is_of_listing:
         schemas = {feed.schema for feed in FEEDS.values() if feed.table in table.sources}
         return any(feed.schema in schemas for feed in feeds)

@@ -14,6 +14,7 @@ import dagster as dg
 from crypto_lakehouse.catalog import Cadence, Feed, partition_key
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.partitions import partitions_of
+from crypto_lakehouse.schemas.gold import find_gold_table
 
 RECONCILIATION_JOB = "reconciliation"
 # Daily files appear from 06:10 to 08:40 UTC of the next day, monthly files on day 1 of the next month about 08:00.
@@ -30,6 +31,32 @@ def update_job_name(exchange: str, market: str, cadence: Cadence) -> str:
 def compaction_job_name(exchange: str, market: str) -> str:
     """Name of the job that writes the month files of a market: ``compact_binance_um``."""
     return f"compact_{exchange}_{market}"
+
+
+def own_job_name(job: str, exchange: str, market: str) -> str:
+    """Name of the job of a gold table that has one of its own: ``compare_binance_um``."""
+    return f"{job}_{exchange}_{market}"
+
+
+def own_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """One job for each gold table of ``assets`` that the update jobs do not build."""
+    return [
+        dg.define_asset_job(
+            own_job_name(job, *asset.key.path[1:3]),
+            selection=dg.AssetSelection.assets(asset.key),
+            partitions_def=asset.partitions_def,
+            description=f"Builds {asset.key.path[-1]} of {' '.join(asset.key.path[1:3])}.",
+            executor_def=dg.in_process_executor,
+        )
+        for asset in assets
+        for job in {_own_job(key) for key in asset.keys}
+        if job
+    ]
+
+
+def _own_job(key: dg.AssetKey) -> str:
+    table = find_gold_table(key.path[-1]) if key.path[0] == "gold" else None
+    return table.job if table else ""
 
 
 def compaction_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJobDefinition]:
@@ -65,7 +92,9 @@ def update_jobs(
             key
             for asset in assets
             for key in asset.keys
-            if key.path[1:3] == [market.exchange, market.name] and asset.partitions_def is partitions
+            if key.path[1:3] == [market.exchange, market.name]
+            and asset.partitions_def is partitions
+            and not _own_job(key)
         ]
         if not keys:
             continue

@@ -6,8 +6,8 @@ This is Dagster's side of ``backfill``, ``compact`` and ``demo``. ``runs.py`` ex
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.gold import is_enabled
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, is_new, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import opening
-from crypto_lakehouse.orchestration.jobs import compaction_job_name, update_job_name
+from crypto_lakehouse.orchestration.jobs import compaction_job_name, own_job_name, update_job_name
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import bars_in, find_gold_table, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -42,13 +42,15 @@ from crypto_lakehouse.settings import Settings
 class Plan:
     """The assets of one table of a market, and the partitions of them to build, in order.
 
-    ``feed`` fills the table; for a gold table it is the first feed that the table is made from.
+    ``feed`` fills the table; for a gold table it is the first feed that the table is made from. ``options`` configure
+    the runs of an asset that has a configuration of its own.
     """
 
     feed: Feed
     cadence: Cadence
     assets: tuple[dg.AssetKey, ...]
     keys: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def market(self) -> Market:
@@ -65,6 +67,9 @@ class Plan:
         """Name of the job that builds the assets."""
         if self.layer == COMPACTED:
             return compaction_job_name(self.market.exchange, self.market.name)
+        table = find_gold_table(self.assets[0].path[-1]) if self.layer == "gold" else None
+        if table is not None and table.job:
+            return own_job_name(table.job, self.market.exchange, self.market.name)
         return update_job_name(self.market.exchange, self.market.name, self.cadence)
 
     @property

@@ -83,7 +83,7 @@ def update_plans(
     ``tables`` and ``markets`` narrow them; empty means all. The newest partition is built again if the archive has
     new files for it. Raises ValueError for a table or market that is not enabled.
     """
-    own = [table for table in gold_tables(settings.bars_kinds) if _is_alone(table, settings)]
+    own = [table for table in gold_tables(settings.bars_kinds) if not table.job and _is_alone(table, settings)]
     _check_names("table", tables, [*settings.table_names, *(table.name for table in own)])
     _check_names("market", markets, list(dict.fromkeys(feed.market.name for feed in settings.feeds)))
     feeds = [feed for feed in settings.feeds if not markets or feed.market.name in markets]

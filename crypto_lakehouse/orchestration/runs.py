@@ -114,9 +114,10 @@ def run_chunk(chunk: Chunk, defs: dg.Definitions, instance: dg.DagsterInstance) 
     plan, (first, last) = chunk.plan, (chunk.keys[0], chunk.keys[-1])
     # Without it Dagster prints every event, with the stack of each error; the records have them all.
     config: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    bronze = [key.to_python_identifier() for key in plan.assets if key.path[0] == "bronze"]
-    if chunk.symbols and bronze and chunk.checks is None:
-        config["ops"] = {name: {"config": {"symbols": chunk.symbols}} for name in bronze}
+    options = {**plan.options, **({"symbols": chunk.symbols} if chunk.symbols else {})}
+    assets = [key.to_python_identifier() for key in plan.assets if key.path[0] == "bronze" or plan.options]
+    if options and assets and chunk.checks is None:
+        config["ops"] = {name: {"config": options} for name in assets}
     outcome = Outcome(plan.name, first, last, len(chunk.keys))
     tags = {TABLE_TAG: plan.name, PARTITIONS_TAG: outcome.span, **({FORCE_TAG: "true"} if chunk.force else {})}
     try:

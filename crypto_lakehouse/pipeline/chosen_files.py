@@ -37,7 +37,7 @@ def choose(
     rows
         The ledger rows of the symbol and day.
     """
-    if monthly is not None and not _is_complete(monthly.month):
+    if monthly is not None and not is_complete(monthly.month):
         monthly = None
     is_ingested = {feed.is_monthly_file(row["key"]) for row in rows if row["status"] == "ingested"}
     if False in is_ingested or monthly is None:
@@ -60,7 +60,7 @@ def available_symbols(feed: Feed, source: ArchiveSource, files: ArchiveFiles) ->
     symbols = source.symbols(feed)
     if files is ArchiveFiles.DAILY or not feed.monthly_folder:
         return symbols
-    return sorted({*symbols, *source.symbols(_monthly(feed))})
+    return sorted({*symbols, *source.symbols(monthly_feed(feed))})
 
 
 def chosen_files(
@@ -81,7 +81,7 @@ def chosen_files(
     if not uses_months(feed, states, files):
         return daily
     by_month = set(symbols) if files is not ArchiveFiles.DAILY else _symbols_by_month(feed, states)
-    months = source.files(_monthly(feed), sorted(by_month.intersection(symbols)), start.replace(day=1), end)
+    months = source.files(monthly_feed(feed), sorted(by_month.intersection(symbols)), start.replace(day=1), end)
     of_day = {(file.period, file.symbol): file for file in daily}
     of_month: dict[tuple[str, str], MonthDay] = {}
     for month in months:
@@ -109,7 +109,8 @@ def replaced_rows(feed: Feed, file: ArchiveFile, rows: Iterable[Row]) -> list[Ro
     ]
 
 
-def _monthly(feed: Feed) -> Feed:
+def monthly_feed(feed: Feed) -> Feed:
+    """The feed of the monthly files of a table."""
     return replace(feed, cadence=Cadence.MONTHLY)
 
 
@@ -123,7 +124,8 @@ def _symbols_by_month(feed: Feed, states: States) -> set[str]:
     }
 
 
-def _is_complete(month: ArchiveFile) -> bool:
+def is_complete(month: ArchiveFile) -> bool:
+    """Whether the month of a monthly file was over when the file was written."""
     _, end = parse_partition(month.period, Cadence.MONTHLY)
     return month.last_modified >= datetime.combine(end, time(), UTC)
 

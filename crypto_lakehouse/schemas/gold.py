@@ -20,6 +20,7 @@ from crypto_lakehouse.schemas.instruments import INSTRUMENTS
 from crypto_lakehouse.schemas.model import Schema
 from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
+from crypto_lakehouse.schemas.witnesses import WITNESSES
 
 LISTING = "archive"
 """The layer of an input that is the archive's listing of a table, not its rows."""
@@ -53,6 +54,8 @@ class GoldTable:
         The kind of bars that it holds; None for other tables.
     compacted
         Whether its rows are also stored by month and symbol (``lake/storage/compaction.py``).
+    job
+        Start of the name of its own job. Empty: the update jobs build it, and so does ``update``.
     """
 
     name: str
@@ -65,6 +68,7 @@ class GoldTable:
     asset: str = ""
     bars: Bars | None = None
     compacted: bool = False
+    job: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -138,6 +142,14 @@ GOLD_TABLES: tuple[GoldTable, ...] = (
         "All instruments of {market} up to each day, as known on that day, delisted ones included.",
         (f"{LISTING}.klines_1m",),
         maker="instruments",
+    ),
+    GoldTable(
+        "witnesses",
+        WITNESSES,
+        "Whether the daily and monthly files of klines of {market} agree, and the bars rebuilt from trades.",
+        (f"{LISTING}.klines_1m",),
+        maker="witnesses",
+        job="compare",
     ),
 )
 """All gold tables except bars, whose number has no limit. Add an entry for a new table at the end."""

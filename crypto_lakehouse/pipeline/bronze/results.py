@@ -20,9 +20,7 @@ from crypto_lakehouse.pipeline.bronze.recorder import IngestRecorder
 from crypto_lakehouse.pipeline.bronze.stored_rows import StoredRows
 from crypto_lakehouse.pipeline.chosen_files import Row, replaced_rows
 
-# Reasons that may disappear without any change here: the next run of the partition fetches the file again. While an
-# archive publishes, it lists files before all its servers have the file, its checksum, or the new version of either.
-_TRANSIENT = {
+TRANSIENT = {
     "http_error",
     "timeout",
     "connection_error",
@@ -33,6 +31,11 @@ _TRANSIENT = {
     "checksum_mismatch",
     "size_mismatch",
 }
+"""Reasons that may disappear without any change here: the next run of the partition fetches the file again.
+
+While an archive publishes, it lists files before all its servers have the file, its checksum, or the new version of
+either.
+"""
 
 
 class DayResults:
@@ -99,7 +102,7 @@ class DayResults:
             elif row["key"] != file.object_key:
                 self._recorder.supersede(row)
         if file.object_key not in self._kept:
-            status = "failed" if result.reason in _TRANSIENT else "quarantined"
+            status = "failed" if result.reason in TRANSIENT else "quarantined"
             self._recorder.enter(file, status, result.sha256, 0, 0, result.reason, result.detail)
 
     def _replaced(self, file: ArchiveFile) -> list[Row]:

@@ -239,7 +239,7 @@ def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATC
     if not partition_exists(store, TableSlice.of_market("silver", feed.market, MINUTES).partition(key)):
         return []
     findings: list[Finding] = []
-    for rebuilt in _rebuilt(store, feed, key, batch_rows):
+    for rebuilt in rebuilt_klines(store, feed, key, batch_rows):
         expected = _klines_of(store, feed, key, rebuilt["symbol"].unique())
         findings += klines_against_trades(expected, rebuilt.join(expected, on="symbol", how="semi"))
     return findings
@@ -250,11 +250,16 @@ def _klines_of(store: LakeStore, feed: Feed, key: str, symbols: pl.Series) -> pl
     return collect_partitions(store, minutes, [key], lambda rows: rows.filter(is_wanted).select(KLINES.column_names))
 
 
-def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterator[pl.DataFrame]:
-    """Yield one-minute klines from a day of trades: the whole day of some symbols at a time."""
+def rebuilt_klines(
+    store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS, symbol: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield one-minute klines from a stored day of trades: the whole day of some symbols at a time, or of one symbol.
+
+    Raises MissingPartition if the day is not stored.
+    """
     columns = (*_TRADED, *_SINGLE_IDS) if feed.schema == "agg_trades" else _TRADED
     unfinished: list[pl.DataFrame] = []
-    for rows in _batches(store, feed, key, columns, batch_rows):
+    for rows in _batches(store, feed, key, columns, batch_rows, symbol):
         klines = merge_klines([*unfinished, klines_from_trades(rows, INTERVALS["1m"], feed.market)])
         # Rows are sorted by symbol, so only the last symbol can continue in the next batch.
         goes_on = pl.col("symbol") == rows["symbol"][-1]
@@ -265,11 +270,15 @@ def _rebuilt(store: LakeStore, feed: Feed, key: str, batch_rows: int) -> Iterato
     yield from unfinished
 
 
-def _batches(store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
-    """Silver rows in order of symbol and id, in batches of at most ``batch_rows``."""
+def _batches(
+    store: LakeStore, feed: Feed, key: str, columns: Sequence[str], batch_rows: int, symbol: str | None = None
+) -> Iterator[pl.DataFrame]:
+    """Silver rows in order of symbol and id, in batches of at most ``batch_rows``; of one symbol, or of all."""
     partition = TableSlice.of_feed("silver", feed).partition(key)
-    for piece in read_pieces(store, partition, order=silver_schema(feed).id_column, rows=batch_rows, columns=columns):
-        yield from piece.iter_slices(batch_rows)
+    order = silver_schema(feed).id_column
+    for piece in read_pieces(store, partition, order=order, rows=batch_rows, columns=columns, symbol=symbol):
+        rows = piece if symbol is None else piece.filter(pl.col("symbol") == symbol)
+        yield from (batch for batch in rows.iter_slices(batch_rows) if batch.height)
 
 
 def _no_rows() -> pl.DataFrame:
