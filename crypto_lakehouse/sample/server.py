@@ -7,6 +7,7 @@ listings; the contents of the folder do not matter here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import threading
@@ -19,6 +20,8 @@ from typing import Self
 from aiohttp import web
 
 from crypto_lakehouse.sample.server_listing import MAX_KEYS, Folder, error_xml, listing_xml
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -151,10 +154,14 @@ async def _file(folder: Folder, request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         if request.method != "HEAD":
             opened.handle.seek(first)
-            while left and (chunk := await asyncio.to_thread(opened.handle.read, min(_CHUNK, left))):
-                await response.write(chunk)
-                left -= len(chunk)
-            await response.write_eof()
+            try:
+                while left and (chunk := await asyncio.to_thread(opened.handle.read, min(_CHUNK, left))):
+                    await response.write(chunk)
+                    left -= len(chunk)
+                await response.write_eof()
+            except ConnectionResetError:
+                # A client that was stopped is no fault of the server.
+                log.info("%s: the client closed the connection, %d bytes before the end", key, left)
         return response
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -236,3 +239,18 @@ def test_changed_new_and_removed_files_are_seen(server: ArchiveServer, root: Pat
 def test_a_missing_folder_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError, match="absent"), ArchiveServer(tmp_path / "absent"):
         pass
+
+
+def test_a_client_that_goes_away_is_no_error(
+    server: ArchiveServer, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "data/large.zip").write_bytes(bytes(64 * 1024**2))
+    caplog.set_level(logging.INFO)
+    with socket.create_connection((server.host, server.port)) as client:
+        client.sendall(b"GET /data/large.zip HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1024)
+    end = time.monotonic() + 60
+    while not any("the client closed the connection" in record.message for record in caplog.records):
+        assert time.monotonic() < end, caplog.text
+        time.sleep(0.01)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
