@@ -4,8 +4,8 @@ This module opens the lake. The public methods are in ``methods/``, by subject, 
 module of this folder: rows in ``rows.py`` (the choice of files in ``scan.py``), bars computed on demand in ``bars.py``,
 matrices in ``panel.py``, joins in ``align.py``, streams of rows in ``stream.py``, instruments in ``universe.py``,
 symbols and coverage in ``contents.py``, DuckDB in ``sql.py``, argument checks in ``arguments.py`` and ``request.py``;
-pictures are in ``lake/pictures``. Locations and credentials are in ``storage/store.py``. Nothing here writes to the
-lake or imports Dagster; pandas and DuckDB are imported on first use.
+pictures are in ``lake/pictures``, the origin of rows in ``lake/lineage``. Locations and credentials are in
+``storage/store.py``. Nothing here writes to the lake or imports Dagster; pandas and DuckDB are imported on first use.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 from crypto_lakehouse.lake.reader.listing import lake_html
 from crypto_lakehouse.lake.reader.methods.bars import BarMethods
 from crypto_lakehouse.lake.reader.methods.contents import ContentMethods
+from crypto_lakehouse.lake.reader.methods.lineage import LineageMethods
 from crypto_lakehouse.lake.reader.methods.matrices import MatrixMethods
 from crypto_lakehouse.lake.reader.methods.named import NamedMethods
 from crypto_lakehouse.lake.reader.methods.pictures import PictureMethods
@@ -35,6 +36,7 @@ class Lakehouse(
     MatrixMethods,
     UniverseMethods,
     ContentMethods,
+    LineageMethods,
     SqlMethods,
     TableMethods,
 ):
