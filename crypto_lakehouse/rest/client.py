@@ -13,7 +13,7 @@ from datetime import datetime
 
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.workers import filled, in_thread, run_all
-from crypto_lakehouse.catalog.rest import RestApi, rest_api
+from crypto_lakehouse.catalog.rest import RestPool, rest_api
 from crypto_lakehouse.rest.host import MAX_WAIT, Host, RestFailedError
 from crypto_lakehouse.rest.model import RestAnswer, RestError
 from crypto_lakehouse.rest.requests import RestRequest
@@ -41,8 +41,8 @@ class RestClient:
         Share of the exchange's limits that this process may use, more than 0 and at most 1.
     max_wait
         Longest pause in seconds that the exchange may ask for, summed up over one request, before a run ends.
-    api
-        The API, where it is not that of the catalogue.
+    pools
+        Pools with other limits than the catalogue's.
 
     Raises
     ------
@@ -65,9 +65,9 @@ class RestClient:
         limits: Limits | None = None,
         share: float = DEFAULT_SHARE,
         max_wait: float = MAX_WAIT,
-        api: RestApi | None = None,
+        pools: Iterable[RestPool] = (),
     ) -> None:
-        self._api = api or rest_api(exchange)
+        self._api = rest_api(exchange)
         if unknown := sorted(set(urls or {}) - set(self._api.hosts)):
             raise KeyError(f"no host {unknown[0]!r} of {exchange}; there are {', '.join(self._api.hosts)}")
         if not 0 < share <= 1:
@@ -75,8 +75,9 @@ class RestClient:
         self.urls = {role: url.rstrip("/") for role, url in {**self._api.hosts, **(urls or {})}.items()}
         limits = limits or Limits()
         self._limits = replace(limits, concurrency=min(limits.concurrency, self._api.max_concurrency))
+        others = {pool.name: pool for pool in pools}
         self._hosts = {
-            role: Host(self._api, role, self.urls, self._limits, share, max_wait) for role in self._api.hosts
+            role: Host(self._api, role, self.urls, self._limits, share, max_wait, others) for role in self._api.hosts
         }
 
     def server_time(self, role: str) -> datetime:
@@ -84,8 +85,8 @@ class RestClient:
         host = self._hosts[role]
 
         async def main(emit: Callable[[datetime], None]) -> None:
-            async with host.http() as http:
-                emit(await host.server_time(http))
+            async with host.connected() as connection:
+                emit(await host.server_time(connection))
 
         (time,) = in_thread(main)
         return time
@@ -109,7 +110,9 @@ class RestClient:
         async def main(emit: Callable[[RestAnswer], None]) -> None:
             waiting, failures = filled(requests), _Failures()
             async with AsyncExitStack() as stack:
-                clients = {role: await stack.enter_async_context(host.http()) for role, host in self._hosts.items()}
+                connections = {
+                    role: await stack.enter_async_context(host.connected()) for role, host in self._hosts.items()
+                }
 
                 async def worker() -> None:
                     while (request := await waiting.get()) is not None:
@@ -117,7 +120,7 @@ class RestClient:
                         role = request.endpoint.role
                         try:
                             while page is not None:
-                                answer, page = await self._hosts[role].answer(clients[role], page)
+                                answer, page = await self._hosts[role].answer(connections[role], page)
                                 failures.in_a_row = 0
                                 emit(answer)
                         except RestFailedError as error:

@@ -5,12 +5,15 @@ Many requests in parallel are in ``client.py``, the budget in ``budget.py``.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +23,7 @@ from crypto_lakehouse.archive.addresses import mask_url, split_credentials
 from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.http_client import HttpClient, HttpError, MalformedAnswerError, RequestError, retry_after
 from crypto_lakehouse.archive.limits import Limits, Pace
-from crypto_lakehouse.catalog.rest import Paging, RestApi, RestCost
+from crypto_lakehouse.catalog.rest import Paging, RestApi, RestCost, RestPool
 from crypto_lakehouse.rest.budget import Budget, charged, shared_budget
 from crypto_lakehouse.rest.model import (
     AnswerStatus,
@@ -54,53 +57,70 @@ class RestFailedError(RestError):
     """A request that failed after all attempts; others may succeed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection pool to a host, for one event loop. The clock is read in turns, so only once by many workers."""
+
+    http: HttpClient
+    turn: asyncio.Lock
+
+
 class Host:
     """The host of a ``role``. Hosts that share a pool share its budget, also those of other clients of this process."""
 
     def __init__(
-        self, api: RestApi, role: str, urls: Mapping[str, str], limits: Limits, share: float, max_wait: float
+        self,
+        api: RestApi,
+        role: str,
+        urls: Mapping[str, str],
+        limits: Limits,
+        share: float,
+        max_wait: float,
+        pools: Mapping[str, RestPool],
     ) -> None:
         self._api, self._role, self._limits, self._share, self._max_wait = api, role, limits, share, max_wait
         self._url, self._auth = split_credentials(urls[role])
         self._clock: tuple[datetime, float] | None = None
-        costs = {r: _costs(api, r) for r in api.hosts}
-        pools = {cost.pool for cost in costs[role]}
-        self._budgets: dict[str, Budget] = {
-            pool.name: shared_budget(
-                pool, (urls[r] for r, others in costs.items() if any(cost.pool == pool for cost in others))
-            )
-            for pool in pools
+        names = {each: {cost.pool.name: cost.pool for cost in _costs(api, each)} for each in api.hosts}
+        self._budgets = {
+            name: shared_budget(pools.get(name, pool), (urls[each] for each in api.hosts if name in names[each]))
+            for name, pool in names[role].items()
         }
 
-    def http(self) -> HttpClient:
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
         """A new connection pool to the host."""
         # The exchange's answers say what a refusal means, so nothing has to be guessed from many of them.
         ban = BanWatch(self._url, 0.0, frozenset(), frozenset())
-        return HttpClient(self._url, self._limits, ban, Pace(None), self._auth)
+        async with HttpClient(self._url, self._limits, ban, Pace(None), self._auth) as http:
+            yield Connection(http, asyncio.Lock())
 
-    async def server_time(self, http: HttpClient) -> datetime:
+    async def server_time(self, connection: Connection) -> datetime:
         """The time of the host's clock now, or a little less. Raises RestError."""
-        if self._clock is None or time.monotonic() - self._clock[1] > _CLOCK_AGE:
-            clock = self._api.clocks[self._role]
-            body = await self._body(http, clock.path, clock.costs, 0)
-            try:
-                self._clock = from_milliseconds(int(json.loads(body)["serverTime"])), time.monotonic()
-            except (ValueError, KeyError, TypeError, OverflowError):
-                raise RestFailedError(
-                    f"{self._shown}{clock.path} does not answer a time; set LAKEHOUSE_REST_URLS to a host of the"
-                    f" exchange, such as {self._role}={self._api.hosts[self._role]}"
-                ) from None
-        at, measured = self._clock
-        return at + timedelta(seconds=time.monotonic() - measured)
+        async with connection.turn:
+            if self._clock is None or time.monotonic() - self._clock[1] > _CLOCK_AGE:
+                clock = self._api.clocks[self._role]
+                body = await self._body(connection.http, clock.path, clock.costs, 0)
+                self._clock = self._parsed_time(clock.path, body), time.monotonic()
+        return self._now()
 
-    async def answer(self, http: HttpClient, request: RestRequest) -> tuple[RestAnswer, RestRequest | None]:
+    def _parsed_time(self, path: str, body: bytes) -> datetime:
+        try:
+            return from_milliseconds(int(json.loads(body)["serverTime"]))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            raise RestRefusedError(
+                f"{self._shown}{path} does not answer a time; set LAKEHOUSE_REST_URLS to a host of the exchange, such"
+                f" as {self._role}={self._api.hosts[self._role]}"
+            ) from None
+
+    async def answer(self, connection: Connection, request: RestRequest) -> tuple[RestAnswer, RestRequest | None]:
         """The answer to one request, and the request for the next page. Raises RestError."""
-        server_time = await self.server_time(http)
+        server_time = await self.server_time(connection)
         endpoint = request.endpoint
         rows: list[Any] = []
         status, reason, detail = AnswerStatus.REFUSED, "", ""
         try:
-            body = await self._body(http, request.canonical, endpoint.costs, request.rows, is_list=True)
+            body = await self._body(connection.http, request.canonical, endpoint.costs, request.rows, is_list=True)
             rows = json.loads(body)
             status = AnswerStatus.ANSWERED if rows else AnswerStatus.EMPTY
         except RestRequestError as error:
@@ -170,15 +190,14 @@ class Host:
             log.warning("%s: HTTP %d, no requests for %.0f s", self._shown, response.status, pause)
 
     def _charges(self, costs: Iterable[RestCost], rows: int) -> list[tuple[Budget, int, int]]:
-        return [
-            (self._budgets[cost.pool.name], cost.weight(rows), max(1, int(cost.pool.limit * self._share)))
-            for cost in costs
-        ]
+        charges = [(self._budgets[cost.pool.name], cost.weight(rows)) for cost in costs]
+        return [(budget, weight, max(1, int(budget.pool.limit * self._share))) for budget, weight in charges]
 
     def _see(self, cost: RestCost, headers: Mapping[str, str]) -> None:
-        used = headers.get(cost.pool.header, "") if cost.pool.header else ""
+        budget = self._budgets[cost.pool.name]
+        used = headers.get(budget.pool.header, "") if budget.pool.header else ""
         if used.isascii() and used.isdigit():
-            self._budgets[cost.pool.name].saw(int(used))
+            budget.saw(int(used))
 
     def _pause(self, status: int, headers: Mapping[str, str], body: bytes, costs: Iterable[RestCost]) -> float:
         """Stop the pools of a request (HTTP 429), or of the whole host (418); returns for how many seconds."""
