@@ -20,6 +20,7 @@ from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, 
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.pictures import PREVIEW_SYMBOLS, preview_markdown, preview_picture
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.revisions import record_revisions
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.frames import Frame
 
@@ -234,6 +235,7 @@ def store_partition(
         **(_preview(shown, info.symbols) if with_preview else {}),
         **(provenance.facts if provenance else {}),
         **(partition.metadata() if callable(partition.metadata) else partition.metadata),
+        **(record_revisions(store, table_slice.partition(partition.key)) if info.replaced else {}),
     }
     return info, metadata
 

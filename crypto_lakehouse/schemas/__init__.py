@@ -19,7 +19,7 @@ from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
 from crypto_lakehouse.schemas.gold import GOLD_TABLES, find_gold_table
 from crypto_lakehouse.schemas.klines import KLINES
-from crypto_lakehouse.schemas.ledger import FILES
+from crypto_lakehouse.schemas.ledger import FILES, REVISIONS
 from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, EVENT_CODEC, EVENT_ROWS, INT, TEXT, Column, Schema
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
@@ -95,6 +95,8 @@ def schema_of(layer: str, table: str) -> Schema:
         return entry.schema
     if (layer, table) == ("ledger", "files"):
         return FILES
+    if (layer, table) == ("ledger", "revisions"):
+        return REVISIONS
     if (layer, table) == ("quarantine", "rejected"):
         return REJECTED
     if layer not in LAYERS:
@@ -114,6 +116,7 @@ def table_names() -> list[tuple[str, str]]:
         *(("gold", table.name) for table in GOLD_TABLES),
         *(("gold", f"bars_{interval}") for interval in BAR_INTERVALS),
         ("ledger", "files"),
+        ("ledger", "revisions"),
         ("quarantine", "rejected"),
     ]
 

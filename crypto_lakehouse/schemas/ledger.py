@@ -1,6 +1,6 @@
-"""The ledger: the state of every archive file ever seen. Append-only."""
+"""The ledger: the state of every archive file ever seen, and what replaced partitions changed. Append-only."""
 
-from crypto_lakehouse.schemas.model import INT, TEXT, TIME, Column, Schema
+from crypto_lakehouse.schemas.model import FLOAT, INT, TEXT, TIME, Column, Schema
 
 FILES = Schema(
     name="files",
@@ -36,4 +36,42 @@ FILES = Schema(
     ),
     primary_key=("key", "period", "ingested_at"),
     time_column="ingested_at",
+)
+
+REVISIONS = Schema(
+    name="revisions",
+    doc="One row per symbol of a silver partition that was replaced by other rows: what the replacement changed.",
+    columns=(
+        Column("table", TEXT, "name", "Table of the partition."),
+        Column("symbol", TEXT, "name", "Symbol whose rows differ."),
+        Column("period", TEXT, "YYYY-MM-DD or YYYY-MM", "Partition."),
+        Column("added", INT, "1", "Rows that only the new version has."),
+        Column("removed", INT, "1", "Rows that only the old version had."),
+        Column("changed", INT, "1", "Rows of both versions with other values."),
+        Column(
+            "largest_price_move",
+            FLOAT,
+            "1",
+            "Greatest change of a price, relative to the old one; null if no price changed.",
+            nullable=True,
+        ),
+        Column(
+            "old_sha256",
+            TEXT,
+            "hex",
+            "sha256 of the archive files of the old version, with commas; null if they are unknown.",
+            nullable=True,
+        ),
+        Column(
+            "new_sha256",
+            TEXT,
+            "hex",
+            "sha256 of the archive files of the new version, with commas; null if they are unknown.",
+            nullable=True,
+        ),
+        Column("known_from", TIME, "UTC", "Since when the lake held the old version."),
+        Column("known_to", TIME, "UTC", "When the lake replaced it."),
+    ),
+    primary_key=("symbol", "period", "known_to"),
+    time_column="known_to",
 )

@@ -125,7 +125,7 @@ def collect_bars(
     if choice is not None and choice.is_empty:
         warn(NO_SYMBOLS)
     if result.no_minutes:
-        require_lake(store)
+        require_lake(store, [minutes.folder])
         warn(f"{source} has no partitions{ways_to_build(store, [(minutes, times.start, times.end)])}")
     elif result.rows.is_empty() or (choice is not None and choice.absent(result.rows["symbol"].unique())):
         span, selections = select_slices(store, [minutes], times, timedelta(0), by_month=False)

@@ -56,7 +56,7 @@ def traded_symbols(store: LakeStore, exchange: str, market: str, times: TimeRang
     states = TableSlice("gold", exchange, market, STATES_TABLE)
     newest = max(list_keys(store, states), default=None)
     if newest is None:
-        require_lake(store)
+        require_lake(store, [states.folder])
         how = ways_to_build(store, [(states, None, None)])
         raise MissingPartition(
             f"gold.{STATES_TABLE} of {exchange}/{market} in {store.uri} has no partitions{how}; or"
@@ -83,7 +83,7 @@ def symbols_of(store: LakeStore, request: RowRequest) -> list[str]:
             frame, selections = scan_rows(store, request, ordered=False)
             paths = [file.path for selection in selections for file in selection.files]
         if not paths:
-            require_lake(store)
+            require_lake(store, [each.folder for each in request.slices])
         with reading(store, paths):
             return sorted(frame.select("symbol").unique().collect()["symbol"])
 

@@ -76,7 +76,8 @@ def selected_beyond(
 
     A market that the caller did not name counts if some of its partitions are in the range.
     """
-    today, end = utc_today(), None if before_only else span.end
+    today = store.as_of.date() if store.as_of else utc_today()
+    end = None if before_only else span.end
     return beyond_stored(
         store,
         request.table,

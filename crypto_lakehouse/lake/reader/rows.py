@@ -88,7 +88,7 @@ def prepare(
     lag = closing_lag(bars) if bars else timedelta(0)
     span, selections = select_slices(store, request.slices, request.times, lag, by_month)
     if not any(selection.stored for selection in selections):
-        require_lake(store)
+        require_lake(store, [each.folder for each in request.slices])
 
     def build(files: Sequence[StoredFile]) -> pl.LazyFrame:
         frame = scan_files(store, schema, files, path_columns(layer, request.name))

@@ -26,7 +26,7 @@ from crypto_lakehouse.lake.reader.sql_limits import LimitedQuery, Limits, prepar
 from crypto_lakehouse.lake.reader.sql_missing import Missing, query_holes
 from crypto_lakehouse.lake.reader.sql_views import create_view, plain, quoted
 from crypto_lakehouse.lake.storage.building import markets_with, ways_to_build
-from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, first_line, unchanged
+from crypto_lakehouse.lake.storage.damage import FilesChanged, blame, check_unreplaced, first_line, unchanged
 from crypto_lakehouse.lake.storage.describe import (
     StoredFile,
     existing_tables,
@@ -82,11 +82,14 @@ class MissingParameters(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of a query, the tables that it names and that the lake does not hold, and missing partitions."""
+    """The rows of a query, the tables that it names and that the lake does not hold, missing partitions, and the paths
+    of the files of its tables.
+    """
 
     rows: pa.Table
     missing: list[tuple[str, str]]
     holes: Missing
+    paths: list[str]
 
 
 def run_sql(store: LakeStore, query: str, params: Parameters | None = None) -> Answer:
@@ -112,7 +115,9 @@ def run_sql(store: LakeStore, query: str, params: Parameters | None = None) -> A
     def read() -> Answer:
         try:
             try:
-                return _run(store, query, params, limited)
+                answer = _run(store, query, params, limited)
+                check_unreplaced(store, answer.paths)
+                return answer
             except (duckdb.BinderException, duckdb.InvalidInputException) as error:
                 if not _OTHER_LAYOUT.search(str(error)):
                     raise
@@ -145,12 +150,15 @@ def _run(
         is_safe = statement.type in _PLAIN and not _MAY_WRITE.search(query)
         by_itself = may_read_files and is_safe and store.is_local and not store.is_below_hive_names
         in_text, gaps = referenced_tables(query), list[tuple[TableSlice, list[str]]]()
+        paths = list[str]()
 
         def files(layer: str, table: str) -> list[StoredFile]:
             listed = list_files(store, layer, table)
             if (layer, table) in in_text:
                 gaps.extend(query_holes(listed, layer, table, query, params))
-            return choose_files(store, listed, query, params)
+            chosen = choose_files(store, listed, query, params)
+            paths.extend(file.path for file in chosen)
+            return chosen
 
         missing = _define(connection, store, _asked_tables(store, query), files, by_itself)
         _lock(connection, store.root if by_itself else None)
@@ -173,7 +181,7 @@ def _run(
                     raise without_layer from error
             raise
         absent = [name for name in missing if name in in_text]
-        return Answer(table.rename_columns(_distinct(table.column_names)), absent, gaps)
+        return Answer(table.rename_columns(_distinct(table.column_names)), absent, gaps, paths)
 
 
 def open_connection(store: LakeStore) -> duckdb.DuckDBPyConnection:

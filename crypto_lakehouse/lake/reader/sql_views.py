@@ -40,7 +40,7 @@ def create_view(
     hive = {n: pa.date32() if t is pl.Date else pa.string() for n, t in path_columns(layer, table).items()}
     full = _arrow(schema, hive)
     if not files:
-        require_lake(store)
+        require_lake(store, [f"{layer}/{table}"])
     stored_columns = {each: tuple(_arrow(each.schema, hive).names) for each in {file.slice for file in files}}
     # Markets may store different columns, and a log holds daily and monthly feeds in one table. One read needs the same
     # columns and the same partition column in all of its files. Month files and the day files around them are read in

@@ -100,7 +100,7 @@ def universe_between(
     # The newest partition includes files that were published late.
     newest = max(list_keys(store, table_slice), default="")
     if not newest:
-        require_lake(store)
+        require_lake(store, [table_slice.folder])
     until = None if times.end is None else (times.end - _MICROSECOND).date()
     needed = until or (times.start.date() if times.start else None)
     if not newest or (needed is not None and newest < needed.isoformat()):

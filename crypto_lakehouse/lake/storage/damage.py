@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.storage.as_of import LOGS, AsOfStore
 from crypto_lakehouse.lake.storage.building import build_command, enabled_variables
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
@@ -31,7 +32,6 @@ _PATH = re.compile(
     rf"(?P<compacted>{COMPACTED}/)?(?P<layer>{'|'.join(LAYERS)})/(?P<table>{_NAME})/exchange=(?P<exchange>{_NAME})/"
     rf"market=(?P<market>{_NAME})/(feed=(?P<feed>{_NAME})/)?(date|month)=(?P<key>[0-9-]+)/[^/]+"
 )
-_LOGS = ("ledger", "quarantine")
 # The answers of S3 to a reader that knows only the size of the previous object.
 _OF_ANOTHER_OBJECT = ("InvalidRange", "INVALID_RANGE", "HTTP 416", "416 Range")
 # A run replaces a file once. Even in a test that replaces files all the time, a reader succeeds within a few tries.
@@ -57,7 +57,7 @@ def remedy(store: LakeStore, path: str) -> str:
     if match["compacted"]:
         command = table_slice.compact_command(key, enabled_variables(store, table_slice, key))
         return f"Delete it (the day files hold the same rows) and rebuild it: {command}"
-    if match["layer"] in _LOGS:
+    if match["layer"] in LOGS:
         # The backfill of the feed's table writes its ledger and quarantine, too.
         table_slice = replace(table_slice, table=match["feed"] or table_slice.table)
         return f"Delete it and rebuild the period: {build_command(store, table_slice, key, key, force=True)}"
@@ -77,6 +77,7 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
     """
     try:
         yield
+        check_unreplaced(store, paths)
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
@@ -86,6 +87,12 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
                 raise
         # ``from None``: the message includes the cause, and runs report only the innermost cause.
         raise blame(store, paths, message, isinstance(error, pa.ArrowException | OSError)) from None
+
+
+def check_unreplaced(store: LakeStore, paths: Sequence[str]) -> None:
+    """Raise FilesChanged if files were replaced during a read of an earlier time, which must not return later rows."""
+    if isinstance(store, AsOfStore) and store.has_changed(paths):
+        raise FilesChanged(f"a run replaced files of {store.uri} while they were read: try again")
 
 
 def blame(store: LakeStore, paths: Sequence[str], message: str, by_arrow: bool) -> DamagedFile | FilesChanged:

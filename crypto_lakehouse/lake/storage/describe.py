@@ -17,14 +17,14 @@ import polars as pl
 from crypto_lakehouse.catalog import MARKETS, Cadence, find_market, parse_partition, partition_keys
 from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.catalog.near import did_you_mean, near, unknown_name
+from crypto_lakehouse.lake.storage.as_of import LOGS, AsOfStore
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.lake.storage.remembered import remembered
+from crypto_lakehouse.lake.storage.revisions import VERSIONED
 from crypto_lakehouse.lake.storage.store import LakeError, LakeFile, LakeStore
 from crypto_lakehouse.schemas import LAYERS, Schema, cadence_of, schema_of, table_names
 from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import FILE_NAME, TableSlice
-
-_LOGS = ("ledger", "quarantine")
 
 
 class MissingLakeError(LakeError):
@@ -59,11 +59,15 @@ class StoredFile:
         return parse_partition(self.key, _cadence(self.column))[1]
 
 
-def require_lake(store: LakeStore) -> None:
+def require_lake(store: LakeStore, folders: Sequence[str] = ()) -> None:
     """Raise MissingLakeError if the location holds no lake, LakeError if the storage refuses.
 
-    Readers that find no file call this: a misspelt location must not look like an empty lake.
+    Readers that find no file call this: a misspelt location must not look like an empty lake. In a lake of an earlier
+    time, raise NoVersion if what is below ``folders``, or in the whole lake, was stored later.
     """
+    if isinstance(store, AsOfStore):
+        store.check_stored(VERSIONED)
+        store.check_stored(folders)
     if not {*LAYERS, COMPACTED}.intersection(store.folders()):
         if near_lake := _lake_nearby(store):
             raise MissingLakeError(f"there is no lake at {store.uri}, but there is one at {near_lake}: open that")
@@ -147,7 +151,7 @@ def path_columns(layer: str, table: str) -> dict[str, type[pl.Date | pl.String]]
     The logs (ledger, quarantine) have no third column: their column ``period`` holds days and months.
     """
     both: dict[str, type[pl.Date | pl.String]] = {"exchange": pl.String, "market": pl.String}
-    if layer in _LOGS:
+    if layer in LOGS:
         return both
     key = cadence_of(layer, table).partition_column
     return {**both, key: pl.Date if key == "date" else pl.String}
@@ -168,7 +172,7 @@ def remembered_slice_files(store: LakeStore, table_slice: TableSlice) -> list[St
 
     The logs (ledger, quarantine) are always listed: their files are two levels deep.
     """
-    if table_slice.layer in _LOGS:
+    if table_slice.layer in LOGS:
         return list_slice_files(store, table_slice)
     return remembered(store, table_slice.folder, lambda: list_slice_files(store, table_slice))
 
@@ -220,7 +224,7 @@ def holes(table_slice: TableSlice, keys: Collection[str], first: date = date.min
 def _own_path(layer: str, table: str) -> re.Pattern[str]:
     """Return the pattern of the paths at which the lake writes the files of a table."""
     name = r"[a-z][a-z0-9_]*"
-    if layer in _LOGS:
+    if layer in LOGS:
         # By the convention of all engines, names that start with a dot or an underscore are not data.
         feed, column, file = rf"feed=(?P<feed>{name})/", "date|month", r"[^/._][^/]*\.parquet"
     else:

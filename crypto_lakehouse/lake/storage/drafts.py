@@ -22,6 +22,8 @@ def publish_draft(draft: Path, target: Path) -> None:
     """
     with draft.open("rb") as stream:
         os.fsync(stream.fileno())
+    # Its time of change is when it becomes visible: reads of an earlier time rely on that.
+    os.utime(draft)
     draft.replace(target)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -22,6 +23,7 @@ from crypto_lakehouse.lake.storage.damage import check_columns, reading, unchang
 from crypto_lakehouse.lake.storage.describe import list_slice_files
 from crypto_lakehouse.lake.storage.parquet import GroupWriter, conform
 from crypto_lakehouse.lake.storage.provenance import PartitionInfo, Provenance, footer
+from crypto_lakehouse.lake.storage.revisions import Version, keep
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.slices import Partition, TableSlice
@@ -65,9 +67,17 @@ def write_partition(
     arrives, so they are never in memory together. The same rows give the same bytes, however they are divided into
     frames. ``provenance`` is written to the footer; a function is called after the last row. Raises InvalidRows if a
     frame does not fit the schema or is out of order, or if a primary key occurs twice, LakeError if the storage
-    refuses; after an error the old partition stays.
+    refuses; after an error the old partition stays. If other rows were stored before, they are kept
+    (``revisions.py``), and are the ``replaced`` version of the result.
     """
-    return write_rows(store, partition.path, partition.slice.schema, rows, provenance)
+    return write_rows(
+        store,
+        partition.path,
+        partition.slice.schema,
+        rows,
+        provenance,
+        before_publishing=lambda draft: keep(store, partition, draft),
+    )
 
 
 def write_rows(
@@ -76,8 +86,12 @@ def write_rows(
     schema: Schema,
     rows: Rows,
     provenance: Provenance | Callable[[], Provenance] | None = None,
+    before_publishing: Callable[[Path], Version | None] | None = None,
 ) -> PartitionInfo:
-    """Publish rows of a schema at a path of the lake; otherwise like ``write_partition``."""
+    """Publish rows of a schema at a path of the lake; otherwise like ``write_partition``.
+
+    ``before_publishing`` gets the written draft, and returns the version that it replaces.
+    """
     # A single frame needs no thread that encodes ahead: no other rows are computed while it is written.
     frames, ahead = ([rows], False) if isinstance(rows, pl.DataFrame | pa.Table) else (rows, True)
     seen = _Seen(schema)
@@ -105,7 +119,8 @@ def write_rows(
                 sink.close()
             raise
         size = draft.stat().st_size
-    return PartitionInfo(seen.rows, size, seen.symbols, seen.first, seen.last, store.polars_uri(path))
+        replaced = before_publishing(draft) if before_publishing else None
+    return PartitionInfo(seen.rows, size, seen.symbols, seen.first, seen.last, store.polars_uri(path), replaced)
 
 
 class _Seen:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import NativeFile
 
+from crypto_lakehouse.lake.storage.revisions import Version
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import Partition
 
@@ -30,6 +31,7 @@ class PartitionInfo:
     """The contents of a partition: rows, bytes, distinct symbols, range of the time column (UTC), and its address.
 
     ``min_time`` and ``max_time`` are None for an empty partition, and for bronze, whose times are still raw integers.
+    ``replaced`` is the version with other rows that was stored before it was written; None without one.
     """
 
     rows: int
@@ -38,6 +40,7 @@ class PartitionInfo:
     min_time: datetime | None
     max_time: datetime | None
     uri: str
+    replaced: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)

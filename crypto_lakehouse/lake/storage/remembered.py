@@ -2,7 +2,8 @@
 
 Publishing renames a file into its folder, which changes the time of the folder. So the times of all folders show
 whether a listing still holds, and reading them costs less than listing and parsing all paths. A file that
-another program changes in place is not noticed before the next file is published. On S3 nothing is remembered.
+another program changes in place is not noticed before the next file is published. On S3, and of earlier times of a
+lake, nothing is remembered.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ _REMEMBERED = Remembered()
 
 def remembered(store: LakeStore, folder: str, compute: Callable[[], T]) -> T:
     """Return ``compute()`` for a folder of the lake, or its last result if nothing was published in it since then."""
-    return _REMEMBERED.of(store.path(folder), compute) if store.is_local else compute()
+    is_present = store.is_local and store.as_of is None
+    return _REMEMBERED.of(store.path(folder), compute) if is_present else compute()
 
 
 def _states(folder: str) -> _States:

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ from crypto_lakehouse.lake.storage.identity import (
     polars_credentials,
 )
 from crypto_lakehouse.lake.storage.leftovers import TEMPORARY, sweep_temporary
-from crypto_lakehouse.lake.storage.upload import put_bytes, put_file
+from crypto_lakehouse.lake.storage.upload import copy_object, head_object, put_bytes, put_file
 
 _COPIED_AT_ONCE = 8 * 1024**2
 _NAME = re.compile(r"[\w=.\-]+", re.UNICODE)
@@ -135,6 +135,11 @@ class LakeStore:
         return _LOCAL if self.is_local else arrow_s3(self.s3_endpoint_url, str(self.s3_region), find_credentials())
 
     @property
+    def as_of(self) -> datetime | None:
+        """The earlier time (UTC) of an ``AsOfStore``; None if the store is that of the present."""
+        return None
+
+    @property
     def is_below_hive_names(self) -> bool:
         """Whether a folder above the lake looks like a Hive column (``date=2024-01-01``).
 
@@ -189,6 +194,14 @@ class LakeStore:
                 self._check_bucket()
             return LakeFile(path, info.size, info.mtime) if info.type == fs.FileType.File else None
 
+    def head(self, path: str) -> LakeFile | None:
+        """Return the object at ``path`` like ``find``, by one request also if there is none."""
+        if self.is_local:
+            return self.find(path)
+        with self.explained("look up", path):
+            known = head_object(self.path(path), self.s3_endpoint_url, str(self.s3_region))
+        return LakeFile(path, *known) if known else None
+
     def read_bytes(self, path: str) -> bytes:
         """Return all bytes of an object. Raises FileNotFoundError if there is none, LakeError otherwise."""
         with self.explained("read", path):
@@ -239,6 +252,24 @@ class LakeStore:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
 
+    def copy(self, path: str, target: str) -> None:
+        """Give an object a second path: a hard link on disk where that is possible, a copy by the server on S3.
+
+        Raises LakeError like ``write_bytes_atomic``.
+        """
+        with self.explained("write", target):
+            if not self.is_local:
+                copy_object(self.path(path), self.path(target), self.s3_endpoint_url, str(self.s3_region))
+                return
+            link = Path(self.path(target))
+            link.parent.mkdir(parents=True, exist_ok=True)
+            # Some file systems have no links.
+            with suppress(OSError):
+                os.link(self.path(path), link)
+                return
+        with self.publishing(target) as draft:
+            shutil.copyfile(self.path(path), draft)
+
     def fetch_to(self, path: str, local: Path) -> None:
         """Copy an object to a local file. Raises FileNotFoundError if there is none, LakeError otherwise."""
         with (
@@ -254,7 +285,7 @@ class LakeStore:
             return
         put_file(self.path(path), draft, self.s3_endpoint_url, str(self.s3_region))
 
-    def folders(self, path: str = "") -> list[str]:
+    def folders(self, path: str = "") -> Sequence[str]:
         """Return the sorted names of the folders directly in a folder; a missing folder is empty.
 
         Lists one level only. Raises LakeError like ``list``.

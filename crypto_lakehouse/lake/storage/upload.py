@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -36,6 +37,27 @@ def put_file(address: str, source: Path, endpoint_url: str | None, region: str) 
     bucket, _, key = address.partition("/")
     with _as_os_errors():
         _client(endpoint_url, region).upload_file(str(source), bucket, key)
+
+
+def head_object(address: str, endpoint_url: str | None, region: str) -> tuple[int, datetime] | None:
+    """Return the size and the time of change of ``bucket/key``, None if there is no such object. Raises OSError."""
+    bucket, _, key = address.partition("/")
+    with _as_os_errors():
+        try:
+            known = _client(endpoint_url, region).head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return None
+            raise
+    return known["ContentLength"], known["LastModified"].astimezone(UTC)
+
+
+def copy_object(address: str, target: str, endpoint_url: str | None, region: str) -> None:
+    """Copy ``bucket/key`` to another key by the server, a large object in parts. Raises OSError."""
+    bucket, _, key = address.partition("/")
+    target_bucket, _, target_key = target.partition("/")
+    with _as_os_errors():
+        _client(endpoint_url, region).copy({"Bucket": bucket, "Key": key}, target_bucket, target_key)
 
 
 @contextmanager

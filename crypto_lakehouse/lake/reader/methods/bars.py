@@ -12,6 +12,7 @@ from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, che
 from crypto_lakehouse.lake.reader.bars import read_bars
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class BarMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return bars of any kind whose open_time is within [start, end), sorted by primary key.
 
@@ -59,6 +61,8 @@ class BarMethods(Methods):
             The most rows to return: the first ones. All bars of the range are computed.
         format, index, time_unit
             As in ``read``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -94,4 +98,4 @@ class BarMethods(Methods):
         1 2024-12-31 01:05:00+00:00  3401.84         60
         """
         output, times = Output.parse(format, index, time_unit), time_range(start, end, last)
-        return read_bars(self._store, symbols, bars, exchange, market, offset, times, check_limit(limit), output)
+        return read_bars(self._at(as_of), symbols, bars, exchange, market, offset, times, check_limit(limit), output)

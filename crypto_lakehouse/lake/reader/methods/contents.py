@@ -10,6 +10,7 @@ from crypto_lakehouse.lake.reader.listing import Listing
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 
 class ContentMethods(Methods):
@@ -24,6 +25,7 @@ class ContentMethods(Methods):
         end: Time | None = None,
         last: Length | None = None,
         exchange: str = "binance",
+        as_of: AsOf | None = None,
     ) -> list[str]:
         """List the symbols of a market that the lake holds, sorted. ``universe`` lists those of the exchange.
 
@@ -38,6 +40,8 @@ class ContentMethods(Methods):
             Range as in ``read``. Without ``table``: symbols whose first and last trade are around or within it.
         exchange
             Name of the exchange.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -60,11 +64,13 @@ class ContentMethods(Methods):
         """
         check_one_market("lake.symbols", exchange, market)
         if table is None:
-            return traded_symbols(self._store, exchange, market, time_range(start, end, last))
+            return traded_symbols(self._at(as_of), exchange, market, time_range(start, end, last))
         request = RowRequest.parse(table, exchange, market, start=start, end=end, last=last, columns=["symbol"])
-        return symbols_of(self._store, request)
+        return symbols_of(self._at(as_of), request)
 
-    def coverage(self, symbol: str, *, market: str | None = None, exchange: str = "binance") -> pl.DataFrame:
+    def coverage(
+        self, symbol: str, *, market: str | None = None, exchange: str = "binance", as_of: AsOf | None = None
+    ) -> pl.DataFrame:
         """Show what silver and gold tables hold of one symbol, one row per table and market with rows of it.
 
         The column ``symbol`` of every partition is read, so this takes seconds on a lake of many years.
@@ -77,6 +83,8 @@ class ContentMethods(Methods):
             One market; None means all.
         exchange
             Name of the exchange.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -113,10 +121,15 @@ class ContentMethods(Methods):
         │ open_interest  ┆ um     ┆ 2024-12-30 ┆ 2025-01-01 ┆ 3          ┆ 0       ┆ 863  │
         └────────────────┴────────┴────────────┴────────────┴────────────┴─────────┴──────┘
         """
-        return Listing(symbol_coverage(self._store, symbol, exchange, market))
+        return Listing(symbol_coverage(self._at(as_of), symbol, exchange, market))
 
-    def latest(self) -> pl.DataFrame:
+    def latest(self, *, as_of: AsOf | None = None) -> pl.DataFrame:
         """Show how new the data is: the newest partition of each silver and gold table and market.
+
+        Parameters
+        ----------
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -144,4 +157,4 @@ class ContentMethods(Methods):
         │ open_interest  ┆ um     ┆ 2025-01-01 │
         └────────────────┴────────┴────────────┘
         """
-        return Listing(newest_partitions(self._store))
+        return Listing(newest_partitions(self._at(as_of)))

@@ -13,6 +13,7 @@ from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.panel import Fill, Panel, PanelFormat, read_panel
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ class MatrixMethods(Methods):
         fill: Fill | None = None,
         format: PanelFormat = "pandas",
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | Panel | Any:
         """Return one column of bars as a matrix: a row for each window, a column for each symbol.
 
@@ -59,6 +61,8 @@ class MatrixMethods(Methods):
             ``numpy``: a named tuple of ``values`` (times x symbols), ``times`` and ``symbols``.
         time_unit
             As in ``read``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -95,7 +99,7 @@ class MatrixMethods(Methods):
         ((9, 1), np.datetime64('2024-12-30T00:00:00.000000'), ['BTCUSDT'])
         """
         return read_panel(
-            self._store,
+            self._at(as_of),
             field,
             symbols,
             interval,
@@ -125,6 +129,7 @@ class MatrixMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return bars with the funding rate, open interest and mark price that were known when each bar closed.
 
@@ -150,6 +155,8 @@ class MatrixMethods(Methods):
             Columns of the bars to return. Default: all but those of funding within a bar.
         format, index, time_unit
             As in ``read``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -181,7 +188,7 @@ class MatrixMethods(Methods):
         """
         output = Output.parse(format, index, time_unit)
         rows = aligned(
-            self._store,
+            self._at(as_of),
             symbols,
             bars,
             exchange,

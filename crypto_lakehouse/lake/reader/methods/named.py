@@ -15,6 +15,7 @@ from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows
 from crypto_lakehouse.lake.reader.times import Length, Time
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ class NamedMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return klines as the exchange published them: the rows of ``silver.klines_1m`` or of another interval.
 
@@ -49,6 +51,8 @@ class NamedMethods(Methods):
             As in ``read``.
         interval
             ``1m``, or another interval of the archive whose table the lake holds, such as ``1h``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -73,7 +77,7 @@ class NamedMethods(Methods):
             raise ValueError(f"{unknown_name('interval', interval, INTERVALS)}. lake.bars computes other intervals")
         table, output = f"silver.klines_{interval}", Output.parse(format, index, time_unit)
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit, output.index)
-        return read_rows(self._store, request, output)
+        return read_rows(self._at(as_of), request, output)
 
     def funding(
         self,
@@ -89,6 +93,7 @@ class NamedMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return funding events of perpetual contracts: the rows of ``silver.funding_rates``.
 
@@ -96,6 +101,8 @@ class NamedMethods(Methods):
         ----------
         symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
             As in ``read``. The range selects by ``funding_time``, the exact time of the event.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -114,7 +121,7 @@ class NamedMethods(Methods):
         request = RowRequest.parse(
             "silver.funding_rates", exchange, market, symbols, start, end, last, columns, limit, output.index
         )
-        return read_rows(self._store, request, output)
+        return read_rows(self._at(as_of), request, output)
 
     def trades(
         self,
@@ -131,6 +138,7 @@ class NamedMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return trades: the rows of ``silver.trades`` or, with ``aggregated``, of ``silver.agg_trades``.
 
@@ -142,6 +150,8 @@ class NamedMethods(Methods):
             As in ``read``.
         aggregated
             Whether to return aggregated trades: fills of one order at one price.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -164,7 +174,7 @@ class NamedMethods(Methods):
         """
         table, output = "silver.agg_trades" if aggregated else "silver.trades", Output.parse(format, index, time_unit)
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit, output.index)
-        return read_rows(self._store, request, output)
+        return read_rows(self._at(as_of), request, output)
 
     def open_interest(
         self,
@@ -180,6 +190,7 @@ class NamedMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return open interest and long/short ratios of every five minutes: the rows of ``silver.open_interest``.
 
@@ -187,6 +198,8 @@ class NamedMethods(Methods):
         ----------
         symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
             As in ``read``. The range selects by ``label_time``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -206,4 +219,4 @@ class NamedMethods(Methods):
         request = RowRequest.parse(
             "silver.open_interest", exchange, market, symbols, start, end, last, columns, limit, output.index
         )
-        return read_rows(self._store, request, output)
+        return read_rows(self._at(as_of), request, output)

@@ -9,6 +9,7 @@ from crypto_lakehouse.lake.reader.arguments import check_one_market
 from crypto_lakehouse.lake.reader.methods.bars import BarMethods
 from crypto_lakehouse.lake.reader.methods.rows import RowMethods
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.pictures.picture import Picture
@@ -29,6 +30,7 @@ class PictureMethods(RowMethods, BarMethods):
         end: Time | None = None,
         last: Length | None = None,
         funding: bool = True,
+        as_of: AsOf | None = None,
     ) -> Picture:
         """Draw candlesticks of a symbol with volume and funding rates.
 
@@ -50,6 +52,8 @@ class PictureMethods(RowMethods, BarMethods):
             Range of open_time, as in ``bars``. Without ``start`` and ``last``: the newest 240 bars.
         funding
             Whether to draw funding rates, if the lake has any.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -79,7 +83,7 @@ class PictureMethods(RowMethods, BarMethods):
         """
         from crypto_lakehouse.lake.pictures.candles import candles
 
-        return candles(self._store, symbol, bars, exchange, market, offset, time_range(start, end, last), funding)
+        return candles(self._at(as_of), symbol, bars, exchange, market, offset, time_range(start, end, last), funding)
 
     def plot_coverage(
         self,
@@ -91,6 +95,7 @@ class PictureMethods(RowMethods, BarMethods):
         start: Time | None = None,
         end: Time | None = None,
         last: Length | None = None,
+        as_of: AsOf | None = None,
     ) -> Picture:
         """Draw what the lake has of a table: one row per symbol, one column per day (or month), and its state.
 
@@ -106,6 +111,8 @@ class PictureMethods(RowMethods, BarMethods):
             One symbol or several, or patterns as in LAKEHOUSE_SYMBOLS; None means all that the lake knows.
         start, end, last
             Range of UTC days, as in ``read``. Default: all that the lake knows.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -154,7 +161,7 @@ class PictureMethods(RowMethods, BarMethods):
         from crypto_lakehouse.lake.pictures.coverage import coverage_picture
 
         check_one_market("lake.plot_coverage", exchange, market)
-        return coverage_picture(self._store, table, exchange, market, symbols, time_range(start, end, last))
+        return coverage_picture(self._at(as_of), table, exchange, market, symbols, time_range(start, end, last))
 
     def plot_breadth(
         self,
@@ -167,6 +174,7 @@ class PictureMethods(RowMethods, BarMethods):
         start: Time | None = None,
         end: Time | None = None,
         last: Length | None = None,
+        as_of: AsOf | None = None,
     ) -> Picture:
         """Draw the breadth of a market: how many symbols rise and fall, and are above their moving average.
 
@@ -184,6 +192,8 @@ class PictureMethods(RowMethods, BarMethods):
             Number of windows of the moving average.
         start, end, last
             Range of open_time, as in ``bars``. Bars before it that averages need are read, too.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -221,7 +231,7 @@ class PictureMethods(RowMethods, BarMethods):
         from crypto_lakehouse.lake.pictures.cross_section import breadth_picture
 
         times = time_range(start, end, last)
-        return breadth_picture(self._store, symbols, interval, average, exchange, market, times)
+        return breadth_picture(self._at(as_of), symbols, interval, average, exchange, market, times)
 
     def plot_correlation(
         self,
@@ -233,6 +243,7 @@ class PictureMethods(RowMethods, BarMethods):
         start: Time | None = None,
         end: Time | None = None,
         last: Length | None = None,
+        as_of: AsOf | None = None,
     ) -> Picture:
         """Draw the correlations of the returns of each two symbols.
 
@@ -248,6 +259,8 @@ class PictureMethods(RowMethods, BarMethods):
             Name of the exchange.
         start, end, last
             Range of open_time, as in ``bars``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -282,4 +295,4 @@ class PictureMethods(RowMethods, BarMethods):
         """
         from crypto_lakehouse.lake.pictures.cross_section import correlation_picture
 
-        return correlation_picture(self._store, symbols, interval, exchange, market, time_range(start, end, last))
+        return correlation_picture(self._at(as_of), symbols, interval, exchange, market, time_range(start, end, last))

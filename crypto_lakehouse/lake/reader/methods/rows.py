@@ -13,6 +13,7 @@ from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows, scan_with_warnings
 from crypto_lakehouse.lake.reader.times import Length, Time
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class RowMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        as_of: AsOf | None = None,
     ) -> pl.LazyFrame:
         """Return rows of ``layer.table`` as a lazy Polars frame; only files of the range are opened.
 
@@ -62,6 +64,9 @@ class RowMethods(Methods):
             ``date`` (``month`` in monthly tables) and ``is_after_end`` are returned only if named here.
         limit
             The most rows to return: the first ones.
+        as_of
+            A time (UTC), or the text of ``snapshot``: each partition is read as this lake held it then. Default: the
+            ``as_of`` of the lake, or the present.
 
         Returns
         -------
@@ -109,7 +114,7 @@ class RowMethods(Methods):
         └─────────────────────────┴─────────┘
         """
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
-        return scan_with_warnings(self._store, request)
+        return scan_with_warnings(self._at(as_of), request)
 
     def read(
         self,
@@ -126,6 +131,7 @@ class RowMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return rows of ``layer.table`` in memory, sorted by market and primary key.
 
@@ -142,6 +148,8 @@ class RowMethods(Methods):
             ``columns``.
         time_unit
             ``us``, or ``ns`` for libraries that count nanoseconds.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -185,4 +193,4 @@ class RowMethods(Methods):
         request = RowRequest.parse(
             table, exchange, market, symbols, start, end, last, columns, limit, index=output.index
         )
-        return read_rows(self._store, request, output)
+        return read_rows(self._at(as_of), request, output)

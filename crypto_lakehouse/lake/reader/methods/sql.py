@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format, as_format, check_format
 from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.versions import AsOf
 from crypto_lakehouse.lake.reader.warn import warn
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class SqlMethods(Methods):
         params: Mapping[str, Any] | Sequence[Any] | None = None,
         *,
         format: Format = "pandas",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Run a DuckDB query; tables are named ``layer.table``, the session's time zone is UTC.
 
@@ -40,6 +42,8 @@ class SqlMethods(Methods):
             SQL. Text is converted to the type that it is compared with; a list fits ``symbol IN $symbols``.
         format
             ``pandas``, ``polars`` or ``arrow``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -101,15 +105,20 @@ class SqlMethods(Methods):
         from crypto_lakehouse.lake.reader.sql import missing_tables_message, run_sql, to_polars
         from crypto_lakehouse.lake.reader.sql_missing import missing_days_message
 
-        answer = run_sql(self._store, query, params)
+        answer = run_sql(self._at(as_of), query, params)
         if answer.missing:
-            warn(missing_tables_message(self._store, query, answer.missing))
+            warn(missing_tables_message(self._at(as_of), query, answer.missing))
         if answer.holes:
-            warn(missing_days_message(self._store, answer.holes))
+            warn(missing_days_message(self._at(as_of), answer.holes))
         return answer.rows if format == "arrow" else as_format(to_polars(answer.rows), format)
 
-    def duckdb(self) -> duckdb.DuckDBPyConnection:
+    def duckdb(self, *, as_of: AsOf | None = None) -> duckdb.DuckDBPyConnection:
         """Open a DuckDB connection with a view of each table of the lake, for longer work than one query.
+
+        Parameters
+        ----------
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -138,4 +147,4 @@ class SqlMethods(Methods):
         """
         from crypto_lakehouse.lake.reader.sql import open_connection
 
-        return open_connection(self._store)
+        return open_connection(self._at(as_of))

@@ -13,6 +13,7 @@ from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.stream import partitions, record_batches
 from crypto_lakehouse.lake.reader.times import Length, Time
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 
 class StreamMethods(Methods):
@@ -33,6 +34,7 @@ class StreamMethods(Methods):
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
     ) -> Iterator[tuple[date, Any]]:
         """Return an iterator over the stored days of a table, oldest first; one day is in memory at a time.
 
@@ -40,6 +42,8 @@ class StreamMethods(Methods):
         ----------
         table, exchange, market, symbols, start, end, last, columns, limit, format, index, time_unit
             As in ``read``. Name a market, or a list of markets, if several have rows in the range.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -72,7 +76,7 @@ class StreamMethods(Methods):
         request = RowRequest.parse(
             table, exchange, market, symbols, start, end, last, columns, limit, index=output.index
         )
-        return partitions(self._store, request, output, "lake.iter_days")
+        return partitions(self._at(as_of), request, output, "lake.iter_days")
 
     def record_batches(
         self,
@@ -88,6 +92,7 @@ class StreamMethods(Methods):
         limit: int | None = None,
         time_unit: TimeUnit = "us",
         batch_rows: int = 100_000,
+        as_of: AsOf | None = None,
     ) -> pa.RecordBatchReader:
         """Return the rows of a table as an Arrow RecordBatchReader, which reads files as batches are taken.
 
@@ -99,6 +104,8 @@ class StreamMethods(Methods):
             As in ``read``. Name a market, or a list of markets, if several have rows in the range.
         batch_rows
             The most rows in a batch.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -129,5 +136,5 @@ class StreamMethods(Methods):
         request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
         most = check_limit(batch_rows, "batch_rows")
         return record_batches(
-            self._store, request, Output.parse("arrow", time_unit=time_unit), most or 1, "lake.record_batches"
+            self._at(as_of), request, Output.parse("arrow", time_unit=time_unit), most or 1, "lake.record_batches"
         )

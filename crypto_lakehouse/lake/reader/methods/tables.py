@@ -6,14 +6,20 @@ import polars as pl
 
 from crypto_lakehouse.lake.reader.listing import Listing
 from crypto_lakehouse.lake.reader.methods.base import Methods
+from crypto_lakehouse.lake.reader.versions import AsOf
 from crypto_lakehouse.lake.storage.describe import describe_frame, require_lake, split_table, tables_frame
 
 
 class TableMethods(Methods):
     """What the lake holds."""
 
-    def tables(self) -> pl.DataFrame:
+    def tables(self, *, as_of: AsOf | None = None) -> pl.DataFrame:
         """List the tables of the lake, one row per layer, table, exchange and market. All rows show when printed.
+
+        Parameters
+        ----------
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -42,9 +48,9 @@ class TableMethods(Methods):
         │ open_interest  ┆ um     ┆ 3          ┆ 2024-12-30 ┆ 2025-01-01 │
         └────────────────┴────────┴────────────┴────────────┴────────────┘
         """
-        listed = Listing(tables_frame(self._store))
+        listed = Listing(tables_frame(self._at(as_of)))
         if listed.is_empty():
-            require_lake(self._store)
+            require_lake(self._at(as_of))
         return listed
 
     def describe(self, table: str) -> pl.DataFrame:

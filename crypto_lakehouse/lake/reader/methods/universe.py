@@ -12,6 +12,7 @@ from crypto_lakehouse.lake.reader.arguments import Format
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
 from crypto_lakehouse.lake.reader.universe import instrument_filter, read_universe
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ class UniverseMethods(Methods):
         settled: bool = False,
         exchange: str = "binance",
         format: Format = "pandas",
+        as_of: AsOf | None = None,
     ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
         """Return the instruments that were listed on a UTC day or on each day of a range, also those delisted since.
 
@@ -59,6 +61,8 @@ class UniverseMethods(Methods):
             Name of the exchange.
         format
             ``pandas``, ``polars`` or ``arrow``.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -101,4 +105,4 @@ class UniverseMethods(Methods):
         2025-01-01     True     True
         """
         wanted = instrument_filter(quote, contract_type, stable_pairs, leveraged, settled)
-        return read_universe(self._store, market, on, time_range(start, end, last), wanted, exchange, format)
+        return read_universe(self._at(as_of), market, on, time_range(start, end, last), wanted, exchange, format)
