@@ -1,7 +1,7 @@
 """A lake as it was at an earlier time: a store that lists and opens the versions of that time.
 
-Readers use it like the store of the present. Paths stay those of the partitions; only the object that a path stands for differs.
-How versions are kept is in ``revisions.py``.
+Readers use it like the store of the present. Paths stay those of the partitions; only the object that a path stands for
+differs. How versions are kept is in ``revisions.py``.
 """
 
 from __future__ import annotations
