@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
     from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
     from crypto_lakehouse.lake.reader.warn import LakeWarning
+    from crypto_lakehouse.lake.storage.as_of import ChangedSnapshot, NoVersion, PurgedVersion
     from crypto_lakehouse.lake.storage.damage import DamagedFile, FilesChanged
     from crypto_lakehouse.lake.storage.describe import MissingLakeError
     from crypto_lakehouse.lake.storage.partitions import MissingPartition
     from crypto_lakehouse.lake.storage.store import LakeError
 
 __all__ = [
+    "ChangedSnapshot",
     "DamagedFile",
     "FilesChanged",
     "LakeError",
@@ -30,11 +32,14 @@ __all__ = [
     "Lakehouse",
     "MissingLakeError",
     "MissingPartition",
+    "NoVersion",
+    "PurgedVersion",
     "QueryLimit",
 ]
 
 # Each module is loaded when its name is first used.
 _MODULES = {
+    "ChangedSnapshot": "storage.as_of",
     "DamagedFile": "storage.damage",
     "FilesChanged": "storage.damage",
     "LakeError": "storage.store",
@@ -42,6 +47,8 @@ _MODULES = {
     "Lakehouse": "reader.lakehouse",
     "MissingLakeError": "storage.describe",
     "MissingPartition": "storage.partitions",
+    "NoVersion": "storage.as_of",
+    "PurgedVersion": "storage.as_of",
     "QueryLimit": "reader.sql_limits",
 }
 

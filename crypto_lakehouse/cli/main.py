@@ -43,6 +43,7 @@ from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus,
 from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
+from crypto_lakehouse.cli.revisions import revisions_app
 from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.cli.update import update
 
@@ -51,6 +52,7 @@ export_app = typer.Typer(help="Write rows of the lake as files of other tools.",
 app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
 app.add_typer(plot_app, name="plot")
+app.add_typer(revisions_app, name="revisions")
 
 
 def _print_version(wanted: bool) -> None:

@@ -41,13 +41,22 @@ TableArgument = Annotated[
 ]
 
 
-def open_reader() -> Lakehouse:
-    """The reader of the lake of the settings."""
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME", help="Read the lake as it was at this time (UTC), or at a snapshot."),
+]
+
+
+def open_reader(as_of: str | None = None) -> Lakehouse:
+    """The reader of the lake of the settings, at a time of it. Ends with exit code 2 if that is no time."""
     settings = load_settings()
     with explained():
         from crypto_lakehouse import Lakehouse
 
-        return Lakehouse(settings.lake_uri, s3_endpoint_url=settings.s3_endpoint_url)
+        try:
+            return Lakehouse(settings.lake_uri, s3_endpoint_url=settings.s3_endpoint_url, as_of=as_of)
+        except ValueError as error:
+            fail(f"--{str(error).replace('as_of', 'as-of', 1)}", 2)
 
 
 @contextmanager
@@ -105,11 +114,12 @@ def read(
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
     format: FormatOption = None,
     out: OutOption = STDOUT,
+    as_of: AsOfOption = None,
 ) -> None:
     """Print rows of a table, sorted by market and primary key."""
     check_range(first, last, recent)
     check_repeated(market=market)
-    output, lake = Output.parse(format, out), open_reader()
+    output, lake = Output.parse(format, out), open_reader(as_of)
     with reading(f"reading {table}"):
         rows = cast(
             "pl.DataFrame",
@@ -130,9 +140,9 @@ def read(
         output.write(rows)
 
 
-def tables(format: FormatOption = None, out: OutOption = STDOUT) -> None:
+def tables(format: FormatOption = None, out: OutOption = STDOUT, as_of: AsOfOption = None) -> None:
     """List the tables of the lake in each market: partitions, first and last of them, bytes."""
-    output, lake = Output.parse(format, out), open_reader()
+    output, lake = Output.parse(format, out), open_reader(as_of)
     with reading("listing the lake"):
         rows = lake.tables()
     with explained():
@@ -154,9 +164,10 @@ def coverage(
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
     format: FormatOption = None,
     out: OutOption = STDOUT,
+    as_of: AsOfOption = None,
 ) -> None:
     """List what each table holds of a symbol: first and last partition, missing ones, rows."""
-    output, lake = Output.parse(format, out), open_reader()
+    output, lake = Output.parse(format, out), open_reader(as_of)
     with reading(f"looking for {symbol}"):
         rows = lake.coverage(symbol, market=market, exchange=exchange)
     with explained():

@@ -15,7 +15,7 @@ from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.cli.common import explained, fail
 from crypto_lakehouse.cli.pipe import STDIN, is_piped, note
 from crypto_lakehouse.cli.prompt import run_prompt
-from crypto_lakehouse.cli.read import open_reader, reading
+from crypto_lakehouse.cli.read import AsOfOption, open_reader, reading
 from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ def sql(
     ] = None,
     format: FormatOption = None,
     out: OutOption = STDOUT,
+    as_of: AsOfOption = None,
 ) -> None:
     """Run a DuckDB query that reads the lake, and print its rows. On a terminal, without a query, open a prompt."""
     output, values = Output.parse(format, out), dict(map(_parameter, param or ()))
     if query is None and sys.stdin.isatty():
-        lake = open_reader()
+        lake = open_reader(as_of)
 
         def run(text: str) -> None:
             rows = run_query(lake, text, values)
@@ -65,7 +66,7 @@ def sql(
     if query is None and not is_piped():
         fail("no query: write it as an argument in quotes, or send it to standard input", 2)
     text = typer.get_text_stream("stdin").read() if query is None or query == STDIN else query
-    rows = run_query(open_reader(), text, values)
+    rows = run_query(open_reader(as_of), text, values)
     with explained():
         output.write(rows)
 

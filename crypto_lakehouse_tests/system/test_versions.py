@@ -35,7 +35,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return f"{uri}/versions", endpoint
 
 
-@pytest.mark.requirement("T5")
+@pytest.mark.requirement("F6.19", "T5")
 def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[str, str | None], tmp_path: Path) -> None:
     uri, endpoint = place
     more = {"s3_endpoint_url": endpoint} if endpoint else {}

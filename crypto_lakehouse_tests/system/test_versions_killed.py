@@ -50,7 +50,7 @@ def write(store: LakeStore, version: int) -> None:
     record_revisions(store, PARTITION)
 
 
-@pytest.mark.requirement("T4", "T5")
+@pytest.mark.requirement("F6.19", "T4", "T5")
 @pytest.mark.parametrize(("store", "holder", "step", "when"), FAULTS, indirect=["store"])
 def test_a_killed_replacement_leaves_both_versions_readable(
     store: LakeStore, holder: str, step: str, when: str

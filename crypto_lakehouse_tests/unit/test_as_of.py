@@ -21,6 +21,8 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.lake_rows import klines
 
+pytestmark = pytest.mark.requirement("F6.19")
+
 UM = TableSlice("silver", "binance", "um", "klines_1m")
 DAY = date(2024, 1, 1)
 TABLE = "silver.klines_1m"

@@ -17,13 +17,15 @@ from crypto_lakehouse.lake.reader.times import Time, utc
 from crypto_lakehouse.lake.storage.as_of import AsOfStore, digest_of, snapshot_id, stored_versions
 from crypto_lakehouse.lake.storage.changes import partition_changes
 from crypto_lakehouse.lake.storage.describe import (
+    StoredFile,
     check_markets,
     existing_tables,
     require_lake,
     split_table,
     stored_file,
+    tables_called,
 )
-from crypto_lakehouse.lake.storage.revisions import Version
+from crypto_lakehouse.lake.storage.revisions import VERSIONED, Version, kept_versions
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
 from crypto_lakehouse.transforms.checks.changes import totals
 
@@ -33,8 +35,15 @@ AsOf: TypeAlias = Time
 _SNAPSHOT = re.compile(r"(.+)-([0-9a-f]{16})")
 # S3 states times of change in whole seconds. An object of this second could still appear, with an earlier time.
 _SETTLED = timedelta(seconds=2)
+_PLACE = dict.fromkeys(("layer", "table", "exchange", "market", "partition"), pl.String())
+_VERSIONS = {
+    **_PLACE,
+    **dict.fromkeys(("from", "until"), pl.Datetime("us", "UTC")),
+    "bytes": pl.Int64(),
+    "is_purged": pl.Boolean(),
+}
 _DIFF = {
-    **dict.fromkeys(("layer", "table", "exchange", "market", "partition"), pl.String()),
+    **_PLACE,
     **dict.fromkeys(("from", "to"), pl.Datetime("us", "UTC")),
     **dict.fromkeys(("added", "removed", "changed"), pl.Int64()),
     "largest_price_move": pl.Float64(),
@@ -101,12 +110,51 @@ def diff_frame(
             if file is None or file.slice.exchange != exchange or file.slice.market not in markets:
                 continue
             changed = partition_changes(old, new, file.slice.partition(file.key))
-            place = {"layer": layer, "table": name, "exchange": exchange, "market": file.slice.market}
             if changed.height or was is None or version is None:
-                rows.append({**place, "partition": file.key, **_times(was, version), **totals(changed)})
+                rows.append({**_place(file), **_times(was, version), **totals(changed)})
     if not rows:
         require_lake(now.present)
     return pl.DataFrame(rows, schema=_DIFF)
+
+
+def replaced_versions(store: LakeStore, table: str | None = None, market: str | None = None) -> list[Version]:
+    """Return the versions of partitions that were replaced, also purged ones, by partition, oldest first.
+
+    ``table`` is a name with or without its layer; None means all. Raises KeyError on an unknown table.
+    """
+    folders = [f"{layer}/{name}" for layer, name in tables_called(table, VERSIONED)] if table else list(VERSIONED)
+    kept = [each for folder in folders for each in sorted(kept_versions(store, folder).items())]
+    if not kept:
+        require_lake(store)
+    part = f"/market={market}/"
+    return [
+        version
+        for path, versions in kept
+        if market is None or part in path
+        for version in versions
+        if version.has_rows or version.is_purged
+    ]
+
+
+def versions_frame(versions: Sequence[Version]) -> pl.DataFrame:
+    """Return the frame of ``crypto-lakehouse revisions list``."""
+    rows = [
+        {
+            **_place(file),
+            "from": version.known_from,
+            "until": version.known_to,
+            "bytes": version.size,
+            "is_purged": version.is_purged,
+        }
+        for version in versions
+        if (file := stored_file(LakeFile(version.path, version.size, version.modified)))
+    ]
+    return pl.DataFrame(rows, schema=_VERSIONS)
+
+
+def _place(file: StoredFile) -> dict[str, str]:
+    names = {"layer": file.slice.layer, "table": file.slice.table, "exchange": file.slice.exchange}
+    return {**names, "market": file.slice.market, "partition": file.key}
 
 
 def _times(was: Version | None, version: Version | None) -> dict[str, datetime | None]:

@@ -73,8 +73,8 @@ class VersionMethods(Methods):
         --------
         >>> paper = lake.snapshot()
         >>> lake.read("gold.bars_1h", market="um", last="1h", columns=["symbol", "close"], as_of=paper)
-            symbol    close
-        0  BTCUSDT  96634.2
+            symbol     close
+        0  BTCUSDT  96634.20
         1  ETHUSDT   3317.09
         """
         return take_snapshot(self._store)
