@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from crypto_lakehouse.catalog.automation import Automation
 from crypto_lakehouse.lake.reader.ends import goes_on_after_end
 from crypto_lakehouse.orchestration.asset_pages import explained
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
@@ -35,11 +36,11 @@ from crypto_lakehouse.orchestration.jobs import (
 )
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
-from crypto_lakehouse.orchestration.sensors import feed_sensor
+from crypto_lakehouse.orchestration.sensors import feed_sensor, sensor_status
 from crypto_lakehouse.orchestration.series_checks import ends_check
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse.settings import Env, Settings
+from crypto_lakehouse.settings import Settings
 
 # Dagster warns once per asset that backfill policies and the mapping of months to days are beta.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -50,8 +51,7 @@ def build_defs(
 ) -> dg.Definitions:
     """Build the definitions for the settings.
 
-    In ``local`` and ``test`` nothing starts by itself. In ``prod`` schedules run, and you switch on sensors by hand
-    once the first backfill is done.
+    ``LAKEHOUSE_AUTOMATION`` says which schedules and sensors run; you can still start and stop each in the UI.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def build_defs(
         dg.AutomationConditionSensorDefinition(
             "gold_automation_sensor",
             target=dg.AssetSelection.tag("layer", "gold"),
-            default_status=dg.DefaultSensorStatus.STOPPED,
+            default_status=sensor_status(Automation.GOLD, settings),
         )
     )
     compacted = compacted_assets(active, groups, policy)
@@ -97,11 +97,11 @@ def build_defs(
             dg.AutomationConditionSensorDefinition(
                 "compaction_automation_sensor",
                 target=dg.AssetSelection.assets(*(asset.key for asset in compacted)),
-                default_status=dg.DefaultSensorStatus.STOPPED,
+                default_status=sensor_status(Automation.COMPACTION, settings),
             )
         )
-    prod = settings.env is Env.PROD
-    status = dg.DefaultScheduleStatus.RUNNING if prod else dg.DefaultScheduleStatus.STOPPED
+    runs = Automation.SCHEDULES in settings.automations
+    status = dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets, checks)
     reconcile = reconciliation_job()
     lake = resources.pop("lake", LakeResource.from_settings(settings))

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
+from crypto_lakehouse.catalog.automation import Automation, automation_text, checked_automation, parse_automation
 from crypto_lakehouse.catalog.bars import Bars, parse_bars_list
 from crypto_lakehouse.catalog.enabling import DEFAULT_BARS, DEFAULT_TABLES
 from crypto_lakehouse.catalog.exchanges import REST_APIS
@@ -37,7 +38,8 @@ from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, s
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
-from crypto_lakehouse.catalog.urls import has_host, http_url, mask_url, parse_hosts
+from crypto_lakehouse.catalog.urls import has_host, http_url, mask_url, parse_hosts, s3_uri
+from crypto_lakehouse.catalog.variables import UNSET, masked_variables
 
 PREFIX = "LAKEHOUSE_"
 
@@ -47,7 +49,7 @@ class SettingsError(Exception):
 
 
 class Env(StrEnum):
-    """Where the platform runs. In ``local`` and ``test`` no schedule or sensor starts by itself."""
+    """Where the platform runs. In ``local`` and ``test`` nothing starts by itself unless ``automation`` says so."""
 
     LOCAL = "local"
     TEST = "test"
@@ -153,6 +155,15 @@ class Settings(_ArchiveUrls):
         None, ge=1, le=128, description="most processes of one backfill; empty: one less than the cores, at least 1"
     )
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
+    automation: Annotated[str, AfterValidator(checked_automation)] = Field(
+        "",
+        description=f"what starts by itself: {', '.join(Automation)}, all or none; empty: schedules in prod, else none",
+    )
+    logs_uri: Annotated[str, AfterValidator(s3_uri)] = Field(
+        "",
+        description="folder of S3 for what runs print, as s3://bucket/prefix; empty: LAKEHOUSE_LAKE_URI/_logs in prod"
+        " with a lake on S3, else DAGSTER_HOME",
+    )
     archive_checks: bool | None = Field(
         None,
         description="define the checks freshness and reconciliation, which list the archive; empty: except in local",
@@ -304,6 +315,17 @@ class Settings(_ArchiveUrls):
         chosen = parse_hosts(self.rest_urls, _roles())
         return {} if api is None else {role: chosen.get(role, url) for role, url in api.hosts.items()}
 
+    @cached_property
+    def automations(self) -> frozenset[Automation]:
+        """The kinds of sensors and schedules that start by themselves."""
+        return parse_automation(self.automation or (Automation.SCHEDULES if self.env is Env.PROD else "none"))
+
+    @property
+    def compute_logs_uri(self) -> str:
+        """Where on S3 the logs of runs are; empty if they are files in DAGSTER_HOME."""
+        is_remote = self.env is Env.PROD and self.lake_uri.startswith("s3://")
+        return self.logs_uri or (f"{self.lake_uri}/_logs" if is_remote else "")
+
     @property
     def has_archive_checks(self) -> bool:
         """Whether bronze has the checks that list the archive.
@@ -341,17 +363,13 @@ class Settings(_ArchiveUrls):
             yield name, mask_url(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
 
     def masked(self) -> dict[str, str]:
-        """Each variable with its effective value; credentials in URLs and AWS variables are masked."""
-        unset = "(not set)"
+        """Each variable with its effective value; secrets are masked."""
+        effective = {"automation": automation_text(self.automations), "logs_uri": self.compute_logs_uri}
         values = {
-            f"{PREFIX}{name.upper()}": unset if value in (None, "") else mask_url(str(value))
-            for name, value in self.model_dump().items()
+            f"{PREFIX}{name.upper()}": UNSET if value in (None, "") else mask_url(str(value))
+            for name, value in (self.model_dump() | effective).items()
         }
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            values[name] = "****" if os.environ.get(name) else unset
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
-            values[name] = mask_url(os.environ.get(name) or unset)
-        return values
+        return values | masked_variables(os.environ)
 
 
 def _roles() -> list[str]:

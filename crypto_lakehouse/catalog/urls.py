@@ -28,6 +28,17 @@ def has_host(url: str, *schemes: str) -> bool:
         return False
 
 
+def s3_uri(text: str) -> str:
+    """The text without slashes at its end, if it is empty or s3://bucket/prefix. Raises ValueError otherwise.
+
+    >>> s3_uri("s3://bucket/logs/")
+    's3://bucket/logs'
+    """
+    if text and not has_host(text, "s3"):
+        raise ValueError("must be s3://bucket/prefix")
+    return text.rstrip("/")
+
+
 def parse_hosts(text: str, roles: Collection[str]) -> dict[str, str]:
     """URLs by role, from ``role=URL`` pairs with commas between them. Raises ValueError, which does not quote a URL.
 

@@ -18,6 +18,7 @@ from rich.filesize import decimal
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog import find_market
+from crypto_lakehouse.catalog.automation import MEANINGS
 from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
@@ -74,9 +75,13 @@ def program(
 
 @app.command()
 def config() -> None:
-    """Print the effective settings, with secrets masked."""
-    for name, value in load_settings().masked().items():
+    """Print the effective settings, with secrets masked, and what starts by itself."""
+    settings = load_settings()
+    for name, value in settings.masked().items():
         typer.echo(f"{name}={value}")
+    for kind, meaning in MEANINGS.items():
+        state = "running" if kind in settings.automations else "stopped"
+        typer.echo(f"# {state} unless changed in the UI: {kind}: {meaning}")
 
 
 @app.command()

@@ -31,6 +31,9 @@ TABLE_TAG = "lakehouse/table"
 PARTITIONS_TAG = "lakehouse/partitions"
 """The partitions of a run of the command line, in words: ``2024-01-01 to 2024-01-31``."""
 
+# Without it, a daemon with run retries would start a killed command's run again.
+_RETRIES_TAG = "dagster/max_retries"
+
 
 def execute_here(
     job: dg.JobDefinition,
@@ -53,7 +56,13 @@ def execute_here(
     run = instance.create_run_for_job(
         job_def=job,
         run_config=dict(run_config),
-        tags={PROCESS_TAG: own_process(), RANGE_START_TAG: first, RANGE_END_TAG: last, **job.run_tags, **tags},
+        tags={
+            PROCESS_TAG: own_process(),
+            _RETRIES_TAG: "0",
+            **{RANGE_START_TAG: first, RANGE_END_TAG: last},
+            **job.run_tags,
+            **tags,
+        },
         asset_selection=frozenset(assets) if checks is None else None,
         remote_job_origin=_origin(job.name),
     )

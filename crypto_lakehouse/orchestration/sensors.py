@@ -15,6 +15,7 @@ import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveError
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_keys
+from crypto_lakehouse.catalog.automation import Automation
 from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state, read_states
 from crypto_lakehouse.lake.storage.partitions import find_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -45,6 +46,11 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
+def sensor_status(kind: Automation, settings: Settings) -> dg.DefaultSensorStatus:
+    """Whether sensors of this kind run unless someone stops them in the UI."""
+    return dg.DefaultSensorStatus.RUNNING if kind in settings.automations else dg.DefaultSensorStatus.STOPPED
+
+
 def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> dg.SensorDefinition:
     """The sensor of a feed; ``keys`` are the assets that its runs build, in every layer."""
 
@@ -54,7 +60,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         name=f"{feed.exchange}_{feed.market.name}_{feed.table}_sensor",
         job_name=job,
         minimum_interval_seconds=3600 if settings.env.value == "prod" else 60,
-        default_status=dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(Automation.FEEDS, settings),
         description=f"Requests the partitions of {feed.name} whose files are new or replaced in the archive,"
         " and those that a run left incomplete.",
     )

@@ -1,4 +1,5 @@
-"""Dagster's own storage: PostgreSQL if DAGSTER_POSTGRES_HOST is set, else SQLite; files in ``$DAGSTER_HOME``.
+"""Dagster's own storage: PostgreSQL if DAGSTER_POSTGRES_HOST is set, else SQLite; files in ``$DAGSTER_HOME``, logs also
+on S3.
 
 ``dagster.yaml`` names these classes, because the file itself cannot choose between two kinds of storage, and resolves
 relative folders from the working directory rather than from its own.
@@ -14,7 +15,7 @@ from typing import Any
 import psycopg2  # type: ignore[import-untyped]
 from sqlalchemy import URL
 
-from crypto_lakehouse.orchestration.home import PostgresSettings, records_folder
+from crypto_lakehouse.orchestration.home import HomeError, PostgresSettings, records_folder
 from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.private_dagster import (
     ConfigurableClass,
@@ -24,6 +25,7 @@ from crypto_lakehouse.orchestration.private_dagster import (
     LocalComputeLogManager,
 )
 from crypto_lakehouse.orchestration.sqlite_storage import SqliteStorage
+from crypto_lakehouse.settings import Settings, SettingsError
 
 _CONNECT_SECONDS = 10
 # The number of an advisory lock: any that no other program uses in the same database.
@@ -139,3 +141,20 @@ class ComputeLogsInHome(LocalComputeLogManager):
         """Open the log manager."""
         del config_value
         return LocalComputeLogManager(str(_folder() / "compute_logs"), inst_data=inst_data)
+
+
+class ComputeLogsFromEnvironment(ComputeLogsInHome):
+    """Factory only: what steps print, on S3 if the settings say so (``Settings.compute_logs_uri``), else as files."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """Open the log manager. Raises HomeError if the settings are wrong or S3 has no credentials."""
+        try:
+            settings = Settings.load()
+        except SettingsError as error:
+            raise HomeError(str(error)) from None
+        if not settings.compute_logs_uri:
+            return super().from_config_value(inst_data, config_value)
+        from crypto_lakehouse.orchestration.s3_logs import open_logs
+
+        return open_logs(settings, str(_folder() / "compute_logs"), inst_data)

@@ -92,17 +92,36 @@ def test_schedules_run_in_prod_only(env: str, running: bool) -> None:
     assert {s.execution_timezone or "UTC" for s in schedules} == {"UTC"}
 
 
+FEEDS = {
+    *(f"binance_{market}_klines_1m_sensor" for market in ("spot", "um", "cm")),
+    *(f"binance_{market}_funding_rates_sensor" for market in ("um", "cm")),
+}
+GOLD, COMPACTION = {"gold_automation_sensor"}, {"compaction_automation_sensor"}
+
+
 @pytest.mark.requirement("F5.5")
-@pytest.mark.parametrize("env", ["local", "test", "prod"])
-def test_sensors_are_switched_on_by_hand(env: str) -> None:
-    sensors = _repository(env).sensor_defs
-    assert {s.name for s in sensors} == {
-        *(f"binance_{market}_klines_1m_sensor" for market in ("spot", "um", "cm")),
-        *(f"binance_{market}_funding_rates_sensor" for market in ("um", "cm")),
-        "gold_automation_sensor",
-        "compaction_automation_sensor",
-    }
-    assert {s.default_status for s in sensors} == {dg.DefaultSensorStatus.STOPPED}
+@pytest.mark.parametrize(
+    ("settings", "running"),
+    [
+        ({"env": "local"}, set()),
+        ({"env": "test"}, set()),
+        ({"env": "prod"}, set()),
+        ({"env": "prod", "automation": "feeds,gold"}, FEEDS | GOLD),
+        ({"env": "prod", "automation": "all"}, FEEDS | GOLD | COMPACTION),
+        ({"env": "local", "automation": "compaction"}, COMPACTION),
+    ],
+)
+def test_sensors_run_as_the_settings_say(settings: dict[str, str], running: set[str]) -> None:
+    repository = build_defs(Settings.load(**settings)).get_repository_def()
+    sensors = {s.name: s.default_status for s in repository.sensor_defs}
+    assert sensors.keys() == FEEDS | GOLD | COMPACTION
+    assert {name for name, status in sensors.items() if status is dg.DefaultSensorStatus.RUNNING} == running
+
+
+@pytest.mark.requirement("F5.5")
+def test_without_schedules_in_the_list_none_runs_in_prod() -> None:
+    repository = build_defs(Settings.load(env="prod", automation="feeds")).get_repository_def()
+    assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
 
 
 @pytest.mark.requirement("F5.5")

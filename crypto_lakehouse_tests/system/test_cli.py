@@ -251,12 +251,17 @@ def test_config_prints_settings_and_masks_secrets(tmp_path: Path) -> None:
     settings = {
         "LAKEHOUSE_ARCHIVE_URL": "https://user:hunter2@host/x",
         "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "DAGSTER_POSTGRES_PASSWORD": "very-secret",
         "LAKEHOUSE_LAKE_URI": "s3://bucket/prefix",
+        "LAKEHOUSE_ENV": "prod",
     }
     done = run(tmp_path, "config", **settings)
     assert done.returncode == 0
     assert "LAKEHOUSE_LAKE_URI=s3://bucket/prefix\n" in done.stdout
     assert "AWS_SECRET_ACCESS_KEY=****" in done.stdout
+    assert "DAGSTER_POSTGRES_PASSWORD=****" in done.stdout
+    assert "# running unless changed in the UI: schedules: " in done.stdout
+    assert "# stopped unless changed in the UI: feeds: " in done.stdout
     assert "AWS_ACCESS_KEY_ID=(not set)" in done.stdout
     assert "LAKEHOUSE_ARCHIVE_URL=https://****@host/x" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr

@@ -283,3 +283,37 @@ def test_a_setting_is_parsed_once(name: str) -> None:
     settings = Settings.load(tables="klines_*", symbols="BTC*", bars="1h:5m,dollar:1000")
     assert getattr(settings, name) is getattr(settings, name)
     assert settings == Settings.load(tables="klines_*", symbols="BTC*", bars="1h:5m,dollar:1000")
+
+
+@pytest.mark.requirement("F5.5")
+@pytest.mark.parametrize("value", ["sensors", "all,gold", "gold,none"])
+def test_a_kind_of_automation_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LAKEHOUSE_AUTOMATION", value)
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_AUTOMATION.*give schedules, feeds, gold, compaction, or all"):
+        Settings.load()
+
+
+@pytest.mark.requirement("F5.5")
+@pytest.mark.parametrize(
+    ("env", "automation", "shown"),
+    [
+        ("local", "", "none"),
+        ("prod", "", "schedules"),
+        ("prod", "none", "none"),
+        ("prod", "gold, schedules", "schedules,gold"),
+        ("local", "all", "schedules,feeds,gold,compaction"),
+    ],
+)
+def test_config_shows_what_starts_by_itself(env: str, automation: str, shown: str) -> None:
+    assert Settings.load(env=env, automation=automation).masked()["LAKEHOUSE_AUTOMATION"] == shown
+
+
+@pytest.mark.requirement("T13")
+def test_logs_of_runs_are_in_the_lake_on_s3_in_prod_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load(env="prod", lake_uri="s3://bucket/lake/").compute_logs_uri == "s3://bucket/lake/_logs"
+    assert Settings.load(env="prod", lake_uri="./lake").compute_logs_uri == ""
+    assert Settings.load(env="local", lake_uri="s3://bucket/lake").compute_logs_uri == ""
+    assert Settings.load(logs_uri="s3://other/logs/").compute_logs_uri == "s3://other/logs"
+    monkeypatch.setenv("LAKEHOUSE_LOGS_URI", "./logs")
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_LOGS_URI.*must be s3://bucket/prefix"):
+        Settings.load()

@@ -29,14 +29,14 @@ def put_bytes(address: str, data: bytes, endpoint_url: str | None, region: str) 
     """Put ``data`` at ``bucket/key``. Raises OSError with the message of the storage."""
     bucket, _, key = address.partition("/")
     with _as_os_errors():
-        _client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=data)
+        s3_client(endpoint_url, region).put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def put_file(address: str, source: Path, endpoint_url: str | None, region: str) -> None:
     """Put a local file at ``bucket/key``, a large one in parts. Raises OSError with the message of the storage."""
     bucket, _, key = address.partition("/")
     with _as_os_errors():
-        _client(endpoint_url, region).upload_file(str(source), bucket, key)
+        s3_client(endpoint_url, region).upload_file(str(source), bucket, key)
 
 
 def head_object(address: str, endpoint_url: str | None, region: str) -> tuple[int, datetime] | None:
@@ -44,7 +44,7 @@ def head_object(address: str, endpoint_url: str | None, region: str) -> tuple[in
     bucket, _, key = address.partition("/")
     with _as_os_errors():
         try:
-            known = _client(endpoint_url, region).head_object(Bucket=bucket, Key=key)
+            known = s3_client(endpoint_url, region).head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
                 return None
@@ -57,7 +57,7 @@ def copy_object(address: str, target: str, endpoint_url: str | None, region: str
     bucket, _, key = address.partition("/")
     target_bucket, _, target_key = target.partition("/")
     with _as_os_errors():
-        _client(endpoint_url, region).copy({"Bucket": bucket, "Key": key}, target_bucket, target_key)
+        s3_client(endpoint_url, region).copy({"Bucket": bucket, "Key": key}, target_bucket, target_key)
 
 
 @contextmanager
@@ -71,7 +71,11 @@ def _as_os_errors() -> Iterator[None]:
         raise OSError(str(error)) from None
 
 
-def _client(endpoint_url: str | None, region: str) -> Any:
+def s3_client(endpoint_url: str | None, region: str) -> Any:
+    """Return boto3's client with the options of all writes: timeouts, attempts, addressing and renewed credentials.
+
+    Threads share it. Raises IdentityError if there are no credentials.
+    """
     # Raise our own error if there are no credentials, not the one of boto3's client.
     find_credentials()
     # Two threads that make the first client at once would make two sessions.

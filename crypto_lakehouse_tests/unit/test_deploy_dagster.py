@@ -1,0 +1,38 @@
+"""The files of deploy/dagster: Dagster accepts each, and their common parts are equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from dagster._config import Shape, validate_config
+from dagster._core.instance.config import dagster_instance_config_schema
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "deploy" / "dagster").glob("*.yaml"))
+OWN = {"run_launcher", "concurrency"}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.requirement("T13")
+@pytest.mark.parametrize("path", [ROOT / "dagster.yaml", *FILES], ids=lambda path: path.stem)
+def test_dagster_accepts_the_file(path: Path) -> None:
+    result = validate_config(Shape(dagster_instance_config_schema()), _content(path))
+    assert not result.errors
+
+
+@pytest.mark.requirement("T13")
+def test_the_common_parts_are_equal() -> None:
+    first, *others = [{k: v for k, v in _content(path).items() if k not in OWN} for path in FILES]
+    assert len(others) == 2
+    assert all(other == first for other in others)
+    here = _content(ROOT / "dagster.yaml")
+    for part in ("storage", "local_artifact_storage", "compute_logs", "telemetry", "nux"):
+        assert here[part] == first[part]
+    for path in FILES:
+        assert _content(path)["concurrency"]["pools"] == here["concurrency"]["pools"]
