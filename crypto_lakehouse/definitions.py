@@ -17,6 +17,7 @@ from crypto_lakehouse.orchestration.asset_pages import explained
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
 from crypto_lakehouse.orchestration.assets.compaction import compacted_assets
+from crypto_lakehouse.orchestration.assets.completion import completion_asset, is_completed
 from crypto_lakehouse.orchestration.assets.silver import silver_asset
 from crypto_lakehouse.orchestration.checks import (
     archive_checks,
@@ -35,7 +36,7 @@ from crypto_lakehouse.orchestration.jobs import (
     update_schedules,
 )
 from crypto_lakehouse.orchestration.partitions import backfill_policy
-from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource, RestResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor, sensor_status
 from crypto_lakehouse.orchestration.series_checks import ends_check
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
@@ -71,7 +72,10 @@ def build_defs(
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
     for feed in active:
-        feed_assets = [bronze_asset(feed, settings, policy), silver_asset(feed, policy)]
+        completed = is_completed(feed, settings)
+        feed_assets = [bronze_asset(feed, settings, policy), silver_asset(feed, policy, completed)]
+        if completed:
+            feed_assets.insert(1, completion_asset(feed, settings, policy))
         checks.append(table_checks(TableSlice.of_feed("silver", feed), feed.market.first_date))
         checks += [completeness_check(feed), *epoch_checks(feed)]
         if goes_on_after_end("silver", feed.table):
@@ -119,6 +123,7 @@ def build_defs(
         resources={
             "lake": lake,
             "archive": ArchiveResource.from_settings(settings),
+            "rest": RestResource.from_settings(settings),
             IO_MANAGER_KEY: LakeParquetIOManager(lake=lake),
             **resources,
         },

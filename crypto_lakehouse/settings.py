@@ -127,6 +127,9 @@ class Settings(_ArchiveUrls):
     least_rate: float = Field(
         1000.0, ge=0, description="least bytes per second of a download, over LAKEHOUSE_STALL_TIMEOUT; 0: no limit"
     )
+    completion: bool = Field(
+        False, description="complete bars that the archive does not have from the exchange's REST API"
+    )
     rest_urls: str = Field(
         "",
         description="hosts of the REST API, where they are not the exchange's own:"

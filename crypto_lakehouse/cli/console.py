@@ -113,7 +113,7 @@ def summarize(console: Console, outcomes: Iterable[Outcome]) -> int:
             f"interrupted in {outcome.name} {outcome.span}: repeat the command to continue; what is stored stays",
         )
     if any(outcome.banned for outcome in outcomes):
-        say(console, "stopped: the archive refuses all requests, so no further run starts")
+        say(console, "stopped: the exchange refuses all requests, so no further run starts")
     if interrupted:
         return interrupts.exit_code()
     return int(any(outcome.error or outcome.errors or outcome.failed_files for outcome in outcomes))
@@ -136,6 +136,9 @@ def say_late_signal(console: Console, code: int) -> None:
 
 def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
     """Print the rows of each table of a plan, and what the archive does not have."""
+    # Not at the top: the help of commands stays quick.
+    from crypto_lakehouse.schemas.rest import REST_SUFFIX
+
     rows = Counter[str]()
     for outcome in outcomes:
         rows.update(outcome.rows)
@@ -144,7 +147,7 @@ def _say_rows(console: Console, name: str, outcomes: Sequence[Outcome]) -> None:
         say(console, f"stored rows of {name}: {counts}" if any(rows.values()) else f"no rows of {name}")
     for symbol in sorted(set().union(*(outcome.unmatched for outcome in outcomes))):
         say(console, f"warning: no symbol of {name} matches {symbol} in the archive")
-    if any(rows[table] == 0 for table in rows if table.startswith("bronze.")):
+    if any(rows[table] == 0 for table in rows if table.startswith("bronze.") and not table.endswith(REST_SUFFIX)):
         bad = any(outcome.failed_files or outcome.quarantined_files for outcome in outcomes)
         why = "" if bad else ": the archive has no file of these symbols and dates"
         say(console, f"warning: every bronze partition of {name} is empty{why}")

@@ -18,6 +18,7 @@ from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.gold import MAKERS
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
+from crypto_lakehouse.pipeline.completion.partitions import Completion
 from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.tables import functions_of
@@ -57,7 +58,8 @@ def _first_partition(layer: str, exchange: str, market: str, table: str) -> tupl
         first = find_market(exchange, market).first_date
         return first, first + timedelta(days=1)
     entry = find_gold_table(table)
-    table_feed = feed(exchange, market, entry.sources[0] if entry else table)
+    own = table if layer == COMPACTED else TableSlice(layer, exchange, market, table).completed_table
+    table_feed = feed(exchange, market, entry.sources[0] if entry else own)
     cadence = Cadence.MONTHLY if layer == COMPACTED else table_feed.cadence
     return parse_partition(partition_key(table_feed.first_date, cadence), cadence)
 
@@ -65,7 +67,7 @@ def _first_partition(layer: str, exchange: str, market: str, table: str) -> tupl
 def _code(layer: str, exchange: str, market: str, table: str) -> Callable[..., Any]:
     """The function or class that computes the rows of a table."""
     if layer == "bronze":
-        return BronzeIngest
+        return Completion if TableSlice(layer, exchange, market, table).is_of_answers else BronzeIngest
     if layer == COMPACTED:
         return compact_month
     if layer == "silver":

@@ -28,12 +28,14 @@ from crypto_lakehouse.catalog import (
 )
 from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.assets.common import asset_key
+from crypto_lakehouse.orchestration.assets.completion import is_completed
 from crypto_lakehouse.orchestration.gold import is_enabled
 from crypto_lakehouse.orchestration.home import FROM_ENVIRONMENT, SQLITE, furnish, is_new, refuse_ignored_postgres
 from crypto_lakehouse.orchestration.home_faults import opening
 from crypto_lakehouse.orchestration.jobs import compaction_job_name, own_job_name, update_job_name
 from crypto_lakehouse.orchestration.processes import report_dead_runs
 from crypto_lakehouse.schemas.gold import bars_in, find_gold_table, gold_tables, tables_after
+from crypto_lakehouse.schemas.rest import rest_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 
@@ -168,7 +170,8 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         group = gold[table].asset
         tables = [("gold", name) for name, entry in gold.items() if name == table or (group and entry.asset == group)]
     else:
-        tables = [("bronze", table), ("silver", table)]
+        answers = [("bronze", rest_table(table))] if is_completed(source, settings) else []
+        tables = [("bronze", table), *answers, ("silver", table)]
         tables += [("gold", entry.name) for entry in tables_after(table, settings.bars_kinds)]
     assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
     return Plan(source, source.cadence, assets, tuple(keys))

@@ -1,4 +1,4 @@
-"""Dagster resources: the lake and the archives, built from the settings. They have no logic of their own."""
+"""Dagster resources: lake, archives and REST APIs, built from the settings. They have no logic of their own."""
 
 from typing import Self
 
@@ -8,7 +8,9 @@ from crypto_lakehouse.archive.addresses import split_credentials
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.sources import open_source
+from crypto_lakehouse.catalog.exchanges import REST_APIS
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.rest.client import RestClient
 from crypto_lakehouse.settings import Settings
 
 
@@ -69,6 +71,43 @@ class ArchiveResource(dg.ConfigurableResource):
             _with_credentials(self.listing_urls[exchange], listing),
             Limits(self.concurrency, self.attempts, self.stall_timeout, self.least_rate),
         )
+
+
+class RestResource(dg.ConfigurableResource):
+    """The REST APIs of the enabled exchanges: their hosts by exchange and role, and the share of their limits to use.
+
+    Like those of archives, the URLs hold no credentials: ``client`` takes them from the environment.
+    """
+
+    urls: dict[str, dict[str, str]]
+    share: float
+    concurrency: int
+    attempts: int
+    stall_timeout: float
+    least_rate: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the resource that the settings describe."""
+        hosts = {name: settings.rest_urls_of(name) for name in settings.exchange_names if name in REST_APIS}
+        return cls(
+            urls={
+                name: {role: split_credentials(url)[0] for role, url in of_roles.items()}
+                for name, of_roles in hosts.items()
+            },
+            share=settings.rest_share,
+            concurrency=settings.concurrency,
+            attempts=settings.retries,
+            stall_timeout=settings.stall_timeout,
+            least_rate=settings.least_rate,
+        )
+
+    def client(self, exchange: str) -> RestClient:
+        """Open the REST API of an enabled exchange that has one."""
+        chosen = Settings.load().rest_urls_of(exchange)
+        urls = {role: _with_credentials(url, chosen.get(role, url)) for role, url in self.urls[exchange].items()}
+        limits = Limits(self.concurrency, self.attempts, self.stall_timeout, self.least_rate)
+        return RestClient(exchange, urls, limits, self.share)
 
 
 def _with_credentials(url: str, setting: str) -> str:

@@ -21,6 +21,9 @@ from crypto_lakehouse.orchestration.home_faults import explain, without_notes
 from crypto_lakehouse.orchestration.launch import Plan
 from crypto_lakehouse.orchestration.own_runs import PARTITIONS_TAG, TABLE_TAG, execute_here
 from crypto_lakehouse.orchestration.private_dagster import JobExecutionResult, RunFailureReason, SerializableErrorInfo
+from crypto_lakehouse.rest.model import RestBanError, RestRefusedError
+
+_BANS = (ArchiveBanError, RestBanError, RestRefusedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Outcome:
     succeeded.
 
     ``run_id`` is empty if Dagster has no record of the run. ``interrupted`` is true if a signal stopped the run,
-    ``banned`` if the archive refused everything.
+    ``banned`` if the archive or the REST API refused everything.
     ``rows`` counts the rows of each ``layer.table``. ``unmatched`` are names and patterns that match no symbol of this
     feed in the archive: names of other markets in the settings, and symbols that the archive no longer lists.
     ``step`` is None if the run built all tables of its plan.
@@ -147,7 +150,7 @@ def _read(outcome: Outcome, result: JobExecutionResult) -> None:
             outcome.interrupted |= reason is RunFailureReason.UNEXPECTED_TERMINATION
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
             outcome.interrupted |= _is_caused_by(interrupts.Interrupted, event.step_failure_data.error)
-            outcome.banned |= _is_caused_by(ArchiveBanError, event.step_failure_data.error)
+            outcome.banned |= any(_is_caused_by(kind, event.step_failure_data.error) for kind in _BANS)
             outcome.error = outcome.error or f"{event.step_key}: {_cause(event)}"
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             materialization = event.step_materialization_data.materialization

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from crypto_lakehouse.settings import Settings
 
 _LOOK_UP = 0.1
-_STOPPED = "stopped, because the archive refuses all requests; repeat the command later, what is stored stays"
+_STOPPED = "stopped, because the exchange refuses all requests; repeat the command later, what is stored stays"
 
 
 class SideBySide:
@@ -83,7 +83,7 @@ class SideBySide:
                 self._check_again(step, [key for span in spans for key in span], failed_checks)
 
     def _share(self, processes: int) -> None:
-        """Divide requests to the archive and memory among so many processes; end those with other shares."""
+        """Divide requests to the exchange and memory among so many processes; end those with other shares."""
         if processes == self._processes:
             return
         for worker in self._workers:
@@ -91,7 +91,9 @@ class SideBySide:
         self._workers, self._defs, self._processes = [], None, processes
         share_memory(processes)
         concurrency = max(1, self._whole.concurrency // processes)
-        self._settings = self._whole.model_copy(update={"concurrency": concurrency})
+        # Limits without a header in answers cannot be seen by other processes, so each gets its part.
+        share = self._whole.rest_share / processes
+        self._settings = self._whole.model_copy(update={"concurrency": concurrency, "rest_share": share})
 
     def _check_again(self, step: Plan, keys: Sequence[str], checks: Iterable[dg.AssetCheckKey]) -> None:
         """Run checks that failed once more, over all partitions of a step.

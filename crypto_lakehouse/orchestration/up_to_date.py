@@ -17,6 +17,7 @@ from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.provenance import stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
+from crypto_lakehouse.orchestration.assets.completion import completion, is_completed
 from crypto_lakehouse.orchestration.checks import last_evaluation
 from crypto_lakehouse.orchestration.gold import current_days, gold_groups
 from crypto_lakehouse.orchestration.launch import Plan
@@ -63,6 +64,9 @@ def work_of(
     source = ArchiveResource.from_settings(settings).source(feed.exchange)
     ingest = bronze_ingest(feed, settings, source, store, symbols, force)
     current = ingest.up_to_date(_ordered(plan, current))
+    if current and is_completed(feed, settings):
+        answers = completion(feed, settings, source, store, None, symbols, force)
+        current = answers.up_to_date(_ordered(plan, current))
     current = up_to_date(feed, _ordered(plan, current), store)
     current = _current_gold(plan, settings, store, current)
     keys = _others(plan, current & recorded)

@@ -1,8 +1,8 @@
-"""Bronze partitions to silver partitions: clean their rows and record those that are rejected."""
+"""Bronze partitions to silver partitions: clean their rows, fill in those of REST answers, and record rejected ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.quarantine import record_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.pipeline.completion.silver_rows import answered_keys, rest_rows, stored_answers
 from crypto_lakehouse.pipeline.fingerprints import (
     UNKNOWN,
     chosen_symbols,
@@ -36,6 +37,7 @@ _FRAMES_AHEAD = 1
 class SilverPartition:
     """One partition in the feed's silver schema, and the number of rejected bronze rows by reason.
 
+    ``is_answered`` says whether REST answers about it are stored, ``rest_rows`` how many of its rows come from them.
     ``rows`` is an iterator of frames in order, to consume once; ``reasons`` and ``provenance()`` are complete at its
     end.
     If the inputs have not changed, ``unchanged`` is the stored partition, ``rows`` are its rows, and the caller may
@@ -46,31 +48,44 @@ class SilverPartition:
     input_fingerprint: str
     neighbourhood: Neighbourhood
     chosen: ChosenSymbols
+    is_answered: bool = False
+    rest_rows: int = 0
     rows: Iterator[pl.DataFrame] = field(default_factory=lambda: iter(()))
     reasons: dict[str, int] = field(default_factory=dict)
     unchanged: StoredPartition | None = None
 
     def provenance(self) -> Provenance:
-        """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, if rows lie outside
-        of their file's day, ``rows_from_neighbours`` and ``rows_to_neighbours``, and the symbols that were chosen.
+        """The provenance: the input fingerprint, ``quarantined_rows`` and ``quarantine_reasons``, the symbols that were
+        chosen, and, where they are not 0, ``rows_from_neighbours``, ``rows_to_neighbours`` and ``rest_rows``.
         """
         if self.unchanged is not None:
             return self.unchanged.provenance
-        moved = {
+        counts = {
             "rows_from_neighbours": self.neighbourhood.received,
             "rows_to_neighbours": self.neighbourhood.handed_over,
+            "rest_rows": self.rest_rows,
         }
         facts = {
             "quarantined_rows": sum(self.reasons.values()),
             "quarantine_reasons": self.reasons,
-            **{name: count for name, count in moved.items() if count},
+            **{name: count for name, count in counts.items() if count},
             **self.chosen.facts(),
         }
         return Provenance(self.input_fingerprint, facts)
 
 
-def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, force: bool = False) -> SilverPartition:
+def silver_partition(
+    feed: Feed,
+    key: str,
+    store: LakeStore,
+    now: datetime,
+    force: bool = False,
+    answered: Collection[str] | None = None,
+) -> SilverPartition:
     """Clean one stored bronze partition; rejected rows go to the quarantine with their reason.
+
+    Rows of stored REST answers fill the keys that the archive's files do not have; those with other values than the
+    archive's row go to the quarantine. ``answered`` are the partitions with stored answers; None lists them.
 
     The result includes rows of the partition from the files of its neighbours, and excludes rows of its own files that
     belong to a neighbour. It is cleaned in pieces of whole symbols, or of whole primary keys if a symbol is large.
@@ -78,8 +93,9 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, forc
     MissingPartition if the bronze partition is missing.
     """
     partition = TableSlice.of_feed("silver", feed).partition(key)
-    around, inputs, source = _sources(feed, key, store)
-    result = SilverPartition(key, source, around, chosen_symbols(inputs[0]))
+    answered = answered_keys(feed, store) if answered is None else answered
+    around, inputs, source = _sources(feed, key, store, answered)
+    result = SilverPartition(key, source, around, chosen_symbols(inputs[0]), key in answered)
     stored = None if force else stored_partition(store, partition)
     if is_current(stored, source, inputs):
         result.unchanged = stored
@@ -91,9 +107,9 @@ def silver_partition(feed: Feed, key: str, store: LakeStore, now: datetime, forc
 
 def up_to_date(feed: Feed, keys: Sequence[str], store: LakeStore) -> set[str]:
     """Those of the partitions ``keys`` whose stored rows ``silver_partition`` would not change."""
-    current = set()
+    current, answered = set(), answered_keys(feed, store) if keys else ()
     for key in keys:
-        _, inputs, source = _sources(feed, key, store)
+        _, inputs, source = _sources(feed, key, store, answered)
         stored = stored_partition(store, TableSlice.of_feed("silver", feed).partition(key))
         if is_current(stored, source, inputs):
             current.add(key)
@@ -126,9 +142,9 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
     near = sorted(neighbours.union(keys))
     bronze = find_keys(store, TableSlice.of_feed("bronze", feed), near)
     silver = find_keys(store, TableSlice.of_feed("silver", feed), keys)
-    outdated = []
+    outdated, answered = [], answered_keys(feed, store)
     for key in (key for key in keys if key in bronze and key in silver):
-        around, inputs, source = _sources(feed, key, store)
+        around, inputs, source = _sources(feed, key, store, answered)
         stored = stored_partition(store, TableSlice.of_feed("silver", feed).partition(key))
         if stored is None or source == UNKNOWN:
             sources = (key, *(other.key for other in around.neighbours))
@@ -140,33 +156,46 @@ def stale(feed: Feed, keys: Sequence[str], store: LakeStore) -> list[str]:
     return outdated
 
 
-def _sources(feed: Feed, key: str, store: LakeStore) -> tuple[Neighbourhood, list[StoredPartition | None], str]:
+def _sources(
+    feed: Feed, key: str, store: LakeStore, answered: Collection[str]
+) -> tuple[Neighbourhood, list[StoredPartition | None], str]:
     """The neighbours that hold rows of a partition, all its stored input partitions, and their fingerprint."""
     around = Neighbourhood.find(feed, key, store)
     bronze = stored_partition(store, TableSlice.of_feed("bronze", feed).partition(key))
     inputs = [bronze, *(neighbour.stored for neighbour in around.neighbours)]
+    facts = [input_fingerprint(each) for each in inputs]
     # Rows do not depend on which symbols were chosen, but gold does.
-    chosen = [f"{name} {entries}" for name, entries in chosen_symbols(bronze).facts().items()]
-    return (
-        around,
-        inputs,
-        sources_fingerprint("silver", silver_schema(feed), [*map(input_fingerprint, inputs), *chosen]),
-    )
+    facts += [f"{name} {entries}" for name, entries in chosen_symbols(bronze).facts().items()]
+    if key in answered:
+        rest, fingerprints = stored_answers(feed, key, store)
+        inputs, facts = [*inputs, rest], [*facts, *fingerprints]
+    return around, inputs, sources_fingerprint("silver", silver_schema(feed), facts)
 
 
 def _cleaned(feed: Feed, result: SilverPartition, store: LakeStore, now: datetime) -> Iterator[pl.DataFrame]:
     first, end = parse_partition(result.key, feed.cadence)
+    rest, bad = rest_rows(feed, result.key, store) if result.is_answered else (None, None)
     for bronze in _pieces(feed, result.neighbourhood, store):
         cleaned = cleaner_of(feed)(bronze, feed, first, end)
-        if cleaned.rejected.height:
-            rejected = cleaned.rejected.with_columns(
-                pl.lit(feed.table).alias("table"), pl.lit("silver").alias("layer"), pl.lit(result.key).alias("period")
-            )
-            record_rejected(store, feed, result.key, rejected.to_dicts(), now)
-            for reason, count in cleaned.rejected.group_by("reason").len().iter_rows():
-                result.reasons[reason] = result.reasons.get(reason, 0) + count
-        yield cleaned.rows
+        _reject(feed, result, store, cleaned.rejected, now)
+        yield cleaned.rows if rest is None else rest.merged(cleaned.rows)
+    if rest is not None and bad is not None:
+        if (others := rest.others()) is not None:
+            yield others
+        _reject(feed, result, store, pl.concat([bad, rest.differing]), now)
+        result.rest_rows = rest.filled
     result.reasons = dict(sorted(result.reasons.items()))
+
+
+def _reject(feed: Feed, result: SilverPartition, store: LakeStore, rejected: pl.DataFrame, now: datetime) -> None:
+    """Put rows with REJECTED_COLUMNS into the quarantine, and count them."""
+    if rejected.is_empty():
+        return
+    facts = {"table": feed.table, "layer": "silver", "period": result.key}
+    rows = rejected.with_columns(pl.lit(value).alias(name) for name, value in facts.items())
+    record_rejected(store, feed, result.key, rows.to_dicts(), now)
+    for reason, count in rejected.group_by("reason").len().iter_rows():
+        result.reasons[reason] = result.reasons.get(reason, 0) + count
 
 
 def _pieces(feed: Feed, around: Neighbourhood, store: LakeStore) -> Iterator[pl.DataFrame]:

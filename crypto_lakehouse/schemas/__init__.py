@@ -14,6 +14,7 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, FieldType, feeds
 from crypto_lakehouse.catalog.bars import BAR_INTERVALS
 from crypto_lakehouse.catalog.near import unknown_name
+from crypto_lakehouse.schemas.answers import ANSWERS
 from crypto_lakehouse.schemas.book import BOOK_DEPTH, BOOK_TICKER
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.futures import LIQUIDATIONS, OPEN_INTEREST
@@ -24,6 +25,7 @@ from crypto_lakehouse.schemas.model import BAR_CODEC, BAR_ROWS, EVENT_CODEC, EVE
 from crypto_lakehouse.schemas.options import OPTION_SUMMARIES, VOLATILITY_INDEX
 from crypto_lakehouse.schemas.price_klines import PRICE_KLINES
 from crypto_lakehouse.schemas.quarantine import REJECTED
+from crypto_lakehouse.schemas.rest import REST_SUFFIX, has_answers, rest_schema, rest_table
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
 
 LAYERS = ("bronze", "silver", "gold", "ledger", "quarantine")
@@ -93,15 +95,25 @@ def schema_of(layer: str, table: str) -> Schema:
         return _bronze_of_all(matching) if layer == "bronze" else silver_schema(matching[0])
     if layer == "gold" and (entry := find_gold_table(table)):
         return entry.schema
+    if layer == "bronze" and (completed := _completed(table)):
+        return rest_schema(completed[0])
     if (layer, table) == ("ledger", "files"):
         return FILES
     if (layer, table) == ("ledger", "revisions"):
         return REVISIONS
+    if (layer, table) == ("ledger", "answers"):
+        return ANSWERS
     if (layer, table) == ("quarantine", "rejected"):
         return REJECTED
     if layer not in LAYERS:
         raise KeyError(f"no table {layer}.{table}: {unknown_name('layer', layer, LAYERS)}")
     raise KeyError(unknown_name("table", table, [b for a, b in table_names() if a == layer], scope=f"layer {layer}"))
+
+
+def _completed(table: str) -> list[Feed]:
+    """The feeds whose answers a bronze table holds; none if it is no table of answers."""
+    name = table.removesuffix(REST_SUFFIX)
+    return [feed for feed in feeds([name]) if has_answers(feed)] if name != table else []
 
 
 def table_names() -> list[tuple[str, str]]:
@@ -112,11 +124,13 @@ def table_names() -> list[tuple[str, str]]:
     tables = list(dict.fromkeys(feed.table for feed in FEEDS.values()))
     return [
         *(("bronze", table) for table in tables),
+        *(("bronze", rest_table(table)) for table in tables if _completed(rest_table(table))),
         *(("silver", table) for table in tables),
         *(("gold", table.name) for table in GOLD_TABLES),
         *(("gold", f"bars_{interval}") for interval in BAR_INTERVALS),
         ("ledger", "files"),
         ("ledger", "revisions"),
+        ("ledger", "answers"),
         ("quarantine", "rejected"),
     ]
 
@@ -127,8 +141,9 @@ def cadence_of(layer: str, table: str) -> Cadence:
     That of one market is ``TableSlice.cadence``. Raises KeyError like ``schema_of``.
     """
     schema_of(layer, table)
+    base = table.removesuffix(REST_SUFFIX) if layer == "bronze" else table
     for feed in FEEDS.values() if layer in ("bronze", "silver") else ():
-        if feed.table == table:
+        if feed.table == base:
             return feed.cadence
     return Cadence.DAILY
 

@@ -24,7 +24,7 @@ KLINES = Schema(
         Column("taker_buy_base_volume", FLOAT, "base asset", "Volume in which the taker bought."),
         Column("taker_buy_quote_volume", FLOAT, "quote asset", "Value in which the taker bought."),
         Column("contracts", INT, "contracts", "COIN-M: contracts traded. Null elsewhere.", nullable=True),
-        Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly."),
+        Column("source", TEXT, "name", "Source of the row: archive_daily, archive_monthly or rest."),
     ),
     primary_key=("symbol", "open_time"),
     time_column="open_time",

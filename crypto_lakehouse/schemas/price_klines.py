@@ -16,7 +16,7 @@ PRICE_KLINES = Schema(
         Column("low", FLOAT, "quote asset per base asset; premium: 1", "Lowest value."),
         Column("close", FLOAT, "quote asset per base asset; premium: 1", "Last value."),
         Column("sample_count", INT, "1", "Values in the interval: the archive's count column."),
-        Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly."),
+        Column("source", TEXT, "name", "Source of the row: archive_daily, archive_monthly or rest."),
     ),
     primary_key=("symbol", "open_time"),
     time_column="open_time",

@@ -15,6 +15,7 @@ from crypto_lakehouse.catalog.commands import command_line, table_options
 from crypto_lakehouse.catalog.names import check_name
 from crypto_lakehouse.schemas import LAYERS, Schema, bronze_schema, cadence_of, schema_of
 from crypto_lakehouse.schemas.gold import find_gold_table
+from crypto_lakehouse.schemas.rest import REST_SUFFIX, rest_schema, rest_table
 
 FILE_NAME = "part-0.parquet"
 """Name of the one file of a partition."""
@@ -51,6 +52,11 @@ class TableSlice:
         return cls(layer, feed.exchange, feed.market.name, feed.table)
 
     @classmethod
+    def of_answers(cls, feed: Feed) -> TableSlice:
+        """The bronze slice of the REST answers about a feed."""
+        return cls("bronze", feed.exchange, feed.market.name, rest_table(feed.table))
+
+    @classmethod
     def of_market(cls, layer: str, market: Market, table: str) -> TableSlice:
         """The slice of any table of a market."""
         return cls(layer, market.exchange, market.name, table)
@@ -82,13 +88,27 @@ class TableSlice:
 
     @property
     def feed(self) -> Feed | None:
-        """The feed of this exchange and market that fills the table; None in gold and in the logs."""
-        return FEEDS.get((self.exchange, self.market, self.table)) if self.layer in ("bronze", "silver") else None
+        """The feed of this exchange and market that fills or completes the table; None in gold and in the logs."""
+        if self.layer not in ("bronze", "silver"):
+            return None
+        return FEEDS.get((self.exchange, self.market, self.completed_table))
+
+    @property
+    def is_of_answers(self) -> bool:
+        """Whether the slice holds REST answers, not rows of files."""
+        return self.layer == "bronze" and self.table.endswith(REST_SUFFIX)
+
+    @property
+    def completed_table(self) -> str:
+        """The table that REST answers complete; for any other slice its own table."""
+        return self.table.removesuffix(REST_SUFFIX) if self.is_of_answers else self.table
 
     @property
     def schema(self) -> Schema:
         """Schema of the partitions; in bronze, of this market's own files."""
-        return bronze_schema(self.feed) if self.layer == "bronze" and self.feed else schema_of(self.layer, self.table)
+        if self.layer != "bronze" or self.feed is None:
+            return schema_of(self.layer, self.table)
+        return rest_schema(self.feed) if self.is_of_answers else bronze_schema(self.feed)
 
     @property
     def cadence(self) -> Cadence:
@@ -119,7 +139,7 @@ class TableSlice:
 
         Environment ``variables`` come first.
         """
-        options = table_options(self.exchange, self.market, self.table, first, last)
+        options = table_options(self.exchange, self.market, self.completed_table, first, last)
         if symbols:
             options["symbols"] = symbols
         if force:

@@ -35,5 +35,5 @@ def test_a_ban_stops_the_whole_backfill(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "0 partitions done in 0 runs; 1 run failed" in done.stdout
     assert "answers HTTP 403 to everything" in done.stdout
-    assert "stopped: the archive refuses all requests, so no further run starts" in done.stdout
+    assert "stopped: the exchange refuses all requests, so no further run starts" in done.stdout
     assert {path for path in server.requests if "2024-12-28" in path} == set()

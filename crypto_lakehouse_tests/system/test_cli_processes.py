@@ -322,4 +322,4 @@ def test_a_ban_stops_all_processes(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     # One of each process: the other four chunks do not start.
     assert "0 partitions done in 0 runs; 2 runs failed" in done.stdout
-    assert "stopped: the archive refuses all requests, so no further run starts" in done.stdout
+    assert "stopped: the exchange refuses all requests, so no further run starts" in done.stdout

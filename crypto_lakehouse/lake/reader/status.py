@@ -104,7 +104,7 @@ def _status(store: LakeStore, table_slice: TableSlice, files: list[StoredFile], 
     if keys:
         status.first, status.last = min(keys), max(keys)
         status.holes = holes(table_slice, keys)
-    if layer == "bronze" and table_slice.feed is not None:
+    if layer == "bronze" and table_slice.feed is not None and not table_slice.is_of_answers:
         for row in latest(read_ledger(store, table_slice.feed)).sort("period", "symbol").iter_rows(named=True):
             if row["status"] in ("failed", "quarantined") and _is_shown(row["period"], since):
                 words = filter(None, (f"{row['period']} {row['symbol']}", row["reason"], row["detail"]))

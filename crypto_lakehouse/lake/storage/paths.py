@@ -1,4 +1,4 @@
-"""Paths of the lake other than those of partitions: logs, month files and raw archive files.
+"""Paths of the lake other than those of partitions: logs, month files, raw archive files and REST answers.
 
 Nothing here does I/O. Paths are relative to the root of the lake and use Hive folders, like those of partitions, which
 ``schemas/slices.py`` builds.
@@ -47,6 +47,17 @@ def raw_path(exchange: str, object_key: str, sha256: str) -> str:
     if ending not in _ENDINGS or not all(_ARCHIVE_NAME.fullmatch(part) for part in (*folders, name)):
         raise ValueError(f"{object_key!r} is not a safe key of a {' or '.join(_ENDINGS)} file in an archive")
     return "/".join(("raw", check_name(exchange), *folders, f"{stem}.{sha256[:16]}.{ending}"))
+
+
+def answer_path(feed: Feed, symbol: str, key: str, sha256: str) -> str:
+    """Return the path of the bytes of a REST answer about one partition. Raises ValueError on unsafe names."""
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256!r} is not a sha256 in lower-case hex digits")
+    if not _ARCHIVE_NAME.fullmatch(symbol):
+        raise ValueError(f"{symbol!r} is not a safe symbol")
+    parse_partition(key, feed.cadence)
+    folders = (check_name(feed.exchange), "rest", check_name(feed.market.name), check_name(feed.table), symbol)
+    return "/".join(("raw", *folders, f"{key}.{sha256[:16]}.json"))
 
 
 def _key_folder(cadence: Cadence, key: str) -> str:

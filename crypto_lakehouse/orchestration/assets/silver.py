@@ -20,12 +20,14 @@ from crypto_lakehouse.orchestration.io_manager import (
     require_partitions,
 )
 from crypto_lakehouse.orchestration.resources import LakeResource
+from crypto_lakehouse.pipeline.completion.silver_rows import answered_keys
 from crypto_lakehouse.pipeline.silver import silver_partition, stale_successors
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.rest import rest_table
 
 
-def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
-    """The silver asset of a feed."""
+def silver_asset(feed: Feed, policy: dg.BackfillPolicy, is_completed: bool = False) -> dg.AssetsDefinition:
+    """The silver asset of a feed. With ``is_completed`` it waits for the REST answers about it."""
     arguments = asset_arguments(
         "silver",
         feed.market,
@@ -38,14 +40,17 @@ def silver_asset(feed: Feed, policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
     )
     bronze = asset_key("bronze", feed.market, feed.table)
 
-    @dg.asset(**arguments, deps=[bronze])
+    answers = [asset_key("bronze", feed.market, rest_table(feed.table))] if is_completed else []
+
+    @dg.asset(**arguments, deps=[bronze, *answers])
     def silver(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
         keys = list(context.partition_keys)
         require_partitions(store, bronze, keys)
+        answered = answered_keys(feed, store)
 
         def cleaned(key: str) -> NewPartition | UnchangedPartition:
-            partition = silver_partition(feed, key, store, datetime.now(UTC), is_forced(context))
+            partition = silver_partition(feed, key, store, datetime.now(UTC), is_forced(context), answered)
             if partition.unchanged is not None:
                 return UnchangedPartition(key, partition.unchanged)
             return NewPartition(key, partition.rows, provenance=partition.provenance)

@@ -18,7 +18,7 @@ from crypto_lakehouse.schemas import Schema
 
 SOURCE_COLUMNS = ("symbol", "source_key", "source_sha256", "source_line")
 REJECTED_COLUMNS = (*SOURCE_COLUMNS, "reason", "detail", "raw")
-_REJECTED_TYPES = {name: pl.Int64 if name == "source_line" else pl.String for name in REJECTED_COLUMNS}
+REJECTED_TYPES = {name: pl.Int64 if name == "source_line" else pl.String for name in REJECTED_COLUMNS}
 
 # Canonical columns get this prefix and are added to the file's columns: both may have a price or a time, and rejected
 # rows need the file's columns as their text.
@@ -223,7 +223,7 @@ def _split_by_rules(frame: pl.DataFrame, rules: Sequence[Rule], raw_columns: Seq
     broken = [rule.broken.fill_null(True) for rule in rules]
     refused = frame.select(pl.any_horizontal(broken)).to_series()
     if not refused.any():
-        return _Split(frame, pl.DataFrame(schema=_REJECTED_TYPES))
+        return _Split(frame, pl.DataFrame(schema=REJECTED_TYPES))
 
     def first_of(texts: Iterator[str]) -> pl.Expr:
         return pl.coalesce(pl.when(b).then(pl.lit(text)) for b, text in zip(broken, texts, strict=True))
@@ -238,7 +238,7 @@ def _one_row_per_key(
     frame: pl.DataFrame, schema: Schema, prefer: Sequence[pl.Expr], preferred: str, raw_columns: Sequence[str]
 ) -> _Split:
     key = [canonical(name) for name in schema.primary_key]
-    nothing = pl.DataFrame(schema=_REJECTED_TYPES)
+    nothing = pl.DataFrame(schema=REJECTED_TYPES)
     # Nearly all files are in order and have no duplicates: checking that is much cheaper than sorting.
     if frame.select(_rises(key)).item():
         return _Split(frame, nothing)

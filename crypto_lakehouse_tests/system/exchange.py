@@ -1,0 +1,120 @@
+"""An exchange for tests of completion: an API that knows everything, and an archive from which a test removes rows.
+
+Nothing here asserts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.sample.api_server import ApiServer
+from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.settings import Settings
+from crypto_lakehouse_tests.system.runs import WatchedServer, read, settings
+
+START = date(2024, 12, 30)
+FOLDERS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
+MINUTES = "klines_1m"
+
+
+def day(number: int) -> str:
+    """The day of that number, from 0."""
+    return f"{START + timedelta(days=number)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """``truth`` has all files, ``archive`` those that are published; both are served."""
+
+    truth: Path
+    archive: Path
+    api: ApiServer
+    files: WatchedServer
+
+    def settings(self, lake: Path | str, **more: Any) -> Settings:
+        """Settings of a lake that is completed from the API."""
+        hosts = ",".join(f"{role}={self.api.url}" for role in FOLDERS)
+        own = {"completion": True, "rest_urls": hosts, "rest_share": 1.0, "retries": 2, "tables": MINUTES}
+        return settings(self.files, lake, **{**own, **more})
+
+    def remove(self, market: str, symbol: str, number: int, kind: str = "klines/{}/1m") -> None:
+        """Take a daily file out of the archive, with its CHECKSUM."""
+        path = self.path(market, symbol, number, kind)
+        path.unlink()
+        _checksum(path).unlink()
+
+    def restore(self, market: str, symbol: str, number: int, kind: str = "klines/{}/1m") -> None:
+        """Publish the true file of a day."""
+        path = self.path(market, symbol, number, kind)
+        for each in (path, _checksum(path)):
+            shutil.copyfile(self.truth / each.relative_to(self.archive), each)
+
+    def edit(
+        self,
+        market: str,
+        symbol: str,
+        number: int,
+        change: Callable[[list[bytes]], Sequence[bytes]],
+        kind: str = "klines/{}/1m",
+    ) -> None:
+        """Publish a daily file whose lines are changed; a header is no line."""
+        path = self.path(market, symbol, number, kind)
+        with zipfile.ZipFile(path) as archive:
+            (name,) = archive.namelist()
+            lines = archive.read(name).splitlines(keepends=True)
+        header = [] if lines[0][:1].isdigit() else [lines.pop(0)]
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(name), b"".join([*header, *change(lines)]))
+        path.write_bytes(content.getvalue())
+        _checksum(path).write_text(f"{hashlib.sha256(content.getvalue()).hexdigest()}  {path.name}\n")
+
+    def path(self, market: str, symbol: str, number: int, kind: str) -> Path:
+        """The file of a day in the archive."""
+        folder = self.archive / "data" / FOLDERS[market] / "daily" / kind.format(symbol)
+        found = list(folder.glob(f"{symbol}-*-{day(number)}.zip"))
+        return found[0] if found else next(iter(_of_truth(self, folder, symbol, number)))
+
+
+def _of_truth(exchange: Exchange, folder: Path, symbol: str, number: int) -> Iterator[Path]:
+    inside = exchange.truth / folder.relative_to(exchange.archive)
+    for path in inside.glob(f"{symbol}-*-{day(number)}.zip"):
+        yield folder / path.name
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_name(f"{path.name}.CHECKSUM")
+
+
+@contextmanager
+def exchange(
+    folder: Path, markets: Sequence[str] = ("um",), symbols: int = 2, days: int = 4, tables: Sequence[str] = (MINUTES,)
+) -> Iterator[Exchange]:
+    """Serve a sample of that many days from ``START`` on."""
+    truth, archive = folder / "truth", folder / "archive"
+    make_sample(truth, symbols=symbols, days=days, start=START, tables=tables, markets=markets)
+    shutil.copytree(truth, archive)
+    with ApiServer(truth) as api, WatchedServer(archive) as files:
+        yield Exchange(truth, archive, api, files)
+
+
+def silver_of(lake: Path, market: str, table: str = MINUTES) -> pl.DataFrame:
+    """All silver rows of a market."""
+    return read(Lakehouse(lake), f"silver.{table}", market=market).sort("symbol", "open_time")
+
+
+def without_source(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without the column that says where they come from."""
+    return rows.drop("source")
