@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -28,12 +29,14 @@ from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.bars_days import bars_days
 from crypto_lakehouse.pipeline.gold.continuous import FUNDING, MINUTES, ContinuousMinutes
 from crypto_lakehouse.pipeline.gold.days import TableDays
+from crypto_lakehouse.pipeline.gold.missing_minutes import MissingMinutes
 from crypto_lakehouse.pipeline.gold.trade_ids import TradeIds
 from crypto_lakehouse.pipeline.gold.witnesses import Witnesses, compared_feeds
 from crypto_lakehouse.schemas.gold import GoldTable, gold_tables, tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse.transforms.gold.continuous import continuous_minutes
+from crypto_lakehouse.transforms.gold.missing_minutes import missing_minutes
 from crypto_lakehouse.transforms.gold.tables import functions_of
 from crypto_lakehouse.transforms.gold.universe import instruments
 
@@ -75,8 +78,10 @@ def _days_checks(group: GoldGroup) -> Checks:
     return [table_days_check(group.market, table.name, name, check) for name, check in checks.items()]
 
 
-def _current_days(group: GoldGroup, store: LakeStore, keys: Sequence[str]) -> set[str]:
-    days = TableDays(store, group.market, group.tables[0])
+def _current_days(
+    group: GoldGroup, store: LakeStore, keys: Sequence[str], days_of: type[TableDays] = TableDays
+) -> set[str]:
+    days = days_of(store, group.market, group.tables[0])
     return {key for key in keys if days.day(key).unchanged is not None}
 
 
@@ -100,6 +105,11 @@ MAKERS = {
     "bars": Maker(bars_asset, _bars_checks, DayBars, _current_bars),
     "trade_ids": Maker(trade_ids_asset, _trade_checks, TradeIds, _current_ids),
     "instruments": Maker(instruments_asset, code=instruments),
+    "missing_minutes": Maker(
+        partial(days_asset, days_of=MissingMinutes),
+        code=missing_minutes,
+        current=partial(_current_days, days_of=MissingMinutes),
+    ),
     "witnesses": Maker(witnesses_asset, code=Witnesses),
 }
 

@@ -17,6 +17,7 @@ from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
 from crypto_lakehouse.schemas.continuous import CONTINUOUS, GAPS, SYMBOL_STATES
 from crypto_lakehouse.schemas.instruments import INSTRUMENTS
+from crypto_lakehouse.schemas.missing_minutes import MISSING_MINUTES
 from crypto_lakehouse.schemas.model import Schema
 from crypto_lakehouse.schemas.trade_ids import ID_CONTINUITY, MISSING_IDS
 from crypto_lakehouse.schemas.trades import AGG_TRADES, TRADES
@@ -55,7 +56,8 @@ class GoldTable:
     compacted
         Whether its rows are also stored by month and symbol (``lake/storage/compaction.py``).
     job
-        Start of the name of its own job. Empty: the update jobs build it, and so does ``update``.
+        Start of the name of its own job, which alone builds it. Empty: the update jobs build it, and so do ``update``
+        and runs of its inputs.
     """
 
     name: str
@@ -151,6 +153,14 @@ GOLD_TABLES: tuple[GoldTable, ...] = (
         maker="witnesses",
         job="compare",
     ),
+    GoldTable(
+        "missing_minutes",
+        MISSING_MINUTES,
+        "Minutes of {market} that the archive does not have, each stretch with a reason and its evidence.",
+        ("silver.klines_1m",),
+        maker="missing_minutes",
+        job="missing_minutes",
+    ),
 )
 """All gold tables except bars, whose number has no limit. Add an entry for a new table at the end."""
 
@@ -215,9 +225,11 @@ def tables_after(source: str, bars: Iterable[Bars]) -> list[GoldTable]:
     """The gold tables that a run of a table's archive files also builds: those that need no other files.
 
     A table that needs several archive types is built by its own backfill, the daily schedule, and the automation
-    sensor; a table of the listing by the first two. So is a table of days from monthly files, because a run has
-    partitions of one cadence.
+    sensor; a table of the listing by the first two; a table with a ``job`` by its own backfill and that job. A table of
+    days from monthly files is not built either, because a run has partitions of one cadence.
     """
     if all(feed.cadence is Cadence.MONTHLY for feed in FEEDS.values() if feed.table == source):
         return []
-    return [table for table in gold_tables(bars) if table.sources == (source,) and not table.is_of_listing]
+    return [
+        table for table in gold_tables(bars) if table.sources == (source,) and not (table.is_of_listing or table.job)
+    ]

@@ -20,7 +20,7 @@ UPDATES = {
     "update_binance_cm_monthly",
 }
 COMPACTIONS = {"compact_binance_spot", "compact_binance_um", "compact_binance_cm"}
-COMPARISONS = {"compare_binance_spot", "compare_binance_um", "compare_binance_cm"}
+OWN = {f"{job}_binance_{market}" for job in ("compare", "missing_minutes") for market in ("spot", "um", "cm")}
 
 
 def _repository(env: str) -> dg.RepositoryDefinition:
@@ -30,7 +30,7 @@ def _repository(env: str) -> dg.RepositoryDefinition:
 @pytest.mark.requirement("F5.5")
 def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
     names = {name for name in _repository("test").job_names if not name.startswith("__")}
-    assert names == UPDATES | COMPACTIONS | COMPARISONS | {"reconciliation"}
+    assert names == UPDATES | COMPACTIONS | OWN | {"reconciliation"}
 
 
 @pytest.mark.requirement("F5.5")

@@ -1,4 +1,4 @@
-"""Gold assets of tables whose day is a function of stored days. The registry says everything about such a table.
+"""Gold assets of tables whose day is a function of what is stored. The registry says everything about such a table.
 
 A run builds its own days, then rebuilds other stored days whose inputs it has rebuilt.
 """
@@ -18,14 +18,17 @@ from crypto_lakehouse.orchestration.resources import LakeResource
 from crypto_lakehouse.pipeline.gold.days import TableDays
 
 
-def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
-    """A gold table of a market that has no asset code of its own."""
+def days_asset(group: GoldGroup, days_of: type[TableDays] = TableDays) -> dg.AssetsDefinition:
+    """A gold table of a market that has no asset code of its own. ``days_of`` computes its days."""
     market, (table,) = group.market, group.tables
 
-    @dg.asset(**gold_arguments(group, ["polars", "parquet"]), automation_condition=when_inputs_are_new())
+    # What has a job of its own is built when somebody asks for it.
+    automation = None if table.job else when_inputs_are_new()
+
+    @dg.asset(**gold_arguments(group, ["polars", "parquet"]), automation_condition=automation)
     def days(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         store = lake.store()
-        maker = TableDays(store, market, table, is_forced(context))
+        maker = days_of(store, market, table, is_forced(context))
 
         def partition(key: str) -> NewPartition | UnchangedPartition:
             day = maker.day(key)
@@ -39,7 +42,7 @@ def days_asset(group: GoldGroup) -> dg.AssetsDefinition:
         keys = list(context.partition_keys)
         yield dg.Output(PartitionStream(map(partition, keys), independent=True))
         for key in maker.stale(keys):
-            context.log.info(f"{key}: rebuilt, because its inputs are newer")
+            context.log.info(f"{key}: rebuilt, because its inputs have changed")
             rebuilt = NewPartition(key, maker.rows(key), provenance=Provenance(maker.day(key).input_fingerprint))
             yield rewritten(store, market, table.name, rebuilt)
 

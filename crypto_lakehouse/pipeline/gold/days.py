@@ -51,11 +51,17 @@ class TableDays:
                 source = partition.slice
                 inputs.append(stored)
                 words.append(f"{source.layer}.{source.table} {partition.key} {input_fingerprint(stored)}")
+        words += self.more_inputs(key)
         if UNKNOWN in map(input_fingerprint, inputs):
             words = [UNKNOWN]
         expected = sources_fingerprint("gold", self._table.schema, words)
         stored = None if self._force else stored_partition(self._store, self._slice.partition(key))
         return TableDay(key, expected, stored if is_current(stored, expected, inputs) else None)
+
+    def more_inputs(self, key: str) -> list[str]:
+        """What the rows of a day depend on besides the inputs of the registry; here nothing."""
+        del key
+        return []
 
     def rows(self, key: str) -> pl.DataFrame:
         """Compute the rows of a day. Raises MissingPartition if an input has no partition for the day."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from crypto_lakehouse.catalog import INTERVALS, Cadence, Feed, parse_partition, partition_key
+from crypto_lakehouse.catalog import FEEDS, INTERVALS, Cadence, Feed, Market, parse_partition, partition_key
 from crypto_lakehouse.lake.storage.ledger import read_states
 from crypto_lakehouse.lake.storage.partitions import (
     collect_partitions,
@@ -228,6 +228,15 @@ class TradeIds:
         if not partition_exists(self._store, self._continuity.partition(key)):
             return None
         return read_partition(self._store, self._continuity.partition(key))
+
+
+def stored_trades(store: LakeStore, market: Market, key: str) -> Feed | None:
+    """The feed of trades of which the lake has a day: complete trades before aggregates. None if it has neither."""
+    for table in ("trades", "agg_trades"):
+        trades = FEEDS.get((market.exchange, market.name, table))
+        if trades is not None and partition_exists(store, TableSlice.of_feed("silver", trades).partition(key)):
+            return trades
+    return None
 
 
 def check_klines(store: LakeStore, feed: Feed, key: str, batch_rows: int = _BATCH_ROWS) -> list[Finding]:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
-from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition
+from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import read_states
@@ -34,7 +34,7 @@ from crypto_lakehouse.pipeline.bronze.results import TRANSIENT
 from crypto_lakehouse.pipeline.chosen_files import available_symbols, is_complete, monthly_feed
 from crypto_lakehouse.pipeline.discover import files_in_order
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, sources_fingerprint
-from crypto_lakehouse.pipeline.gold.trade_ids import rebuilt_klines
+from crypto_lakehouse.pipeline.gold.trade_ids import rebuilt_klines, stored_trades
 from crypto_lakehouse.pipeline.silver import cleaner_of
 from crypto_lakehouse.pipeline.symbols import check_symbols_exist
 from crypto_lakehouse.schemas import silver_schema
@@ -45,7 +45,6 @@ from crypto_lakehouse.transforms.gold.witnesses import Difference, differences, 
 TABLE = WITNESSES.name
 
 _DAY = timedelta(days=1)
-_TRADES = ("trades", "agg_trades")
 _SCHEMA = pl.DataFrame(WITNESSES.empty()).schema
 _TABLES = "tables"
 _SOURCE = ("source_key", "source_sha256")
@@ -235,14 +234,6 @@ class Witnesses:
         # Without any row, the version of the monthly file that was compared is not known.
         return rows or None
 
-    def _trades(self, key: str) -> Feed | None:
-        """The feed of trades that the lake has of a day, complete trades before aggregates."""
-        for table in _TRADES:
-            trades = FEEDS.get((self.market.exchange, self.market.name, table))
-            if trades and stored_partition(self.store, TableSlice.of_feed("silver", trades).partition(key)):
-                return trades
-        return None
-
     def _symbol(
         self,
         feed: Feed,
@@ -292,7 +283,7 @@ class Witnesses:
 
     def _against_trades(self, feed: Feed, symbol: str, day: date, klines: pl.DataFrame) -> dict[str, Any]:
         key = day.isoformat()
-        trades = self._trades(key) if feed.table == "klines_1m" else None
+        trades = stored_trades(self.store, self.market, key) if feed.table == "klines_1m" else None
         rebuilt = list(rebuilt_klines(self.store, trades, key, symbol=symbol)) if trades else []
         if trades is None or not rebuilt:
             nothing = {"trades_table": None, "trades_rows": None, "trades_missing": None}
@@ -337,7 +328,7 @@ class Witnesses:
     def _fingerprint(self, key: str, rows: pl.DataFrame) -> str:
         """The files have no sha256 before they are fetched, so the rows, which name them, stand for them."""
         inputs = [hashlib.sha256(rows.write_csv().encode()).hexdigest()]
-        if trades := self._trades(key):
+        if trades := stored_trades(self.store, self.market, key):
             partition = TableSlice.of_feed("silver", trades).partition(key)
             inputs.append(input_fingerprint(stored_partition(self.store, partition)))
         return sources_fingerprint("gold", WITNESSES, inputs)

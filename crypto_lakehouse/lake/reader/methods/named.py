@@ -11,6 +11,7 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, check_text
+from crypto_lakehouse.lake.reader.gaps import read_gaps
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NamedMethods(Methods):
-    """Klines, funding, trades and open interest. Arguments, results and errors are those of ``read``."""
+    """Klines, funding, trades, open interest and gaps. Arguments, results and errors are those of ``read``."""
 
     def klines(
         self,
@@ -220,3 +221,45 @@ class NamedMethods(Methods):
             "silver.open_interest", exchange, market, symbols, start, end, last, columns, limit, output.index
         )
         return read_rows(self._at(as_of), request, output)
+
+    def gaps(
+        self,
+        symbols: str | Sequence[str] | None = None,
+        *,
+        market: str | Sequence[str] | None = None,
+        start: Time | None = None,
+        end: Time | None = None,
+        last: Length | None = None,
+        limit: int | None = None,
+        exchange: str = "binance",
+        format: Format = "pandas",
+        index: str | Sequence[str] | None = None,
+        time_unit: TimeUnit = "us",
+        as_of: AsOf | None = None,
+    ) -> pd.DataFrame | pl.DataFrame | pa.Table | Any:
+        """Return the pauses that cut series into segments, and why their minutes are missing.
+
+        Parameters
+        ----------
+        symbols, market, start, end, last, limit, exchange, format, index, time_unit, as_of
+            As in ``read``. The range selects by ``gap_end``.
+
+        Returns
+        -------
+        pandas.DataFrame, polars.DataFrame or pyarrow.Table
+            The rows of ``gold.gaps``, and two more columns. ``evidence`` is JSON with the minutes of the gap by their
+            reason in ``gold.missing_minutes``; minutes with a candle without volume count as ``no_trades``. ``cause``
+            is the reason with the most minutes. Both are null if ``gold.missing_minutes`` does not have all days of the
+            gap.
+
+        Examples
+        --------
+        This sample has no gap:
+
+        >>> gaps = lake.gaps("BTCUSDT", market="um")
+        >>> len(gaps), gaps.columns[-2:].tolist()
+        (0, ['cause', 'evidence'])
+        """
+        output = Output.parse(format, index, time_unit)
+        request = RowRequest.parse("gold.gaps", exchange, market, symbols, start, end, last, None, limit, ())
+        return output.convert(read_gaps(self._at(as_of), request))
