@@ -21,21 +21,21 @@ from crypto_lakehouse.catalog.rest_model import (
     RowShape,
 )
 
-_SPOT_DOCS = "https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md"
-_UM_DOCS = "https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api"
-_CM_DOCS = "https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api"
+_SPOT_DOCS = "https://github.com/binance/binance-spot-api-docs/blob/a5e0bc3/rest-api.md"
+_UM_DOCS = "docstrings of binance-sdk-derivatives-trading-usds-futures 18.1.0"
+_CM_DOCS = "docstrings of binance-sdk-derivatives-trading-coin-futures 14.1.0"
 _DOCS = {"spot": _SPOT_DOCS, "um": _UM_DOCS, "cm": _CM_DOCS}
-_PROBED = "https://github.com/dilettante-trading/polyoxide docs/specs/binance/OBSERVED.md"
+_PROBED = "probes of 2026-10-07 in dilettante-trading/polyoxide, docs/specs/binance/OBSERVED.md"
 
 _HEADER = "X-MBX-USED-WEIGHT-1M"
 _MINUTE, _FIVE_MINUTES = timedelta(minutes=1), timedelta(minutes=5)
 
-SPOT_POOL = RestPool("spot", 6000, _MINUTE, _HEADER, f"{_SPOT_DOCS}, limits of exchangeInfo")
+SPOT_POOL = RestPool("spot", 6000, _MINUTE, _HEADER, _SPOT_DOCS)
 # USD-M and COIN-M count together since 2026-06-30.
-FUTURES_POOL = RestPool("futures", 2400, _MINUTE, _HEADER, f"exchangeInfo of {_UM_DOCS}; one pool: notice of 2026-06")
-FUNDING_POOL = RestPool("funding", 500, _FIVE_MINUTES, "", f"{_UM_DOCS}/Get-Funding-Rate-History; {_PROBED}")
+FUTURES_POOL = RestPool("futures", 2400, _MINUTE, _HEADER, f"{_PROBED}; that um and cm share it: notice of 2026-06")
+FUNDING_POOL = RestPool("funding", 500, _FIVE_MINUTES, "", f"{_UM_DOCS}, funding_rate_history; {_PROBED}")
 # Whether the limit holds for each path or for all together is unknown, so all are charged to one pool.
-DATA_POOL = RestPool("futures_data", 1000, _FIVE_MINUTES, "", f"{_UM_DOCS}/Open-Interest-Statistics")
+DATA_POOL = RestPool("futures_data", 1000, _FIVE_MINUTES, "", f"{_UM_DOCS}, open_interest_statistics")
 
 _POOLS = {"spot": SPOT_POOL, "um": FUTURES_POOL, "cm": FUTURES_POOL}
 _PREFIXES = {"spot": "/api/v3", "um": "/fapi/v1", "cm": "/dapi/v1"}
@@ -109,7 +109,9 @@ def _klines(role: str, name: str) -> RestEndpoint:
         answer=KLINES,
         row_shape=RowShape.LIST,
         overflow=Overflow.UNKNOWN if (role, name) == ("cm", "premiumIndexKlines") else overflow,
-        source=f"{_DOCS[role]}, {name}; weights: {_PROBED}",
+        source=_DOCS[role]
+        if is_spot
+        else f"{_DOCS[role]}; weights and limits: {_PROBED}; um keeps the oldest rows: claimed by ccxt",
         symbol_parameter="pair" if is_index else "symbol",
         max_span=timedelta(days=200) if role == "cm" else None,
     )
@@ -128,7 +130,7 @@ def _agg_trades(role: str) -> RestEndpoint:
         answer=_AGG_TRADES[role],
         row_shape=RowShape.OBJECT,
         overflow=Overflow.OLDEST,
-        source=f"{_DOCS[role]}, aggTrades; reach of futures: error -4166",
+        source=_DOCS[role] if is_spot else f"{_DOCS[role]}; reach: error -4166, measured on um only",
         reach=None if is_spot else timedelta(hours=48),
         # Of requests by time: futures document less than an hour.
         max_span=timedelta(hours=1),
@@ -150,7 +152,7 @@ def _funding(role: str) -> RestEndpoint:
         answer=_FUNDING_RATE,
         row_shape=RowShape.OBJECT,
         overflow=Overflow.OLDEST,
-        source=f"{_DOCS[role]}/Get-Funding-Rate-History",
+        source=f"{_DOCS[role]}, get_funding_rate_history",
         # Funding is never more frequent than hourly.
         step=timedelta(hours=1),
         archive_columns={"fundingTime": "calc_time", "fundingRate": "last_funding_rate"},
@@ -179,7 +181,7 @@ def _data(role: str, name: str, fields: tuple[str, ...], columns: Mapping[str, s
         ),
         row_shape=RowShape.OBJECT,
         overflow=Overflow.UNKNOWN,
-        source=f"{_DOCS[role]}, {name}",
+        source=f"{_DOCS[role]}; reach: error -1130 at 35 days",
         symbol_parameter="pair" if is_cm else "symbol",
         symbol_suffix="_PERP" if is_cm else "",
         parameters=(*parameters, ("period", "5m")),

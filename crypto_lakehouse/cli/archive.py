@@ -1,16 +1,14 @@
-"""The commands of ``crypto-lakehouse archive``: list an archive, verify zips on disk, write and serve a sample archive.
+"""The commands of ``crypto-lakehouse archive``: list an archive, verify zips on disk, write a sample archive.
 
 This module handles arguments, words and exit codes; ``pipeline/discover.py`` and ``archive`` do the work. Commands
-that are used in pipelines write only data to stdout; see ``cli/pipe.py``.
+that are used in pipelines write only data to stdout; see ``cli/pipe.py``. Servers are in ``archive_serve.py``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple
@@ -24,7 +22,7 @@ import typer
 from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.archive.sources import open_source
-from crypto_lakehouse.catalog import EXCHANGES, Feed, no_exchange
+from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, parse_symbol
 from crypto_lakehouse.catalog.near import with_near
 from crypto_lakehouse.catalog.symbols import SymbolFilter
@@ -321,32 +319,6 @@ def archive_sample(
         except ValueError as error:
             fail(error, 2)
     typer.echo(f"{sample.files} files, {sample.bytes} bytes, {sample.first} to {sample.end} (exclusive) in {directory}")
-
-
-@archive_app.command("serve")
-def archive_serve(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the archive.")],
-    port: Annotated[
-        int, typer.Option(parser=whole(0, 65535), metavar="NUMBER", help="Port on 127.0.0.1; 0 chooses a free one.")
-    ] = 0,
-    exchange: Exchange = "binance",
-) -> None:
-    """Serve the folder of an archive over HTTP, until Ctrl-C or SIGTERM."""
-    if exchange not in EXCHANGES:
-        fail(no_exchange(exchange), 2)
-    ended = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ended.set())
-    with explained():
-        from crypto_lakehouse.sample.server import ArchiveServer
-        from crypto_lakehouse.settings import PREFIX, url_settings
-
-        with ArchiveServer(directory, port) as server:
-            files, listing = (f"{PREFIX}{name.upper()}" for name in url_settings(exchange))
-            typer.echo(f"serving {directory} until Ctrl-C; commands use it with these variables:")
-            typer.echo(f"export {files}={server.url} {listing}={server.listing_url}")
-            ended.wait()
-    typer.echo("ended")
 
 
 def _verify_line(path: Path, finding: Finding, as_json: bool) -> str:

@@ -22,6 +22,7 @@ from crypto_lakehouse.catalog.automation import MEANINGS
 from crypto_lakehouse.catalog.commands import PROGRAM
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.archive import archive_app
+from crypto_lakehouse.cli.archive_serve import archive_serve, archive_serve_api
 from crypto_lakehouse.cli.backfill import backfill
 from crypto_lakehouse.cli.common import (
     Commands,
@@ -236,6 +237,8 @@ for command in (backfill, update, compare, verify, read, sql, tables, describe, 
     app.command()(command)
 
 
+archive_app.command("serve")(archive_serve)
+archive_app.command("serve-api")(archive_serve_api)
 export_app.command("table")(export_table)
 export_app.command("freqtrade")(export_freqtrade)
 export_app.command("nautilus")(export_nautilus)

@@ -392,6 +392,7 @@ def test_a_sample_of_chosen_tables_and_markets(tmp_path: Path) -> None:
         (("archive", "sample"), ("DIR", "--symbols", "--days", "--start", "--end", "--seed", "--tables")),
         (("archive", "sample"), ("--markets", "--specials", "--trades-per-day")),
         (("archive", "serve"), ("DIR", "--port")),
+        (("archive", "serve-api"), ("DIR", "--port", "--now")),
     ],
 )
 def test_help_names_every_option(tmp_path: Path, command: tuple[str, ...], options: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The generated pages of the documentation: data formats, commands and settings.
+"""The generated pages of the documentation: data formats, commands, settings and REST APIs.
 
 ``python -m crypto_lakehouse.cli.document`` writes them; with ``--check`` it only reports which are stale. Each page
 has a module here that turns data of the code into text. Pages that people write are in ``docs/``.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from crypto_lakehouse.cli.document.commands import commands_page
 from crypto_lakehouse.cli.document.data_formats import data_formats
+from crypto_lakehouse.cli.document.rest_endpoints import rest_page
 from crypto_lakehouse.cli.document.settings import settings_page
 
 PAGE = Path("docs/api/data-formats.md")
@@ -19,6 +20,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     PAGE: data_formats,
     Path("docs/api/commands.md"): commands_page,
     Path("docs/api/settings.md"): settings_page,
+    Path("docs/api/rest-endpoints.md"): rest_page,
 }
 
 
