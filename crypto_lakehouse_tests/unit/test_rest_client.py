@@ -21,13 +21,15 @@ from crypto_lakehouse.archive.limits import Limits
 from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.binance_rest import FUNDING_POOL, FUTURES_POOL, SPOT_POOL
 from crypto_lakehouse.catalog.rest import RestEndpoint, RestPool, rest_endpoint_of
+from crypto_lakehouse.pipeline.completion.wanted import complete_until
 from crypto_lakehouse.rest.client import RestClient
 from crypto_lakehouse.rest.model import AnswerStatus, RestAnswer, RestBanError, RestError, RestRefusedError
-from crypto_lakehouse.rest.requests import RestRequest, milliseconds, windows
+from crypto_lakehouse.rest.requests import RestRequest, from_milliseconds, milliseconds, windows
 from crypto_lakehouse.sample.api_rows import ArchiveRows
 from crypto_lakehouse.sample.api_server import ApiServer, Fault
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.files import ArchiveFolder
+from crypto_lakehouse_tests.unit.test_rest_answers import needs_recordings, recorded
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=3)
@@ -101,6 +103,21 @@ def test_the_time_of_the_server_tells_which_bar_is_still_forming(server: ApiServ
     limit = round(answer.server_time.timestamp() * 1000)
     assert [row[6] < limit for row in json.loads(answer.body)] == [True, True, False]
     assert client(server).server_time("cm") >= NOW
+
+
+@needs_recordings
+@pytest.mark.requirement("F2.12")
+def test_the_forming_bar_of_a_recorded_answer_is_left_out(server: ApiServer) -> None:
+    body = recorded("rest_um_2026-10-07.jsonl")["/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=2"]
+    trade = recorded("rest_um_2026-10-07.jsonl")["/fapi/v1/aggTrades?symbol=BTCUSDT&limit=3"][-1]
+    # The time of the exchange when it was recorded: that of its newest trade.
+    server.faults["/fapi/v1/time"] = [Fault(200, {"serverTime": trade["T"]})]
+    server.faults[KLINES] = [Fault(200, body)]
+    start = from_milliseconds(body[0][0])
+    (answer,) = client(server).answers(windows(endpoint(), "BTCUSDT", start, start + timedelta(minutes=2)))
+    assert answer.rows == 2
+    end = complete_until(start, start + timedelta(minutes=2), timedelta(minutes=1), answer.server_time)
+    assert end == from_milliseconds(body[1][0])
 
 
 @pytest.mark.requirement("F2.13")
