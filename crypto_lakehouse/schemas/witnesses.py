@@ -29,8 +29,9 @@ WITNESSES = Schema(
     name="witnesses",
     doc="One row per symbol, day and klines table whose daily and monthly files were compared. Rows are those that"
     " silver would have of each file alone: one per open_time, in canonical columns and units; close_time is not"
-    " compared. A file that cannot be used counts as missing, and detail says why. Comparing changes neither bronze nor"
-    " silver: LAKEHOUSE_ARCHIVE_FILES says which file a day is built from.",
+    " compared. REST answers and trades are compared with the rows of the daily file, and with those that only the"
+    " monthly file has. A file that cannot be used counts as missing, and detail says why. Comparing changes neither"
+    " bronze nor silver: LAKEHOUSE_ARCHIVE_FILES says which file a day is built from.",
     columns=(
         Column("symbol", TEXT, "name", "Symbol as the exchange writes it."),
         Column("table", TEXT, "name", "Table of the compared files, such as klines_1m."),
@@ -48,6 +49,9 @@ WITNESSES = Schema(
         Column("missing_in_daily", INT, "1", "open_times that only the monthly file has."),
         Column("missing_in_monthly", INT, "1", "open_times that only the daily file has."),
         *_difference("monthly", "daily against monthly file"),
+        Column("rest_rows", INT, "1", "Rows of REST answers that the lake has; null if it has none.", nullable=True),
+        Column("rest_only", INT, "1", "open_times that only REST has; null without answers.", nullable=True),
+        *_difference("rest", "REST against the files"),
         Column("trades_table", TEXT, "name", "Table that bars were rebuilt from: trades or agg_trades.", nullable=True),
         Column("trades_rows", INT, "1", "Bars rebuilt from trades; null if the lake has none.", nullable=True),
         Column(
@@ -57,9 +61,7 @@ WITNESSES = Schema(
             "Bars with volume that only one of both has; null without a comparison.",
             nullable=True,
         ),
-        *_difference(
-            "trades", "rebuilt bars against the daily (else the monthly) file, beyond rounding, where both have volume"
-        ),
+        *_difference("trades", "rebuilt bars against the files, beyond rounding, where both have volume"),
         Column("daily_sha256", TEXT, "hex", "sha256 of the daily file; null without bytes.", nullable=True),
         Column("monthly_sha256", TEXT, "hex", "sha256 of the monthly file; null without bytes.", nullable=True),
         Column("daily_etag", TEXT, "name", "ETag of the compared daily file; null if it is to be tried again.", True),

@@ -23,8 +23,10 @@ from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.binance_archive import BinanceArchive
+from crypto_lakehouse_tests.system.exchange import day as exchange_day
+from crypto_lakehouse_tests.system.exchange import exchange
 from crypto_lakehouse_tests.system.monthly import edit, ingest
-from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, variables
+from crypto_lakehouse_tests.system.runs import WatchedServer, digests, failures, read, run, variables
 
 START = date(2024, 1, 30)
 DAYS = [f"{START + timedelta(days=number)}" for number in range(3)]
@@ -195,3 +197,16 @@ def test_the_order_of_runs_does_not_show_in_the_rows(archive: Path, server: Watc
         assert stretches(tmp_path / "parts") == [(S, 0, 1440, "unknown" if first == DAYS[2] else "not_yet_published")]
     whole, parts = (digests(tmp_path / lake) for lake in ("whole", "parts"))
     assert whole == parts
+
+
+@pytest.mark.requirement("D18")
+def test_rest_rows_are_holes_of_the_archive_and_what_rest_does_not_have_is_lost(tmp_path: Path) -> None:
+    with exchange(tmp_path, days=2) as market:
+        hole, lost = range(180, 300), range(600, 610)
+        truth = market.truth / klines(market.archive, B, exchange_day(1)).relative_to(market.archive)
+        edit(truth, without(lost, day=exchange_day(1)))
+        edit(klines(market.archive, B, exchange_day(1)), without(hole, lost, day=exchange_day(1)))
+        done = run(market.settings(tmp_path / "lake"), "um", exchange_day(0), exchange_day(1))
+        assert done.success, failures(done)
+        build(tmp_path / "lake", [exchange_day(0), exchange_day(1)])
+    assert stretches(tmp_path / "lake", exchange_day(1)) == [(B, 180, 120, "archive_hole"), (B, 600, 10, "lost")]

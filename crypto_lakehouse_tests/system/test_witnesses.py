@@ -22,9 +22,11 @@ from crypto_lakehouse.pipeline.gold.witnesses import Witnesses
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.binance_archive import BinanceArchive
+from crypto_lakehouse_tests.system.exchange import day as exchange_day
+from crypto_lakehouse_tests.system.exchange import exchange
 from crypto_lakehouse_tests.system.monthly import UM, daily_file, edit, ingest, monthly_file
 from crypto_lakehouse_tests.system.realdata import ARCHIVE, needs_real_archive
-from crypto_lakehouse_tests.system.runs import WatchedServer, digests, read, variables
+from crypto_lakehouse_tests.system.runs import WatchedServer, digests, failures, read, run, variables
 
 START, END = date(2024, 1, 30), date(2024, 3, 2)
 DAYS = partition_keys(START, END, Cadence.DAILY)
@@ -161,6 +163,31 @@ def test_bars_rebuilt_from_trades_are_another_witness(tmp_path: Path) -> None:
     assert (first["trades_table"], first["trades_different_rows"], first["trades_missing"]) == ("trades", 0, 0)
     assert first["trades_rows"] > 0
     assert second["trades_rows"] is None
+
+
+@pytest.mark.requirement("D17")
+def test_rest_answers_are_another_witness(tmp_path: Path) -> None:
+    lake, keys, minutes = tmp_path / "lake", [exchange_day(0), exchange_day(1)], FEEDS["binance", "um", "klines_1m"]
+    with exchange(tmp_path, days=2) as market:
+        market.remove("um", B, 1)
+        done = run(market.settings(lake), "um", *keys)
+        assert done.success, failures(done)
+        market.restore("um", B, 1)
+
+        def changed(lines: list[bytes]) -> list[bytes]:
+            fields = [line.split(b",") for line in lines]
+            fields[5][8] = b"%d" % (int(fields[5][8]) * 2)
+            return [b",".join(line) for line in fields[:-1]]
+
+        market.edit("um", B, 1, changed)
+        compare(market.files, lake, keys, feed=minutes)
+        first, second = witnesses(lake).filter(symbol=B).iter_rows(named=True)
+        assert first["rest_rows"] is None
+        # The last of 1,440 rows is only in REST; a count of trades is twice that of REST: (2 n - n) / (2 n).
+        assert (second["rest_rows"], second["rest_only"], second["rest_different_rows"]) == (1440, 1, 1)
+        assert (second["rest_column"], second["rest_largest"]) == ("trade_count", 0.5)
+        assert second["rest_time"].strftime("%Y-%m-%d %H:%M") == f"{keys[1]} 00:05"
+        assert compare(market.files, lake, keys, feed=minutes) == []
 
 
 @needs_real_archive

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
+from crypto_lakehouse.lake.storage.answers import read_answers
 from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_keys, partition_exists, read_partition
 from crypto_lakehouse.lake.storage.pieces import read_pieces
@@ -47,7 +48,8 @@ class MissingMinutes(TableDays):
     def more_inputs(self, key: str) -> list[str]:
         """The listings and files of the day, and other tables that are stored."""
         facts = [(symbol, str(listing)) for symbol, listing in sorted(self._listings(key).items())]
-        words = [hashlib.sha256(json.dumps(facts).encode()).hexdigest()]
+        answers = self._answers(key).sort("symbol", "start", "end").write_csv()
+        words = [hashlib.sha256(text.encode()).hexdigest() for text in (json.dumps(facts), answers)]
         for partition in self._others(key):
             stored = stored_partition(self._store, partition)
             words.append(f"{partition.slice.table} {partition.key} {input_fingerprint(stored)}")
@@ -71,7 +73,8 @@ class MissingMinutes(TableDays):
             before = self._ids(trades, f"{day - _DAY}", symbols).group_by("symbol").agg(pl.col("last_id").max())
             more = {"traded": self._ids(trades, key, symbols), "ids_before": before, "trades_table": trades.table}
         refused, other = self._refused(key), self._other_file(key, rows)
-        return missing_minutes(day, rows, Evidence(listings, refused=refused, other_file=other, **more))
+        empty = self._answers(key)
+        return missing_minutes(day, rows, Evidence(listings, refused=refused, other_file=other, empty=empty, **more))
 
     def stale(self, keys: Sequence[str]) -> list[str]:
         """Stored days other than ``keys`` whose inputs have changed: listings change days at any distance."""
@@ -152,6 +155,11 @@ class MissingMinutes(TableDays):
         # The open time is the first field of every file of klines.
         times = rows.with_columns(raw=pl.col("raw").str.extract(r"^([0-9]+)(?:,|$)").cast(pl.Int64, strict=False))
         return times.select("symbol", open_time=epoch_to_time("raw").dt.truncate("1m")).drop_nulls()
+
+    def _answers(self, key: str) -> pl.DataFrame:
+        """The times about which REST has no other rows than silver: symbol, start, end."""
+        rows = read_answers(self._store, self._feed, [key]).filter(pl.col("status").is_in(["answered", "empty"]))
+        return rows.select("symbol", "start", "end").unique()
 
     def _other_file(self, key: str, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows of each symbol that only the file has from which its day was not built."""

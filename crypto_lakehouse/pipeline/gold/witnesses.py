@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from crypto_lakehouse.archive.model import ArchiveFile, ArchiveSource, FetchedFile, RejectedFile
-from crypto_lakehouse.catalog import Cadence, Feed, Market, parse_partition
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, Market, parse_partition
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.symbols import ChosenSymbols, SymbolFilter
 from crypto_lakehouse.lake.storage.ledger import read_states
@@ -32,6 +32,7 @@ from crypto_lakehouse.pipeline.bronze.download_queue import DownloadQueue
 from crypto_lakehouse.pipeline.bronze.parsing import read_blocks
 from crypto_lakehouse.pipeline.bronze.results import TRANSIENT
 from crypto_lakehouse.pipeline.chosen_files import available_symbols, is_complete, monthly_feed
+from crypto_lakehouse.pipeline.completion.silver_rows import answered_keys, rest_rows, stored_answers
 from crypto_lakehouse.pipeline.discover import files_in_order
 from crypto_lakehouse.pipeline.fingerprints import chosen_symbols, input_fingerprint, sources_fingerprint
 from crypto_lakehouse.pipeline.gold.trade_ids import rebuilt_klines, stored_trades
@@ -114,6 +115,8 @@ class Witnesses:
     named_for_feed: bool = False
     force: bool = False
     unknown: list[str] = field(default_factory=list, init=False)
+    _rest: dict[tuple[str, str], pl.DataFrame] = field(default_factory=dict, init=False)
+    _answered_keys: dict[str, frozenset[str]] = field(default_factory=dict, init=False)
 
     def days(self, keys: Sequence[str]) -> Iterator[WitnessDay]:
         """Yield the days ``keys``, in order of time. A monthly file is fetched once for all of its days.
@@ -127,6 +130,7 @@ class Witnesses:
         ):
             for _, group in groupby(sorted(keys), key=lambda key: key[:7]):
                 of_month = list(group)
+                self._rest.clear()
                 stored = {key: self._stored(key) for key in of_month}
                 selected = {feed.table: self._selected(feed, listed[feed.table], stored) for feed in self.feeds}
                 found: dict[str, dict[_Place, _Row]] = {key: {} for key in of_month}
@@ -255,6 +259,7 @@ class Witnesses:
         schema = silver_schema(feed)
         empty = pl.DataFrame(schema.empty())
         left, right = (each.days.get(day, empty) if each else empty for each in (daily, month))
+        files = pl.concat([left, right.join(left, on="open_time", how="anti")])
         has_both = bool(left.height and right.height)
         found = differences(left, right, schema)
         faults = [
@@ -273,13 +278,34 @@ class Witnesses:
             "missing_in_daily": found.only_right,
             "missing_in_monthly": found.only_left,
             **_difference("monthly", found if has_both else None),
-            **self._against_trades(feed, symbol, day, left if left.height else right),
+            **self._against_rest(feed, symbol, day, files),
+            **self._against_trades(feed, symbol, day, files),
             "daily_sha256": daily and daily.sha256,
             "monthly_sha256": month and month.sha256,
             "daily_etag": daily and daily.etag,
             "monthly_etag": month and month.etag,
             "detail": "; ".join(faults) or None,
         }
+
+    def _against_rest(self, feed: Feed, symbol: str, day: date, klines: pl.DataFrame) -> dict[str, Any]:
+        rows = self._rest_of(feed, day.isoformat()).filter(pl.col("symbol") == symbol)
+        if rows.is_empty():
+            return {"rest_rows": None, "rest_only": None, **_difference("rest", None)}
+        found = differences(klines, rows, silver_schema(feed))
+        return {"rest_rows": rows.height, "rest_only": found.only_right, **_difference("rest", found)}
+
+    def _rest_of(self, feed: Feed, key: str) -> pl.DataFrame:
+        """The rows of the day's REST answers, of all symbols. They are read once for all symbols of a month."""
+        place = feed.table, key
+        if place not in self._rest:
+            rows = rest_rows(feed, key, self.store)[0].others() if key in self._answered(feed) else None
+            self._rest[place] = pl.DataFrame(silver_schema(feed).empty()) if rows is None else rows
+        return self._rest[place]
+
+    def _answered(self, feed: Feed) -> frozenset[str]:
+        if feed.table not in self._answered_keys:
+            self._answered_keys[feed.table] = answered_keys(feed, self.store)
+        return self._answered_keys[feed.table]
 
     def _against_trades(self, feed: Feed, symbol: str, day: date, klines: pl.DataFrame) -> dict[str, Any]:
         key = day.isoformat()
@@ -331,6 +357,10 @@ class Witnesses:
         if trades := stored_trades(self.store, self.market, key):
             partition = TableSlice.of_feed("silver", trades).partition(key)
             inputs.append(input_fingerprint(stored_partition(self.store, partition)))
+        for table in rows["table"].unique().sort():
+            feed = FEEDS[self.market.exchange, self.market.name, table]
+            if key in self._answered(feed):
+                inputs += [f"{table} {words}" for words in stored_answers(feed, key, self.store)[1]]
         return sources_fingerprint("gold", WITNESSES, inputs)
 
     @property
