@@ -13,9 +13,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 from crypto_lakehouse.catalog.rest import RestPool
-from crypto_lakehouse.rest.model import RestError
+from crypto_lakehouse.rest.model import RestBanError, RestError
 
 # The expiry of a request on its way is unknown, so the wait for it is repeated.
 _SHORT = 0.05
@@ -37,14 +38,20 @@ class Budget:
         self._lock = threading.Lock()
 
     @asynccontextmanager
-    async def charged(self, weight: int, limit: int) -> AsyncIterator[None]:
-        """Wait until a request of this weight may be sent, and charge it. Raises RestError if it never may be."""
+    async def charged(self, weight: int, limit: int, max_pause: float) -> AsyncIterator[None]:
+        """Wait until a request of this weight may be sent, and charge it.
+
+        Raises RestError if it never may be, RestBanError if the server wants a pause of more than ``max_pause`` s.
+        """
         if weight > limit:
             raise RestError(
                 f"one request of weight {weight} is more than the budget of {limit} in {self._window:g} s for"
                 f" {self.pool.name}; raise LAKEHOUSE_REST_SHARE"
             )
         while (wait := self._charge(weight, limit)) > 0:
+            pause = self._not_before - time.monotonic()
+            if pause > max_pause:
+                raise ban_error(f"the exchange wants no requests of {self.pool.name}", pause)
             await asyncio.sleep(wait)
         try:
             yield
@@ -103,9 +110,19 @@ def shared_budget(pool: RestPool, urls: Iterable[str]) -> Budget:
 
 
 @asynccontextmanager
-async def charged(charges: Iterable[tuple[Budget, int, int]]) -> AsyncIterator[None]:
+async def charged(charges: Iterable[tuple[Budget, int, int]], max_pause: float) -> AsyncIterator[None]:
     """Charge one request to several budgets: (budget, weight, limit) each."""
     async with AsyncExitStack() as stack:
         for budget, weight, limit in charges:
-            await stack.enter_async_context(budget.charged(weight, limit))
+            await stack.enter_async_context(budget.charged(weight, limit, max_pause))
         yield
+
+
+def ban_error(lead: str, pause: float) -> RestBanError:
+    """The error of a pause, in seconds, that is longer than a run waits."""
+    until = datetime.now(UTC) + timedelta(seconds=pause)
+    return RestBanError(
+        f"{lead} until {until:%Y-%m-%d %H:%M:%S} UTC. Run again after that time, with a lower LAKEHOUSE_REST_SHARE if"
+        " other programs use the API from this address: answers that came are kept",
+        until,
+    )

@@ -24,11 +24,10 @@ from crypto_lakehouse.archive.bans import BanWatch
 from crypto_lakehouse.archive.http_client import HttpClient, HttpError, MalformedAnswerError, RequestError, retry_after
 from crypto_lakehouse.archive.limits import Limits, Pace
 from crypto_lakehouse.catalog.rest import Paging, RestApi, RestCost, RestPool
-from crypto_lakehouse.rest.budget import Budget, charged, shared_budget
+from crypto_lakehouse.rest.budget import Budget, ban_error, charged, shared_budget
 from crypto_lakehouse.rest.model import (
     AnswerStatus,
     RestAnswer,
-    RestBanError,
     RestError,
     RestRefusedError,
     RestRequestError,
@@ -163,7 +162,7 @@ class Host:
         waited = 0.0
         url = URL(f"{self._url}{target}", encoded=True)
         while True:
-            async with charged(self._charges(costs, rows)):
+            async with charged(self._charges(costs, rows), self._max_wait):
                 async with http.request(url, accept=_ACCEPTED) as response:
                     for cost in costs:
                         self._see(cost, response.headers)
@@ -180,13 +179,7 @@ class Host:
                 pause = self._pause(response.status, response.headers, body, costs)
             waited += pause
             if waited > self._max_wait:
-                until = datetime.now(UTC) + timedelta(seconds=pause)
-                raise RestBanError(
-                    f"{self._shown} answers HTTP {response.status} and wants no requests until"
-                    f" {until:%Y-%m-%d %H:%M:%S} UTC. Run again after that time, with a lower LAKEHOUSE_REST_SHARE if"
-                    " other programs use the API from this address: answers that came are kept",
-                    until,
-                )
+                raise ban_error(f"{self._shown} answers HTTP {response.status} and wants no requests", pause)
             log.warning("%s: HTTP %d, no requests for %.0f s", self._shown, response.status, pause)
 
     def _charges(self, costs: Iterable[RestCost], rows: int) -> list[tuple[Budget, int, int]]:

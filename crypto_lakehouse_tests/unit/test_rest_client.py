@@ -218,7 +218,9 @@ def test_a_longer_pause_than_a_run_waits_for_ends_it_with_the_time(server: ApiSe
     server.faults[KLINES] = [Fault(status, {"code": -1003, "msg": ""}, {"Retry-After": "7200"})]
     with pytest.raises(RestBanError, match=rf"answers HTTP {status} and wants no requests until 2.* UTC\. Run again"):
         list(client(server, pool(2000 + status, 60)).answers(minutes()))
-    # What was answered before is kept, and nobody waited: the next run of this process is told at once by its budget.
+    # Another run in this process ends at once too, without a request.
+    with pytest.raises(RestBanError, match=r"wants no requests of futures until 2.* UTC\. Run again"):
+        list(client(server, pool(2000 + status, 60)).answers(minutes()))
     assert len([call for call in server.calls if call.path == KLINES]) == 1
 
 
