@@ -12,15 +12,29 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.archive.limits import Limits
+from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog.rest import RestPool
+from crypto_lakehouse.lake.storage.answers import read_answers
+from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
+from crypto_lakehouse.orchestration.assets.completion import completion
+from crypto_lakehouse.orchestration.resources import ArchiveResource
+from crypto_lakehouse.pipeline.bronze.partitions import BronzePartition
+from crypto_lakehouse.pipeline.completion.partitions import AnsweredPartition, Completion, Counts
+from crypto_lakehouse.pipeline.silver import SilverPartition, silver_partition, up_to_date
+from crypto_lakehouse.rest.client import RestClient
 from crypto_lakehouse.sample.api_server import ApiServer
 from crypto_lakehouse.sample.build import make_sample
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.settings import Settings
 from crypto_lakehouse_tests.system.runs import WatchedServer, read, settings
 
@@ -100,13 +114,18 @@ def _checksum(path: Path) -> Path:
 
 @contextmanager
 def exchange(
-    folder: Path, markets: Sequence[str] = ("um",), symbols: int = 2, days: int = 4, tables: Sequence[str] = (MINUTES,)
+    folder: Path,
+    markets: Sequence[str] = ("um",),
+    symbols: int = 2,
+    days: int = 4,
+    tables: Sequence[str] = (MINUTES,),
+    **api_options: Any,
 ) -> Iterator[Exchange]:
     """Serve a sample of that many days from ``START`` on."""
     truth, archive = folder / "truth", folder / "archive"
     make_sample(truth, symbols=symbols, days=days, start=START, tables=tables, markets=markets)
     shutil.copytree(truth, archive)
-    with ApiServer(truth) as api, WatchedServer(archive) as files:
+    with ApiServer(truth, **api_options) as api, WatchedServer(archive) as files:
         yield Exchange(truth, archive, api, files)
 
 
@@ -118,3 +137,52 @@ def silver_of(lake: Path, market: str, table: str = MINUTES) -> pl.DataFrame:
 def without_source(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows without the column that says where they come from."""
     return rows.drop("source")
+
+
+class Platform:
+    """Builds one table of a market in a lake without Dagster, at a time that a test sets."""
+
+    def __init__(
+        self, market: Exchange, lake: Path, name: str = "um", table: str = MINUTES, pools: Sequence[RestPool] = ()
+    ) -> None:
+        self.feed, self.now = feed("binance", name, table), datetime.now(UTC)
+        self.settings, self.store = market.settings(lake, tables=table), LakeStore.open(str(lake))
+        self._source = ArchiveResource.from_settings(self.settings).source("binance")
+        self._client = RestClient("binance", self.settings.rest_urls_of("binance"), Limits(8, 2), 1.0, pools=pools)
+
+    def completion(self, symbols: str = "") -> Completion:
+        """The completion of a run."""
+        made = completion(self.feed, self.settings, self._source, self.store, self._client, symbols, force=False)
+        made.now = lambda: self.now
+        return made
+
+    def build(self, keys: Sequence[str], symbols: str = "") -> dict[str, Counts]:
+        """Build bronze, answers and silver of partitions; what was requested for each."""
+        ingest = bronze_ingest(self.feed, self.settings, self._source, self.store, symbols, force=False)
+        for bronze in ingest.partitions(keys):
+            self._write(TableSlice.of_feed("bronze", self.feed), bronze)
+        counts = {}
+        for answers in self.completion(symbols).partitions(keys):
+            self._write(TableSlice.of_answers(self.feed), answers)
+            counts[answers.key] = answers.counts
+        for key in keys:
+            silver = silver_partition(self.feed, key, self.store, self.now)
+            self._write(TableSlice.of_feed("silver", self.feed), silver)
+        return counts
+
+    def up_to_date(self, keys: Sequence[str]) -> set[str]:
+        """The partitions for which nothing is to be requested, and whose silver is built from what is stored."""
+        return up_to_date(self.feed, sorted(self.completion().up_to_date(keys)), self.store)
+
+    def answers(self, *keys: str) -> pl.DataFrame:
+        """The ledger of answers."""
+        return read_answers(self.store, self.feed, keys or None)
+
+    def silver(self, *keys: str) -> pl.DataFrame:
+        """Rows of silver."""
+        silver = TableSlice.of_feed("silver", self.feed)
+        return pl.concat([read_partition(self.store, silver.partition(key)) for key in keys])
+
+    def _write(self, table: TableSlice, made: BronzePartition | AnsweredPartition | SilverPartition) -> None:
+        if made.unchanged is None:
+            write_partition(self.store, table.partition(made.key), made.rows, made.provenance)

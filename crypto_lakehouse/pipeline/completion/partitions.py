@@ -202,11 +202,11 @@ class Completion:
     def _probe(self, days: Sequence[Day], symbols: Sequence[str], counts: Mapping[str, Counts]) -> None:
         """Find out on which days symbols have rows, where nothing is known of several days."""
         for batch in _batches(probes(symbols, days)):
-            by_request = {probe.request: probe for probe in batch}
-            for answers in self._sent(by_request):
+            by_request = {probe.request.canonical: probe for probe in batch}
+            for answers in self._sent(probe.request for probe in batch):
                 of_days: dict[str, list[Row]] = {}
                 for answer in answers:
-                    for day, start, end in by_request[answer.request].settles(_time_of(answer)):
+                    for day, start, end in by_request[answer.request.canonical].settles(_time_of(answer)):
                         if row := self._row(answer, start, end, day.key):
                             of_days.setdefault(day.key, []).append(row)
                 for day in days:

@@ -1,0 +1,167 @@
+"""What answers settle: requests are not repeated, empty answers are, and later files of the archive win."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from crypto_lakehouse.lake.storage.quarantine import read_rejected
+from crypto_lakehouse_tests.system.exchange import Exchange, Platform, day, exchange
+
+pytestmark = [pytest.mark.slow, pytest.mark.requirement("F2.15")]
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+DAYS = [day(number) for number in range(4)]
+
+
+def sources(rows: pl.DataFrame, symbol: str) -> Counter[str]:
+    return Counter(rows.filter(symbol=symbol)["source"])
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Exchange]:
+    with exchange(tmp_path) as made:
+        yield made
+
+
+def test_a_second_run_requests_nothing_and_a_rebuilt_bronze_table_is_the_same(market: Exchange, tmp_path: Path) -> None:
+    market.remove("um", BTC, 1)
+    market.remove("um", BTC, 2)
+    platform = Platform(market, tmp_path / "lake")
+    first = platform.build(DAYS)
+    assert first[DAYS[1]].requests > first[DAYS[0]].requests == 0
+    assert platform.up_to_date(DAYS) == set(DAYS)
+    before, calls = platform.silver(*DAYS), len(market.api.calls)
+    (stored,) = (tmp_path / "lake").glob(f"bronze/klines_1m_rest/*/*/date={DAYS[1]}/part-0.parquet")
+    bytes_before = stored.read_bytes()
+    stored.unlink()
+    assert platform.up_to_date(DAYS) == set(DAYS) - {DAYS[1]}
+    assert platform.build(DAYS)[DAYS[1]].requests == 0
+    assert stored.read_bytes() == bytes_before
+    assert platform.silver(*DAYS).equals(before)
+    assert len(market.api.calls) == calls
+
+
+def test_a_file_that_is_published_later_wins_and_what_it_changed_is_recorded(market: Exchange, tmp_path: Path) -> None:
+    market.remove("um", BTC, 1)
+    platform = Platform(market, tmp_path / "lake")
+    platform.build(DAYS)
+    assert sources(platform.silver(DAYS[1]), BTC) == {"rest": 1440}
+    market.restore("um", BTC, 1)
+    market.edit("um", BTC, 1, lambda lines: [lines[0], _with_other_count(lines[1]), *lines[2:]])
+    platform.build(DAYS)
+    assert sources(platform.silver(DAYS[1]), BTC) == {"archive_daily": 1440}
+    (found,) = read_rejected(platform.store, platform.feed).to_dicts()
+    assert (found["symbol"], found["reason"], found["period"]) == (BTC, "archive_differs", DAYS[1])
+    assert "trade_count is" in found["detail"]
+    assert found["source_key"].startswith("/fapi/v1/klines?")
+
+
+def _with_other_count(line: bytes) -> bytes:
+    fields = line.split(b",")
+    fields[8] = b"987654"
+    return b",".join(fields)
+
+
+def test_what_the_exchange_does_not_have_is_confirmed_and_asked_again_later(market: Exchange, tmp_path: Path) -> None:
+    for root in (market.archive, market.truth):
+        for path in root.rglob(f"{BTC}-1m-{DAYS[1]}.zip*"):
+            path.unlink()
+    platform = Platform(market, tmp_path / "lake")
+    counts = platform.build(DAYS)[DAYS[1]]
+    assert (counts.answered, counts.empty, counts.rows) == (0, 3, 0)
+    assert set(platform.answers(DAYS[1])["status"]) == {"empty"}
+    assert sources(platform.silver(DAYS[1]), BTC) == {}
+    platform.now += timedelta(days=29)
+    assert platform.build(DAYS)[DAYS[1]].requests == 0
+    platform.now += timedelta(days=2)
+    assert platform.up_to_date(DAYS) == set(DAYS) - {DAYS[1]}
+    assert platform.build(DAYS)[DAYS[1]].empty == 3
+
+
+def test_a_delisted_symbol_costs_a_request_for_many_days(tmp_path: Path) -> None:
+    with exchange(tmp_path, days=8) as market:
+        for root in (market.archive, market.truth):
+            for number in range(1, 8):
+                for path in root.rglob(f"{BTC}-1m-{day(number)}.zip*"):
+                    path.unlink()
+        platform = Platform(market, tmp_path / "lake")
+        keys = [day(number) for number in range(8)]
+        platform.build(keys)
+        assert len([call for call in market.api.calls if call.path.endswith("klines")]) == 1
+        assert platform.answers().height == 7
+        assert platform.up_to_date(keys) == set(keys)
+
+
+def test_days_before_the_first_bar_of_the_exchange_are_not_asked_for(market: Exchange, tmp_path: Path) -> None:
+    for root in (market.archive, market.truth):
+        for number in (0, 1):
+            for path in root.rglob(f"{BTC}-1m-{day(number)}.zip*"):
+                path.unlink()
+    market.remove("um", BTC, 2)
+    platform = Platform(market, tmp_path / "lake")
+    platform.build(DAYS)
+    assert sources(platform.silver(*DAYS), BTC) == {"rest": 1440, "archive_daily": 1440}
+    asked = [int(call.query["startTime"]) for call in market.api.calls if "startTime" in call.query]
+    begun = datetime.fromisoformat(DAYS[2]).replace(tzinfo=UTC).timestamp() * 1000
+    # One request since the first day of the market finds the first bar.
+    assert len([start for start in asked if start < begun]) == 1
+
+
+def test_an_unknown_symbol_is_refused_once(market: Exchange, tmp_path: Path) -> None:
+    for path in list(market.truth.rglob(f"{BTC}-1m-*")):
+        path.unlink()
+    for path in list(market.truth.rglob(BTC)):
+        for folder in sorted(path.rglob("*"), reverse=True):
+            folder.rmdir()
+        path.rmdir()
+    market.remove("um", BTC, 1)
+    platform = Platform(market, tmp_path / "lake")
+    counts = platform.build(DAYS)[DAYS[1]]
+    assert (counts.refused, counts.reasons) == (3, {"unknown_symbol": 3})
+    assert platform.build(DAYS)[DAYS[1]].requests == 0
+    assert platform.up_to_date(DAYS) == set(DAYS)
+
+
+def test_the_forming_bar_is_left_out_by_the_clock_of_the_exchange(tmp_path: Path) -> None:
+    noon = datetime.fromisoformat(f"{DAYS[3]}T12:00:30+00:00")
+    with exchange(tmp_path, now=noon) as market:
+        market.remove("um", BTC, 3)
+        platform = Platform(market, tmp_path / "lake")
+        platform.build(DAYS)
+        rows = platform.silver(DAYS[3]).filter(symbol=BTC)
+        assert (rows.height, rows["open_time"].max()) == (720, noon.replace(minute=59, hour=11, second=0))
+        # The other half of the day is not settled.
+        assert platform.up_to_date(DAYS) == set(DAYS) - {DAYS[3]}
+
+
+Cut = list[list[int]]
+cuts: st.SearchStrategy[Cut] = st.permutations(range(4)).flatmap(
+    lambda order: st.sampled_from([[order[:1], order[1:]], [[n] for n in order], [order], [order, order[:2]]])
+)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=cuts)
+def test_rows_do_not_depend_on_how_runs_were_cut(
+    cut: Cut, market: Exchange, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    for symbol, number in ((BTC, 1), (BTC, 2), (ETH, 3)):
+        if market.path("um", symbol, number, "klines/{}/1m").exists():
+            market.remove("um", symbol, number)
+    platform = Platform(market, folder / "lake")
+    for numbers in cut:
+        platform.build([DAYS[number] for number in sorted(numbers)])
+    rows = platform.silver(*DAYS)
+    assert Counter(rows["source"]) == {"rest": 3 * 1440, "archive_daily": 5 * 1440}
+    whole = Platform(market, folder / "whole")
+    whole.build(DAYS)
+    assert rows.equals(whole.silver(*DAYS))
