@@ -11,14 +11,18 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.latency import LatencyProxy
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.runs import read, run, settings
+from crypto_lakehouse_tests.unit.lake_rows import KEY, SLICE
+from crypto_lakehouse_tests.unit.test_as_of import rows
 
 DAYS = ("2024-12-30", "2024-12-31")
-KEY = "data/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2024-12-30.zip"
+FILE = "data/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2024-12-30.zip"
 TABLES = ("silver.klines_1m", "gold.continuous_1m", "gold.bars_1h")
 ASKED: dict[str, Any] = {"market": "um", "symbols": "ETHUSDT"}
 
@@ -50,7 +54,7 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
         environment = settings(server, uri, tables="klines_1m", bars="1h", **more)
         for seed in seeds:
             if seed != seeds[0]:
-                for name in (KEY, f"{KEY}.CHECKSUM"):
+                for name in (FILE, f"{FILE}.CHECKSUM"):
                     shutil.copyfile(tmp_path / f"{seed}" / name, served / name)
             assert run(environment, "um", *DAYS).success
             expected.append({table: read(lake, table, **ASKED) for table in TABLES})
@@ -66,8 +70,8 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
             for asked in (moment, snapshots[number]):
                 assert read(lake, table, as_of=asked, **ASKED).equals(expected[number][table])
             query = f"SELECT symbol, close FROM {table} WHERE symbol = 'ETHUSDT' ORDER BY open_time"
-            rows = lake.sql(query, format="polars", as_of=moment)
-            assert rows["close"].to_list() == expected[number][table].sort("open_time")["close"].to_list()
+            answer = lake.sql(query, format="polars", as_of=moment)
+            assert answer["close"].to_list() == expected[number][table].sort("open_time")["close"].to_list()
     panels = [lake.panel("close", "ETHUSDT", "1h", market="um", as_of=moment) for moment in times]
     assert not panels[0].equals(panels[1])
     assert not panels[1].equals(panels[2])
@@ -88,3 +92,23 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
         ("2024-12-30", *log.select("added", "removed", "changed").row(0))
     ]
     assert lake.diff(times[1], times[1]).is_empty()
+
+
+@pytest.mark.requirement("P2", "F6.19")
+def test_a_first_publication_costs_one_request_more_on_s3(
+    s3_lake: tuple[str, str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, endpoint, env = s3_lake
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    with LatencyProxy(endpoint, 0) as counted:
+        store = LakeStore.open(f"{uri}/{tmp_path.name}", counted.url)
+        store.write_bytes_atomic("ready", b"")
+        counted.reset()
+        store.write_bytes_atomic("plain", b"")
+        upload = counted.requests
+        counted.reset()
+        write_partition(store, SLICE.partition(KEY), rows(1))
+        assert counted.requests == upload + 1
+        assert store.list("_revisions") == []

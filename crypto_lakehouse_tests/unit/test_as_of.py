@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import time
@@ -223,3 +224,10 @@ def test_a_read_that_saw_a_later_version_is_repeated(store: LakeStore) -> None:
     write(store, 2)
     assert earlier.has_changed([file.path for file in files])
     assert read_partition(earlier, UM.partition(f"{DAY}")).equals(rows(1))
+
+
+def test_every_method_that_reads_takes_a_time() -> None:
+    methods = [name for name, _ in inspect.getmembers(Lakehouse, inspect.isfunction) if not name.startswith("_")]
+    without = {name for name in methods if "as_of" not in inspect.signature(getattr(Lakehouse, name)).parameters}
+    # These are about two times, about now, or about no rows.
+    assert without == {"describe", "diff", "snapshot"}

@@ -95,7 +95,10 @@ def diff_frame(
     if table is None:
         names = [(layer, name) for layer in ("silver", "gold") for name in existing_tables(now.present, layer)]
     else:
-        names = [split_table(table)[:2]]
+        layer, name, _ = split_table(table)
+        if layer not in VERSIONED:
+            raise ValueError(f"{table} only grows: lake.diff compares tables of {', '.join(VERSIONED)}")
+        names = [(layer, name)]
     rows = []
     for layer, name in names:
         folder = f"{layer}/{name}"

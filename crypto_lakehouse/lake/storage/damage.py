@@ -44,6 +44,10 @@ class FilesChanged(LakeError):
     """Files were replaced or removed while they were read. A second read succeeds."""
 
 
+class _LaterRows(FilesChanged):
+    """A read of an earlier time may have seen later rows. The files of that time look the same in any listing."""
+
+
 class DamagedFile(LakeError):
     """A file of the lake cannot be read. The message names the file and the command to run next."""
 
@@ -92,7 +96,7 @@ def reading(store: LakeStore, paths: Sequence[str]) -> Iterator[None]:
 def check_unreplaced(store: LakeStore, paths: Sequence[str]) -> None:
     """Raise FilesChanged if files were replaced during a read of an earlier time, which must not return later rows."""
     if isinstance(store, AsOfStore) and store.has_changed(paths):
-        raise FilesChanged(f"a run replaced files of {store.uri} while they were read: try again")
+        raise _LaterRows(f"a run replaced files of {store.uri} while they were read: try again")
 
 
 def blame(store: LakeStore, paths: Sequence[str], message: str, by_arrow: bool) -> DamagedFile | FilesChanged:
@@ -121,7 +125,7 @@ def unchanged(read: Callable[[], T], version: Callable[[], object], tries: int =
             return read()
         except (DamagedFile, FilesChanged, FileNotFoundError) as error:
             now = version()
-            if number and now == known:
+            if number and now == known and not isinstance(error, _LaterRows):
                 raise
             known, failure = now, error
         time.sleep(_PAUSE * number)

@@ -8,6 +8,7 @@ import polars as pl
 
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.times import Time
+from crypto_lakehouse.lake.reader.versions import AsOf
 
 if TYPE_CHECKING:
     from crypto_lakehouse.lake.lineage.model import Explanation
@@ -17,7 +18,14 @@ class LineageMethods(Methods):
     """Where rows come from, and where files went."""
 
     def explain(
-        self, table: str, symbol: str, time: Time, *, market: str | None = None, exchange: str = "binance"
+        self,
+        table: str,
+        symbol: str,
+        time: Time,
+        *,
+        market: str | None = None,
+        exchange: str = "binance",
+        as_of: AsOf | None = None,
     ) -> Explanation:
         """Return where a row comes from: the rows that it was made of, down to lines of files of the archive.
 
@@ -34,6 +42,8 @@ class LineageMethods(Methods):
             One market; it may be left out if the table has only one.
         exchange
             Name of the exchange.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -67,9 +77,9 @@ class LineageMethods(Methods):
         """
         from crypto_lakehouse.lake.lineage.explain import explain_row
 
-        return explain_row(self._store, table, symbol, time, exchange, market)
+        return explain_row(self._at(as_of), table, symbol, time, exchange, market)
 
-    def uses(self, file: str, *, exchange: str = "binance") -> pl.DataFrame:
+    def uses(self, file: str, *, exchange: str = "binance", as_of: AsOf | None = None) -> pl.DataFrame:
         """List the stored partitions that used a file of the archive, by the inputs that tables declare.
 
         Parameters
@@ -78,6 +88,8 @@ class LineageMethods(Methods):
             The key of the file in the archive (``data/futures/um/daily/...``), or its sha256.
         exchange
             Name of the exchange.
+        as_of
+            As in ``scan``.
 
         Returns
         -------
@@ -100,4 +112,4 @@ class LineageMethods(Methods):
         """
         from crypto_lakehouse.lake.lineage.uses import partitions_using
 
-        return partitions_using(self._store, file, exchange)
+        return partitions_using(self._at(as_of), file, exchange)
