@@ -6,6 +6,8 @@ Parquet file of its own with the same columns, read by Polars; that of a day is 
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +28,7 @@ from crypto_lakehouse.lake.reader.arguments import Format
 from crypto_lakehouse.lake.storage.compaction import MONTH_ROWS, compact_month
 from crypto_lakehouse.lake.storage.parquet import encode
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
+from crypto_lakehouse.lake.storage.revisions import REVISIONS, folder_of, stamp
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -46,6 +49,7 @@ def run() -> Iterator[Result]:
         make_lake(folder / "lake")
         yield from _one_symbol(folder)
         yield _sql(Lakehouse(folder / "lake"))
+        yield from earlier(folder)
         yield from _bars(folder)
         yield from _arctic(folder)
         yield from _one_day(folder / "wide")
@@ -125,6 +129,34 @@ def _sql(lake: Lakehouse) -> Result:
         2,
         detail=f"6 columns, {1000 * seconds['months']:.0f} ms, day files {1000 * seconds['days']:.0f} ms",
     )
+
+
+def earlier(folder: Path) -> Iterator[Result]:
+    """Reads of a lake with a replaced version of each day, of the present and of an earlier time."""
+    shutil.copytree(folder / "lake", folder / "replaced", copy_function=os.link)
+    store, until = LakeStore.open(f"{folder / 'replaced'}"), datetime(2020, 1, 2, tzinfo=UTC)
+    for file in store.list(SLICE.folder):
+        name = f"{stamp(until - timedelta(1))}_{stamp(until)}.parquet"
+        store.copy(file.path, f"{REVISIONS}/{folder_of(file.path)}/{name}")
+    lake, without = Lakehouse(folder / "replaced"), Lakehouse(folder / "lake")
+    asked: dict[str, Any] = {"market": "um", "symbols": SYMBOL, "start": FIRST, "end": _LAST, "format": "polars"}
+    then = lake.at(datetime.now(UTC))
+    assert pl.DataFrame(then.read(TABLE, **asked)).equals(pl.DataFrame(without.read(TABLE, **asked)))
+    seconds = interleaved(
+        {
+            "without": lambda: without.read(TABLE, **asked),
+            "with": lambda: lake.read(TABLE, **asked),
+            "as of": lambda: then.read(TABLE, **asked),
+        },
+        rounds=11,
+    )
+    words = "reads: two years of one symbol"
+    for way, other, how, goal in (
+        ("with", "without", "a lake that keeps versions over one without", 1.1),
+        ("as of", "with", "as of an earlier time over the present", 3.0),
+    ):
+        detail = f"{1000 * seconds[way]:.0f} ms, {1000 * seconds[other]:.0f} ms"
+        yield Result(f"{words}, {how}", seconds[way] / seconds[other], goal, at_most=True, detail=detail)
 
 
 def _bars(folder: Path) -> Iterator[Result]:

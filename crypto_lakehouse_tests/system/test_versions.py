@@ -8,12 +8,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
 from benchmarks.latency import LatencyProxy
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.storage.as_of import PurgedVersion
 from crypto_lakehouse.lake.storage.partitions import write_partition
+from crypto_lakehouse.lake.storage.revisions import kept_versions, purge
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
 from crypto_lakehouse.sample.server import ArchiveServer
@@ -21,9 +24,10 @@ from crypto_lakehouse_tests.system.runs import read, run, settings
 from crypto_lakehouse_tests.unit.lake_rows import KEY, SLICE
 from crypto_lakehouse_tests.unit.test_as_of import rows
 
-DAYS = ("2024-12-30", "2024-12-31")
+DAYS = ("2024-12-29", "2024-12-31")
 FILE = "data/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2024-12-30.zip"
 TABLES = ("silver.klines_1m", "gold.continuous_1m", "gold.bars_1h")
+SILVER = "silver/klines_1m/exchange=binance/market=um"
 ASKED: dict[str, Any] = {"market": "um", "symbols": "ETHUSDT"}
 
 
@@ -46,17 +50,20 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
     lake, store = Lakehouse(uri, s3_endpoint_url=endpoint), LakeStore.open(uri, endpoint)
     seeds = (7, 8, 9)
     for seed in seeds:
-        make_sample(tmp_path / f"{seed}", 2, 2, date(2024, 12, 30), seed, ("klines_1m",), markets=("um",))
+        make_sample(tmp_path / f"{seed}", 2, 3, date(2024, 12, 29), seed, ("klines_1m",), markets=("um",))
     served = tmp_path / f"{seeds[0]}"
     expected: list[dict[str, pl.DataFrame]] = []
-    times, snapshots = [], []
+    times, snapshots, recorded, before = [], [], [], []
     with ArchiveServer(served) as server:
         environment = settings(server, uri, tables="klines_1m", bars="1h", **more)
         for seed in seeds:
             if seed != seeds[0]:
                 for name in (FILE, f"{FILE}.CHECKSUM"):
                     shutil.copyfile(tmp_path / f"{seed}" / name, served / name)
-            assert run(environment, "um", *DAYS).success
+            done = run(environment, "um", *DAYS)
+            assert done.success
+            recorded.append(revisions_of(done))
+            before.append(times_of(store, "2024-12-29"))
             expected.append({table: read(lake, table, **ASKED) for table in TABLES})
             # Times of S3 are whole seconds.
             time.sleep(1)
@@ -77,6 +84,7 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
     assert not panels[1].equals(panels[2])
 
     # Only what the file feeds was built again and kept: its day, and what gold carries over to the next one.
+    assert before[0] == before[1] == before[2]
     kept = {file.path.removeprefix("_revisions/").rpartition("/")[0] for file in store.list("_revisions")}
     assert {path for path in kept if path.startswith(("bronze", "silver"))} == {
         f"{layer}/klines_1m/exchange=binance/market=um/date=2024-12-30" for layer in ("bronze", "silver")
@@ -92,6 +100,33 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
         ("2024-12-30", *log.select("added", "removed", "changed").row(0))
     ]
     assert lake.diff(times[1], times[1]).is_empty()
+    assert recorded[0] == {}
+    for number in (1, 2):
+        row = log.row(number - 1, named=True)
+        sums = {name: row[name] for name in ("added", "removed", "changed", "largest_price_move")}
+        assert recorded[number] == {"silver 2024-12-30": {f"revision/{name}": value for name, value in sums.items()}}
+
+    for version in kept_versions(store, "silver")[f"{SILVER}/date=2024-12-30/part-0.parquet"][:1]:
+        purge(store, version)
+    for asked in (times[0], snapshots[0]):
+        with pytest.raises(PurgedVersion, match="2024-12-30"):
+            read(lake, "silver.klines_1m", as_of=asked, **ASKED)
+        assert read(lake, "gold.bars_1h", as_of=asked, **ASKED).equals(expected[0]["gold.bars_1h"])
+
+
+def revisions_of(done: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """What Dagster's events of a run say of replaced partitions, by layer and partition."""
+    events = [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]
+    return {
+        f"{event.asset_key.path[0]} {event.partition}": facts
+        for event in events
+        if (facts := {name: value.value for name, value in event.metadata.items() if name.startswith("revision/")})
+    }
+
+
+def times_of(store: LakeStore, key: str) -> dict[str, datetime]:
+    """When the partitions of a day were written."""
+    return {file.path: file.modified for file in store.list() if f"/date={key}/part-0" in file.path}
 
 
 @pytest.mark.requirement("P2", "F6.19")

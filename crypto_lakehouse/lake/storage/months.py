@@ -77,20 +77,23 @@ def current_months(store: LakeStore, table_slice: TableSlice, stored: Sequence[S
     """Return the up-to-date month file of each month; ``stored`` are all day files of the slice."""
     folder = months_folder(table_slice)
     files = {file.path: file for file in remembered(store, folder, lambda: store.list(folder))}
-    paths = _month_paths(table_slice, stored) if files else {}
+    paths = _month_paths(store, table_slice, stored) if files else {}
     return {month: files[path] for month, path in paths.items() if path in files}
 
 
-# By slice, the last listing and its paths: a listing that is remembered is the same object.
-_PATHS: dict[TableSlice, tuple[Sequence[StoredFile], dict[str, str]]] = {}
+# By lake and slice, the last listing and its paths: a listing that is remembered is the same object.
+_PATHS: dict[tuple[str, TableSlice], tuple[Sequence[StoredFile], dict[str, str]]] = {}
 
 
-def _month_paths(table_slice: TableSlice, stored: Sequence[StoredFile]) -> dict[str, str]:
+def _month_paths(store: LakeStore, table_slice: TableSlice, stored: Sequence[StoredFile]) -> dict[str, str]:
     """The path of each month's file, whether or not it exists."""
-    listing, paths = _PATHS.get(table_slice, (None, {}))
+    place = store.uri, table_slice
+    listing, paths = _PATHS.get(place, (None, {}))
     if listing is not stored:
         paths = {month: month_path(table_slice, month, days) for month, days in _by_month(stored).items()}
-        _PATHS[table_slice] = stored, paths
+        # Listings of earlier times are not remembered, so theirs would only displace that of the present.
+        if store.as_of is None:
+            _PATHS[place] = stored, paths
     return paths
 
 

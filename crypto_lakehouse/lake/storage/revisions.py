@@ -20,6 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crypto_lakehouse.lake.storage.remembered import Remembered, remembered
 from crypto_lakehouse.lake.storage.store import LakeFile, LakeStore
 from crypto_lakehouse.schemas.slices import FILE_NAME, Partition
 
@@ -33,6 +34,9 @@ _NAME = re.compile(
     rf"([0-9]{{8}}T[0-9]{{6}}\.[0-9]{{6}}Z)_([0-9]{{8}}T[0-9]{{6}}\.[0-9]{{6}}Z)\.({_KEPT}|{_PURGED}|{_SAME})"
 )
 _MOMENT = timedelta(microseconds=1)
+# layer/table/exchange=/market=
+_SLICE_DEPTH = 3
+_OBJECTS = Remembered()
 _COMPARED_AT_ONCE = 1024**2
 # Magic bytes and the length of the footer, at the end of a Parquet file.
 _END = 8
@@ -100,18 +104,10 @@ def kept_versions(store: LakeStore, folder: str) -> dict[str, list[Version]]:
 
     They include purged ones, and the marks of partitions that were written again with the same rows.
     """
-    versions: dict[str, list[Version]] = defaultdict(list)
-    for file in store.list(f"{REVISIONS}/{folder}"):
-        place, _, name = file.path.removeprefix(f"{REVISIONS}/").rpartition("/")
-        if match := _NAME.fullmatch(name):
-            known_from, known_to = (datetime.strptime(text, _TIME).replace(tzinfo=UTC) for text in match.group(1, 2))
-            path = f"{place}/{FILE_NAME}"
-            versions[path].append(Version(path, file.path, known_from, known_to, file.size, file.modified))
-    # A version that a killed run kept is kept again, for longer, by the next run.
-    return {
-        path: sorted(each, key=lambda one: (one.known_to or one.known_from, one.known_from))
-        for path, each in versions.items()
-    }
+    kept = f"{REVISIONS}/{folder}"
+    if not _is_slice(folder):
+        return _kept(store.list(kept))
+    return dict(remembered(store, kept, lambda: _kept(store.list(kept))))
 
 
 def history(store: LakeStore, folder: str) -> dict[str, list[Version]]:
@@ -119,14 +115,38 @@ def history(store: LakeStore, folder: str) -> dict[str, list[Version]]:
 
     Two listings. The present objects are listed first: an object that is replaced in between is in both.
     """
-    present = [file for file in store.list(folder) if is_partition_path(file.path)]
+    present = [file for file in _objects(store, folder) if is_partition_path(file.path)]
     versions = kept_versions(store, folder)
     for file in present:
-        known = versions.setdefault(file.path, [])
-        since = known[-1].known_to if known else None
-        since = since or first_known(store, file)
-        known.append(Version(file.path, file.path, since, None, file.size, file.modified))
+        known = versions.get(file.path, [])
+        since = (known[-1].known_to if known else None) or first_known(store, file)
+        versions[file.path] = [*known, Version(file.path, file.path, since, None, file.size, file.modified)]
     return versions
+
+
+def _kept(files: Iterable[LakeFile]) -> dict[str, list[Version]]:
+    versions: dict[str, list[Version]] = defaultdict(list)
+    for file in files:
+        place, _, name = file.path.removeprefix(f"{REVISIONS}/").rpartition("/")
+        if match := _NAME.fullmatch(name):
+            known_from, known_to = map(datetime.fromisoformat, match.group(1, 2))
+            path = f"{place}/{FILE_NAME}"
+            versions[path].append(Version(path, file.path, known_from, known_to, file.size, file.modified))
+    # A version that a killed run kept is kept again, for longer, by the next run.
+    for each in versions.values():
+        each.sort(key=lambda version: (version.known_to or version.known_from, version.known_from))
+    return dict(versions)
+
+
+def _objects(store: LakeStore, folder: str) -> list[LakeFile]:
+    if not (_is_slice(folder) and store.is_local):
+        return store.list(folder)
+    return _OBJECTS.of(store.path(folder), lambda: store.list(folder))
+
+
+def _is_slice(folder: str) -> bool:
+    """Whether the folders of partitions are directly in a folder, so that its listing can be remembered."""
+    return folder.count("/") == _SLICE_DEPTH
 
 
 def version_of(versions: Iterable[Version], moment: datetime) -> Version | None:
