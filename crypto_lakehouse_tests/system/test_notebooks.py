@@ -27,6 +27,7 @@ SHOWS = {
     "4_momentum.ipynb": (["net return"], ["scatter", "heatmap", "scatter"]),
     "5_data_quality.ipynb": (["source_sha256", "traded minutes"], ["candlestick"]),
     "6_machine_learning.ipynb": (["rank correlation in the test", "features of the past have changed"], []),
+    "7_known_by.ipynb": (["49 decisions, 49 equal signals", "use a bar of the future"], []),
 }
 
 

@@ -28,11 +28,12 @@ from crypto_lakehouse.catalog.bars import (
 from crypto_lakehouse.lake.reader.arguments import Output, check_one_market, check_text
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS, find_ends, untraded, without_filled_ends
 from crypto_lakehouse.lake.reader.incomplete import NO_SYMBOLS, beyond_stored, unbuilt, utc_today
+from crypto_lakehouse.lake.reader.known import Known, Mode, add_known, known_range
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, outside_range
 from crypto_lakehouse.lake.reader.rows import months_of_symbols
 from crypto_lakehouse.lake.reader.scan import select_slices
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
-from crypto_lakehouse.lake.reader.times import TimeRange
+from crypto_lakehouse.lake.reader.times import Time, TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.building import build_command, ways_to_build
 from crypto_lakehouse.lake.storage.damage import DamagedFile, FilesChanged, reading
@@ -42,11 +43,12 @@ from crypto_lakehouse.lake.storage.partitions import collect_partitions, scan
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.bars import ACTIVITY_BARS, BARS
-from crypto_lakehouse.schemas.gold import bars_in
+from crypto_lakehouse.schemas.gold import bars_in, find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.activity_bars import activity_bars, month_begin
 from crypto_lakehouse.transforms.gold.bars import time_bars
 from crypto_lakehouse.transforms.gold.windows import earliest_open
+from crypto_lakehouse.transforms.known import AVAILABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 _SHORTEST_MONTH = timedelta(days=28)
+# Columns from which the time follows at which a bar was known.
+_FOR_KNOWN = ("close_time", "complete", "funding_sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,15 @@ def read_bars(
     times: TimeRange,
     limit: int | None,
     output: Output,
+    known_by: Time | None = None,
+    mode: Mode = "live",
+    available_at: bool = False,
 ) -> pd.DataFrame | pl.DataFrame | pa.Table:
     """Return the bars of ``Lakehouse.bars``, and warn its caller about what is missing."""
-    rows = collect_bars(store, symbols, bars, exchange, market, offset, times)
+    known = Known.parse(known_by, mode, available_at)
+    times = known_range(times, known)
+    rows = collect_bars(store, symbols, bars, exchange, market, offset, times, known=known)
+    rows = rows if available_at else rows.drop(AVAILABLE, strict=False)
     return output.convert(rows if limit is None else rows.head(limit))
 
 
@@ -98,6 +108,7 @@ def collect_bars(
     columns: Sequence[str] | None = None,
     method: str = "lake.bars",
     expected: TimeRange | None = None,
+    known: Known | None = None,
 ) -> pl.DataFrame:
     """Return bars, sorted by primary key, and warn about what is missing. Raises like ``Lakehouse.bars``.
 
@@ -114,11 +125,11 @@ def collect_bars(
     if market is None:
         stored = store.folders(f"gold/{CONTINUOUS}/exchange={exchange}")
         names = ", ".join(name.removeprefix("market=") for name in stored)
-        known = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
-        raise ValueError(f"{method} reads one market: pass market='um', for example; {known}")
+        choices = f"gold.{CONTINUOUS} has {names}" if names else "the markets are spot, um, cm"
+        raise ValueError(f"{method} reads one market: pass market='um', for example; {choices}")
     check_one_market(method, exchange, market)
     choice = SymbolChoice.parse(symbols)
-    result = find_bars(store, exchange, market, kind, shift, choice, times, columns, expected)
+    result = find_bars(store, exchange, market, kind, shift, choice, times, columns, expected, known)
     minutes = TableSlice("gold", exchange, market, CONTINUOUS)
     source = f"gold.{CONTINUOUS} of {exchange}/{market} in {store.uri}"
     outside = None
@@ -172,6 +183,7 @@ def find_bars(
     times: TimeRange,
     columns: Sequence[str] | None = None,
     expected: TimeRange | None = None,
+    known: Known | None = None,
 ) -> BarsResult:
     """Return bars with open_time in [start, end) that close by the end of the newest partition.
 
@@ -181,7 +193,7 @@ def find_bars(
     They are read from a table that holds this kind and offset for every day on which such bars close, if no partition
     is older than its minutes; otherwise they are computed from gold.continuous_1m.
     """
-    request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end, columns)
+    request = _Request(store, (exchange, market), bars, offset, symbols, times.start, times.end, columns, known)
     minutes = request.modified(CONTINUOUS)
     tables = [(kind, request.modified(kind.table)) for kind in _stored_with(store, bars, offset)]
     if times.last is not None:
@@ -208,6 +220,7 @@ class _Request:
     start: datetime | None
     end: datetime | None
     columns: Sequence[str] | None
+    known: Known | None = None
 
     @property
     def schema(self) -> Schema:
@@ -242,7 +255,7 @@ class _Request:
 
     def read(self, table: str, days: Sequence[str]) -> pl.DataFrame:
         # Polars compares statistics of each file for a condition of a scan, which costs more than to filter all rows.
-        rows = self._collected(table, days, lambda rows: rows.select(self._needed))
+        rows = self._collected(table, days, lambda rows: rows.select(self._read))
         return self._requested_rows(rows.lazy()).collect()
 
     def make(self, minutes: Mapping[str, datetime]) -> BarsResult:
@@ -282,18 +295,23 @@ class _Request:
         return replace(result, stored=sorted(keys), unbuilt=days)
 
     def no_rows(self) -> pl.DataFrame:
-        return pl.DataFrame(self.schema.empty()).select(self._output)
+        empty = pl.DataFrame(self.schema.empty()).with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias(AVAILABLE))
+        return empty.select(self._output)
 
     @property
     def _output(self) -> list[str]:
         if self.columns is None:
-            return self.schema.column_names
+            return [*self.schema.column_names, *([AVAILABLE] if self.known is not None else [])]
         return list(dict.fromkeys([*self.schema.primary_key, *self.columns]))
 
     @property
-    def _needed(self) -> list[str]:
+    def _read(self) -> list[str]:
+        """The columns of the schema that the result needs."""
         # The condition for filled rows reads first_minute.
-        return list(dict.fromkeys([*self._output, "segment", "first_minute"]))
+        needed = [*self._output, "segment", "first_minute"]
+        if self.known is not None:
+            needed += [name for name in _FOR_KNOWN if name in self.schema.column_names]
+        return [name for name in dict.fromkeys(needed) if name != AVAILABLE]
 
     def _collected(
         self, table: str, days: Sequence[str], choose: Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -320,10 +338,15 @@ class _Request:
         nothing_traded = untraded("gold", self.bars.table)
         assert nothing_traded is not None
         exchange, market = self.market
-        ends = find_ends(self.store, exchange, [market])
+        ends = find_ends(self.store, exchange, [market], self.known)
         if not ends.is_empty():
             placed = rows.with_columns(exchange=pl.lit(exchange), market=pl.lit(market))
             rows = without_filled_ends(placed, ends, nothing_traded)
+        if self.known is not None:
+            entry = find_gold_table(self.bars.table)
+            assert entry is not None
+            placed = rows.with_columns(market=pl.lit(market))
+            rows = add_known(self.store, placed, self.known, "gold", entry.name, entry.schema, exchange, [market])
         return rows.sort(self.schema.primary_key).select(self._output)
 
 

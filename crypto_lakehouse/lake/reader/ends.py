@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS
+from crypto_lakehouse.lake.reader.known import Known
 from crypto_lakehouse.lake.storage.describe import remembered_slice_files
 from crypto_lakehouse.lake.storage.partitions import MissingPartition, read_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -19,6 +20,7 @@ from crypto_lakehouse.schemas import schema_of
 from crypto_lakehouse.schemas.gold import bars_in
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.ended import AFTER_END, marked_after_end, of_pairs, untraded_times
+from crypto_lakehouse.transforms.known import AVAILABLE
 
 CONTINUOUS, STATES = "continuous_1m", "symbol_states"
 KEY = ("exchange", "market", "symbol", "segment")
@@ -40,9 +42,12 @@ def untraded(layer: str, table: str) -> str | None:
     return "first_minute IS NULL" if bars_in(layer, table) else None
 
 
-def find_ends(store: LakeStore, exchange: str, markets: Iterable[str]) -> pl.DataFrame:
-    """Return the ended series (KEY and ``last_time``), from each market's newest partition of gold.symbol_states."""
-    ends = [_ends(store, exchange, market) for market in markets]
+def find_ends(store: LakeStore, exchange: str, markets: Iterable[str], known: Known | None = None) -> pl.DataFrame:
+    """Return the ended series (KEY and ``last_time``), from each market's newest partition of gold.symbol_states.
+
+    With ``known``, from the newest partition that was known at its time: later ones know later ends.
+    """
+    ends = [_ends(store, exchange, market, known) for market in markets]
     return pl.concat([_no_ends(), *ends])
 
 
@@ -66,15 +71,15 @@ def goes_on_after_end(layer: str, table: str) -> bool:
 
 def made_columns(layer: str, table: str) -> list[str]:
     """Return the columns that readers compute only if they are requested by name."""
-    return [AFTER_END] if goes_on_after_end(layer, table) else []
+    return [AVAILABLE, *([AFTER_END] if goes_on_after_end(layer, table) else [])]
 
 
-def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> pl.DataFrame:
+def find_untraded(store: LakeStore, exchange: str, market: str, table: str, known: Known | None = None) -> pl.DataFrame:
     """Return when the symbols of a silver table were not traded: market, symbol, ``last_time`` and ``resumes``.
 
-    The times come from the newest partition of gold.symbol_states.
+    The times come from the newest partition of gold.symbol_states, with ``known`` as in ``find_ends``.
     """
-    states = _newest_states(store, exchange, market)
+    states = _newest_states(store, exchange, market, known)
     feed = FEEDS.get((exchange, market, table))
     if feed is not None and feed.market.inverse and feed.archive_type == "indexPriceKlines":
         # COIN-M names the index after the pair of its contracts.
@@ -83,25 +88,30 @@ def find_untraded(store: LakeStore, exchange: str, market: str, table: str) -> p
 
 
 def with_after_end(
-    store: LakeStore, exchange: str, markets: Iterable[str], table: str, rows: pl.LazyFrame
+    store: LakeStore, exchange: str, markets: Iterable[str], table: str, rows: pl.LazyFrame, known: Known | None = None
 ) -> pl.LazyFrame:
     """Add the column AFTER_END to the rows of a silver table; null where the market has no states that say it."""
-    untraded = pl.concat(find_untraded(store, exchange, market, table) for market in markets)
-    known = [market for market in markets if _newest_states(store, exchange, market).height]
+    untraded = pl.concat(find_untraded(store, exchange, market, table, known) for market in markets)
+    stated = [market for market in markets if _newest_states(store, exchange, market, known).height]
     time = schema_of("silver", table).time_column
     marked = marked_after_end(rows, time, untraded, ("market", "symbol")).drop("last_time")
-    return marked.with_columns(pl.when(pl.col("market").is_in(known)).then(AFTER_END).alias(AFTER_END))
+    return marked.with_columns(pl.when(pl.col("market").is_in(stated)).then(AFTER_END).alias(AFTER_END))
 
 
-def _ends(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
+def _ends(store: LakeStore, exchange: str, market: str, known: Known | None) -> pl.DataFrame:
     location = (pl.lit(value).alias(name) for name, value in (("exchange", exchange), ("market", market)))
-    return _newest_states(store, exchange, market).filter("has_ended").select(*location, *_COLUMNS)
+    return _newest_states(store, exchange, market, known).filter("has_ended").select(*location, *_COLUMNS)
 
 
-def _newest_states(store: LakeStore, exchange: str, market: str) -> pl.DataFrame:
+def _newest_states(store: LakeStore, exchange: str, market: str, known: Known | None) -> pl.DataFrame:
     """Return the newest partition of a market's states; empty if there is none or if it has no column ``has_ended``."""
     table_slice = TableSlice("gold", exchange, market, STATES)
-    newest = max((file.key for file in remembered_slice_files(store, table_slice)), default=None)
+    keys = [file.key for file in remembered_slice_files(store, table_slice)]
+    if known is not None and known.by is not None:
+        # The state of a day follows from all days before it.
+        last = known.last_day(store, exchange, market, with_earlier=True)
+        keys = [key for key in keys if last is not None and key <= last.isoformat()]
+    newest = max(keys, default=None)
     empty = pl.DataFrame(schema_of("gold", STATES).empty())
     if newest is None:
         return empty

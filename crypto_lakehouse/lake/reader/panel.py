@@ -6,6 +6,7 @@ Bars are read in ``bars.py``; the public method is in ``methods/matrices.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import polars as pl
@@ -14,6 +15,7 @@ from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.lake.reader.arguments import TimeUnit, check_columns, check_one_market, check_text
 from crypto_lakehouse.lake.reader.bars import collect_bars, parse_bars_offset
 from crypto_lakehouse.lake.reader.ends import CONTINUOUS
+from crypto_lakehouse.lake.reader.known import Known, known_range
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import collect_rows
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
@@ -58,24 +60,28 @@ def read_panel(
     fill: Fill | None,
     format: PanelFormat,
     time_unit: TimeUnit,
+    known: Known | None = None,
 ) -> pd.DataFrame | pl.DataFrame | Panel:
     """Return the matrix of ``Lakehouse.panel``, and warn its caller about what is missing."""
     if format not in _FORMATS:
         raise ValueError(f"format {format!r} is not one of {', '.join(_FORMATS)}")
     if time_unit not in ("us", "ns"):
         raise ValueError(f"time_unit {time_unit!r} is not one of us, ns (micro- and nanoseconds)")
+    times = known_range(times, known)
     check_text("interval", interval, "'1d' or '1h'")
     schema = MINUTES if interval == _MINUTE else BARS
     _check_field(schema, field, fill)
     choice = SymbolChoice.parse(symbols)
     if interval == _MINUTE:
-        rows = _minutes(store, field, symbols, exchange, market, times)
+        rows = _minutes(store, field, symbols, exchange, market, times, known)
     else:
         kind, _ = parse_bars_offset(interval, offset)
         if isinstance(kind, ActivityBars):
             raise ValueError(f"lake.panel takes an interval such as '1d' or '1h', not {interval!r}")
         columns = dict.fromkeys([field, _TRADED])
-        rows = collect_bars(store, symbols, interval, exchange, market, offset, times, [*columns], "lake.panel")
+        rows = collect_bars(
+            store, symbols, interval, exchange, market, offset, times, [*columns], "lake.panel", known=known
+        )
         rows = rows.with_columns(value=pl.col(field), is_traded=pl.col(_TRADED).is_not_null())
     if field in _PRICES and fill is None:
         # The rows stay, so that panels of all fields have the same index.
@@ -157,6 +163,7 @@ def _minutes(
     exchange: str,
     market: str | None,
     times: TimeRange,
+    known: Known | None,
 ) -> pl.DataFrame:
     if market is None:
         raise ValueError("lake.panel reads one market: pass market='um', for example")
@@ -165,6 +172,7 @@ def _minutes(
     request = RowRequest.parse(
         f"gold.{CONTINUOUS}", exchange, market, symbols, times.start, times.end, times.last, [*columns]
     )
+    request = replace(request, known=known)
     rows = collect_rows(store, request)
     return rows.with_columns(value=pl.col(field), is_traded=~pl.col("is_filled"))
 

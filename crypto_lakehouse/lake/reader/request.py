@@ -10,16 +10,19 @@ from dataclasses import dataclass
 
 from crypto_lakehouse.lake.reader.arguments import check_columns, check_limit, check_listed, check_text
 from crypto_lakehouse.lake.reader.ends import made_columns
+from crypto_lakehouse.lake.reader.known import Known, Mode, known_range
 from crypto_lakehouse.lake.reader.reasons import STATES
 from crypto_lakehouse.lake.reader.symbols import SymbolChoice
 from crypto_lakehouse.lake.reader.times import Length, Time, TimeRange, time_range
 from crypto_lakehouse.lake.storage.describe import check_markets, path_columns, split_table
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.known import AVAILABLE
 
 # In these layers the time column cannot be compared with a time (bronze holds raw integers) or is not market time (the
 # logs hold the time at which a file was seen), so a time range selects whole partitions.
-_BY_PARTITION = ("bronze", "ledger", "quarantine")
+_LOGS = ("ledger", "quarantine")
+_BY_PARTITION = ("bronze", *_LOGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class RowRequest:
     times: TimeRange
     columns: tuple[str, ...]
     limit: int | None
+    known: Known | None = None
 
     @classmethod
     def parse(
@@ -49,12 +53,17 @@ class RowRequest:
         columns: Sequence[str] | None = None,
         limit: int | None = None,
         index: Sequence[str] = (),
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
     ) -> RowRequest:
         """Check the arguments; the columns of the ``index`` are read as well. Raises like ``Lakehouse.scan``."""
         check_text("table", table, "'gold.bars_1h'")
         layer, name, schema = split_table(table)
         known = [*path_columns(layer, name), *made_columns(layer, name)]
         output = [*check_columns(table, schema, known, columns), *check_columns(table, schema, known, list(index))]
+        output += [AVAILABLE] if available_at else []
+        wanted = Known.parse(known_by, mode, has_column=AVAILABLE in output)
         markets = check_markets(exchange, check_listed("market", market))
         if not markets:
             raise ValueError("market is an empty list: name a market, or leave it out to read all")
@@ -65,9 +74,10 @@ class RowRequest:
             tuple(TableSlice(layer, exchange, each, name) for each in markets),
             market is not None,
             SymbolChoice.parse(symbols),
-            time_range(start, end, last),
+            time_range(start, end, last) if layer in _LOGS else known_range(time_range(start, end, last), wanted),
             tuple(dict.fromkeys(output)),
             check_limit(limit),
+            wanted,
         )
 
     @property

@@ -19,6 +19,7 @@ from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.lake.reader.arguments import Output
 from crypto_lakehouse.lake.reader.ends import KEY, find_ends, untraded, with_after_end, without_filled_ends
 from crypto_lakehouse.lake.reader.incomplete import NO_SYMBOLS, partition_warnings, selected_beyond
+from crypto_lakehouse.lake.reader.known import add_known
 from crypto_lakehouse.lake.reader.month_rows import read_months
 from crypto_lakehouse.lake.reader.reasons import absent_symbols, missing_partitions, outside_range, warn_of_older
 from crypto_lakehouse.lake.reader.request import RowRequest
@@ -102,8 +103,13 @@ def prepare(
             if choice is not None:
                 with reading(store, [file.path for file in files]):
                     check_one_market_each(table, frame.select("symbol", "market").unique().collect())
+        if request.known is not None:
+            keys = [file.key for file in files]
+            frame = add_known(
+                store, frame, request.known, layer, request.name, schema, request.exchange, request.markets, keys
+            )
         if AFTER_END in request.columns:
-            frame = with_after_end(store, request.exchange, request.markets, request.name, frame)
+            frame = with_after_end(store, request.exchange, request.markets, request.name, frame, request.known)
         if ordered:
             frame = by_day(frame, files, choice is not None and choice.may_be_several)
         if request.limit is not None:
@@ -139,7 +145,7 @@ def collect_rows(store: LakeStore, request: RowRequest, expected: TimeRange | No
         if not request.is_market_named:
             check_unmixed(table, request.columns, selections)
         quick = None
-        if names and AFTER_END not in needed and len({file.slice for file in files}) == 1:
+        if names and AFTER_END not in needed and request.known is None and len({file.slice for file in files}) == 1:
             quick = _of_symbols(store, wide, selections, names, order)
         if quick is None:
             scanned = build(files)
@@ -263,7 +269,7 @@ def _without_filled_ends(store: LakeStore, request: RowRequest, rows: pl.LazyFra
     nothing_traded = untraded(request.layer, request.name)
     if nothing_traded is None:
         return rows
-    ends = find_ends(store, request.exchange, request.markets)
+    ends = find_ends(store, request.exchange, request.markets, request.known)
     if request.symbols is not None:
         ends = ends.filter(request.symbols.condition)
     if span.end is not None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from crypto_lakehouse.catalog import MARKETS
 from crypto_lakehouse.catalog.instruments import ContractType, InstrumentFilter, SymbolFacts
 from crypto_lakehouse.lake.reader.arguments import Format, as_format, check_format, check_one_market
+from crypto_lakehouse.lake.reader.known import Known, late_files
 from crypto_lakehouse.lake.reader.reasons import INSTRUMENTS
 from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
 from crypto_lakehouse.lake.reader.warn import warn
@@ -41,21 +42,52 @@ def read_universe(
     wanted: InstrumentFilter,
     exchange: str,
     format: Format,
+    known: Known | None = None,
 ) -> pd.DataFrame | pl.DataFrame | pa.Table:
     """Return the instruments of ``Lakehouse.universe``, and warn its caller about settled contracts."""
     check_format(format)
     check_one_market("lake.universe", exchange, market)
     day = utc("on", on)
+    if known is not None:
+        day, times = _known_days(store, exchange, market, known, day, times)
     if day is not None:
         if times != TimeRange(None, None):
             raise ValueError("on is one day, and start, end and last are a range: pass one of them")
         midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
         listed = universe_between(store, exchange, market, TimeRange(midnight, midnight + _DAY), wanted).drop("date")
+        if known is not None and known.mode == "archive":
+            late = late_files(store, exchange, market, known).filter(pl.col("date") == midnight.date())
+            listed = listed.join(late, on="symbol", how="anti", maintain_order="left")
     elif times == TimeRange(None, None):
         raise ValueError("on must be a day such as 2024-01-31; for a range pass start, end or last")
     else:
         listed = universe_between(store, exchange, market, times, wanted)
+        if known is not None and known.mode == "archive":
+            late = late_files(store, exchange, market, known)
+            listed = listed.join(late, on=["symbol", "date"], how="anti", maintain_order="left")
     return as_format(listed, format)
+
+
+def _known_days(
+    store: LakeStore, exchange: str, market: str, known: Known, day: datetime | None, times: TimeRange
+) -> tuple[datetime | None, TimeRange]:
+    """The day, or the part of a range, whose instruments were known by a time; without both, the last such day."""
+    last = known.last_day(store, exchange, market)
+    if last is None:
+        raise ValueError(
+            f"this lake had not seen the files of any day of {exchange}/{market} by {known.by}: pass a later known_by,"
+            " or mode='live'"
+        )
+    asked = day or times.start
+    if asked is not None and asked.date() > last:
+        raise ValueError(
+            f"what was listed on {asked.date()} was not known by {known.by} (mode {known.mode}): ask for {last} or"
+            " earlier, or pass a later known_by"
+        )
+    after = datetime.combine(last + _DAY, time.min, UTC)
+    if day is None and times == TimeRange(None, None):
+        return after - _DAY, times
+    return day, times if day is not None else replace(times, end=after if times.end is None else min(times.end, after))
 
 
 def instrument_filter(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, check_limit
 from crypto_lakehouse.lake.reader.bars import read_bars
+from crypto_lakehouse.lake.reader.known import Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
 from crypto_lakehouse.lake.reader.versions import AsOf
@@ -33,6 +34,9 @@ class BarMethods(Methods):
         end: Time | None = None,
         last: Length | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
@@ -59,6 +63,8 @@ class BarMethods(Methods):
             Length of the range instead of ``start``, as in ``scan``.
         limit
             The most rows to return: the first ones. All bars of the range are computed.
+        known_by, mode, available_at
+            As in ``scan``: bars that were known at a time.
         format, index, time_unit
             As in ``read``.
         as_of
@@ -98,4 +104,18 @@ class BarMethods(Methods):
         1 2024-12-31 01:05:00+00:00  3401.84         60
         """
         output, times = Output.parse(format, index, time_unit), time_range(start, end, last)
-        return read_bars(self._at(as_of), symbols, bars, exchange, market, offset, times, check_limit(limit), output)
+        rows = check_limit(limit)
+        return read_bars(
+            self._at(as_of),
+            symbols,
+            bars,
+            exchange,
+            market,
+            offset,
+            times,
+            rows,
+            output,
+            known_by=known_by,
+            mode=mode,
+            available_at=available_at,
+        )

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.align import aligned
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
+from crypto_lakehouse.lake.reader.known import Known, Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.panel import Fill, Panel, PanelFormat, read_panel
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
@@ -35,6 +36,8 @@ class MatrixMethods(Methods):
         end: Time | None = None,
         last: Length | None = None,
         fill: Fill | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         format: PanelFormat = "pandas",
         time_unit: TimeUnit = "us",
         as_of: AsOf | None = None,
@@ -56,6 +59,8 @@ class MatrixMethods(Methods):
             None: a price of a window in which nothing was traded is empty. ``forward``: it is the last price before,
             and windows that are missing between two bars of a segment take the last value, too. Nothing is filled
             before the first bar, across a gap (another segment), or after the end of a series.
+        known_by, mode
+            As in ``scan``: windows that were known at a time.
         format
             ``pandas`` (index ``open_time``, one column per symbol), ``polars`` (column ``open_time`` first), or
             ``numpy``: a named tuple of ``values`` (times x symbols), ``times`` and ``symbols``.
@@ -110,6 +115,7 @@ class MatrixMethods(Methods):
             fill,
             format,
             time_unit,
+            Known.parse(known_by, mode),
         )
 
     def align(

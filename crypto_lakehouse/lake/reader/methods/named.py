@@ -12,6 +12,7 @@ from crypto_lakehouse.catalog import INTERVALS
 from crypto_lakehouse.catalog.near import unknown_name
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, check_text
 from crypto_lakehouse.lake.reader.gaps import read_gaps
+from crypto_lakehouse.lake.reader.known import Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows
@@ -36,6 +37,8 @@ class NamedMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         exchange: str = "binance",
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
@@ -48,7 +51,7 @@ class NamedMethods(Methods):
 
         Parameters
         ----------
-        symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
+        symbols, market, start, end, last, columns, limit, known_by, mode, exchange, format, index, time_unit
             As in ``read``.
         interval
             ``1m``, or another interval of the archive whose table the lake holds, such as ``1h``.
@@ -77,7 +80,20 @@ class NamedMethods(Methods):
         if interval not in INTERVALS:
             raise ValueError(f"{unknown_name('interval', interval, INTERVALS)}. lake.bars computes other intervals")
         table, output = f"silver.klines_{interval}", Output.parse(format, index, time_unit)
-        request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit, output.index)
+        request = RowRequest.parse(
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            output.index,
+            known_by=known_by,
+            mode=mode,
+        )
         return read_rows(self._at(as_of), request, output)
 
     def funding(
@@ -90,6 +106,8 @@ class NamedMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         exchange: str = "binance",
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
@@ -100,7 +118,7 @@ class NamedMethods(Methods):
 
         Parameters
         ----------
-        symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
+        symbols, market, start, end, last, columns, limit, known_by, mode, exchange, format, index, time_unit
             As in ``read``. The range selects by ``funding_time``, the exact time of the event.
         as_of
             As in ``scan``.
@@ -120,7 +138,18 @@ class NamedMethods(Methods):
         """
         output = Output.parse(format, index, time_unit)
         request = RowRequest.parse(
-            "silver.funding_rates", exchange, market, symbols, start, end, last, columns, limit, output.index
+            "silver.funding_rates",
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            output.index,
+            known_by=known_by,
+            mode=mode,
         )
         return read_rows(self._at(as_of), request, output)
 
@@ -135,6 +164,8 @@ class NamedMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         exchange: str = "binance",
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
@@ -147,7 +178,7 @@ class NamedMethods(Methods):
 
         Parameters
         ----------
-        symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
+        symbols, market, start, end, last, columns, limit, known_by, mode, exchange, format, index, time_unit
             As in ``read``.
         aggregated
             Whether to return aggregated trades: fills of one order at one price.
@@ -174,7 +205,20 @@ class NamedMethods(Methods):
         'backfill --market um --table trades --from 2025-01-01 --to 2025-01-01'
         """
         table, output = "silver.agg_trades" if aggregated else "silver.trades", Output.parse(format, index, time_unit)
-        request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit, output.index)
+        request = RowRequest.parse(
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            output.index,
+            known_by=known_by,
+            mode=mode,
+        )
         return read_rows(self._at(as_of), request, output)
 
     def open_interest(
@@ -187,6 +231,8 @@ class NamedMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         exchange: str = "binance",
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
@@ -197,7 +243,7 @@ class NamedMethods(Methods):
 
         Parameters
         ----------
-        symbols, market, start, end, last, columns, limit, exchange, format, index, time_unit
+        symbols, market, start, end, last, columns, limit, known_by, mode, exchange, format, index, time_unit
             As in ``read``. The range selects by ``label_time``.
         as_of
             As in ``scan``.
@@ -218,7 +264,18 @@ class NamedMethods(Methods):
         """
         output = Output.parse(format, index, time_unit)
         request = RowRequest.parse(
-            "silver.open_interest", exchange, market, symbols, start, end, last, columns, limit, output.index
+            "silver.open_interest",
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            output.index,
+            known_by=known_by,
+            mode=mode,
         )
         return read_rows(self._at(as_of), request, output)
 

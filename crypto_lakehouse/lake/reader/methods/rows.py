@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit
+from crypto_lakehouse.lake.reader.known import Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.rows import read_rows, scan_with_warnings
@@ -35,6 +36,9 @@ class RowMethods(Methods):
         columns: Sequence[str] | None = None,
         limit: int | None = None,
         as_of: AsOf | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
     ) -> pl.LazyFrame:
         """Return rows of ``layer.table`` as a lazy Polars frame; only files of the range are opened.
 
@@ -67,6 +71,14 @@ class RowMethods(Methods):
         as_of
             A time (UTC), or the text of ``snapshot``: each partition is read as this lake held it then. Default: the
             ``as_of`` of the lake, or the present.
+        known_by
+            Return only rows that were known at this time, UTC: whose ``available_at`` is not later. A series counts as
+            ended only if that was known then.
+        mode
+            What counts as known. ``live``: the end of the row's window or its event, and the delay with which an
+            exchange publishes it. ``archive``: when this lake first saw the archive's files that the row was made of.
+        available_at
+            Whether to return the column ``available_at``. It may also be named in ``columns``.
 
         Returns
         -------
@@ -79,8 +91,8 @@ class RowMethods(Methods):
         KeyError
             The table, exchange, market or column is unknown.
         ValueError
-            A symbol, time or limit is malformed, ``end`` is before ``start``, ``start`` and ``last`` are both given, or
-            rows of several markets would be mixed.
+            A symbol, time or limit is malformed, ``end`` is before ``start``, ``start`` and ``last`` are both given,
+            ``start`` is not before ``known_by``, or rows of several markets would be mixed.
         MissingLakeError
             There is no lake at this location.
 
@@ -113,7 +125,20 @@ class RowMethods(Methods):
         │ 2024-12-31 00:01:00 UTC ┆ 96374.9 │
         └─────────────────────────┴─────────┘
         """
-        request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
+        request = RowRequest.parse(
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            known_by=known_by,
+            mode=mode,
+            available_at=available_at,
+        )
         return scan_with_warnings(self._at(as_of), request)
 
     def read(
@@ -128,6 +153,9 @@ class RowMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
@@ -137,7 +165,7 @@ class RowMethods(Methods):
 
         Parameters
         ----------
-        table, exchange, market, symbols, start, end, last, columns
+        table, exchange, market, symbols, start, end, last, columns, known_by, mode, available_at
             As in ``scan``.
         limit
             The most rows to return: the first ones of ``scan``, then sorted.
@@ -181,6 +209,16 @@ class RowMethods(Methods):
         1 2025-01-01 08:00:00+00:00               8      0.000202
         2 2025-01-01 16:00:00+00:00               8     -0.000036
 
+        What was known at 02:00: a bar that closes then is published some seconds later.
+
+        >>> bars = {"market": "um", "symbols": "BTCUSDT", "start": "2025-01-01"}
+        >>> lake.read("gold.bars_1h", limit=2, columns=["open_time", "available_at"], **bars)
+                          open_time              available_at
+        0 2025-01-01 00:00:00+00:00 2025-01-01 01:00:05+00:00
+        1 2025-01-01 01:00:00+00:00 2025-01-01 02:00:05+00:00
+        >>> len(lake.read("gold.bars_1h", known_by="2025-01-01T02:00", **bars))
+        1
+
         The last two hours of symbols that start with BTC, by time:
 
         >>> lake.read("gold.bars_1h", market="um", symbols="BTC*", last="2h", columns=["close"], index="open_time")
@@ -191,6 +229,18 @@ class RowMethods(Methods):
         """
         output = Output.parse(format, index, time_unit)
         request = RowRequest.parse(
-            table, exchange, market, symbols, start, end, last, columns, limit, index=output.index
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            index=output.index,
+            known_by=known_by,
+            mode=mode,
+            available_at=available_at,
         )
         return read_rows(self._at(as_of), request, output)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format, Output, TimeUnit, check_limit
+from crypto_lakehouse.lake.reader.known import Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.request import RowRequest
 from crypto_lakehouse.lake.reader.stream import partitions, record_batches
@@ -31,6 +32,9 @@ class StreamMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
         format: Format = "pandas",
         index: str | Sequence[str] | None = None,
         time_unit: TimeUnit = "us",
@@ -41,7 +45,8 @@ class StreamMethods(Methods):
         Parameters
         ----------
         table, exchange, market, symbols, start, end, last, columns, limit, format, index, time_unit
-            As in ``read``. Name a market, or a list of markets, if several have rows in the range.
+            As in ``read``; so are ``known_by``, ``mode`` and ``available_at``. Name a market, or a list of markets,
+            if several have rows in the range.
         as_of
             As in ``scan``.
 
@@ -74,7 +79,19 @@ class StreamMethods(Methods):
         """
         output = Output.parse(format, index, time_unit)
         request = RowRequest.parse(
-            table, exchange, market, symbols, start, end, last, columns, limit, index=output.index
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            index=output.index,
+            known_by=known_by,
+            mode=mode,
+            available_at=available_at,
         )
         return partitions(self._at(as_of), request, output, "lake.iter_days")
 
@@ -90,6 +107,9 @@ class StreamMethods(Methods):
         last: Length | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
+        known_by: Time | None = None,
+        mode: Mode = "live",
+        available_at: bool = False,
         time_unit: TimeUnit = "us",
         batch_rows: int = 100_000,
         as_of: AsOf | None = None,
@@ -100,7 +120,7 @@ class StreamMethods(Methods):
 
         Parameters
         ----------
-        table, exchange, market, symbols, start, end, last, columns, limit, time_unit
+        table, exchange, market, symbols, start, end, last, columns, limit, known_by, mode, available_at, time_unit
             As in ``read``. Name a market, or a list of markets, if several have rows in the range.
         batch_rows
             The most rows in a batch.
@@ -133,7 +153,20 @@ class StreamMethods(Methods):
         >>> reader.schema.names, sum(batch.num_rows for batch in reader)
         (['symbol', 'close'], 8640)
         """
-        request = RowRequest.parse(table, exchange, market, symbols, start, end, last, columns, limit)
+        request = RowRequest.parse(
+            table,
+            exchange,
+            market,
+            symbols,
+            start,
+            end,
+            last,
+            columns,
+            limit,
+            known_by=known_by,
+            mode=mode,
+            available_at=available_at,
+        )
         most = check_limit(batch_rows, "batch_rows")
         return record_batches(
             self._at(as_of), request, Output.parse("arrow", time_unit=time_unit), most or 1, "lake.record_batches"

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from crypto_lakehouse.lake.reader.arguments import Format
+from crypto_lakehouse.lake.reader.known import Known, Mode
 from crypto_lakehouse.lake.reader.methods.base import Methods
 from crypto_lakehouse.lake.reader.times import Length, Time, time_range
 from crypto_lakehouse.lake.reader.universe import instrument_filter, read_universe
@@ -34,6 +35,8 @@ class UniverseMethods(Methods):
         stable_pairs: bool = True,
         leveraged: bool = False,
         settled: bool = False,
+        known_by: Time | None = None,
+        mode: Mode = "live",
         exchange: str = "binance",
         format: Format = "pandas",
         as_of: AsOf | None = None,
@@ -57,6 +60,11 @@ class UniverseMethods(Methods):
             Whether to include pairs of stablecoins, leveraged tokens and settled contracts. The archive publishes the
             history of a settled contract under a new name (``ICPUSDT_SETTLED``), often next to the old one. The new
             name did not exist while the contract was traded, so it is returned only with ``settled=True``.
+        known_by
+            Only what was known at this time, UTC. What was listed on a day is known when the day is over. Without a day
+            and a range, the last day that was over then is returned.
+        mode
+            As in ``scan``. With ``archive``, a day counts from when this lake had seen the files of its minutes.
         exchange
             Name of the exchange.
         format
@@ -76,7 +84,8 @@ class UniverseMethods(Methods):
         KeyError
             The exchange or market is unknown.
         ValueError
-            A time, quote or contract type is malformed, or neither a day nor a range is given, or both.
+            A time, quote or contract type is malformed, or neither a day nor a range is given, or both. Or the day was
+            not known by ``known_by``.
         MissingPartition
             gold.instruments has no partition for this day or a later one. Or its newest partition was built before
             the archive listed files of these days. The error names the command that builds it.
@@ -105,4 +114,6 @@ class UniverseMethods(Methods):
         2025-01-01     True     True
         """
         wanted = instrument_filter(quote, contract_type, stable_pairs, leveraged, settled)
-        return read_universe(self._at(as_of), market, on, time_range(start, end, last), wanted, exchange, format)
+        known = Known.parse(known_by, mode)
+        times = time_range(start, end, last)
+        return read_universe(self._at(as_of), market, on, times, wanted, exchange, format, known)
