@@ -21,6 +21,8 @@ from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import GoldTable, find_gold_table, split_name
+from crypto_lakehouse.schemas.rest import REST_SUFFIX
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.known import AVAILABLE, live_of_bronze, live_of_gold, live_of_silver
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
 
@@ -131,12 +133,15 @@ def with_available_at(
     """
     if layer in _LOGS:
         return rows.with_columns(pl.col(schema.time_column).alias(AVAILABLE))
-    feeds = [FEEDS[exchange, market, table] for market in markets if (exchange, market, table) in FEEDS]
+    slices = (TableSlice(layer, exchange, market, table) for market in markets)
+    feeds = [each.feed for each in slices if each.feed is not None]
     entry = find_gold_table(table) if layer == "gold" else None
     if mode == "live":
         return rows.with_columns(_live(layer, table, schema, feeds, entry).alias(AVAILABLE))
     if entry is not None:
         return _archive_of_gold(store, rows, entry, exchange, markets)
+    if table.endswith(REST_SUFFIX):
+        return rows.with_columns(pl.col("fetched_at").alias(AVAILABLE))
     if layer == "bronze":
         return _archive_of_bronze(store, rows, feeds, keys)
     return _archive_of_silver(store, rows, schema, feeds, keys)
