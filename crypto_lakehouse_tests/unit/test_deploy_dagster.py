@@ -11,7 +11,7 @@ from dagster._config import Shape, validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "deploy" / "dagster").glob("*.yaml"))
+FILES = sorted((ROOT / "deploy" / "dagster").glob("*/dagster.yaml"))
 OWN = {"run_launcher", "concurrency"}
 
 
@@ -20,7 +20,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.requirement("T13")
-@pytest.mark.parametrize("path", [ROOT / "dagster.yaml", *FILES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [ROOT / "dagster.yaml", *FILES], ids=lambda path: path.parent.name)
 def test_dagster_accepts_the_file(path: Path) -> None:
     result = validate_config(Shape(dagster_instance_config_schema()), _content(path))
     assert not result.errors
