@@ -11,7 +11,7 @@ from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, parse_partition, part
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_key
-from crypto_lakehouse.orchestration.launch import Plan, since_start
+from crypto_lakehouse.orchestration.launch import Plan, feed_assets, since_start
 from crypto_lakehouse.pipeline.gold.continuous import CONTINUOUS, FUNDING, MINUTES
 from crypto_lakehouse.schemas.gold import tables_after
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -27,8 +27,8 @@ def funding_before(plan: Plan, settings: Settings, today: date) -> Plan | None:
     if FUNDING not in settings.table_names:
         return None
     months = [month for month in _months(plan, settings) if parse_partition(month, Cadence.MONTHLY)[1] <= today]
-    assets = tuple(asset_key(layer, plan.market, FUNDING) for layer in ("bronze", "silver"))
-    return Plan(_rates(plan, settings), Cadence.MONTHLY, assets, tuple(months)) if months else None
+    rates = _rates(plan, settings)
+    return Plan(rates, Cadence.MONTHLY, feed_assets(rates, settings), tuple(months)) if months else None
 
 
 def days_after_funding(done: Plan, settings: Settings, store: LakeStore) -> Plan | None:

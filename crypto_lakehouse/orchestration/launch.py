@@ -170,11 +170,17 @@ def plan(exchange: str, market: str, table: str, first: date, last: date, settin
         group = gold[table].asset
         tables = [("gold", name) for name, entry in gold.items() if name == table or (group and entry.asset == group)]
     else:
-        answers = [("bronze", rest_table(table))] if is_completed(source, settings) else []
-        tables = [("bronze", table), *answers, ("silver", table)]
-        tables += [("gold", entry.name) for entry in tables_after(table, settings.bars_kinds)]
-    assets = tuple(asset_key(layer, source.market, name) for layer, name in tables)
+        tables = [("gold", entry.name) for entry in tables_after(table, settings.bars_kinds)]
+    own = () if table in gold else feed_assets(source, settings)
+    assets = (*own, *(asset_key(layer, source.market, name) for layer, name in tables))
     return Plan(source, source.cadence, assets, tuple(keys))
+
+
+def feed_assets(feed: Feed, settings: Settings) -> tuple[dg.AssetKey, ...]:
+    """The assets of bronze and silver of a feed, in the order in which they are built."""
+    answers = [("bronze", rest_table(feed.table))] if is_completed(feed, settings) else []
+    tables = [("bronze", feed.table), *answers, ("silver", feed.table)]
+    return tuple(asset_key(layer, feed.market, name) for layer, name in tables)
 
 
 def compaction_source(table_slice: TableSlice, settings: Settings) -> Feed:

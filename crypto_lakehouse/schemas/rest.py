@@ -16,7 +16,7 @@ REST_SUFFIX = "_rest"
 """What the name of a table of answers has in addition to that of the table that they complete."""
 
 _TYPES = {FieldType.INT64: INT, FieldType.FLOAT64: FLOAT, FieldType.STRING: TEXT}
-_KLINES = ("klines", "price_klines")
+_KLINES, _EVENTS = ("klines", "price_klines"), ("funding_rates",)
 _PROVENANCE = (
     Column("symbol", TEXT, "name", "Symbol that was asked for, as the archive writes it."),
     Column("source_key", TEXT, "path and query", "The request, as in ledger.answers."),
@@ -28,11 +28,11 @@ _PROVENANCE = (
 
 def has_answers(feed: Feed) -> bool:
     """Whether the feed can be completed from REST answers."""
-    if feed.schema not in _KLINES or feed.cadence is not Cadence.DAILY:
-        return False
     endpoint = rest_endpoint_of(feed)
+    if endpoint is None or endpoint.step is None or feed.schema not in (*_KLINES, *_EVENTS):
+        return False
     # Bars of several days do not start on a day's first instant.
-    return endpoint is not None and endpoint.step is not None and endpoint.step <= timedelta(days=1)
+    return feed.schema in _EVENTS or (feed.cadence is Cadence.DAILY and endpoint.step <= timedelta(days=1))
 
 
 def rest_table(table: str) -> str:
@@ -46,14 +46,16 @@ def rest_table(table: str) -> str:
 
 def rest_schema(feed: Feed) -> Schema:
     """Schema of the answers about a feed: the fields of an answer's row, then its provenance."""
+    endpoint = rest_endpoint_of(feed)
+    assert endpoint is not None
     fields = tuple(
         Column(column.name, _TYPES[column.type], "as in the answer", "As the exchange answers it.", nullable=True)
-        for column in feed.file_format.columns
+        for column in endpoint.answer.columns
     )
     return Schema(
         name=f"rest_{feed.file_format.name}",
         doc=f"Rows of REST answers about {feed.archive_type}, typed, one to one; rows of several answers stay.",
         columns=(*fields, *_PROVENANCE),
         primary_key=("symbol", "source_key", "source_line"),
-        time_column=feed.file_format.time_columns[0],
+        time_column=endpoint.time_column,
     )

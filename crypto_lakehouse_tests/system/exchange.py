@@ -63,13 +63,13 @@ class Exchange:
         own = {"completion": True, "rest_urls": hosts, "rest_share": 1.0, "retries": 2, "tables": MINUTES}
         return settings(self.files, lake, **{**own, **more})
 
-    def remove(self, market: str, symbol: str, number: int, kind: str = "klines/{}/1m") -> None:
+    def remove(self, market: str, symbol: str, number: int | str, kind: str = "klines/{}/1m") -> None:
         """Take a daily file out of the archive, with its CHECKSUM."""
         path = self.path(market, symbol, number, kind)
         path.unlink()
         _checksum(path).unlink()
 
-    def restore(self, market: str, symbol: str, number: int, kind: str = "klines/{}/1m") -> None:
+    def restore(self, market: str, symbol: str, number: int | str, kind: str = "klines/{}/1m") -> None:
         """Publish the true file of a day."""
         path = self.path(market, symbol, number, kind)
         for each in (path, _checksum(path)):
@@ -79,7 +79,7 @@ class Exchange:
         self,
         market: str,
         symbol: str,
-        number: int,
+        number: int | str,
         change: Callable[[list[bytes]], Sequence[bytes]],
         kind: str = "klines/{}/1m",
     ) -> None:
@@ -95,17 +95,12 @@ class Exchange:
         path.write_bytes(content.getvalue())
         _checksum(path).write_text(f"{hashlib.sha256(content.getvalue()).hexdigest()}  {path.name}\n")
 
-    def path(self, market: str, symbol: str, number: int, kind: str) -> Path:
-        """The file of a day in the archive."""
-        folder = self.archive / "data" / FOLDERS[market] / "daily" / kind.format(symbol)
-        found = list(folder.glob(f"{symbol}-*-{day(number)}.zip"))
-        return found[0] if found else next(iter(_of_truth(self, folder, symbol, number)))
-
-
-def _of_truth(exchange: Exchange, folder: Path, symbol: str, number: int) -> Iterator[Path]:
-    inside = exchange.truth / folder.relative_to(exchange.archive)
-    for path in inside.glob(f"{symbol}-*-{day(number)}.zip"):
-        yield folder / path.name
+    def path(self, market: str, symbol: str, number: int | str, kind: str) -> Path:
+        """The file of a day (by its number) or month (by its key) in the archive, also if it was removed."""
+        cadence, key = ("monthly", number) if isinstance(number, str) else ("daily", day(number))
+        folder = Path("data", FOLDERS[market], cadence, kind.format(symbol))
+        (path,) = (self.truth / folder).glob(f"{symbol}-*-{key}.zip")
+        return self.archive / path.relative_to(self.truth)
 
 
 def _checksum(path: Path) -> Path:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition
@@ -14,9 +16,11 @@ from crypto_lakehouse.lake.storage.provenance import StoredPartition, stored_par
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import UNKNOWN, input_fingerprint
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.rest import has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.rest.archive_rows import archive_rows
+from crypto_lakehouse.transforms.rest.funding import with_intervals
 from crypto_lakehouse.transforms.rest.merge import RestRows
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
@@ -48,4 +52,9 @@ def rest_rows(feed: Feed, key: str, store: LakeStore) -> tuple[RestRows, pl.Data
     stored = read_partition(store, TableSlice.of_answers(feed).partition(key))
     first, end = parse_partition(key, feed.cadence)
     cleaned = cleaner_of(feed)(archive_rows(stored, feed, endpoint), feed, first, end)
-    return RestRows(cleaned, silver_schema(feed), {}), cleaned.rejected.filter(pl.col("reason") != "duplicate")
+    rows = (
+        RestRows(cleaned, silver_schema(feed), {"interval_hours": inf}, with_intervals)
+        if feed.schema == FUNDING_RATES.name
+        else RestRows(cleaned, silver_schema(feed), {})
+    )
+    return rows, cleaned.rejected.filter(pl.col("reason") != "duplicate")

@@ -19,7 +19,10 @@ from crypto_lakehouse.pipeline.completion.answered import Answers, partition_spa
 from crypto_lakehouse.pipeline.neighbours import Neighbourhood
 from crypto_lakehouse.rest.requests import RestRequest, windows
 from crypto_lakehouse.schemas import silver_schema
+from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
+from crypto_lakehouse.transforms.rest.funding import covered_hours
 from crypto_lakehouse.transforms.rest.missing import MARGIN, Settled, Times, missing_times, open_times, request_spans
+from crypto_lakehouse.transforms.silver.clean import within
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
 _NONE: Times = np.array([], dtype=np.int64)
@@ -60,7 +63,8 @@ class Day:
         if partly := [symbol for symbol in settled if any(each.is_due(now) for each in settled[symbol])]:
             # Of what is asked again, rows that answers have already are not asked for.
             rows = answers.rows(store, partly)
-            day.answered = _by_symbol(rows.select("symbol", pl.col(endpoint.time_column) * 1000))
+            step = endpoint.step // timedelta(microseconds=1)
+            day.answered = _by_symbol(rows.select("symbol", pl.col(endpoint.time_column) * 1000 // step * step))
         return day
 
     def missing(self, symbol: str, now: datetime) -> Times:
@@ -90,14 +94,23 @@ class Day:
 
 
 def archive_times(feed: Feed, key: str, store: LakeStore) -> dict[str, Times]:
-    """The times of the rows that silver takes from the archive's files, by symbol, in microseconds since the epoch."""
+    """The times at which silver has a row of the archive's files, by symbol, in microseconds since the epoch.
+
+    Of funding rates, the hours around events are added, in which there are no others.
+    """
     first, end = parse_partition(key, feed.cadence)
-    time = silver_schema(feed).time_column
     frames = [
-        cleaner_of(feed)(piece, feed, first, end).rows.select(pl.col("symbol").cast(pl.String), pl.col(time))
+        cleaner_of(feed)(piece, feed, first, end).rows.with_columns(pl.col("symbol").cast(pl.String))
         for piece in Neighbourhood.find(feed, key, store).pieces(store)
     ]
-    return _by_symbol(pl.concat(frames).with_columns(pl.col(time).dt.epoch("us"))) if frames else {}
+    if not frames:
+        return {}
+    rows = pl.concat(frames)
+    if feed.schema == FUNDING_RATES.name:
+        times = covered_hours(rows)
+    else:
+        times = rows.select("symbol", silver_schema(feed).time_column)
+    return _by_symbol(times.filter(within(pl.last(), first, end)).select("symbol", pl.last().dt.epoch("us")))
 
 
 def complete_until(start: datetime, end: datetime, step: timedelta, now: datetime) -> datetime:

@@ -5,7 +5,7 @@ Which rows are given, and what becomes of differences, is decided in ``pipeline/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -26,14 +26,21 @@ _SOURCES = ("source_key", "source_sha256", "source_line")
 class RestRows:
     """Silver rows of the REST answers about one partition, merged piece by piece into those of the archive.
 
-    ``rounded`` maps columns to the greatest difference that rounding explains. ``filled`` counts the REST rows that
-    were merged so far.
+    ``tolerances`` map columns to the greatest difference that is none: that of rounding, or any number where answers do
+    not have the column. ``finish`` completes merged rows of whole symbols. ``filled`` counts the REST rows that were
+    merged so far.
     """
 
-    def __init__(self, cleaned: Cleaned, schema: Schema, rounded: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        cleaned: Cleaned,
+        schema: Schema,
+        tolerances: Mapping[str, float],
+        finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+    ) -> None:
         rows = cleaned.rows.with_columns(pl.lit(REST).alias("source"))
         self._waiting = pl.concat([rows, cleaned.sources.select(_SOURCES)], how="horizontal")
-        self._schema, self._rounded = schema, rounded
+        self._schema, self._tolerances, self._finish = schema, tolerances, finish
         self.filled = 0
         self._differing: list[dict[str, Any]] = []
 
@@ -52,14 +59,14 @@ class RestRows:
         if new.is_empty():
             return archive
         self.filled += new.height
-        return pl.concat([rows, new.select(rows.columns)]).sort(key)
+        return self._finish(pl.concat([rows, new.select(rows.columns)]).sort(key))
 
     def others(self) -> pl.DataFrame | None:
         """The REST rows after the last piece; None if there are none."""
         if self._waiting.is_empty():
             return None
         self.filled += self._waiting.height
-        return self._waiting.select(self._schema.column_names)
+        return self._finish(self._waiting.select(self._schema.column_names))
 
     @property
     def differing(self) -> pl.DataFrame:
@@ -77,7 +84,7 @@ class RestRows:
         key = self._schema.primary_key
         names = [c.name for c in self._schema.columns if c.name not in key and pairs.schema[c.name].is_numeric()]
         distances = [
-            ((pl.col(n) - pl.col(n + _ARCHIVE)).abs() > self._rounded.get(n, 0.0)).fill_null(False) for n in names
+            ((pl.col(n) - pl.col(n + _ARCHIVE)).abs() > self._tolerances.get(n, 0.0)).fill_null(False) for n in names
         ]
         for row in pairs.filter(pl.any_horizontal(distances)).iter_rows(named=True):
             of_row = {name: (row[name], row[name + _ARCHIVE]) for name in names}

@@ -10,6 +10,9 @@ from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.transforms.silver.clean import Cleaned, Rule, canonical, clean, epoch_to_time, time_rules
 
+MARK_PRICE = "markPrice"
+"""A column of REST answers that the archive's files do not have."""
+
 
 def clean_funding_rates(bronze: pl.DataFrame, feed: Feed, first: date, end: date) -> Cleaned:
     """Silver funding rates of the partition [first, end), UTC days, from its bronze rows.
@@ -27,7 +30,7 @@ def clean_funding_rates(bronze: pl.DataFrame, feed: Feed, first: date, end: date
             "funding_hour": time.dt.truncate("1h"),
             "interval_hours": pl.col("funding_interval_hours"),
             "funding_rate": pl.col("last_funding_rate"),
-            "mark_price": pl.lit(None, pl.Float64),
+            "mark_price": pl.col(MARK_PRICE) if MARK_PRICE in bronze.columns else pl.lit(None, pl.Float64),
         },
         rules=[
             *time_rules({"calc_time": canonical("funding_time")}, first, end),
