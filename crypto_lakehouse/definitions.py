@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -36,6 +37,7 @@ from crypto_lakehouse.orchestration.jobs import (
     update_schedules,
 )
 from crypto_lakehouse.orchestration.partitions import backfill_policy
+from crypto_lakehouse.orchestration.relist import relisting_job, relisting_sensor
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource, RestResource
 from crypto_lakehouse.orchestration.sensors import feed_sensor, sensor_status
 from crypto_lakehouse.orchestration.series_checks import ends_check
@@ -71,6 +73,7 @@ def build_defs(
     assets: list[dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     sensors: list[dg.SensorDefinition | dg.AutomationConditionSensorDefinition] = []
+    keys_of: dict[str, Sequence[dg.AssetKey]] = {}
     for feed in active:
         completed = is_completed(feed, settings)
         feed_assets = [bronze_asset(feed, settings, policy), silver_asset(feed, policy, completed)]
@@ -85,6 +88,7 @@ def build_defs(
         assets += feed_assets
         keys = [*(key for asset in feed_assets for key in asset.keys), *keys_after(feed, groups)]
         sensors.append(feed_sensor(feed, keys, settings))
+        keys_of[feed.name] = keys
     for group in groups:
         assets.append(gold_asset(group))
         checks += gold_checks(group)
@@ -107,16 +111,20 @@ def build_defs(
     runs = Automation.SCHEDULES in settings.automations
     status = dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets, checks)
-    reconcile = reconciliation_job()
+    sensors.append(relisting_sensor(active, keys_of, jobs, settings))
+    reconcile, list_again = reconciliation_job(), relisting_job(active, settings)
     lake = resources.pop("lake", LakeResource.from_settings(settings))
     return dg.Definitions(
         assets=[explained(asset) for asset in (*assets, *compacted)],
         asset_checks=checks,
-        jobs=[*jobs, *own_jobs(assets), *compaction_jobs(compacted), reconcile],
+        jobs=[*jobs, *own_jobs(assets), *compaction_jobs(compacted), reconcile, list_again],
         schedules=[
             *update_schedules(jobs, active, status),
             dg.ScheduleDefinition(
                 job=reconcile, cron_schedule="0 12 * * *", execution_timezone="UTC", default_status=status
+            ),
+            dg.ScheduleDefinition(
+                job=list_again, cron_schedule="0 13 2 * *", execution_timezone="UTC", default_status=status
             ),
         ],
         sensors=sensors,

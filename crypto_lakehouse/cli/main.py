@@ -45,6 +45,7 @@ from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus,
 from crypto_lakehouse.cli.lake import verify
 from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
+from crypto_lakehouse.cli.relist import relist
 from crypto_lakehouse.cli.revisions import revisions_app
 from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.cli.update import update
@@ -233,7 +234,7 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (backfill, update, compare, verify, read, sql, tables, describe, coverage, explain):
+for command in (backfill, update, compare, relist, verify, read, sql, tables, describe, coverage, explain):
     app.command()(command)
 
 

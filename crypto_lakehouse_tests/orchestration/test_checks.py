@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 UM_1M = feed("binance", "um", "klines_1m")
 SILVER = TableSlice("silver", "binance", "um", "klines_1m")
-GOLD = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments")
+GOLD = ("continuous_1m", "gaps", "symbol_states", "bars_1h", "bars_1d", "instruments", "missing_minutes", "witnesses")
 FILE = "data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-{}.zip"
 
 Results = dict[tuple[str, str], dg.AssetCheckEvaluation]

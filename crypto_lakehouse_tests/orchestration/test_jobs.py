@@ -19,6 +19,8 @@ UPDATES = {
     "update_binance_um_monthly",
     "update_binance_cm_monthly",
 }
+# It requests what the job of a schedule has found.
+RELISTING = {"relisting_sensor"}
 COMPACTIONS = {"compact_binance_spot", "compact_binance_um", "compact_binance_cm"}
 OWN = {f"{job}_binance_{market}" for job in ("compare", "missing_minutes") for market in ("spot", "um", "cm")}
 
@@ -30,7 +32,7 @@ def _repository(env: str) -> dg.RepositoryDefinition:
 @pytest.mark.requirement("F5.5")
 def test_one_update_job_per_market_and_cadence_and_one_reconciliation() -> None:
     names = {name for name in _repository("test").job_names if not name.startswith("__")}
-    assert names == UPDATES | COMPACTIONS | OWN | {"reconciliation"}
+    assert names == UPDATES | COMPACTIONS | OWN | {"reconciliation", "relisting"}
 
 
 @pytest.mark.requirement("F5.5")
@@ -86,7 +88,7 @@ def test_a_run_evaluates_no_check_of_the_archive(empty: Platform) -> None:
 @pytest.mark.parametrize(("env", "running"), [("local", False), ("test", False), ("prod", True)])
 def test_schedules_run_in_prod_only(env: str, running: bool) -> None:
     schedules = _repository(env).schedule_defs
-    assert {s.job_name for s in schedules} == UPDATES | {"reconciliation"}
+    assert {s.job_name for s in schedules} == UPDATES | {"reconciliation", "relisting"}
     expected = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
     assert {s.default_status for s in schedules} == {expected}
     assert {s.execution_timezone or "UTC" for s in schedules} == {"UTC"}
@@ -105,16 +107,16 @@ GOLD, COMPACTION = {"gold_automation_sensor"}, {"compaction_automation_sensor"}
     [
         ({"env": "local"}, set()),
         ({"env": "test"}, set()),
-        ({"env": "prod"}, set()),
+        ({"env": "prod"}, RELISTING),
         ({"env": "prod", "automation": "feeds,gold"}, FEEDS | GOLD),
-        ({"env": "prod", "automation": "all"}, FEEDS | GOLD | COMPACTION),
+        ({"env": "prod", "automation": "all"}, FEEDS | GOLD | COMPACTION | RELISTING),
         ({"env": "local", "automation": "compaction"}, COMPACTION),
     ],
 )
 def test_sensors_run_as_the_settings_say(settings: dict[str, str], running: set[str]) -> None:
     repository = build_defs(Settings.load(**settings)).get_repository_def()
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
-    assert sensors.keys() == FEEDS | GOLD | COMPACTION
+    assert sensors.keys() == FEEDS | GOLD | COMPACTION | RELISTING
     assert {name for name, status in sensors.items() if status is dg.DefaultSensorStatus.RUNNING} == running
 
 
