@@ -1,4 +1,4 @@
-"""The record of replaced partitions: what a new version of a silver partition changed, and by which archive files.
+"""The record of replaced partitions: what a new version of a silver partition changed, and by which files.
 
 Versions are kept in ``lake/storage/revisions.py``, rows are compared in ``transforms/checks/changes.py``.
 """
@@ -23,6 +23,7 @@ from crypto_lakehouse.lake.storage.pieces import read_pieces
 from crypto_lakehouse.lake.storage.revisions import Version, kept_versions
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import schema_of
+from crypto_lakehouse.schemas.rest import has_answers, rest_table
 from crypto_lakehouse.schemas.slices import Partition, TableSlice
 from crypto_lakehouse.transforms.checks.changes import combined, totals
 
@@ -56,7 +57,8 @@ def _record(store: LakeStore, feed: Feed, partition: Partition, version: Version
     by_symbol = partition_changes(old, new, partition)
     if by_symbol.is_empty():
         return by_symbol
-    bronze = TableSlice.of_feed("bronze", feed).partition(partition.key)
+    tables = [feed.table, *([rest_table(feed.table)] if has_answers(feed) else [])]
+    bronze = [TableSlice.of_market("bronze", feed.market, table).partition(partition.key) for table in tables]
     sources = [_sources(each, bronze, by_symbol["symbol"]) for each in (old, new)]
     facts = {"table": feed.table, "period": partition.key, "known_from": version.known_from}
     rows = [
@@ -74,12 +76,13 @@ def _record(store: LakeStore, feed: Feed, partition: Partition, version: Version
     return by_symbol
 
 
-def _sources(store: LakeStore, bronze: Partition, symbols: Iterable[str]) -> dict[str, str]:
-    """Return the sha256s of the archive files of symbols in a bronze partition."""
+def _sources(store: LakeStore, bronze: Iterable[Partition], symbols: Iterable[str]) -> dict[str, str]:
+    """Return the sha256s of the archive files and REST answers of symbols in bronze partitions."""
     wanted, known = list(symbols), dict[str, set[str]]()
-    with suppress(MissingPartition):
-        for piece in read_pieces(store, bronze, columns=["symbol", "source_sha256"]):
-            pairs = piece.filter(pl.col("symbol").is_in(wanted)).unique()
-            for symbol, sha256 in pairs.iter_rows():
-                known.setdefault(symbol, set()).add(sha256)
+    for partition in bronze:
+        with suppress(MissingPartition):
+            for piece in read_pieces(store, partition, columns=["symbol", "source_sha256"]):
+                pairs = piece.filter(pl.col("symbol").is_in(wanted)).unique()
+                for symbol, sha256 in pairs.iter_rows():
+                    known.setdefault(symbol, set()).add(sha256)
     return {symbol: ",".join(sorted(each)) for symbol, each in known.items()}

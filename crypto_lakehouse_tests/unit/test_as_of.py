@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from crypto_lakehouse import Lakehouse
+from crypto_lakehouse import DamagedFile, Lakehouse
 from crypto_lakehouse.lake.storage.as_of import AsOfStore, ChangedSnapshot, NoVersion, PurgedVersion
 from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
@@ -106,9 +106,9 @@ def test_a_table_that_was_stored_later_is_an_error_and_not_empty(store: LakeStor
     moment = write(store, 1)
     write_partition(store, TableSlice("gold", "binance", "um", "bars_1h").partition("2024-01-01"), _bars())
     lake = Lakehouse(store.uri, as_of=moment)
-    with pytest.raises(NoVersion, match=r"gold/bars_1h/.* has no version of .*: its first version is of"):
+    with pytest.raises(NoVersion, match=r"gold\.bars_1h in .* has no version of .*: its first version is of"):
         lake.read("gold.bars_1h", market="um")
-    with pytest.raises(NoVersion, match="gold/bars_1h"):
+    with pytest.raises(NoVersion, match=r"gold\.bars_1h"):
         lake.sql("FROM gold.bars_1h")
     assert lake.tables()["table"].to_list() == ["klines_1m"]
     assert lake.latest()["table"].to_list() == ["klines_1m"]
@@ -231,3 +231,23 @@ def test_every_method_that_reads_takes_a_time() -> None:
     without = {name for name in methods if "as_of" not in inspect.signature(getattr(Lakehouse, name)).parameters}
     # These are about two times, about now, or about no rows.
     assert without == {"describe", "diff", "snapshot"}
+
+
+def test_a_damaged_version_is_named_and_no_command_is_recommended_for_it(
+    store: LakeStore, times: list[datetime]
+) -> None:
+    (version, *_) = kept_versions(store, UM.folder)[UM.partition(f"{DAY}").path]
+    Path(store.path(version.object_path)).write_bytes(b"PAR1 no more")
+    with pytest.raises(DamagedFile, match=rf"{version.object_path} is damaged.* set as_of to another time"):
+        Lakehouse(store.uri).read(TABLE, as_of=times[0])
+    assert closes(Lakehouse(store.uri), as_of=times[1]) == [102.0]
+
+
+def test_a_damaged_file_is_replaced_and_not_kept_as_rows(store: LakeStore) -> None:
+    moment = write(store, 1)
+    Path(store.path(UM.partition(f"{DAY}").path)).write_bytes(b"PAR1 no more")
+    write(store, 1)
+    assert not list(Path(store.root, "_revisions").rglob("*.parquet"))
+    assert closes(Lakehouse(store.uri)) == [101.0]
+    with pytest.raises(NoVersion):
+        Lakehouse(store.uri).read(TABLE, as_of=moment)

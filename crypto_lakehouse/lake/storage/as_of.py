@@ -52,9 +52,6 @@ class AsOfStore(LakeStore):
     _versions: dict[str, Version | None] = field(default_factory=dict, compare=False, repr=False)
     _checked: list[str] = field(default_factory=list, compare=False, repr=False)
 
-    def __hash__(self) -> int:
-        return hash((self.uri, self.s3_endpoint_url, self.moment, self.digest))
-
     @classmethod
     def at(cls, store: LakeStore, moment: datetime, digest: str | None = None) -> AsOfStore:
         """Return the store of the same lake at a time."""
@@ -124,6 +121,11 @@ class AsOfStore(LakeStore):
             for later in kept.get(path, ())
         )
 
+    def is_replaced(self, path: str) -> bool:
+        """Whether a partition was replaced since then by other rows."""
+        version = self._version(path) if is_partition_path(path) else None
+        return version is not None and version.known_to is not None
+
     def check_stored(self, folders: Sequence[str]) -> None:
         """Raise NoVersion if the first version below the folders is later than the time; nothing if there is none."""
         firsts = [
@@ -133,7 +135,7 @@ class AsOfStore(LakeStore):
             for version in each
         ]
         if firsts and min(firsts) > self.moment:
-            what = ", ".join(folders) if set(folders).isdisjoint(VERSIONED) else "the lake"
+            what = ", ".join(dict.fromkeys(map(_table, folders))) if set(folders).isdisjoint(VERSIONED) else "the lake"
             raise NoVersion(
                 f"{what} in {self.uri} has no version of {_text(self.moment)}: its first version is of"
                 f" {_text(min(firsts))}. Set as_of to that time or a later one"
@@ -198,6 +200,15 @@ def digest_of(versions: Iterable[Version]) -> str:
 def snapshot_id(moment: datetime, digest: str) -> str:
     """Return the name of a snapshot: its time and digest."""
     return f"{_text(moment)}-{digest}"
+
+
+def _table(folder: str) -> str:
+    """Return the name of the table of a folder.
+
+    >>> _table("gold/bars_1h/exchange=binance/market=um")
+    'gold.bars_1h'
+    """
+    return ".".join(folder.split("/")[:2])
 
 
 def _text(moment: datetime | None) -> str:

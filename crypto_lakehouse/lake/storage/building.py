@@ -130,7 +130,8 @@ def lake_variables(store: LakeStore) -> dict[str, str]:
     endpoint, region = (os.environ.get(f"LAKEHOUSE_S3_{name}") or None for name in ("ENDPOINT_URL", "REGION"))
     with suppress(LakeError):
         usual = LakeStore.open(os.environ.get("LAKEHOUSE_LAKE_URI") or "./lake", endpoint, region)
-        if usual == store:
+        # A command works on the present of a lake, also if a reader recommends it that reads an earlier time.
+        if (usual.uri, usual.s3_endpoint_url) == (store.uri, store.s3_endpoint_url):
             return {}
     variables = {"LAKEHOUSE_LAKE_URI": store.uri}
     with suppress(LakeError):

@@ -55,6 +55,8 @@ class DamagedFile(LakeError):
 def remedy(store: LakeStore, path: str) -> str:
     """Return what to do if the file at a path of the lake is damaged."""
     match = _PATH.fullmatch(path)
+    if isinstance(store, AsOfStore) and store.is_replaced(path):
+        return "No command can rebuild what a partition held before: set as_of to another time"
     if not match:
         return "Delete it: no table of the lake has such a file"
     key, table_slice = match["key"], _slice(match)
