@@ -12,7 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.lake.storage.ledger import read_ledger
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
+from crypto_lakehouse.pipeline.revisions import record_revisions
+from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.system.exchange import Exchange, Platform, day, exchange
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("F2.15")]
@@ -62,6 +66,13 @@ def test_a_file_that_is_published_later_wins_and_what_it_changed_is_recorded(mar
     assert (found["symbol"], found["reason"], found["period"]) == (BTC, "archive_differs", DAYS[1])
     assert "trade_count is" in found["detail"]
     assert found["source_key"].startswith("/fapi/v1/klines?")
+    # The log names the answers that both versions had, and the file that only the new one has.
+    record_revisions(platform.store, TableSlice.of_feed("silver", platform.feed).partition(DAYS[1]))
+    (revision,) = Lakehouse(platform.store.uri).read("ledger.revisions", format="polars").to_dicts()
+    assert (revision["symbol"], revision["added"], revision["removed"], revision["changed"]) == (BTC, 0, 0, 1440)
+    old, new = (set(revision[f"{name}_sha256"].split(",")) for name in ("old", "new"))
+    ledger = read_ledger(platform.store, platform.feed, [DAYS[1]]).filter(symbol=BTC, status="ingested")
+    assert (len(old), new - old) == (3, {ledger["sha256"][-1]})
 
 
 def _with_other_count(line: bytes) -> bytes:
