@@ -40,6 +40,7 @@ from crypto_lakehouse.cli.common import (
 )
 from crypto_lakehouse.cli.compare import compare
 from crypto_lakehouse.cli.console import follow, say, say_late_signal, show_table, summarize
+from crypto_lakehouse.cli.drill import drill
 from crypto_lakehouse.cli.explain import explain
 from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus, export_table
 from crypto_lakehouse.cli.lake import verify
@@ -234,7 +235,7 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (backfill, update, compare, relist, verify, read, sql, tables, describe, coverage, explain):
+for command in (backfill, update, compare, relist, drill, verify, read, sql, tables, describe, coverage, explain):
     app.command()(command)
 
 

@@ -62,7 +62,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("late_day", "DOGEUSDT", _on(13), _WHOLE, "The file of the day is published later.", heals=True),
     Fault("replaced_file", "DOGEUSDT", _on(15), (600, 601), "A file with a wrong close is replaced.", heals=True),
     Fault("stale_checksum", "BTCUSDT", _on(16), _WHOLE, "The CHECKSUM is that of other bytes at first.", heals=True),
-    Fault("monthly_short", "ETHUSDT", _on(20), _WHOLE, "The monthly file does not have the day."),
+    Fault("monthly_short", "ETHUSDT", _on(20), (0, 720), "The monthly file does not have half of the day."),
     Fault("monthly_wrong", "BNBUSDT", _on(21), (720, 721), "The monthly file has another close of one minute."),
     Fault("halt", "", _on(18), (180, 210), "The exchange pauses all trading for half an hour."),
     Fault("delisting", "XRPUSDT", _on(1 + DELISTED_DAY), _WHOLE, "The symbol has no files from this day on."),

@@ -63,7 +63,7 @@ def test_files_that_are_missing_at_first(faulty: FaultyArchive) -> None:
         ("lost_minutes", "archive", _daily, range(480, 490)),
         ("lost_minutes", "archive", _monthly, range(480, 490)),
         ("lost_minutes", "exchange", _daily, range(480, 490)),
-        ("monthly_short", "archive", _monthly, range(1440)),
+        ("monthly_short", "archive", _monthly, range(720)),
         ("monthly_short", "archive", _daily, []),
     ],
 )
