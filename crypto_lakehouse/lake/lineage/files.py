@@ -10,8 +10,9 @@ import polars as pl
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.lake.lineage.model import FileVersion, SourceFile
 from crypto_lakehouse.lake.lineage.silver import FILE_PARTITION
+from crypto_lakehouse.lake.storage.answers import read_answers
 from crypto_lakehouse.lake.storage.ledger import read_ledger
-from crypto_lakehouse.lake.storage.paths import raw_path
+from crypto_lakehouse.lake.storage.paths import answer_path, raw_path
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.lake.storage.store import LakeStore
 
@@ -30,6 +31,32 @@ def files_of(store: LakeStore, feed: Feed, rows: pl.DataFrame) -> tuple[SourceFi
         _file(store, feed, partition, key, sha256, numbers, ledger, rejected)
         for partition, key, sha256, numbers in lines.sort(FILE_PARTITION, "source_key").iter_rows()
     )
+
+
+def answers_of(store: LakeStore, feed: Feed, rows: pl.DataFrame) -> tuple[SourceFile, ...]:
+    """Return the REST answers of bronze rows, as ``files_of`` returns files: the key is that of the request."""
+    if rows.is_empty():
+        return ()
+    keys = rows[FILE_PARTITION].unique().sort().to_list()
+    ledger, rejected = read_answers(store, feed, keys), read_rejected(store, feed, keys)
+    places = [FILE_PARTITION, "source_key", "source_sha256", "symbol"]
+    lines = rows.group_by(places).agg(pl.col("source_line").drop_nulls().sort())
+    found = []
+    for partition, key, sha256, symbol, numbers in lines.sort(places).iter_rows():
+        states = ledger.filter((pl.col("request") == key) & (pl.col("period") == partition)).sort("fetched_at")
+        versions = [_answer(row) for row in states.iter_rows(named=True)][::-1]
+        path = answer_path(feed, symbol, partition, sha256)
+        raw = path if store.exists(path) else None
+        bad = tuple(rejected.filter(pl.col("source_key") == key).iter_rows(named=True))
+        newest = versions[0] if versions else None
+        found.append(SourceFile(key, sha256, partition, tuple(numbers), newest, tuple(versions[1:]), raw, bad))
+    return tuple(found)
+
+
+def _answer(row: dict[str, Any]) -> FileVersion:
+    """An answer as the state of a file: it has neither ETag nor size, and is known since it came."""
+    seen = row["fetched_at"]
+    return FileVersion(row["sha256"], None, None, None, row["status"], row["reason"], seen, seen)
 
 
 def _file(

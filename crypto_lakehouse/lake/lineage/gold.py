@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS, Feed, partition_key
 from crypto_lakehouse.catalog.bars import ActivityBars
-from crypto_lakehouse.lake.lineage.files import files_of
+from crypto_lakehouse.lake.lineage.files import answers_of, files_of
 from crypto_lakehouse.lake.lineage.model import TRACE, SourceFile, Step, StoredIn, trace_of
 from crypto_lakehouse.lake.lineage.silver import FILE_PARTITION, ROW_TIME, USE, bronze_of, stored_rows
 from crypto_lakehouse.lake.storage.damage import reading
@@ -55,30 +55,32 @@ class Tracer:
 
     def step(self, table_slice: TableSlice, rows: pl.DataFrame, summary: str = "") -> Step:
         """The step of rows of a table, which have PARTITION."""
-        if table_slice.layer == "bronze" and table_slice.feed is not None:
+        if table_slice.layer == "bronze":
             traced = rows.with_columns(pl.col(PARTITION).alias(FILE_PARTITION), pl.lit("kept").alias(USE))
-            return self._bronze(table_slice.feed, traced, summary)
+            return self._bronze(table_slice, traced, summary)
         if table_slice.feed is not None:
             return self._silver(table_slice.feed, rows, summary)
         entry = find_gold_table(table_slice.table)
         assert entry is not None
         return self._gold(table_slice, entry, rows, summary)
 
-    def _bronze(self, feed: Feed, rows: pl.DataFrame, summary: str = "") -> Step:
-        table_slice = self.table_slice("bronze", feed.table)
+    def _bronze(self, table_slice: TableSlice, rows: pl.DataFrame, summary: str = "") -> Step:
+        feed = table_slice.feed
+        assert feed is not None
+        find = answers_of if table_slice.is_of_answers else files_of
         time = pl.col(ROW_TIME) if ROW_TIME in rows.columns else pl.lit(None)
         names = {name: pl.col(name) for name in ("source_key", "source_sha256", "source_line")}
         trace = trace_of(rows, time=time, partition=pl.col(FILE_PARTITION), use=pl.col(USE), **names)
-        rejected = rows.height - rows.filter(pl.col(USE) == "kept").height
-        counted = f"{_count(rows.height, 'row')}{f', {rejected} of them rejected' if rejected else ''}"
+        unused = rows.height - rows.filter(pl.col(USE) == "kept").height
+        counted = f"{_count(rows.height, 'row')}{f', {unused} of them not used' if unused else ''}"
         return Step(
-            f"bronze.{feed.table}",
+            f"bronze.{table_slice.table}",
             summary or counted,
             rows.select(table_slice.schema.column_names),
             trace,
             self._stored(table_slice, rows[FILE_PARTITION]),
             CODE_VERSIONS["bronze"],
-            files=files_of(self.store, feed, rows),
+            files=find(self.store, feed, rows),
         )
 
     def _silver(self, feed: Feed, rows: pl.DataFrame, summary: str = "") -> Step:
@@ -86,10 +88,11 @@ class Tracer:
         sources = ", ".join(
             f"{count} from {source}" for source, count in sorted(rows["source"].value_counts().iter_rows())
         )
-        frames, notes = [], []
+        frames, answers, notes = [], [], []
         for key in rows[PARTITION].unique().sort():
             traced = bronze_of(self.store, feed, key, rows.filter(pl.col(PARTITION) == key).drop(PARTITION))
-            frames.append(traced.rows)
+            frames.append(traced.files)
+            answers += [] if traced.answers is None else [traced.answers]
             if not traced.is_same:
                 notes.append(
                     f"partition {key} was made from other bronze rows or by other code: the present code makes other"
@@ -110,8 +113,16 @@ class Tracer:
             self._stored(table_slice, rows[PARTITION]),
             CODE_VERSIONS["silver"],
             tuple(notes),
-            inputs=(self._bronze(feed, pl.concat(frames)),) if frames else (),
+            inputs=tuple(self._sources(feed, frames, answers)),
         )
+
+    def _sources(self, feed: Feed, files: Sequence[pl.DataFrame], answers: Sequence[pl.DataFrame]) -> Iterator[Step]:
+        """The rows of files, and those of REST answers; tables without any row are left out if the other has some."""
+        of_files = [frame for frame in files if frame.height or not answers]
+        if of_files:
+            yield self._bronze(TableSlice.of_feed("bronze", feed), pl.concat(of_files))
+        if answers:
+            yield self._bronze(TableSlice.of_answers(feed), pl.concat(answers))
 
     def _gold(self, table_slice: TableSlice, entry: GoldTable, rows: pl.DataFrame, summary: str) -> Step:
         """Rows of a gold table. Tables of other kinds than those below were made of the symbol's rows of their day."""

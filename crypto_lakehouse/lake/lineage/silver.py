@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_key
+from crypto_lakehouse.catalog.rest import rest_endpoint_of
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.partitions import scan
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.schemas import bronze_schema, silver_schema
+from crypto_lakehouse.schemas import Schema, bronze_schema, silver_schema
+from crypto_lakehouse.schemas.rest import has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.rest.archive_rows import archive_rows
+from crypto_lakehouse.transforms.rest.merge import REST
 from crypto_lakehouse.transforms.silver.clean import Cleaned
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, own_rows, visiting_rows
@@ -31,31 +35,70 @@ USE = "use"
 class BronzeRows(NamedTuple):
     """All bronze rows with the primary keys of silver rows.
 
-    ``rows`` are the columns of bronze, then FILE_PARTITION, ROW_TIME and USE. ``is_same`` says whether the cleaner
-    makes exactly the stored silver rows of them.
+    ``files`` are rows of the archive's files, ``answers`` rows of REST answers: the columns of their table, then
+    FILE_PARTITION, ROW_TIME and USE. ``is_same`` says whether the cleaner makes exactly the stored silver rows of them.
     """
 
-    rows: pl.DataFrame
+    files: pl.DataFrame
+    answers: pl.DataFrame | None
     is_same: bool
 
 
 def bronze_of(store: LakeStore, feed: Feed, key: str, silver: pl.DataFrame) -> BronzeRows:
     """Return the bronze rows of silver rows of the partition ``key``."""
-    schema, columns = silver_schema(feed), bronze_schema(feed).column_names
+    schema = silver_schema(feed)
+    files = _candidates(store, feed, key, silver)
+    cleaned = cleaner_of(feed)(files, feed, *parse_partition(key, feed.cadence))
+    keys = silver.select(schema.primary_key).unique()
+    made, answers = [_of_keys(cleaned.rows, keys)], None
+    if has_answers(feed):
+        answers, filled = _answers_of(store, feed, key, silver, made[0])
+        made.append(filled)
+    stored = silver.select(schema.column_names).sort(schema.primary_key)
+    is_same = pl.concat(made).sort(schema.primary_key).equals(stored)
+    columns = bronze_schema(feed).column_names
+    return BronzeRows(_with_uses(files, columns, cleaned, schema, keys), answers, is_same)
+
+
+def _answers_of(
+    store: LakeStore, feed: Feed, key: str, silver: pl.DataFrame, of_files: pl.DataFrame
+) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+    """The rows of REST answers with the keys of silver rows, None without any; and the silver rows made of them."""
+    schema, table_slice, endpoint = silver_schema(feed), TableSlice.of_answers(feed), rest_endpoint_of(feed)
+    assert endpoint is not None
+    symbols = silver[schema.archive_symbol].unique().to_list()
+    stored = stored_rows(store, table_slice, key, pl.col("symbol").is_in(symbols))
+    rows = archive_rows(stored, feed, endpoint)
+    cleaned = cleaner_of(feed)(rows, feed, *parse_partition(key, feed.cadence))
+    keys = silver.select(schema.primary_key).unique()
+    missing = keys.join(of_files, on=schema.primary_key, how="anti", nulls_equal=True)
+    filled = _of_keys(cleaned.rows, missing).with_columns(pl.lit(REST).alias("source"))
+    found = _with_uses(rows.with_columns(pl.lit(key).alias(FILE_PARTITION)), _LINE, cleaned, schema, keys)
+    if found.is_empty():
+        return None, filled
+    is_filled = pl.col(ROW_TIME).is_in(filled[schema.time_column].implode())
+    use = pl.when(is_filled).then(USE).otherwise(pl.lit("not used: a file of the archive has the row"))
+    return stored.join(found.with_columns(use.alias(USE)), on=_LINE, maintain_order="left"), filled
+
+
+def _of_keys(rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """The rows with one of the keys."""
+    return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)
+
+
+def _with_uses(
+    bronze: pl.DataFrame, columns: Sequence[str], cleaned: Cleaned, schema: Schema, keys: pl.DataFrame
+) -> pl.DataFrame:
+    """The bronze rows with one of the keys: ``columns``, FILE_PARTITION, ROW_TIME and USE."""
     names = list(schema.primary_key)
-    bronze = _candidates(store, feed, key, silver)
-    cleaned = cleaner_of(feed)(bronze, feed, *parse_partition(key, feed.cadence))
-    keys = silver.select(names).unique()
     keyed = bronze.with_columns(
         *(cleaned.expressions[name].alias(f"silver_{name}") for name in names),
         cleaned.expressions[schema.time_column].alias(ROW_TIME),
     )
-    rows = keyed.join(
-        keys, left_on=[f"silver_{name}" for name in names], right_on=names, how="semi", nulls_equal=True
-    ).join(_uses(cleaned), on=_LINE, how="left", maintain_order="left")
-    made = cleaned.rows.join(keys, on=names, how="semi", nulls_equal=True).sort(names)
-    stored = silver.select(schema.column_names).sort(names)
-    return BronzeRows(rows.select(*columns, FILE_PARTITION, ROW_TIME, USE), made.equals(stored))
+    left = [f"silver_{name}" for name in names]
+    rows = keyed.join(keys, left_on=left, right_on=names, how="semi", nulls_equal=True)
+    used = rows.join(_uses(cleaned), on=_LINE, how="left", maintain_order="left")
+    return used.select(*columns, FILE_PARTITION, ROW_TIME, USE)
 
 
 def _uses(cleaned: Cleaned) -> pl.DataFrame:

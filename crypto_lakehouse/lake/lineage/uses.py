@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -14,13 +15,17 @@ from crypto_lakehouse.catalog.bars import closing_lag
 from crypto_lakehouse.catalog.near import near
 from crypto_lakehouse.lake.lineage.silver import stored_rows
 from crypto_lakehouse.lake.reader.listing import Listing
+from crypto_lakehouse.lake.storage.answers import read_answers
 from crypto_lakehouse.lake.storage.describe import existing_tables, require_lake
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
 from crypto_lakehouse.lake.storage.partitions import list_keys
 from crypto_lakehouse.lake.storage.paths import months_folder
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.gold import LISTING, GoldTable, find_gold_table, split_name
+from crypto_lakehouse.schemas.rest import has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.rest.merge import REST
+from crypto_lakehouse.transforms.silver.clean import epoch_to_time
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES, visiting_rows
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -47,31 +52,46 @@ _CARRIED = {
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """One file in a market, and the days of its partition."""
+    """One file in a market, or one REST answer, and the days of its partition."""
 
     store: LakeStore
     feed: Feed
     symbol: str
     period: str
+    is_answer: bool = False
 
     def lines(self, key: str, sha256: str | None, status: str) -> Iterator[tuple[TableSlice, list[str], str]]:
         """Yield a slice, keys of its partitions, and how they used the file."""
         bronze, silver = (TableSlice.of_feed(layer, self.feed) for layer in ("bronze", "silver"))
+        bronze = TableSlice.of_answers(self.feed) if self.is_answer else bronze
         of_file = (pl.col("symbol") == self.symbol) & (pl.col("source_key") == key)
         rows = stored_rows(self.store, bronze, self.period, of_file)
         if rows.is_empty():
-            yield bronze, self._stored(bronze, [self.period]), f"no rows: the file is {status}"
+            yield bronze, self._stored(bronze, [self.period]), f"no rows: the status is {status}"
             return
         versions = rows["source_sha256"].unique().to_list()
         other = "" if sha256 is None or versions == [sha256] else f" of another version, sha256 {versions[0]}"
-        yield bronze, [self.period], f"{rows.height} rows{other}"
-        visited = list(self._neighbours(rows))
-        yield silver, self._stored(silver, [self.period]), "cleaned from the rows"
+        yield bronze, [self.period], f"{rows.height} {'row' if rows.height == 1 else 'rows'}{other}"
+        visited = [] if self.is_answer else list(self._neighbours(rows))
+        if self.is_answer:
+            filled = self._filled(silver, rows)
+            yield silver, self._stored(silver, [self.period]), f"rows that no file has: {filled}"
+            if not filled:
+                return
+        else:
+            yield silver, self._stored(silver, [self.period]), "cleaned from the rows"
         if visited:
             yield silver, self._stored(silver, visited), "rows next to midnight that belong to this partition"
         days = self._days([self.period, *visited])
         yield from self._gold(days)
         yield from self._months(days)
+
+    def _filled(self, silver: TableSlice, rows: pl.DataFrame) -> int:
+        """How many rows of the answer silver holds."""
+        of_rest = (pl.col("symbol") == self.symbol) & (pl.col("source") == REST)
+        filled = stored_rows(self.store, silver, self.period, of_rest)[silver.schema.time_column]
+        times = rows.select(epoch_to_time(TableSlice.of_answers(self.feed).schema.time_column)).to_series()
+        return times.filter(times.is_in(filled.implode())).len()
 
     def _neighbours(self, rows: pl.DataFrame) -> Iterator[str]:
         """The partitions next to the file's own one that hold rows of the file."""
@@ -135,9 +155,8 @@ def partitions_using(store: LakeStore, file: str, exchange: str) -> pl.DataFrame
             use = _Use(store, feed, state["symbol"], state["period"])
             for table_slice, keys, text in use.lines(state["key"], sha256, state["status"]):
                 if keys:
-                    layer = "compacted" if text.startswith("compacted") else table_slice.layer
-                    place = (layer, table_slice.table, table_slice.exchange, table_slice.market)
-                    rows.append((*place, keys[0], keys[-1], len(keys), state["symbol"], text))
+                    rows.append(_row(table_slice, keys, state["symbol"], text))
+        rows += _of_answers(store, feed, file, column)
     if not known:
         require_lake(store)
     if not rows:
@@ -148,6 +167,25 @@ def partitions_using(store: LakeStore, file: str, exchange: str) -> pl.DataFrame
             f" used it{similar}. Keys are those of the archive: data/futures/um/daily/klines/..."
         )
     return Listing(pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
+
+
+def _of_answers(store: LakeStore, feed: Feed, file: str, column: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of the result for REST answers with this request or sha256."""
+    if not has_answers(feed):
+        return
+    named = "request" if column == "key" else column
+    answers = read_answers(store, feed).filter(pl.col(named) == file).unique("period", keep="last", maintain_order=True)
+    for row in answers.iter_rows(named=True):
+        use = _Use(store, feed, row["symbol"], row["period"], is_answer=True)
+        for table_slice, keys, text in use.lines(row["request"], row["sha256"], row["status"]):
+            if keys:
+                yield _row(table_slice, keys, row["symbol"], text)
+
+
+def _row(table_slice: TableSlice, keys: Sequence[str], symbol: str, use: str) -> tuple[Any, ...]:
+    layer = "compacted" if use.startswith("compacted") else table_slice.layer
+    place = (layer, table_slice.table, table_slice.exchange, table_slice.market)
+    return (*place, keys[0], keys[-1], len(keys), symbol, use)
 
 
 def depends(entry: GoldTable, table: str) -> bool:

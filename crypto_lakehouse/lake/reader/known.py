@@ -17,13 +17,17 @@ from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.catalog.delays import DAILY
 from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
+from crypto_lakehouse.lake.storage.describe import remembered_slice_files
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
+from crypto_lakehouse.lake.storage.partitions import collect_partitions, find_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import GoldTable, find_gold_table, split_name
-from crypto_lakehouse.schemas.rest import REST_SUFFIX
+from crypto_lakehouse.schemas.rest import REST_SUFFIX, has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.known import AVAILABLE, live_of_bronze, live_of_gold, live_of_silver
+from crypto_lakehouse.transforms.rest.merge import REST
+from crypto_lakehouse.transforms.silver.clean import epoch_to_time
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
 
 Mode = Literal["live", "archive"]
@@ -172,6 +176,34 @@ def _seen(store: LakeStore, feeds: Sequence[Feed], keys: Sequence[str] | None) -
     return pl.concat(frames)
 
 
+def _fetched(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame | None:
+    """When the rows of REST answers that silver holds first came: market, symbol, time, ``seen``; None without any."""
+    frames = []
+    for feed in filter(has_answers, feeds):
+        answers, silver = TableSlice.of_answers(feed), TableSlice.of_feed("silver", feed)
+        stored = [file.key for file in remembered_slice_files(store, answers)]
+        if not stored:
+            continue
+        time, market = silver.schema.time_column, pl.lit(feed.market.name).alias("market")
+        used = collect_partitions(
+            store,
+            silver,
+            list(find_keys(store, silver, stored)),
+            lambda rows, time=time: rows.filter(pl.col("source") == REST).select("symbol", time=time),  # type: ignore[misc]
+        )
+        came = collect_partitions(
+            store,
+            answers,
+            stored,
+            lambda rows, column=answers.schema.time_column: rows.select(  # type: ignore[misc]
+                "symbol", time=epoch_to_time(column), seen="fetched_at"
+            ),
+        )
+        first = came.group_by("symbol", "time").agg(pl.col("seen").min())
+        frames.append(used.join(first, on=["symbol", "time"], how="left").select(market, "symbol", "time", "seen"))
+    return pl.concat(frames) if frames else None
+
+
 def _archive_of_bronze(
     store: LakeStore, rows: pl.LazyFrame, feeds: Sequence[Feed], keys: Sequence[str] | None
 ) -> pl.LazyFrame:
@@ -188,12 +220,19 @@ def _archive_of_silver(
     feed = feeds[0]
     rule = EDGE_RULES.get(feed.schema)
     seen = _seen(store, feeds, None if rule is not None else keys)
+    fetched = _fetched(store, feeds)
     by_symbol = seen.group_by("market", "symbol", "period").agg(pl.col("seen").max())
     symbol, column = schema.archive_symbol, feed.cadence.partition_column
     names = ["market", "file_symbol_", "period_"]
     files = by_symbol.rename({"symbol": "file_symbol_", "period": "period_"})
     period = pl.col(column).cast(pl.String)
     found = _joined(rows, files, {"file_symbol_": pl.col(symbol), "period_": period}, names)
+    if fetched is not None:
+        on = ["market", "symbol", schema.time_column]
+        answers = fetched.rename({"time": schema.time_column, "seen": "fetched_"}).lazy()
+        found = found.join(answers, on=on, how="left", maintain_order="left")
+        of_rest = pl.when(pl.col("source") == REST).then("fetched_").otherwise(AVAILABLE)
+        found = found.with_columns(of_rest.alias(AVAILABLE)).drop("fetched_")
     if rule is None:
         return found
     day, time_of_row = pl.col(column), pl.col(schema.time_column)
@@ -239,7 +278,12 @@ def _archive_of_gold(
     first, last = _window(entry)
     numbered = rows.with_columns(first_day_=first, last_day_=last)
     has_symbol = "symbol" in entry.schema.column_names
-    found = _latest_of_days(numbered, _seen(store, daily, None), has_symbol)
+    seen = _seen(store, daily, None)
+    if (fetched := _fetched(store, daily)) is not None:
+        # An answer counts like a file of its day.
+        period = pl.col("time").dt.date().cast(pl.String).alias("period")
+        seen = pl.concat([seen.drop("key"), fetched.select("market", "symbol", period, "seen")])
+    found = _latest_of_days(numbered, seen, has_symbol)
     if monthly:
         found = _with_months(found, _seen(store, monthly, None), has_funding=_has_funding(entry))
     return found.drop("first_day_", "last_day_")

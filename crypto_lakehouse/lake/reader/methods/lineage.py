@@ -85,7 +85,8 @@ class LineageMethods(Methods):
         Parameters
         ----------
         file
-            The key of the file in the archive (``data/futures/um/daily/...``), or its sha256.
+            The key of the file in the archive (``data/futures/um/daily/...``), the request of a REST answer as in
+            ledger.answers, or the sha256 of either.
         exchange
             Name of the exchange.
         as_of
