@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.ledger import read_ledger
+from crypto_lakehouse.catalog.rest import RestPool
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.pipeline.revisions import record_revisions
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -176,3 +177,20 @@ def test_rows_do_not_depend_on_how_runs_were_cut(
     whole = Platform(market, folder / "whole")
     whole.build(DAYS)
     assert rows.equals(whole.silver(*DAYS))
+
+
+def test_three_days_of_two_hundred_symbols_are_completed_without_a_request_over_the_limit(tmp_path: Path) -> None:
+    small = RestPool("futures", 800, timedelta(seconds=2), "X-MBX-USED-WEIGHT-1M", "a small budget")
+    with exchange(tmp_path, symbols=200, pools={"futures": small}) as market:
+        for number in (1, 2, 3):
+            for path in market.archive.rglob(f"*-1m-{DAYS[number]}.zip*"):
+                path.unlink()
+        platform = Platform(market, tmp_path / "lake", pools=[small])
+        counts = platform.build(DAYS)
+        assert {call.status for call in market.api.calls} == {200}
+        symbols = platform.silver(DAYS[0])["symbol"].unique().len()
+    assert symbols > 100
+    rows = platform.silver(*DAYS[1:])
+    assert Counter(rows["source"]) == {"rest": 3 * 1440 * symbols}
+    # Windows of 499 minutes have the most rows for their weight.
+    assert sum(count.answered for count in counts.values()) == symbols * (1 + 3 * 3)
