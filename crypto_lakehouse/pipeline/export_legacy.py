@@ -23,7 +23,7 @@ from crypto_lakehouse.lake.storage.partitions import collect_partitions, list_ke
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule, continuous_minutes, no_state
-from crypto_lakehouse.transforms.gold.legacy import EVENT, Profile, legacy_bars, legacy_series
+from crypto_lakehouse.transforms.gold.legacy import EVENT, Profile, legacy_bars, legacy_series, with_legacy_completion
 
 EXCHANGE = "binance"
 _MINUTES, _FUNDING = "klines_1m", "funding_rates"
@@ -160,10 +160,12 @@ class LegacyExport:
         legacy = self._plan.profile is Profile.LEGACY
         is_symbol = pl.col("symbol") == symbol
         with reading(self._lake, self._read):
-            minutes = self._minutes.filter(is_symbol).drop("date", "close_time", "source").collect()
+            minutes = self._minutes.filter(is_symbol).drop("date", "close_time").collect()
             rates = None if self._rates is None else self._rates.filter(is_symbol).collect()
+        if legacy:
+            minutes = with_legacy_completion(minutes)
         rows = continuous_minutes(
-            minutes,
+            minutes.drop("source"),
             rates,
             no_state(),
             None,

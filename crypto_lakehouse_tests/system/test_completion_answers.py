@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.lake.storage.ledger import read_ledger
 from crypto_lakehouse.catalog.rest import RestPool
+from crypto_lakehouse.lake.storage.ledger import read_ledger
 from crypto_lakehouse.lake.storage.quarantine import read_rejected
 from crypto_lakehouse.pipeline.revisions import record_revisions
 from crypto_lakehouse.schemas.slices import TableSlice

@@ -182,3 +182,22 @@ def test_every_test_that_the_migration_page_names_exists() -> None:
     assert len(set(ids)) >= 15
     wrong = [f"{path}::{name}" for path, name in ids if name not in functions_of(root / path)]
     assert not wrong
+
+
+@pytest.mark.requirement("F4.5")
+def test_the_legacy_profile_has_only_whole_days_between_files_from_the_api(tmp_path: Path) -> None:
+    days = [flat(START + number * DAY, 100 + number) for number in range(5)]
+    hours = [flat(START + DAY + number * MINUTE, 200) for number in (1, 2)]
+    rows = minutes("um", "AUSDT", [*days, *hours]).sort("open_time")
+    day = (pl.col("open_time") - START).dt.total_days()
+    # Files of the second and the fourth day; the second one misses a minute.
+    is_rest = ~day.is_in([1, 3]) | (pl.col("open_time") == START + DAY + MINUTE)
+    completed = rows.with_columns(pl.when(is_rest).then(pl.lit("rest")).otherwise("source").alias("source"))
+    store(tmp_path / "lake", "um", "klines_1m", completed)
+    traded = {}
+    for profile in Profile:
+        export(tmp_path, profile=profile)
+        holo = out(tmp_path, f"{HOLO}/AUSDT.parquet")
+        traded[profile] = holo.filter(pl.col("volume") > 0)["candle_begin_time"].to_list()
+    assert traded[Profile.DEFAULT] == rows["open_time"].to_list()
+    assert traded[Profile.LEGACY] == [START + DAY, START + DAY + 2 * MINUTE, START + 2 * DAY, START + 3 * DAY]

@@ -13,6 +13,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Interval, Market
 from crypto_lakehouse.transforms.gold.bars import FUNDING_FLOOR
+from crypto_lakehouse.transforms.rest.merge import REST
 
 _MINUTE = timedelta(minutes=1)
 _SUMS = (
@@ -31,6 +32,18 @@ class Profile(StrEnum):
 
     LEGACY = "legacy"
     DEFAULT = "default"
+
+
+def with_legacy_completion(minutes: pl.DataFrame) -> pl.DataFrame:
+    """The silver minutes of one symbol that the legacy tool would have.
+
+    These are the rows of files and, of REST rows, whole days without a file between the first and the last day with
+    one. The legacy tool ignores what is missing at the ends and within a day.
+    """
+    day, is_rest = pl.col("open_time").dt.date(), pl.col("source") == REST
+    of_files = minutes.filter(~is_rest).select(day.alias("day")).to_series().unique()
+    between = day.is_between(of_files.min(), of_files.max(), closed="none") & ~day.is_in(of_files.implode())
+    return minutes.filter(~is_rest | between)
 
 
 def legacy_series(
