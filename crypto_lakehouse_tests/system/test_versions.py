@@ -106,6 +106,14 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
         sums = {name: row[name] for name in ("added", "removed", "changed", "largest_price_move")}
         assert recorded[number] == {"silver 2024-12-30": {f"revision/{name}": value for name, value in sums.items()}}
 
+    chain, then = (
+        str(each.explain("gold.bars_1h", "ETHUSDT", "2024-12-30T03", market="um")) for each in (lake, lake.at(times[0]))
+    )
+    assert chain.count("partition 2024-12-30 was replaced at") == 2
+    assert "was replaced" not in then
+    assert log["new_sha256"][1] in chain
+    assert log["old_sha256"][0] in then
+
     for version in kept_versions(store, "silver")[f"{SILVER}/date=2024-12-30/part-0.parquet"][:1]:
         purge(store, version)
     for asked in (times[0], snapshots[0]):

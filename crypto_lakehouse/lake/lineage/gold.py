@@ -12,6 +12,7 @@ from crypto_lakehouse.catalog import FEEDS, Feed, partition_key
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.lake.lineage.files import answers_of, files_of
 from crypto_lakehouse.lake.lineage.model import TRACE, SourceFile, Step, StoredIn, trace_of
+from crypto_lakehouse.lake.lineage.revisions import revision_notes
 from crypto_lakehouse.lake.lineage.silver import FILE_PARTITION, ROW_TIME, USE, bronze_of, stored_rows
 from crypto_lakehouse.lake.storage.damage import reading
 from crypto_lakehouse.lake.storage.partitions import find_keys, scan
@@ -98,6 +99,7 @@ class Tracer:
                     f"partition {key} was made from other bronze rows or by other code: the present code makes other"
                     f" rows of the present bronze. Rebuild it with: {table_slice.backfill_command(key, key)}"
                 )
+            notes += revision_notes(self.store, feed, key, self.symbol)
         trace = trace_of(
             rows,
             time=pl.col(table_slice.schema.time_column),
