@@ -64,7 +64,7 @@ def test_every_feed_has_its_checks_and_sensor(everything: tuple[dg.Definitions, 
 def test_every_market_and_cadence_has_its_job_and_schedule(everything: tuple[dg.Definitions, float]) -> None:
     repository = everything[0].get_repository_def()
     assert {name for name in repository.job_names if name.startswith("update_")} == JOBS
-    assert {schedule.job_name for schedule in repository.schedule_defs} == JOBS | {"reconciliation"}
+    assert {schedule.job_name for schedule in repository.schedule_defs} == JOBS | {"reconciliation", "relisting"}
     option = repository.get_job("update_binance_option_daily").asset_layer.executable_asset_keys
     assert {key.path[3] for key in option} == {"volatility_index", "option_summaries"}
 
@@ -75,7 +75,7 @@ def test_schedules_leave_out_what_has_ended(everything: tuple[dg.Definitions, fl
     when = datetime(2026, 3, 1, 9, tzinfo=UTC)
     asked = {}
     for schedule in repository.schedule_defs:
-        if schedule.job_name == "reconciliation":
+        if schedule.job_name in ("reconciliation", "relisting"):
             continue
         monthly = schedule.job_name.endswith("monthly")
         assert schedule.cron_schedule == ("0 10 1 * *" if monthly else "0 9 * * *")

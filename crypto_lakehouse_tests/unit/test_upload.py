@@ -19,7 +19,7 @@ def test_threads_that_upload_first_share_one_client(monkeypatch: pytest.MonkeyPa
 
     def client(number: int) -> Any:
         start.wait()
-        return upload._client("http://127.0.0.1:1", f"race-{number // 8}")
+        return upload.s3_client("http://127.0.0.1:1", f"race-{number // 8}")
 
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(client, range(24)))
