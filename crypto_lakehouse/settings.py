@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
@@ -36,10 +36,10 @@ from crypto_lakehouse.catalog.exchanges import REST_APIS
 from crypto_lakehouse.catalog.names import check_number
 from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, select_markets, tables_of_exchanges
 from crypto_lakehouse.catalog.sizes import parse_size
-from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.catalog.tables import select_tables
 from crypto_lakehouse.catalog.urls import has_host, http_url, mask_url, parse_hosts, s3_uri
 from crypto_lakehouse.catalog.variables import UNSET, masked_variables
+from crypto_lakehouse.symbol_settings import SymbolSettings
 
 PREFIX = "LAKEHOUSE_"
 
@@ -84,10 +84,10 @@ def _url_fields() -> Iterator[tuple[str, tuple[Any, Any]]]:
 
 
 if TYPE_CHECKING:
-    _ArchiveUrls = BaseSettings
+    _ArchiveUrls = SymbolSettings
 else:
     # Two settings for each exchange of the registry.
-    _ArchiveUrls = create_model("_ArchiveUrls", __base__=BaseSettings, **dict(_url_fields()))
+    _ArchiveUrls = create_model("_ArchiveUrls", __base__=SymbolSettings, **dict(_url_fields()))
 
 
 class Settings(_ArchiveUrls):
@@ -102,7 +102,6 @@ class Settings(_ArchiveUrls):
     )
     s3_region: str | None = Field(None, description="S3 region, where it is not that of the AWS variables or profile")
     exchanges: str = Field(DEFAULT_EXCHANGE, description=f"enabled exchanges: {','.join(EXCHANGES)}")
-    symbols: str = Field("", description="names, patterns and exclusions: BTCUSDT,*USDC,!USDCUSDT; empty: all")
     tables: str = Field(DEFAULT_TABLES, description="enabled tables: names, patterns (mark_klines_*), !exclusions")
     markets: str = Field(
         "",
@@ -201,12 +200,6 @@ class Settings(_ArchiveUrls):
             parse_size(value)
         return value
 
-    @field_validator("symbols")
-    @classmethod
-    def _check_symbols(cls, value: str) -> str:
-        SymbolFilter.parse(value)
-        return value
-
     @field_validator("exchanges")
     @classmethod
     def _check_exchanges(cls, value: str) -> str:
@@ -252,11 +245,6 @@ class Settings(_ArchiveUrls):
     def bars_kinds(self) -> tuple[Bars, ...]:
         """``bars``, parsed."""
         return parse_bars_list(self.bars)
-
-    @cached_property
-    def symbol_filter(self) -> SymbolFilter:
-        """``symbols``, parsed."""
-        return SymbolFilter.parse(self.symbols)
 
     @cached_property
     def table_names(self) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _with_symbols(settings: Settings, plans: Sequence[Plan], symbols: str) -> li
     checked = _checked_plans(plans)
     kept = [plan for plan in checked if _selects_symbols(settings, plan, symbols, is_alone=len(checked) == 1)]
     if not kept:
-        fail(f"LAKEHOUSE_SYMBOLS={settings.symbols} selects no symbol of any of these tables", 2)
+        fail(f"{settings.symbol_words} selects no symbol of any of these tables", 2)
     return [
         plan
         for plan in plans
@@ -163,7 +163,7 @@ def _selects_symbols(settings: Settings, plan: Plan, symbols: str, is_alone: boo
     from crypto_lakehouse.orchestration.resources import ArchiveResource
     from crypto_lakehouse.pipeline.symbols import UnknownSymbolsError, check_selection, check_symbols_exist
 
-    chosen, table_feed = SymbolFilter.parse(symbols or settings.symbols), plan.feed
+    chosen, table_feed = settings.symbols_of(plan.market, symbols), plan.feed
     if plan.layer != "bronze" or chosen == SymbolFilter():
         return True
     with explained():
@@ -176,7 +176,7 @@ def _selects_symbols(settings: Settings, plan: Plan, symbols: str, is_alone: boo
         except UnknownSymbolsError as error:
             fail(error, 2)
     if not symbols and not chosen.select(listed):
-        note(f"skipped {table_feed.name}: LAKEHOUSE_SYMBOLS={settings.symbols} selects none of its symbols")
+        note(f"skipped {table_feed.name}: {settings.symbol_words} selects none of its symbols")
         return False
     return True
 
@@ -339,7 +339,7 @@ def _symbols_of_funding(settings: Settings, funding: Plan, symbols: str) -> str 
     """
     from crypto_lakehouse.orchestration.resources import ArchiveResource
 
-    chosen = SymbolFilter.parse(symbols or settings.symbols)
+    chosen = settings.symbols_of(funding.market, symbols)
     if chosen == SymbolFilter():
         return ""
     rates = funding.feed

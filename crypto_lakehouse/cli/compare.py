@@ -16,7 +16,6 @@ from rich.console import Console
 
 from crypto_lakehouse import interrupts
 from crypto_lakehouse.catalog.commands import command_line
-from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.cli.common import (
     check_range,
     explained,
@@ -79,7 +78,7 @@ def compare(
         outcomes = run_chunks(plan, spans, build_defs(settings), instance, symbols, force)
         code = summarize(console, follow(console, outcomes, len(plan.keys)))
         if not code:
-            _show(console, _verdicts(settings, plan, table, symbols or settings.symbols))
+            _show(console, _verdicts(settings, plan, table, symbols))
     say_late_signal(console, code)
     raise typer.Exit(code)
 
@@ -108,7 +107,7 @@ def _verdicts(settings: Settings, plan: Plan, table: str, symbols: str) -> pl.Da
     rows = collect_partitions(
         open_lake(settings), witnesses, plan.keys, lambda rows: rows.filter(pl.col("table") == table)
     )
-    chosen = SymbolFilter.parse(symbols).select(rows["symbol"].unique())
+    chosen = settings.symbols_of(plan.market, symbols).select(rows["symbol"].unique())
     return rows.filter(pl.col("symbol").is_in(chosen)).sort("symbol", "day")
 
 

@@ -116,6 +116,8 @@ def status(
     say(console, f"lake {store.uri}; parts are partitions, bad are quarantined files")
     if hidden := settings.hidden:
         say(console, f"hidden by the settings: {hidden}")
+    if chosen := settings.symbol_words:
+        say(console, f"symbols that runs build: {chosen}")
     show_table(
         console,
         names=("table", "market"),

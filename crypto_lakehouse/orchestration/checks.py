@@ -264,7 +264,7 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             return dg.AssetCheckResult(passed=True, metadata={"note": f"the feed ended on {feed.last_date}"})
         try:
             source = archive.source(feed.exchange)
-            symbols = settings.symbol_filter.select(source.symbols(feed))
+            symbols = settings.symbols_of(feed.market).select(source.symbols(feed))
             probes = [symbols[i * len(symbols) // 20] for i in range(20)] if len(symbols) > 20 else symbols
             files = source.files(feed, probes, newest, feed.span(_today())[1])
         except ArchiveError as error:
@@ -294,7 +294,7 @@ def archive_checks(feed: Feed, settings: Settings) -> list[dg.AssetChecksDefinit
             return dg.AssetCheckResult(passed=True, metadata={"note": "no partition is stored yet"})
         first, end = parse_partition(stored[0], feed.cadence)[0], parse_partition(stored[-1], feed.cadence)[1]
         try:
-            source, symbols = archive.source(feed.exchange), settings.symbol_filter
+            source, symbols = archive.source(feed.exchange), settings.symbols_of(feed.market)
             different = compare(feed, source, store, symbols, first, end, files=settings.archive_files)
         except (ArchiveError, LakeError, UnknownSymbolsError) as error:
             return _unanswered(error)

@@ -77,7 +77,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         try:
             if _is_finished(recorded, store, feed, built):
                 return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
-            choice = (settings.symbol_filter, first, end, _PROBED_SYMBOLS, settings.archive_files)
+            choice = (settings.symbols_of(feed.market), first, end, _PROBED_SYMBOLS, settings.archive_files)
             different = compare(feed, source, store, *choice)
             changed = _changed(different, feed)
             for key in _incomplete(recorded, store, feed, first, end) - changed.keys():

@@ -62,10 +62,9 @@ def check_selection(feed: Feed, symbols: SymbolFilter, known: Iterable[str]) -> 
     """Raise UnknownSymbolsError if the user selected symbols and the feed has none of them."""
     listed = sorted(known)
     if symbols != SymbolFilter() and not symbols.select(listed):
-        entries = ",".join([*symbols.wanted, *(f"!{name}" for name in symbols.unwanted)])
         close = list(dict.fromkeys(symbol for name in symbols.wanted for symbol in near(name, listed)))[:_NAMED]
         hint = f"; {did_you_mean(close)}" if close else ""
-        raise UnknownSymbolsError(f"{entries} selects no symbol of {feed.name} in the archive{hint}")
+        raise UnknownSymbolsError(f"{symbols.words} selects no symbol of {feed.name} in the archive{hint}")
 
 
 def _other_feeds(feed: Feed) -> Iterator[Feed]:

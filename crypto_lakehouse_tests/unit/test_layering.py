@@ -23,7 +23,8 @@ ALLOWED = {
     # The reader computes bars of any kind by the same transforms that made the stored ones.
     "lake": {"lake", "transforms", "schemas", "catalog"},
     "pipeline": {"pipeline", "archive", "rest", "lake", "transforms", "schemas", "catalog"},
-    "settings": {"settings", "catalog"},
+    "symbol_settings": {"symbol_settings", "catalog"},
+    "settings": {"settings", "symbol_settings", "catalog"},
     "interrupts": set(),
     "concurrency": {"concurrency"},
 }

@@ -9,7 +9,6 @@ import dagster as dg
 
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, is_forced
@@ -64,7 +63,7 @@ def bronze_ingest(
         source=source,
         store=store,
         raw=RawStore(store, feed.exchange, keep=settings.raw_retention is RawRetention.KEEP),
-        symbols=SymbolFilter.parse(symbols or settings.symbols),
+        symbols=settings.symbols_of(feed.market, symbols),
         now=lambda: datetime.now(UTC),
         force=force,
         named_for_feed=bool(symbols),

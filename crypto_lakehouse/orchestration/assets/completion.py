@@ -11,7 +11,6 @@ import dagster as dg
 
 from crypto_lakehouse.archive.model import ArchiveError, ArchiveSource
 from crypto_lakehouse.catalog import Feed
-from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.orchestration.assets.bronze import BronzeConfig
 from crypto_lakehouse.orchestration.assets.common import asset_arguments, asset_key, is_forced
@@ -80,7 +79,7 @@ def completion(
         source=source,
         store=store,
         client=client,
-        symbols=SymbolFilter.parse(symbols or settings.symbols),
+        symbols=settings.symbols_of(feed.market, symbols),
         now=lambda: datetime.now(UTC),
         force=force,
         files=settings.archive_files,

@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from crypto_lakehouse.archive.model import ArchiveError
-from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.raw import RawStore
 from crypto_lakehouse.lake.storage.store import LakeError
 from crypto_lakehouse.orchestration.assets.common import GoldGroup, gold_arguments, is_forced
@@ -41,7 +40,7 @@ def witnesses_asset(group: GoldGroup) -> dg.AssetsDefinition:
             archive.source(market.exchange),
             store,
             RawStore(store, market.exchange, keep=settings.raw_retention is RawRetention.KEEP),
-            SymbolFilter.parse(config.symbols or settings.symbols),
+            settings.symbols_of(market, config.symbols),
             named_for_feed=bool(config.symbols),
             force=is_forced(context),
         )
