@@ -115,7 +115,7 @@ def build_defs(
     reconcile, list_again = reconciliation_job(), relisting_job(active, settings)
     lake = resources.pop("lake", LakeResource.from_settings(settings))
     return dg.Definitions(
-        assets=[explained(asset) for asset in (*assets, *compacted)],
+        assets=explained([*assets, *compacted]),
         asset_checks=checks,
         jobs=[*jobs, *own_jobs(assets), *compaction_jobs(compacted), reconcile, list_again],
         schedules=[

@@ -1,4 +1,5 @@
-"""Additions to the page of an asset in Dagster's UI: links to the code that computes its rows, and how to read them.
+"""Additions to the page of an asset in Dagster's UI: links to the code that computes its rows, how to read them, and
+from which columns of other assets its columns are made.
 
 ``explained`` is applied to all assets at once, so a new table needs nothing here.
 """
@@ -6,9 +7,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -19,28 +20,61 @@ from crypto_lakehouse.lake.storage.paths import COMPACTED
 from crypto_lakehouse.orchestration.gold import MAKERS
 from crypto_lakehouse.pipeline.bronze.partitions import BronzeIngest
 from crypto_lakehouse.pipeline.completion.partitions import Completion
-from crypto_lakehouse.schemas.gold import find_gold_table
+from crypto_lakehouse.schemas.column_lineage import gold_columns
+from crypto_lakehouse.schemas.gold import find_gold_table, split_name
+from crypto_lakehouse.schemas.rest import has_answers, rest_table
 from crypto_lakehouse.schemas.slices import TableSlice
+from crypto_lakehouse.transforms.column_lineage import silver_columns
 from crypto_lakehouse.transforms.gold.tables import functions_of
+from crypto_lakehouse.transforms.rest.archive_rows import endpoint_columns
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
 READ_METADATA = "how_to_read"
+COLUMN_LINEAGE = "dagster/column_lineage"
 
 
-def explained(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    """The asset with links to code and a line of Python that reads its rows."""
-    return asset.map_asset_specs(_explained)
+def explained(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetsDefinition]:
+    """The assets with links to code, a line of Python that reads their rows, and the lineage of their columns."""
+    keys = frozenset(key for asset in assets for key in asset.keys)
+    return [asset.map_asset_specs(partial(_explained, keys=keys)) for asset in assets]
 
 
-def _explained(spec: dg.AssetSpec) -> dg.AssetSpec:
+def _explained(spec: dg.AssetSpec, keys: frozenset[dg.AssetKey]) -> dg.AssetSpec:
     layer, exchange, market, table = spec.key.path
+    lineage = _column_lineage(layer, exchange, market, table, keys)
     metadata = {
+        **({COLUMN_LINEAGE: lineage} if lineage.deps_by_column else {}),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=_references(_code(layer, exchange, market, table))
         ),
         READ_METADATA: dg.MetadataValue.md(f"```python\n{read_line(layer, exchange, market, table)}\n```"),
     }
     return spec.merge_attributes(metadata=metadata)
+
+
+def _column_lineage(
+    layer: str, exchange: str, market: str, table: str, keys: frozenset[dg.AssetKey]
+) -> dg.TableColumnLineage:
+    """The columns of the assets ``keys`` that each column of a silver or gold table is made of."""
+    made_of: dict[str, list[tuple[str, str]]] = {}
+    if layer == "silver":
+        own = feed(exchange, market, table)
+        answered = endpoint_columns(own) if has_answers(own) else {}
+        for column, sources in silver_columns(own).items():
+            made_of[column] = [(f"bronze.{table}", source) for source in sources]
+            made_of[column] += [(f"bronze.{rest_table(table)}", answered[each]) for each in sources if each in answered]
+    elif layer == "gold" and (entry := find_gold_table(table)) is not None:
+        made_of = gold_columns(entry)
+    deps = {
+        column: [
+            dg.TableColumnDep(asset_key=key, column_name=source)
+            for name, source in sources
+            for key in [dg.AssetKey([split_name(name)[0], exchange, market, split_name(name)[1]])]
+            if key in keys
+        ]
+        for column, sources in made_of.items()
+    }
+    return dg.TableColumnLineage(deps_by_column={column: found for column, found in deps.items() if found})
 
 
 def read_line(layer: str, exchange: str, market: str, table: str) -> str:

@@ -64,6 +64,49 @@ def test_every_asset_is_described() -> None:
             assert shown.constraints.nullable is column.nullable
 
 
+@pytest.mark.requirement("F6.20")
+def test_every_column_of_silver_and_gold_says_from_which_columns_it_is_made() -> None:
+    specs = _specs(
+        tables="klines_1m,funding_rates,agg_trades,open_interest", completion="true", bars="1h,dollar:1000000"
+    )
+    columns = {name: [c.name for c in spec.metadata["dagster/column_schema"].columns] for name, spec in specs.items()}
+    without = set()
+    for name, spec in specs.items():
+        if spec.key.path[0] not in ("silver", "gold"):
+            assert "dagster/column_lineage" not in spec.metadata
+            continue
+        lineage = spec.metadata.get("dagster/column_lineage")
+        deps = lineage.deps_by_column if lineage else {}
+        assert set(deps) <= set(columns[name]), name
+        for found in deps.values():
+            assert all(dep.column_name in columns[dep.asset_key.to_user_string()] for dep in found), name
+        without |= {(spec.key.path[0], spec.key.path[-1], column) for column in set(columns[name]) - set(deps)}
+    # These are constants, or come from the archive's listing or the names of symbols.
+    of_listing = ("instruments", "witnesses")
+    assert {(layer, column) for layer, table, column in without if table not in of_listing} == {
+        *(("silver", name) for name in ("contracts", "source", "mark_price")),
+        *(("gold", name) for name in ("funding_rate", "has_funding", "offset", "prior", "removed_rows")),
+    }
+
+
+@pytest.mark.requirement("F6.20")
+def test_the_lineage_of_columns_names_what_they_are_made_of() -> None:
+    def made_of(spec: dg.AssetSpec, column: str) -> list[tuple[str, str]]:
+        deps = spec.metadata["dagster/column_lineage"].deps_by_column[column]
+        return [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps]
+
+    specs = _specs(tables="klines_1m,funding_rates", completion="true")
+    assert made_of(specs["silver/binance/cm/klines_1m"], "quote_volume") == [
+        ("bronze/binance/cm/klines_1m", "volume"),
+        ("bronze/binance/cm/klines_1m_rest", "volume"),
+    ]
+    assert made_of(specs["gold/binance/um/continuous_1m"], "funding_rate") == [
+        ("silver/binance/um/funding_rates", "funding_rate"),
+        ("silver/binance/um/funding_rates", "funding_time"),
+    ]
+    assert made_of(specs["gold/binance/um/bars_1h"], "complete") == [("gold/binance/um/continuous_1m", "in_archive")]
+
+
 @pytest.mark.requirement("F5.1")
 def test_every_asset_links_to_its_code_and_shows_how_to_read_it() -> None:
     for name, spec in _specs(tables="klines_1m,funding_rates,trades").items():

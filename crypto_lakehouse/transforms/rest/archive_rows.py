@@ -10,7 +10,7 @@ import polars as pl
 from crypto_lakehouse.catalog import Feed, FieldType
 from crypto_lakehouse.catalog.epochs import epochs_of
 from crypto_lakehouse.catalog.model import Topic
-from crypto_lakehouse.catalog.rest import RestEndpoint
+from crypto_lakehouse.catalog.rest import RestEndpoint, rest_endpoint_of
 from crypto_lakehouse.transforms.silver.clean import SOURCE_COLUMNS, midnight
 from crypto_lakehouse.transforms.silver.funding import MARK_PRICE
 
@@ -27,7 +27,7 @@ def archive_rows(answers: pl.DataFrame, feed: Feed, endpoint: RestEndpoint) -> p
     milliseconds. Where the archive has microseconds, they are scaled, and the last instant of a bar is the last
     microsecond before the next, as in the archive.
     """
-    names = {endpoint.archive_columns.get(name, name): name for name in endpoint.answer.column_names}
+    names = _names(endpoint)
     times = {endpoint.archive_columns.get(name, name) for name in endpoint.answer.time_columns}
     since = _first_day_in_microseconds(feed)
     columns = []
@@ -44,6 +44,16 @@ def archive_rows(answers: pl.DataFrame, feed: Feed, endpoint: RestEndpoint) -> p
         columns.append(value.cast(_TYPES[column.type]).alias(column.name))
     more = [MARK_PRICE] if MARK_PRICE in answers.columns else []
     return answers.select(*columns, *more, *SOURCE_COLUMNS)
+
+
+def endpoint_columns(feed: Feed) -> dict[str, str]:
+    """The column of an answer that each column of the archive's files is taken from; empty without an endpoint."""
+    endpoint = rest_endpoint_of(feed)
+    return {} if endpoint is None else _names(endpoint) | {name: name for name in SOURCE_COLUMNS}
+
+
+def _names(endpoint: RestEndpoint) -> dict[str, str]:
+    return {endpoint.archive_columns.get(name, name): name for name in endpoint.answer.column_names}
 
 
 def _first_day_in_microseconds(feed: Feed) -> int | None:
