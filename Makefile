@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export DAGSTER_HOME ?= $(CURDIR)
 
-.PHONY: help demo notebook test test-fast test-all drills clients bench lint format docs site specs ui lock clean
+.PHONY: help demo notebook test test-fast test-all drills clients bench lint prod-check format docs site specs ui lock clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -50,6 +50,9 @@ lint: $(READY)  ## Lint, format, vocabulary and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m crypto_lakehouse_tests.vocabulary
 	$(BIN)/mypy
+
+prod-check: $(READY)  ## Parse and lint the files of deployments; names what it skips
+	$(BIN)/python -m crypto_lakehouse_tests.prod_check
 
 format: $(READY)  ## Fix what ruff can fix
 	$(BIN)/ruff check --fix .
