@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -42,25 +43,33 @@ def record_revisions(store: LakeStore, partition: Partition) -> dict[str, Any]:
     folder = log_folder("ledger", "revisions", feed, partition.key)
     recorded = set(read_log(store, _SCHEMA, [folder])["known_to"])
     versions = kept_versions(store, partition.folder).get(partition.path, [])
-    by_symbol = combined([])
+    by_symbol, since = combined([]), None
     for version in versions:
-        if version.has_rows and version.known_to not in recorded:
-            by_symbol = _record(store, feed, partition, version, folder)
+        if not version.has_rows or version.known_to in recorded:
+            since = None
+            continue
+        # A run that was killed before it published has kept rows that the next run keeps again.
+        since = since or version.known_from
+        by_symbol = _record(store, feed, partition, version, since, folder)
+        if by_symbol.height:
+            since = None
     facts = {name: value for name, value in totals(by_symbol).items() if value is not None}
     return {f"revision/{name}": value for name, value in facts.items()}
 
 
-def _record(store: LakeStore, feed: Feed, partition: Partition, version: Version, folder: str) -> pl.DataFrame:
-    """Write the rows of one replaced version; return its changes by symbol."""
+def _record(
+    store: LakeStore, feed: Feed, partition: Partition, version: Version, since: datetime, folder: str
+) -> pl.DataFrame:
+    """Write the rows of a replaced version, which was stored ``since`` then; return its changes by symbol."""
     assert version.known_to is not None
-    old, new = (AsOfStore.at(store, moment) for moment in (version.known_from, version.known_to))
+    old, new = (AsOfStore.at(store, moment) for moment in (since, version.known_to))
     by_symbol = partition_changes(old, new, partition)
     if by_symbol.is_empty():
         return by_symbol
     tables = [feed.table, *([rest_table(feed.table)] if has_answers(feed) else [])]
     bronze = [TableSlice.of_market("bronze", feed.market, table).partition(partition.key) for table in tables]
     sources = [_sources(each, bronze, by_symbol["symbol"]) for each in (old, new)]
-    facts = {"table": feed.table, "period": partition.key, "known_from": version.known_from}
+    facts = {"table": feed.table, "period": partition.key, "known_from": since}
     rows = [
         {
             **row,

@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from crypto_lakehouse import DamagedFile, Lakehouse
 from crypto_lakehouse.lake.storage.as_of import AsOfStore, ChangedSnapshot, NoVersion, PurgedVersion
 from crypto_lakehouse.lake.storage.compaction import compact_month
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.lake.storage.provenance import Provenance
-from crypto_lakehouse.lake.storage.revisions import kept_versions, purge
+from crypto_lakehouse.lake.storage.revisions import keep, kept_versions, purge
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.unit.lake_rows import klines
@@ -251,3 +255,45 @@ def test_a_damaged_file_is_replaced_and_not_kept_as_rows(store: LakeStore) -> No
     assert closes(Lakehouse(store.uri)) == [101.0]
     with pytest.raises(NoVersion):
         Lakehouse(store.uri).read(TABLE, as_of=moment)
+
+
+@hypothesis_settings(max_examples=40)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.integers(1, 3)),
+            # A run that is killed before it publishes.
+            st.tuples(st.just("keep"), st.integers(1, 3)),
+            st.tuples(st.just("purge"), st.just(0)),
+        ),
+        max_size=8,
+    )
+)
+def test_any_sequence_of_replacements_is_read_as_it_was(steps: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store, drafts = LakeStore.open(f"{folder}/lake"), LakeStore.open(f"{folder}/drafts")
+        partition, lake = UM.partition(f"{DAY}"), Lakehouse(f"{folder}/lake")
+        held: list[tuple[datetime, str, int]] = []
+        purged_until = datetime.min.replace(tzinfo=UTC)
+        version = 1
+        write_partition(store, partition, rows(1))
+        for action, number in steps:
+            if action == "write":
+                write_partition(store, partition, rows(number))
+                version = number
+            elif action == "keep":
+                keep(store, partition, Path(write_partition(drafts, partition, rows(number)).uri))
+            else:
+                for each in kept_versions(store, UM.folder).get(partition.path, []):
+                    if each.has_rows and each.known_to is not None:
+                        purge(store, each)
+                        purged_until = each.known_to
+            held.append((datetime.now(UTC), lake.snapshot(), version))
+        for moment, snapshot, expected in held:
+            for asked in (moment, snapshot):
+                if moment < purged_until:
+                    with pytest.raises(PurgedVersion):
+                        closes(lake, as_of=asked)
+                else:
+                    assert closes(lake, as_of=asked) == [100.0 + expected]
+        assert closes(lake) == [100.0 + version]

@@ -132,7 +132,6 @@ def _kept(files: Iterable[LakeFile]) -> dict[str, list[Version]]:
             known_from, known_to = map(datetime.fromisoformat, match.group(1, 2))
             path = f"{place}/{FILE_NAME}"
             versions[path].append(Version(path, file.path, known_from, known_to, file.size, file.modified))
-    # A version that a killed run kept is kept again, for longer, by the next run.
     for each in versions.values():
         each.sort(key=lambda version: (version.known_to or version.known_from, version.known_from))
     return dict(versions)
@@ -158,36 +157,24 @@ def keep(store: LakeStore, partition: Partition, draft: Path) -> Version | None:
     """Keep what a partition holds before ``draft`` replaces it, and return it; None if the rows stay the same.
 
     A first publication costs one request. If the process is killed afterwards, both versions are readable, and the next
-    call keeps the same rows under a new name, until later. Raises LakeError if the storage refuses.
+    call keeps the same rows again, for the time since this one. Raises LakeError if the storage refuses.
     """
     present = store.head(partition.path)
     if present is None:
         return None
     folder = f"{REVISIONS}/{partition.folder}"
     versions = kept_versions(store, partition.folder).get(partition.path, [])
-    newest = versions[-1] if versions else None
-    known_from = (newest.known_to if newest else None) or first_known(store, present)
-    with store.open_file(partition.path) as old:
-        with pa.OSFile(str(draft)) as new:
-            is_same = _same_rows(old, new)
-        if is_same:
-            if newest is None:
-                store.write_bytes_atomic(f"{folder}/{stamp(known_from)}_{stamp(known_from)}.{_SAME}", b"")
-            return None
-        leftover = None
-        if newest is not None and newest.has_rows and newest.size == present.size:
-            with store.open_file(newest.object_path) as kept:
-                leftover = newest if _same_rows(old, kept) else None
-    if leftover is not None:
-        known_from = leftover.known_from
+    known_from = (versions[-1].known_to if versions else None) or first_known(store, present)
+    with store.open_file(partition.path) as old, pa.OSFile(str(draft)) as new:
+        is_same = _same_rows(old, new)
+    if is_same:
+        if not versions:
+            store.write_bytes_atomic(f"{folder}/{stamp(known_from)}_{stamp(known_from)}.{_SAME}", b"")
+        return None
     # A clock may have been set back.
-    known_to = max(
-        datetime.now(UTC), known_from + _MOMENT, *([leftover.known_to] if leftover and leftover.known_to else [])
-    )
+    known_to = max(datetime.now(UTC), known_from + _MOMENT)
     target = f"{folder}/{stamp(known_from)}_{stamp(known_to)}.{_KEPT}"
     store.copy(partition.path, target)
-    if leftover is not None and leftover.object_path != target:
-        store.delete(leftover.object_path)
     return Version(partition.path, target, known_from, known_to, present.size, present.modified)
 
 
