@@ -96,7 +96,7 @@ def schema_of(layer: str, table: str) -> Schema:
     if layer == "gold" and (entry := find_gold_table(table)):
         return entry.schema
     if layer == "bronze" and (completed := _completed(table)):
-        return rest_schema(completed[0])
+        return rest_schema(*completed)
     if (layer, table) == ("ledger", "files"):
         return FILES
     if (layer, table) == ("ledger", "revisions"):

@@ -4,6 +4,9 @@ from crypto_lakehouse.schemas.model import FLAG, FLOAT, INT, TEXT, TIME, Column,
 
 _SYMBOL = Column("symbol", TEXT, "name", "Symbol as the exchange writes it.")
 _SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
+_SOURCE_OR_REST = Column(
+    "source", TEXT, "name", "Source of the row: archive_daily, or rest. Ratios of rest rows have four decimals."
+)
 
 
 def _ratio(name: str, doc: str) -> Column:
@@ -46,7 +49,7 @@ OPEN_INTEREST = Schema(
         _ratio("top_trader_position_long_short_ratio", "Long per short position of the top traders"),
         _ratio("account_long_short_ratio", "Long accounts per short account of all traders"),
         _ratio("taker_buy_sell_volume_ratio", "Volume that takers bought per volume that they sold"),
-        _SOURCE,
+        _SOURCE_OR_REST,
     ),
     primary_key=("symbol", "label_time"),
     time_column="label_time",

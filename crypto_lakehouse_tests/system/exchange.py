@@ -29,7 +29,8 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.assets.completion import completion
 from crypto_lakehouse.orchestration.resources import ArchiveResource
 from crypto_lakehouse.pipeline.bronze.partitions import BronzePartition
-from crypto_lakehouse.pipeline.completion.partitions import AnsweredPartition, Completion, Counts
+from crypto_lakehouse.pipeline.completion.endpoint import Counts
+from crypto_lakehouse.pipeline.completion.partitions import AnsweredPartition, Completion
 from crypto_lakehouse.pipeline.silver import SilverPartition, silver_partition, up_to_date
 from crypto_lakehouse.rest.client import RestClient
 from crypto_lakehouse.sample.api_server import ApiServer

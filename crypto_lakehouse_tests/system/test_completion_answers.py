@@ -128,13 +128,13 @@ def test_days_before_the_first_bar_of_the_exchange_are_not_asked_for(market: Exc
 
 
 def test_an_unknown_symbol_is_refused_once(market: Exchange, tmp_path: Path) -> None:
+    market.remove("um", BTC, 1)
     for path in list(market.truth.rglob(f"{BTC}-1m-*")):
         path.unlink()
     for path in list(market.truth.rglob(BTC)):
         for folder in sorted(path.rglob("*"), reverse=True):
             folder.rmdir()
         path.rmdir()
-    market.remove("um", BTC, 1)
     platform = Platform(market, tmp_path / "lake")
     counts = platform.build(DAYS)[DAYS[1]]
     assert (counts.refused, counts.reasons) == (3, {"unknown_symbol": 3})

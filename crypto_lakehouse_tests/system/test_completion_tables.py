@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from crypto_lakehouse_tests.system.exchange import Exchange, Platform, day, exchange, without_source
+from crypto_lakehouse_tests.system.exchange import START, Exchange, Platform, day, exchange, without_source
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("F2.15")]
 
 DAYS = [day(number) for number in range(3)]
 MONTHS = ["2024-12", "2025-01"]
-FUNDING = "fundingRate/{}"
+FUNDING, METRICS = "fundingRate/{}", "metrics/{}"
 
 
 def built(market: Exchange, lake: Path, name: str, table: str, keys: list[str]) -> pl.DataFrame:
     platform = Platform(market, lake, name, table)
+    platform.now = datetime.fromtimestamp(market.api.clock() / 1000, UTC)
     platform.build(keys)
     assert platform.up_to_date(keys) == set(keys)
     calls = len(market.api.calls)
@@ -66,3 +68,29 @@ def test_funding_events_and_months_are_filled(name: str, symbol: str, tmp_path: 
     # The sample has mark prices of its days only.
     assert rest["mark_price"].drop_nulls().len() > 0
     assert silver.filter(source="archive_monthly")["mark_price"].null_count() == silver.height - rest.height
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("um", "BTCUSDT"), ("cm", "BTCUSD_PERP")])
+def test_open_interest_and_ratios_are_filled_within_their_reach(name: str, symbol: str, tmp_path: Path) -> None:
+    soon = datetime.combine(START, time(), UTC) + timedelta(days=31)
+    with exchange(tmp_path, [name], tables=["open_interest"], now=soon) as market:
+        expected = built(market, tmp_path / "true", name, "open_interest", DAYS)
+        # The exchange does not answer the first day any more.
+        for number in (0, 2):
+            market.remove(name, symbol, number, METRICS)
+        market.edit(name, symbol, 1, lambda lines: [*lines[:30], *lines[60:]], METRICS)
+        silver = built(market, tmp_path / "lake", name, "open_interest", DAYS)
+    rest, of_symbol = silver.filter(source="rest"), expected.filter(symbol=symbol)
+    assert set(rest["symbol"]) == {symbol}
+    assert rest["label_time"].min() >= datetime.combine(START, time(), UTC) + timedelta(days=1)
+    assert rest.height >= 30 + 280
+    pairs = rest.join(of_symbol, on=["symbol", "label_time"], suffix=" of file")
+    assert pairs.height == rest.height
+    for value in ("open_interest", "open_interest_value"):
+        assert pairs[value].equals(pairs[f"{value} of file"].alias(value), null_equal=True), value
+    ratios = [column for column in silver.columns if column.endswith("_ratio")]
+    for ratio in ratios:
+        # Answers have four decimals.
+        assert (pairs[ratio] - pairs[f"{ratio} of file"]).abs().max() <= 0.000051, ratio
+    # Not before the period has ended under either reading of its label.
+    assert (rest["known_time"] - rest["label_time"]).min() == timedelta(minutes=5)

@@ -40,7 +40,7 @@ def silver(of: Feed, body: bytes, symbol: str, day: date, end: date) -> pl.DataF
         source_key=pl.lit("/path?query"),
         source_sha256=pl.lit("0" * 64),
     )
-    cleaned = cleaner_of(of)(archive_rows(bronze, of, endpoint(of)), of, day, end)
+    cleaned = cleaner_of(of)(archive_rows(bronze, of), of, day, end)
     assert cleaned.rejected.is_empty()
     return cleaned.rows
 

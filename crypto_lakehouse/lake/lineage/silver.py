@@ -9,7 +9,6 @@ from typing import NamedTuple
 import polars as pl
 
 from crypto_lakehouse.catalog import Feed, parse_partition, partition_key
-from crypto_lakehouse.catalog.rest import rest_endpoint_of
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.partitions import scan
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -64,11 +63,10 @@ def _answers_of(
     store: LakeStore, feed: Feed, key: str, silver: pl.DataFrame, of_files: pl.DataFrame
 ) -> tuple[pl.DataFrame | None, pl.DataFrame]:
     """The rows of REST answers with the keys of silver rows, None without any; and the silver rows made of them."""
-    schema, table_slice, endpoint = silver_schema(feed), TableSlice.of_answers(feed), rest_endpoint_of(feed)
-    assert endpoint is not None
+    schema, table_slice = silver_schema(feed), TableSlice.of_answers(feed)
     symbols = silver[schema.archive_symbol].unique().to_list()
     stored = stored_rows(store, table_slice, key, pl.col("symbol").is_in(symbols))
-    rows = archive_rows(stored, feed, endpoint)
+    rows = archive_rows(stored, feed)
     cleaned = cleaner_of(feed)(rows, feed, *parse_partition(key, feed.cadence))
     keys = silver.select(schema.primary_key).unique()
     missing = keys.join(of_files, on=schema.primary_key, how="anti", nulls_equal=True)

@@ -54,7 +54,7 @@ def probes(symbols: Sequence[str], days: Sequence[Day]) -> Iterator[Probe]:
         for stretch in _stretches(symbol, days):
             for part in _parts(stretch):
                 if len(part) >= _SHORTEST:
-                    request = RestRequest(part[0].endpoint, symbol, part[0].start, part[-1].end, limit=1)
+                    request = RestRequest(part[0].endpoint, symbol, part[0].since, part[-1].end, limit=1)
                     yield Probe(request, tuple(part))
 
 

@@ -21,10 +21,21 @@ from crypto_lakehouse.rest.requests import RestRequest, windows
 from crypto_lakehouse.schemas import silver_schema
 from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.transforms.rest.funding import covered_hours
-from crypto_lakehouse.transforms.rest.missing import MARGIN, Settled, Times, missing_times, open_times, request_spans
+from crypto_lakehouse.transforms.rest.missing import (
+    MARGIN,
+    Settled,
+    Times,
+    from_microseconds,
+    microseconds,
+    missing_times,
+    open_times,
+    request_spans,
+)
 from crypto_lakehouse.transforms.silver.clean import within
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
+# The clocks may differ, and requests wait for their turn.
+_WITHIN_REACH = timedelta(hours=1)
 _NONE: Times = np.array([], dtype=np.int64)
 
 
@@ -34,7 +45,7 @@ class Day:
 
     ``present`` has the times of rows that silver takes from the archive, ``answered`` those of answers, where they are
     asked again, in microseconds since the epoch. ``first`` maps symbols to the first row that the exchange has of them,
-    where that is known; days share it.
+    where that is known; days share it. ``grid`` has the times that can be requested.
     """
 
     feed: Feed
@@ -51,18 +62,26 @@ class Day:
 
     @classmethod
     def of(
-        cls, answers: Answers, endpoint: RestEndpoint, store: LakeStore, first: dict[str, datetime], now: datetime
+        cls,
+        answers: Answers,
+        endpoint: RestEndpoint,
+        present: dict[str, Times],
+        store: LakeStore,
+        first: dict[str, datetime],
+        now: datetime,
     ) -> Day:
-        """The state of the partition of ``answers``. Raises MissingPartition if its bronze partition is missing."""
+        """The state of the partition of ``answers``, whose archive rows are ``present``."""
         assert endpoint.step is not None
         feed, key = answers.feed, answers.key
         start, end = partition_span(feed, key)
         grid = open_times(start, complete_until(start, end, endpoint.step, now), endpoint.step)
+        if endpoint.reach is not None:
+            grid = grid[grid >= microseconds(now - endpoint.reach + _WITHIN_REACH)]
         settled = answers.settled(endpoint)
-        day = cls(feed, key, endpoint, start, end, grid, archive_times(feed, key, store), answers, settled, first)
+        day = cls(feed, key, endpoint, start, end, grid, present, answers, settled, first)
         if partly := [symbol for symbol in settled if any(each.is_due(now) for each in settled[symbol])]:
             # Of what is asked again, rows that answers have already are not asked for.
-            rows = answers.rows(store, partly)
+            rows = answers.rows(store, partly).filter(pl.col("source_key").str.starts_with(f"{endpoint.path}?"))
             step = endpoint.step // timedelta(microseconds=1)
             day.answered = _by_symbol(rows.select("symbol", pl.col(endpoint.time_column) * 1000 // step * step))
         return day
@@ -70,10 +89,16 @@ class Day:
     def missing(self, symbol: str, now: datetime) -> Times:
         """The times of a symbol that neither the archive nor an answer has, and that are to be requested now."""
         present, first = self.present.get(symbol, _NONE), self.first.get(symbol, self.start)
-        if present.size >= self.grid.size or first >= self.end:
+        is_full = self.endpoint.reach is None and present.size >= self.grid.size
+        if is_full or not self.grid.size or first >= self.end:
             return _NONE
         settled = [Settled(self.start, first, now), *self.settled.get(symbol, ())]
         return missing_times(self.grid, np.union1d(present, self.answered.get(symbol, _NONE)), settled, now)
+
+    @property
+    def since(self) -> datetime:
+        """The first time that can be requested; ``end`` if there is none."""
+        return from_microseconds(self.grid[0]) if self.grid.size else self.end
 
     def is_whole(self, symbol: str) -> bool:
         """Whether nothing at all is known of a symbol on this day, and it may have had rows."""
@@ -109,7 +134,7 @@ def archive_times(feed: Feed, key: str, store: LakeStore) -> dict[str, Times]:
     if feed.schema == FUNDING_RATES.name:
         times = covered_hours(rows)
     else:
-        times = rows.select("symbol", silver_schema(feed).time_column)
+        times = rows.select("symbol", silver_schema(feed).primary_key[-1])
     return _by_symbol(times.filter(within(pl.last(), first, end)).select("symbol", pl.last().dt.epoch("us")))
 
 
@@ -120,8 +145,11 @@ def complete_until(start: datetime, end: datetime, step: timedelta, now: datetim
 
 
 def _by_symbol(rows: pl.DataFrame) -> dict[str, Times]:
-    """The times of each symbol, from the columns symbol and time."""
-    return {
-        str(symbol): of_symbol.to_series(1).unique().to_numpy()
-        for (symbol,), of_symbol in rows.partition_by("symbol", as_dict=True).items()
-    }
+    """The times of each symbol, in order, from the columns symbol and time."""
+    # Most symbols have the same times, so that a run of many days needs little memory.
+    shared: dict[bytes, Times] = {}
+    times = {}
+    for (symbol,), of_symbol in rows.partition_by("symbol", as_dict=True).items():
+        each = of_symbol.to_series(1).unique().sort().to_numpy()
+        times[str(symbol)] = shared.setdefault(each.tobytes(), each)
+    return times

@@ -55,7 +55,7 @@ def open_times(start: datetime, end: datetime, step: timedelta) -> Times:
     >>> open_times(_EPOCH, _EPOCH + timedelta(minutes=2), timedelta(minutes=1)).tolist()
     [0, 60000000]
     """
-    return np.arange(_micros(start), _micros(end), step // _MICROSECOND, dtype=np.int64)
+    return np.arange(microseconds(start), microseconds(end), step // _MICROSECOND, dtype=np.int64)
 
 
 def missing_times(grid: Times, present: Times, settled: Iterable[Settled], now: datetime) -> Times:
@@ -63,7 +63,7 @@ def missing_times(grid: Times, present: Times, settled: Iterable[Settled], now: 
     missing = np.setdiff1d(grid, present, assume_unique=False)
     for each in settled:
         if missing.size and not each.is_due(now):
-            missing = missing[(missing < _micros(each.start)) | (missing >= _micros(each.end))]
+            missing = missing[(missing < microseconds(each.start)) | (missing >= microseconds(each.end))]
     return missing
 
 
@@ -80,13 +80,15 @@ def request_spans(missing: Times, step: timedelta, most: int) -> Iterator[Span]:
     width = (step // _MICROSECOND) * most
     while missing.size:
         inside = missing[missing < missing[0] + width]
-        yield _time(inside[0]), _time(inside[-1]) + step
+        yield from_microseconds(inside[0]), from_microseconds(inside[-1]) + step
         missing = missing[inside.size :]
 
 
-def _micros(time: datetime) -> int:
+def microseconds(time: datetime) -> int:
+    """Microseconds since the epoch."""
     return (time - _EPOCH) // _MICROSECOND
 
 
-def _time(micros: np.int64) -> datetime:
+def from_microseconds(micros: np.int64) -> datetime:
+    """The UTC time at that many microseconds since the epoch."""
     return _EPOCH + int(micros) * _MICROSECOND
