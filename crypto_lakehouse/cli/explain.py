@@ -12,7 +12,7 @@ import typer
 from crypto_lakehouse.cli.common import explained, fail
 from crypto_lakehouse.cli.complete import complete_market, complete_table
 from crypto_lakehouse.cli.pipe import emit
-from crypto_lakehouse.cli.read import open_reader, reading
+from crypto_lakehouse.cli.read import AsOfOption, open_reader, reading
 from crypto_lakehouse.cli.rows import STDOUT, FormatOption, OutOption, Output
 
 
@@ -30,12 +30,13 @@ def explain(
     exchange: Annotated[str, typer.Option(help="Exchange.")] = "binance",
     format: FormatOption = None,
     out: OutOption = STDOUT,
+    as_of: AsOfOption = None,
 ) -> None:
     """Print where a row comes from, down to lines of files; or which partitions used a file.
 
     With --format or --out, the rows of all steps are written.
     """
-    output, lake = Output.parse(format, out), open_reader()
+    output, lake = Output.parse(format, out), open_reader(as_of)
     if file is not None:
         if table is not None:
             fail("--file lists the partitions that used a file, and a table, symbol and time name a row: give one", 2)

@@ -38,6 +38,11 @@ def live_of_bronze(feed: Feed) -> pl.Expr:
     return _after(feed, text_to_time(pl.col(column)) if is_text else epoch_to_time(column))
 
 
+def live_of_answers(feed: Feed, time_column: str) -> pl.Expr:
+    """When rows of REST answers about a feed could have been known live."""
+    return _after(feed, epoch_to_time(time_column))
+
+
 def live_of_silver(feed: Feed, time_column: str) -> pl.Expr:
     """When silver rows of a feed could have been known live."""
     if feed.schema == "open_interest":

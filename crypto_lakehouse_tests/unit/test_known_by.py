@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto_lakehouse import Lakehouse
-from crypto_lakehouse.catalog import feed
+from crypto_lakehouse.catalog import FEEDS, feed
 from crypto_lakehouse.catalog.bars import parse_bars
 from crypto_lakehouse.catalog.binance import UM
 from crypto_lakehouse.lake.storage.ledger import record_files
@@ -21,10 +22,13 @@ from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.gold.bars import DayBars
 from crypto_lakehouse.pipeline.gold.continuous import ContinuousMinutes
+from crypto_lakehouse.schemas import table_names
+from crypto_lakehouse.schemas.gold import find_gold_table
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.gold.continuous import GapRule
 from crypto_lakehouse.transforms.gold.universe import instruments, numbered_runs
 from crypto_lakehouse_tests.unit.lake_rows import UM_1M, klines, ledger_row
+from crypto_lakehouse_tests.unit.small_lake import store_a_row
 
 pytestmark = pytest.mark.requirement("F6.21")
 
@@ -45,7 +49,7 @@ START, END = datetime(2024, 12, 29, tzinfo=UTC), datetime(2025, 1, 3, tzinfo=UTC
 def rows(lake: Lakehouse, table: str, **arguments: Any) -> pl.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = lake.read(table, market="um", format="polars", available_at=True, **arguments)
+        found = lake.read(table, format="polars", available_at=True, **{"market": "um", **arguments})
     assert isinstance(found, pl.DataFrame)
     return found
 
@@ -228,3 +232,34 @@ def test_rows_of_an_older_version_stay_known_if_a_later_one_cannot_be_used(tmp_p
     record_files(store, funding, "2024-01-01", [bad], seen(DAYS[4], LISTED))
     known = rows(Lakehouse(store.uri), "silver.klines_1m", mode="archive")
     assert known["available_at"].to_list() == [seen(DAYS[0], LISTED)] * 2
+
+
+@pytest.mark.parametrize("market", ["spot", "um", "cm", "option"])
+def test_every_table_has_the_column(tmp_path: Path, market: str) -> None:
+    store = LakeStore.open(str(tmp_path / "lake"))
+    names = [(layer, table) for layer, table in table_names() if layer in ("bronze", "silver", "gold")]
+    kept = [name for name in names if is_known(*name, market) and ("klines" not in name[1] or name[1] in SOME_KLINES)]
+    for layer, table in kept:
+        store_a_row(store, layer, table, market)
+    lake, after = Lakehouse(store.uri), datetime(2024, 3, 1, tzinfo=UTC)
+    for layer, table in kept:
+        if table in ("witnesses", "missing_minutes"):
+            continue
+        read = partial(rows, lake, f"{layer}.{table}", market=market)
+        (time,) = read()["available_at"]
+        # In bronze the times of these rows are the number 7, which is none.
+        assert layer == "bronze" or datetime(2024, 1, 1, 12, tzinfo=UTC) <= time <= after, table
+        assert layer == "bronze" or read(known_by=after).height == 1, table
+        # No ledger knows the files of these rows; answers state when they came.
+        (seen,) = read(mode="archive")["available_at"]
+        assert seen is None or table.endswith("_rest"), table
+
+
+SOME_KLINES = ("klines_1m", "klines_3d", "klines_1mo", "klines_1m_rest", "premium_klines_1h", "index_klines_1w")
+
+
+def is_known(layer: str, table: str, market: str) -> bool:
+    """Whether the market has a table."""
+    entry = find_gold_table(table) if layer == "gold" else None
+    sources = entry.sources if entry else [table.removesuffix("_rest")]
+    return all(("binance", market, source) in FEEDS for source in sources)

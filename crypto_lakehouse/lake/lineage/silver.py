@@ -13,6 +13,7 @@ from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.partitions import scan
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema, bronze_schema, silver_schema
+from crypto_lakehouse.schemas.funding_rates import FUNDING_RATES
 from crypto_lakehouse.schemas.rest import has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse.transforms.rest.archive_rows import archive_rows
@@ -71,6 +72,11 @@ def _answers_of(
     keys = silver.select(schema.primary_key).unique()
     missing = keys.join(of_files, on=schema.primary_key, how="anti", nulls_equal=True)
     filled = _of_keys(cleaned.rows, missing).with_columns(pl.lit(REST).alias("source"))
+    if feed.schema == FUNDING_RATES.name:
+        # The hours between events follow from the event before, which is another row.
+        hours = silver.select(*schema.primary_key, "interval_hours")
+        filled = filled.drop("interval_hours").join(hours, on=schema.primary_key, how="left")
+        filled = filled.select(schema.column_names)
     found = _with_uses(rows.with_columns(pl.lit(key).alias(FILE_PARTITION)), _LINE, cleaned, schema, keys)
     if found.is_empty():
         return None, filled

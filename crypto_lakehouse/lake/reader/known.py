@@ -25,7 +25,7 @@ from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import GoldTable, find_gold_table, split_name
 from crypto_lakehouse.schemas.rest import REST_SUFFIX, has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse.transforms.known import AVAILABLE, live_of_bronze, live_of_gold, live_of_silver
+from crypto_lakehouse.transforms.known import AVAILABLE, live_of_answers, live_of_bronze, live_of_gold, live_of_silver
 from crypto_lakehouse.transforms.rest.merge import REST
 from crypto_lakehouse.transforms.silver.clean import epoch_to_time
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
@@ -159,7 +159,9 @@ def _live(layer: str, table: str, schema: Schema, feeds: Sequence[Feed], entry: 
                 f"gold.{table} is about files of the archive, which a live reader does not have: pass mode='archive'"
             )
         return live
-    return live_of_bronze(feeds[0]) if layer == "bronze" else live_of_silver(feeds[0], schema.time_column)
+    if layer == "silver":
+        return live_of_silver(feeds[0], schema.time_column)
+    return live_of_answers(feeds[0], schema.time_column) if table.endswith(REST_SUFFIX) else live_of_bronze(feeds[0])
 
 
 def _seen(store: LakeStore, feeds: Sequence[Feed], keys: Sequence[str] | None) -> pl.DataFrame:
@@ -177,7 +179,10 @@ def _seen(store: LakeStore, feeds: Sequence[Feed], keys: Sequence[str] | None) -
 
 
 def _fetched(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame | None:
-    """When the rows of REST answers that silver holds first came: market, symbol, time, ``seen``; None without any."""
+    """When the rows of REST answers that silver holds first came: market, symbol, period, time, ``seen``.
+
+    None without any.
+    """
     frames = []
     for feed in filter(has_answers, feeds):
         answers, silver = TableSlice.of_answers(feed), TableSlice.of_feed("silver", feed)
@@ -200,7 +205,9 @@ def _fetched(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame | None:
             ),
         )
         first = came.group_by("symbol", "time").agg(pl.col("seen").min())
-        frames.append(used.join(first, on=["symbol", "time"], how="left").select(market, "symbol", "time", "seen"))
+        rows = used.join(first, on=["symbol", "time"], how="left")
+        period = pl.col("time").dt.strftime("%Y-%m-%d" if feed.cadence is Cadence.DAILY else "%Y-%m").alias("period")
+        frames.append(rows.select(market, "symbol", period, "time", "seen"))
     return pl.concat(frames) if frames else None
 
 
@@ -229,7 +236,7 @@ def _archive_of_silver(
     found = _joined(rows, files, {"file_symbol_": pl.col(symbol), "period_": period}, names)
     if fetched is not None:
         on = ["market", "symbol", schema.time_column]
-        answers = fetched.rename({"time": schema.time_column, "seen": "fetched_"}).lazy()
+        answers = fetched.drop("period").rename({"time": schema.time_column, "seen": "fetched_"}).lazy()
         found = found.join(answers, on=on, how="left", maintain_order="left")
         of_rest = pl.when(pl.col("source") == REST).then("fetched_").otherwise(AVAILABLE)
         found = found.with_columns(of_rest.alias(AVAILABLE)).drop("fetched_")
@@ -278,15 +285,17 @@ def _archive_of_gold(
     first, last = _window(entry)
     numbered = rows.with_columns(first_day_=first, last_day_=last)
     has_symbol = "symbol" in entry.schema.column_names
-    seen = _seen(store, daily, None)
-    if (fetched := _fetched(store, daily)) is not None:
-        # An answer counts like a file of its day.
-        period = pl.col("time").dt.date().cast(pl.String).alias("period")
-        seen = pl.concat([seen.drop("key"), fetched.select("market", "symbol", period, "seen")])
-    found = _latest_of_days(numbered, seen, has_symbol)
+    found = _latest_of_days(numbered, _of_files_and_answers(store, daily), has_symbol)
     if monthly:
-        found = _with_months(found, _seen(store, monthly, None), has_funding=_has_funding(entry))
+        found = _with_months(found, _of_files_and_answers(store, monthly), has_funding=_has_funding(entry))
     return found.drop("first_day_", "last_day_")
+
+
+def _of_files_and_answers(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame:
+    """When what rows come from was first seen: market, symbol, period, ``seen``. An answer counts like a file."""
+    names = ["market", "symbol", "period", "seen"]
+    seen, fetched = _seen(store, feeds, None).select(names), _fetched(store, feeds)
+    return seen if fetched is None else pl.concat([seen, fetched.select(names)])
 
 
 def source_tables(entry: GoldTable) -> list[str]:
