@@ -147,6 +147,15 @@ class Settings(_ArchiveUrls):
         None, description="memory limit of a lake.sql query: 4GB or 512MiB; empty: 80 % of the machine's"
     )
     sql_timeout: float = Field(3600.0, gt=0, le=7 * 24 * 3600, description="time limit of a lake.sql query in seconds")
+    serve_tokens: str = Field(
+        "~/.config/crypto-lakehouse/tokens.json", description="file of the tokens of the REST service"
+    )
+    serve_sql: bool = Field(False, description="allow queries over the REST service (POST /v1/sql)")
+    serve_max_rows: int = Field(100_000_000, ge=1, description="most rows of one answer of the REST service")
+    serve_max_bytes: int = Field(16 * 1024**3, ge=1, description="most bytes of one answer")
+    serve_timeout: float = Field(600.0, gt=0, le=24 * 3600, description="seconds after which an answer ends")
+    serve_concurrency: int = Field(64, ge=1, le=10_000, description="requests of one token at the same time")
+    serve_rate: float = Field(50.0, gt=0, le=100_000, description="requests a second of one token")
     max_partitions_per_run: int | None = Field(
         None,
         ge=1,
@@ -174,6 +183,7 @@ class Settings(_ArchiveUrls):
     @field_validator(
         *("gap_days", "gap_change", "concurrency", "retries", "stall_timeout", "rest_share"),
         *("max_partitions_per_run", "processes", "sensor_attempts"),
+        *("serve_max_rows", "serve_max_bytes", "serve_timeout", "serve_concurrency", "serve_rate"),
         mode="before",
     )
     @classmethod

@@ -1,7 +1,7 @@
 """The optional packages of an installation: which extra has a module, and the command that installs it.
 
-``pyproject.toml`` lists the packages of each extra. The base installation reads a lake; ``platform`` builds one and
-``plot`` draws pictures. Nothing here imports what it names.
+``pyproject.toml`` lists the packages of each extra. The base installation reads a lake; ``platform`` builds one,
+``plot`` draws pictures and ``serve`` serves it. Nothing here imports what it names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import shlex
 
 from crypto_lakehouse.catalog.commands import PROGRAM
 
-PLATFORM, PLOT = "platform", "plot"
+PLATFORM, PLOT, SERVE = "platform", "plot", "serve"
 
 MODULES = {
     PLATFORM: (
@@ -20,6 +20,8 @@ MODULES = {
         *("alembic", "click", "sqlalchemy", "yaml", "yarl"),
     ),
     PLOT: ("matplotlib", "PIL", "plotly"),
+    # Starlette and anyio come with FastAPI.
+    SERVE: ("anyio", "fastapi", "prometheus_client", "starlette", "uvicorn"),
 }
 """Top-level modules of each extra that the code imports."""
 

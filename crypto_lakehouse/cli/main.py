@@ -48,6 +48,7 @@ from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
 from crypto_lakehouse.cli.relist import relist
 from crypto_lakehouse.cli.revisions import revisions_app
+from crypto_lakehouse.cli.serve import serve, tokens_app
 from crypto_lakehouse.cli.sql import sql
 from crypto_lakehouse.cli.update import update
 
@@ -57,6 +58,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(archive_app, name="archive")
 app.add_typer(plot_app, name="plot")
 app.add_typer(revisions_app, name="revisions")
+app.add_typer(tokens_app, name="tokens")
 
 
 def _print_version(wanted: bool) -> None:
@@ -237,7 +239,21 @@ def demo(
     raise typer.Exit(code)
 
 
-for command in (backfill, update, compare, relist, drill, verify, read, sql, tables, describe, coverage, explain):
+for command in (
+    backfill,
+    update,
+    compare,
+    relist,
+    drill,
+    verify,
+    read,
+    sql,
+    tables,
+    describe,
+    coverage,
+    explain,
+    serve,
+):
     app.command()(command)
 
 

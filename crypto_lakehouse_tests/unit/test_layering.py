@@ -22,6 +22,7 @@ ALLOWED = {
     "sample": {"sample", "archive", "catalog"},
     # The reader computes bars of any kind by the same transforms that made the stored ones.
     "lake": {"lake", "transforms", "schemas", "catalog"},
+    "api": {"api", "lake", "schemas", "catalog"},
     "pipeline": {"pipeline", "archive", "rest", "lake", "transforms", "schemas", "catalog"},
     "symbol_settings": {"symbol_settings", "catalog"},
     "settings": {"settings", "symbol_settings", "catalog"},
