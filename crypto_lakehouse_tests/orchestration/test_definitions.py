@@ -45,6 +45,21 @@ def test_the_default_set_of_assets() -> None:
     assert set(_specs()) == {*MINUTES, *GOLD, *FUNDING, *COMPACTED}
 
 
+@pytest.mark.requirement("F5.1", "F2.15")
+def test_answers_are_assets_between_bronze_and_silver_if_completion_is_on() -> None:
+    answered = {f"{name}_rest" for name in (*MINUTES, *FUNDING) if name.startswith("bronze/")}
+    specs = _specs(completion="true")
+    assert set(specs) == {*MINUTES, *GOLD, *FUNDING, *COMPACTED, *answered}
+    for name in answered:
+        completed = name.removesuffix("_rest")
+        silver = specs[completed.replace("bronze/", "silver/")]
+        assert [dep.asset_key.to_user_string() for dep in specs[name].deps] == [completed]
+        assert {dep.asset_key.to_user_string() for dep in silver.deps} == {completed, name}
+    defs = build_defs(Settings.load(env="test", completion="true"))
+    graph = defs.resolve_job_def("update_binance_um_daily").graph
+    assert graph.node_named("bronze__binance__um__klines_1m_rest").definition.pool == "binance_rest"
+
+
 @pytest.mark.requirement("F5.1")
 def test_every_asset_is_described() -> None:
     for name, spec in _specs().items():

@@ -203,9 +203,10 @@ _table_slice = lru_cache(maxsize=256)(TableSlice)
 def holes(table_slice: TableSlice, keys: Collection[str], first: date = date.min, end: date = date.max) -> list[str]:
     """Return the missing keys between the first and the last of ``keys``, with a day of [``first``, ``end``).
 
-    For bronze and silver tables, only those that the feed covers.
+    For bronze and silver tables, only those that the feed covers. Tables of REST answers have none: their partitions
+    exist where completion was on.
     """
-    if not keys:
+    if not keys or table_slice.is_of_answers:
         return []
     cadence, feed = table_slice.cadence, table_slice.feed
     oldest, newest = table_slice.partition(min(keys)), table_slice.partition(max(keys))
