@@ -24,6 +24,17 @@ resource "aws_db_parameter_group" "records" {
   }
 }
 
+# Processes get the password when they start, so restart the services after a rotation: runbook "database".
+resource "aws_secretsmanager_secret_rotation" "records" {
+  #checkov:skip=CKV_AWS_304:each rotation needs a restart of the services
+  secret_id          = aws_db_instance.records.master_user_secret[0].secret_arn
+  rotate_immediately = false
+
+  rotation_rules {
+    automatically_after_days = 180
+  }
+}
+
 resource "aws_db_instance" "records" {
   #checkov:skip=CKV_AWS_161:Dagster connects with a password, which Secrets Manager rotates
   #checkov:skip=CKV_AWS_354:Performance Insights is off
