@@ -36,5 +36,5 @@ DELAYS = {
 }
 """The delay of each silver schema, by its name."""
 
-DAILY = Delay(timedelta(0), "What is listed on a day, and what its state is, is known when the day is over.")
-"""The delay of tables with facts about whole days, after the end of the day."""
+LISTED = Delay(timedelta(0), "What is listed on a day is known when the day is over.")
+"""The delay of instruments, after the end of the day."""

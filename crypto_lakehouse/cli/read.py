@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from crypto_lakehouse import Lakehouse
+    from crypto_lakehouse.lake.reader.known import Mode
 
 TableArgument = Annotated[
     str,
@@ -115,6 +116,12 @@ def read(
     format: FormatOption = None,
     out: OutOption = STDOUT,
     as_of: AsOfOption = None,
+    known_by: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only rows that were known at this UTC time: 2024-01-02T03:00.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="What counts as known: live, or archive (the files that this lake had seen).")
+    ] = "live",
 ) -> None:
     """Print rows of a table, sorted by market and primary key."""
     check_range(first, last, recent)
@@ -133,6 +140,8 @@ def read(
                 last=recent,
                 columns=names(columns),
                 limit=limit,
+                known_by=known_by,
+                mode=cast("Mode", mode),
                 format="polars",
             ),
         )

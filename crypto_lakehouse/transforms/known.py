@@ -11,7 +11,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.bars import ActivityBars
-from crypto_lakehouse.catalog.delays import DAILY, DELAYS
+from crypto_lakehouse.catalog.delays import DELAYS, LISTED
 from crypto_lakehouse.schemas.gold import GoldTable
 from crypto_lakehouse.transforms.gold.windows import MINUTE
 from crypto_lakehouse.transforms.silver.clean import epoch_to_time, text_to_time
@@ -66,7 +66,7 @@ def live_of_gold(entry: GoldTable, time_column: str) -> pl.Expr | None:
         return pl.col("close_time") + _MICROSECOND + delay
     if entry.name in _OF_MINUTES:
         return pl.col(time_column) + MINUTE + delay
-    return end_of_day(pl.col("date")) + DAILY.after
+    return end_of_day(pl.col("date")) + (LISTED.after if entry.is_of_listing else delay)
 
 
 def end_of_day(day: pl.Expr) -> pl.Expr:

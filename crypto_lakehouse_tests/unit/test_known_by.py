@@ -12,11 +12,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.catalog import FEEDS, feed
 from crypto_lakehouse.catalog.bars import parse_bars
 from crypto_lakehouse.catalog.binance import UM
+from crypto_lakehouse.cli.main import app
 from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
@@ -263,3 +265,17 @@ def is_known(layer: str, table: str, market: str) -> bool:
     entry = find_gold_table(table) if layer == "gold" else None
     sources = entry.sources if entry else [table.removesuffix("_rest")]
     return all(("binance", market, source) in FEEDS for source in sources)
+
+
+def test_the_command_reads_what_was_known(archived: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_LAKE_URI", archived.uri)
+    read = ["read", "gold.bars_1h", "--market", "um", "--symbols", LISTED, "--from", "2024-01-02", "--to", "2024-01-02"]
+    read += ["--columns", "open_time,available_at", "--format", "csv", "--known-by"]
+    live = CliRunner().invoke(app, [*read, "2024-01-02T03:00"])
+    assert live.stdout.splitlines()[1:] == [
+        f"2024-01-02T0{hour}:00:00Z,2024-01-02T0{hour + 1}:00:05Z" for hour in range(2)
+    ]
+    assert CliRunner().invoke(app, [*read, "2024-01-03T01:00", "--mode", "archive"]).stdout.splitlines()[1:] == []
+    wrong = CliRunner().invoke(app, [*read, "2024-01-03T01:00", "--mode", "both"])
+    assert wrong.exit_code == 2
+    assert "mode 'both' is not one of live, archive" in wrong.stderr

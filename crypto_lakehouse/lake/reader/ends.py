@@ -109,7 +109,7 @@ def _newest_states(store: LakeStore, exchange: str, market: str, known: Known | 
     keys = [file.key for file in remembered_slice_files(store, table_slice)]
     if known is not None and known.by is not None:
         # The state of a day follows from all days before it.
-        last = known.last_day(store, exchange, market, with_earlier=True)
+        last = known.last_day(store, exchange, market, with_minutes=True)
         keys = [key for key in keys if last is not None and key <= last.isoformat()]
     newest = max(keys, default=None)
     empty = pl.DataFrame(schema_of("gold", STATES).empty())

@@ -15,7 +15,7 @@ import polars as pl
 
 from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
 from crypto_lakehouse.catalog.bars import ActivityBars
-from crypto_lakehouse.catalog.delays import DAILY
+from crypto_lakehouse.catalog.delays import DELAYS, LISTED
 from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
 from crypto_lakehouse.lake.storage.describe import remembered_slice_files
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
@@ -62,19 +62,19 @@ class Known:
             return None
         return cls(utc("known_by", known_by), mode)
 
-    def last_day(self, store: LakeStore, exchange: str, market: str, with_earlier: bool = False) -> date | None:
-        """The last UTC day whose files of minutes were all known, also those of all earlier days if ``with_earlier``.
+    def last_day(self, store: LakeStore, exchange: str, market: str, with_minutes: bool = False) -> date | None:
+        """The last UTC day whose listing was known or, ``with_minutes``, all minutes of it and of the days before.
 
-        None if there is no such day.
+        By the archive, a day is known with its last file of minutes. None if there is no such day.
         """
         assert self.by is not None
         if self.mode == "live":
-            return (self.by - DAILY.after).date() - _DAY
+            return (self.by - (DELAYS["klines"] if with_minutes else LISTED).after).date() - _DAY
         feed = FEEDS.get((exchange, market, _KLINES))
         if feed is None:
             return None
         days = _seen(store, [feed], None).group_by("period").agg(pl.col("seen").max()).sort("period")
-        if with_earlier:
+        if with_minutes:
             days = days.with_columns(pl.col("seen").cum_max())
         newest = days.filter(pl.col("seen") <= self.by)["period"].max()
         return date.fromisoformat(str(newest)) if newest is not None else None
