@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 FOLLOWED = {
     "docs/contributing.md": "system/test_contributing.py",
     "docs/api/python.md": "unit/test_page_of_python.py",
+    "docs/api/rest.md": "system/test_serve_page.py",
     "docs/api/sql.md": "unit/test_page_of_sql.py",
     "docs/workflows/own-assets.md": "orchestration/test_own_assets.py",
 }
