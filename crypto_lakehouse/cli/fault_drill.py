@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.cli.console import say
 from crypto_lakehouse.cli.fault_outcomes import differences, outcomes, report
 from crypto_lakehouse.lake.reader.lakehouse import Lakehouse
@@ -81,6 +82,6 @@ def _run_all(variables: Mapping[str, str], console: Console) -> int:
     """Run the commands one after the other; returns the exit code of the first that fails, else 0."""
     codes = []
     for words in _COMMANDS:
-        say(console, f"\n$ crypto-lakehouse {' '.join(words)}")
+        say(console, f"\n$ {command_line(*words)}")
         codes.append(subprocess.run([sys.executable, "-m", "crypto_lakehouse", *words], env=variables).returncode)
     return next(filter(None, codes), 0)

@@ -47,6 +47,7 @@ def test_ci_runs_the_lint_and_the_test_command_of_the_readme() -> None:
         "make test",
         "make drills",
         "make clients",
+        "make prod-check",
     ]
 
 
