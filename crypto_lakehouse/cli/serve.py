@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from crypto_lakehouse.catalog.commands import command_line
 from crypto_lakehouse.cli.common import check_repeated, fail, last_day, load_settings, whole
 from crypto_lakehouse.cli.console import say, show_table
 
@@ -56,7 +57,7 @@ def serve(
     if not config.is_loopback and not has_token:
         fail(
             f"--host {host} is reachable from other machines, and there is no valid token: add one with"
-            " crypto-lakehouse tokens add NAME, or leave out --host",
+            f" {command_line('tokens', 'add', 'NAME')}, or leave out --host",
             2,
         )
     from crypto_lakehouse.api.server import serve as run
