@@ -136,7 +136,8 @@ class Tracer:
             stated = pl.concat([rows[name] for name in _TIMES[entry.name]]).unique()
             notes, inputs = [], [self._klines(stated)]
         elif entry.is_of_listing:
-            notes, inputs = ["made from the archive's listing of klines_1m, not from rows of files"], []
+            tables = ", ".join(table for _, table in map(split_name, entry.inputs))
+            notes, inputs = [f"made from what the archive lists and holds of {tables}, not from rows of this lake"], []
         else:
             notes, inputs = [], self._of_days(entry, rows)
         use = (
