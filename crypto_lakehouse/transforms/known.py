@@ -23,7 +23,8 @@ AVAILABLE = "available_at"
 
 _MICROSECOND = timedelta(microseconds=1)
 _OF_MINUTES = ("continuous_1m", "gaps")
-_OF_ARCHIVE = ("witnesses", "missing_minutes")
+OF_ARCHIVE = ("witnesses", "missing_minutes")
+"""Gold tables about files of the archive, which a client that follows an exchange live does not have."""
 
 
 def live_of_bronze(feed: Feed) -> pl.Expr:
@@ -56,7 +57,7 @@ def live_of_gold(entry: GoldTable, time_column: str) -> pl.Expr | None:
     None for tables about files of the archive, which a client that follows an exchange live does not have.
     """
     delay = DELAYS["klines"].after
-    if entry.name in _OF_ARCHIVE:
+    if entry.name in OF_ARCHIVE:
         return None
     if isinstance(entry.bars, ActivityBars):
         # That a bar is unfinished is known once its month is over.

@@ -236,6 +236,35 @@ def test_rows_of_an_older_version_stay_known_if_a_later_one_cannot_be_used(tmp_p
     assert known["available_at"].to_list() == [seen(DAYS[0], LISTED)] * 2
 
 
+@pytest.mark.parametrize("status", ["failed", "quarantined", "no_file"])
+def test_a_file_is_known_once_it_can_be_used_not_once_it_is_listed(tmp_path: Path, status: str) -> None:
+    """Its CHECKSUM may be that of other bytes for days."""
+    store, key = LakeStore.open(str(tmp_path / "lake")), str(DAYS[0])
+    write_partition(store, TableSlice.of_feed("silver", UM_1M).partition(key), klines([LISTED], DAYS[0], 1440))
+    bad = ledger_row(LISTED, status=status, sha256=None, rows=0, reason="checksum_mismatch")
+    record_files(store, UM_1M, key, [bad], seen(DAYS[0], LISTED))
+    record_files(store, UM_1M, key, [ledger_row(LISTED)], seen(DAYS[4], LISTED))
+    (made,) = ContinuousMinutes(store, UM, GapRule()).days([key])
+    write_partition(store, TableSlice("gold", "binance", "um", "continuous_1m").partition(key), made.rows)
+    lake = Lakehouse(store.uri)
+    for table in ("silver.klines_1m", "gold.continuous_1m"):
+        assert rows(lake, table, mode="archive")["available_at"].unique().to_list() == [seen(DAYS[4], LISTED)], table
+    assert rows(lake, "silver.klines_1m", mode="archive", known_by=seen(DAYS[3], LISTED)).is_empty()
+
+
+@pytest.mark.parametrize("table", ["witnesses", "missing_minutes"])
+def test_verdicts_are_known_once_they_are_stored(tmp_path: Path, table: str) -> None:
+    """They follow from monthly files, answers and listings that come long after the file of the day."""
+    store = LakeStore.open(str(tmp_path / "lake"))
+    store_a_row(store, "gold", table, "um")
+    record_files(store, UM_1M, str(DAYS[0]), [ledger_row(LISTED)], seen(DAYS[0], LISTED))
+    lake = Lakehouse(store.uri)
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    (since,) = rows(lake, f"gold.{table}", mode="archive")["available_at"]
+    assert before < since <= datetime.now(UTC)
+    assert rows(lake, f"gold.{table}", mode="archive", known_by=before).is_empty()
+
+
 @pytest.mark.parametrize("market", ["spot", "um", "cm", "option"])
 def test_every_table_has_the_column(tmp_path: Path, market: str) -> None:
     store = LakeStore.open(str(tmp_path / "lake"))

@@ -17,15 +17,24 @@ from crypto_lakehouse.catalog import FEEDS, Cadence, Feed
 from crypto_lakehouse.catalog.bars import ActivityBars
 from crypto_lakehouse.catalog.delays import DELAYS, LISTED
 from crypto_lakehouse.lake.reader.times import Time, TimeRange, utc
+from crypto_lakehouse.lake.storage.as_of import present_versions
 from crypto_lakehouse.lake.storage.describe import remembered_slice_files
 from crypto_lakehouse.lake.storage.ledger import latest, read_ledger
 from crypto_lakehouse.lake.storage.partitions import collect_partitions, find_keys
+from crypto_lakehouse.lake.storage.revisions import folder_of
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
 from crypto_lakehouse.schemas.gold import GoldTable, find_gold_table, split_name
 from crypto_lakehouse.schemas.rest import REST_SUFFIX, has_answers
 from crypto_lakehouse.schemas.slices import TableSlice
-from crypto_lakehouse.transforms.known import AVAILABLE, live_of_answers, live_of_bronze, live_of_gold, live_of_silver
+from crypto_lakehouse.transforms.known import (
+    AVAILABLE,
+    OF_ARCHIVE,
+    live_of_answers,
+    live_of_bronze,
+    live_of_gold,
+    live_of_silver,
+)
 from crypto_lakehouse.transforms.rest.merge import REST
 from crypto_lakehouse.transforms.silver.clean import epoch_to_time
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
@@ -142,6 +151,8 @@ def with_available_at(
     entry = find_gold_table(table) if layer == "gold" else None
     if mode == "live":
         return rows.with_columns(_live(layer, table, schema, feeds, entry).alias(AVAILABLE))
+    if entry is not None and entry.name in OF_ARCHIVE:
+        return _since_stored(store, rows, [TableSlice("gold", exchange, market, table) for market in markets])
     if entry is not None:
         return _archive_of_gold(store, rows, entry, exchange, markets)
     if table.endswith(REST_SUFFIX):
@@ -165,16 +176,17 @@ def _live(layer: str, table: str, schema: Schema, feeds: Sequence[Feed], entry: 
 
 
 def _seen(store: LakeStore, feeds: Sequence[Feed], keys: Sequence[str] | None) -> pl.DataFrame:
-    """When the files that rows come from were first seen: market, symbol, key, period, ``seen``."""
+    """When the files that rows come from were first ingested: market, symbol, key, period, ``seen``."""
     few = keys if keys is not None and len(keys) <= _FOLDERS else None
     names = ["market", "symbol", "key", "period"]
     frames = [pl.DataFrame(schema={**dict.fromkeys(names, pl.String), "seen": pl.Datetime("us", "UTC")})]
     for feed in feeds:
         ledger = read_ledger(store, feed, few)
-        # If a later version of a file cannot be used, the rows of the earlier one stay.
-        ingested = ledger.filter(pl.col("status") == "ingested").select("key", "period").unique()
-        files = latest(ledger).filter(pl.col("status") != "superseded").join(ingested, on=["key", "period"], how="semi")
-        frames.append(files.with_columns(market=pl.lit(feed.market.name), seen="first_seen").select(*names, "seen"))
+        # A file may be seen long before it can be used. If a later version cannot be used, the earlier rows stay.
+        ingested = ledger.filter(pl.col("status") == "ingested").group_by("key", "period")
+        first = ingested.agg(seen=pl.col("ingested_at").min())
+        files = latest(ledger).filter(pl.col("status") != "superseded").join(first, on=["key", "period"])
+        frames.append(files.with_columns(market=pl.lit(feed.market.name)).select(*names, "seen"))
     return pl.concat(frames)
 
 
@@ -267,6 +279,18 @@ def _joined(
     """Add the column ``seen`` as ``name``, joined on computed ``keys``, in the order of the rows."""
     files = seen.lazy().rename({"seen": name})
     return rows.with_columns(**keys).join(files, on=on, how="left", maintain_order="left").drop(*keys)
+
+
+def _since_stored(store: LakeStore, rows: pl.LazyFrame, slices: Sequence[TableSlice]) -> pl.LazyFrame:
+    """By the time from which its partition has these rows: they follow from all that the lake held by then."""
+    since = [
+        {"market": each.market, "period": folder_of(version.path).rpartition("=")[2], "seen": version.known_from}
+        for each in slices
+        for version in present_versions(store, each.folder)
+    ]
+    on = ["market", "period"]
+    known = pl.DataFrame(since, schema={**dict.fromkeys(on, pl.String()), "seen": pl.Datetime("us", "UTC")})
+    return _joined(rows, known, {"period": pl.col("date").cast(pl.String)}, on)
 
 
 def _archive_of_gold(

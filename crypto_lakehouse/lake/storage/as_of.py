@@ -185,6 +185,13 @@ class AsOfStore(LakeStore):
         return ", ".join(names) + (f" and {len(versions) - _NAMED} more" if len(versions) > _NAMED else "")
 
 
+def present_versions(store: LakeStore, folder: str) -> list[Version]:
+    """Return the version of each partition below a folder that the store reads: of the present, or of its time."""
+    if isinstance(store, AsOfStore):
+        return list(store.versions(folder).values())
+    return [versions[-1] for versions in history(store, folder).values() if versions[-1].known_to is None]
+
+
 def stored_versions(store: LakeStore, moment: datetime) -> list[Version]:
     """Return what all partitions of bronze, silver and gold held at a time."""
     found = (version_of(each, moment) for layer in VERSIONED for each in history(store, layer).values())
