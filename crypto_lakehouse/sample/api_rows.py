@@ -1,26 +1,28 @@
 """Rows of a folder in the archive's format, by symbol and time or id: the source of a local exchange API.
 
-Contains no JSON (``api_shapes.py``) and no HTTP (``api_server.py``). Times are in milliseconds since the epoch.
+It is a ``RowSource`` of ``exchange_api``. Contains no JSON (``exchange_api``) and no HTTP (``api_server.py``). Times
+are in milliseconds since the epoch.
 """
 
 from __future__ import annotations
 
 import csv
+import heapq
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from crypto_lakehouse.catalog import Cadence, Feed, parse_partition
+from crypto_lakehouse.catalog import FEEDS, Cadence, Feed, parse_partition
+from crypto_lakehouse.catalog.binance import SPOT
 from crypto_lakehouse.catalog.model import FieldType, FileFormat
+from crypto_lakehouse.exchange_api.rows import Listed, Row
 from crypto_lakehouse.sample.format import file_key
-
-Row = dict[str, Any]
-"""A row of a file: the text of each field under the format's name of its column; times as integers."""
 
 _MICROSECONDS_FROM = 10**14
 
@@ -38,16 +40,22 @@ class ArchiveRows:
             names |= {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         return sorted(names)
 
-    def has(self, feed: Feed, symbol: str) -> bool:
-        """Whether the symbol has a folder for the feed."""
+    def knows(self, market: str, symbol: str) -> bool:
+        """Whether the symbol has a folder in the market."""
+        return any(self._has(feed, symbol) for feed in {feed.archive_type: feed for feed in _feeds(market)}.values())
+
+    def _has(self, feed: Feed, symbol: str) -> bool:
         return any((folder / symbol).is_dir() for folder in self._folders(feed))
 
     def _folders(self, feed: Feed) -> list[Path]:
         """The folders of the feed's archive type, of all intervals."""
         return [self._root / file_key(replace(feed, cadence=each), "x", "").split("/x/")[0] for each in Cadence]
 
-    def forward(self, feed: Feed, symbol: str, start: int, end: int) -> Iterator[Row]:
+    def forward(self, feed: Feed, symbol: str | None, start: int, end: int) -> Iterator[Row]:
         """Rows whose time is in [start, end], both inclusive, the oldest first."""
+        if symbol is None:
+            yield from self._merged(feed, False, start, end)
+            return
         time, last = feed.file_format.time_columns[0], start - 1
         for _, path in self._files(feed, symbol, start, end):
             # Two files may both have the row of midnight.
@@ -55,13 +63,26 @@ class ArchiveRows:
             yield from rows
             last = max([last, *(row[time] for row in rows[-1:] if not feed.file_format.id_column)])
 
-    def backward(self, feed: Feed, symbol: str, start: int, end: int) -> Iterator[Row]:
+    def backward(self, feed: Feed, symbol: str | None, start: int, end: int) -> Iterator[Row]:
         """Rows whose time is in [start, end], both inclusive, the newest first."""
+        if symbol is None:
+            yield from self._merged(feed, True, start, end)
+            return
         time, first = feed.file_format.time_columns[0], end + 1
         for _, path in reversed(self._files(feed, symbol, start, end)):
             rows = [row for row in reversed(_rows(feed, path)) if start <= row[time] < first]
             yield from rows
             first = min([first, *(row[time] for row in rows[-1:] if not feed.file_format.id_column)])
+
+    def _merged(self, feed: Feed, is_backward: bool, start: int, end: int) -> Iterator[Row]:
+        """The rows of all symbols by time, each with its symbol; of one time in the order of symbols, or backward."""
+        read, time = self.backward if is_backward else self.forward, feed.file_format.time_columns[0]
+
+        def rows(symbol: str) -> Iterator[Row]:
+            return ({**row, "symbol": symbol} for row in read(feed, symbol, start, end))
+
+        symbols = sorted(self.symbols(feed), reverse=is_backward)
+        return heapq.merge(*map(rows, symbols), key=lambda row: int(row[time]), reverse=is_backward)
 
     def from_id(self, feed: Feed, symbol: str, first: int) -> Iterator[Row]:
         """Rows with the id ``first`` or a greater one, in the order of ids."""
@@ -71,7 +92,29 @@ class ArchiveRows:
             if rows and int(rows[-1][key]) >= first:
                 yield from (row for row in rows if int(row[key]) >= first)
 
-    def period(self, feed: Feed, symbol: str) -> tuple[datetime, datetime] | None:
+    def newest(self, feed: Feed, end: int) -> Iterable[Row]:
+        """The newest row of each symbol up to ``end``, by symbol."""
+        for symbol in self.symbols(feed):
+            for row in islice(self.backward(feed, symbol, 0, end), 1):
+                yield {**row, "symbol": symbol}
+
+    def mark_prices(self, market: str, symbol: str, times: list[int]) -> Mapping[int, str]:
+        """The opens of the mark price's minutes."""
+        feed = FEEDS[SPOT.exchange, market, "mark_klines_1m"]
+        return {time: str(row["open"]) for time in times for row in self.forward(feed, symbol, time, time)}
+
+    def listed(self, market: str) -> Mapping[str, Listed]:
+        """The symbols of a market and the times that their files cover."""
+        periods: dict[str, tuple[datetime, datetime]] = {}
+        for feed in _feeds(market):
+            for symbol in self.symbols(feed):
+                # The index of COIN-M is listed by pair, which is no symbol.
+                if feed.archive_type != "indexPriceKlines" and (period := self._period(feed, symbol)):
+                    first, end = periods.get(symbol, period)
+                    periods[symbol] = min(first, period[0]), max(end, period[1])
+        return {symbol: Listed(*period) for symbol, period in periods.items()}
+
+    def _period(self, feed: Feed, symbol: str) -> tuple[datetime, datetime] | None:
         """The UTC times [start, end) that the files of a symbol cover; None without files."""
         files = self._files(feed, symbol, 0, 2**62)
         return (files[0][0][0], files[-1][0][1]) if files else None
@@ -105,6 +148,10 @@ class ArchiveRows:
             yield (datetime.combine(first, midnight, UTC), datetime.combine(end, midnight, UTC)), path
 
 
+def _feeds(market: str) -> list[Feed]:
+    return [feed for feed in FEEDS.values() if (feed.exchange, feed.market.name) == (SPOT.exchange, market)]
+
+
 def _rows(feed: Feed, path: Path) -> Sequence[Row]:
     status = path.stat()
     return _parsed(feed.file_format, path, status.st_mtime_ns, status.st_size)
@@ -124,6 +171,8 @@ def _parsed(form: FileFormat, path: Path, _changed: int, _size: int) -> Sequence
         row: Row = dict(zip(names, fields, strict=False))
         for column in form.time_columns:
             row[column] = _time(row[column], types[column])
+        if form.id_column:
+            row["microseconds"] = int(fields[names.index(form.time_columns[0])][13:] or 0)
         rows[row[key]] = row
     time = form.time_columns[0]
     return sorted(rows.values(), key=lambda row: (row[time], int(row[key]) if key != time else 0))

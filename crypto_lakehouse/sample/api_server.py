@@ -1,7 +1,7 @@
 """A local exchange API over real HTTP: the exchange's paths over a folder in the archive's format.
 
-Contains HTTP, the record of requests and the faults that a test injects. What is answered is in ``api_answers.py``, the
-limits are in ``api_limits.py``; the thread is that of the archive's server.
+Contains HTTP, the record of requests and the faults that a test injects. What is answered, and the limits, are in
+``exchange_api``; the thread is that of the archive's server.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 from aiohttp import web
 
 from crypto_lakehouse.catalog.rest import RestPool
-from crypto_lakehouse.sample import api_shapes as shapes
-from crypto_lakehouse.sample.api_answers import ApiError, ExchangeApi
-from crypto_lakehouse.sample.api_limits import Limiter, Refusal
+from crypto_lakehouse.exchange_api.binance_answers import ExchangeApi
+from crypto_lakehouse.exchange_api.binance_parameters import TIME_UNIT, ApiError
+from crypto_lakehouse.exchange_api.binance_shapes import error
+from crypto_lakehouse.exchange_api.limiter import Limiter, Refusal
 from crypto_lakehouse.sample.api_rows import ArchiveRows
 from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse.sample.server_listing import Folder
@@ -106,11 +107,12 @@ class ApiServer(ArchiveServer):
     async def _answer(self, request: web.Request) -> web.Response:
         at = time.monotonic()
         assert self._api is not None
-        response = await self._response(self._api, request.path, dict(request.query))
+        unit = request.headers.get(TIME_UNIT, "")
+        response = await self._response(self._api, request.path, dict(request.query), unit)
         self.calls.append(ApiCall(at, request.path, dict(request.query), response.status))
         return response
 
-    async def _response(self, api: ExchangeApi, path: str, query: dict[str, str]) -> web.Response:
+    async def _response(self, api: ExchangeApi, path: str, query: dict[str, str], unit: str) -> web.Response:
         if waiting := self.faults.get(path):
             fault = waiting.pop(0)
             return _json(fault.body, fault.status, dict(fault.headers))
@@ -118,9 +120,9 @@ class ApiServer(ArchiveServer):
         if refusal is not None:
             return self._refused(refusal, headers)
         try:
-            return _json(await asyncio.to_thread(api.answer, path, query), 200, headers)
-        except ApiError as error:
-            return _json(error.body, error.status, headers)
+            return _json(await asyncio.to_thread(api.answer, path, query, unit), 200, headers)
+        except ApiError as wrong:
+            return _json(wrong.body, wrong.status, headers)
 
     def _refused(self, refusal: Refusal, headers: dict[str, str]) -> web.Response:
         wait = max(refusal.until - time.time(), 0.0)
@@ -131,7 +133,7 @@ class ApiServer(ArchiveServer):
             message = f"Way too many requests; IP(127.0.0.1) banned until {until}."
         else:
             message = "Too many requests; current limit of IP(127.0.0.1) is exceeded."
-        return _json(shapes.error(-1003, message), refusal.status, headers)
+        return _json(error(-1003, message), refusal.status, headers)
 
 
 def _json(body: Any, status: int, headers: dict[str, str]) -> web.Response:

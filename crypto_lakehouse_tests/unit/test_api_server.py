@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
 from crypto_lakehouse.catalog.binance_rest import FUTURES_POOL
 from crypto_lakehouse.catalog.rest import RestPool
-from crypto_lakehouse.sample.api_limits import Limiter
+from crypto_lakehouse.exchange_api.limiter import Limiter
 from crypto_lakehouse.sample.api_server import ApiServer, Fault
 from crypto_lakehouse.sample.build import make_sample
 
@@ -101,6 +101,28 @@ def test_spot_answers_milliseconds_although_its_files_have_microseconds(server: 
     assert (row[0], row[6]) == (MIDNIGHT, MIDNIGHT + MINUTE - 1)
 
 
+def test_spot_answers_and_takes_microseconds_if_the_header_asks_for_them(server: ApiServer, folder: Path) -> None:
+    def micro(path: str, unit: str = "MICROSECOND", **query: object) -> tuple[int, Any]:
+        request = Request(f"{server.url}{path}?{urlencode(query)}", headers={"X-MBX-TIME-UNIT": unit})
+        try:
+            with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
+                return response.status, json.loads(response.read())
+        except HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    query = {"symbol": "BTCUSDT", "interval": "1m", "startTime": MIDNIGHT * 1000 - 1, "endTime": MIDNIGHT}
+    status, (row,) = micro("/api/v3/klines", **query)
+    assert (status, row[0], row[6]) == (200, MIDNIGHT * 1000, (MIDNIGHT + MINUTE) * 1000 - 1)
+    expected = file_rows(folder, "spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-01.zip")[1]
+    trades = micro("/api/v3/aggTrades", symbol="BTCUSDT", startTime=expected[5], limit=1)[1]
+    assert [trades[0]["a"], trades[0]["T"]] == [int(expected[0]), int(expected[5])]
+    assert micro("/api/v3/time")[1]["serverTime"] // 1000 >= ms(NOW)
+    # Futures have no such header.
+    assert micro("/fapi/v1/klines", **query | {"startTime": MIDNIGHT})[1][0][0] == MIDNIGHT
+    assert micro("/api/v3/time", "SECOND")[1]["code"] == -1194
+
+
 def test_too_many_rows_are_cut_at_the_newest_end_by_coin_m_and_at_the_oldest_by_others(server: ApiServer) -> None:
     query = {"interval": "1m", "startTime": MIDNIGHT, "endTime": MIDNIGHT + HOUR, "limit": 10}
     for path, symbol in (("/api/v3/klines", "BTCUSDT"), ("/fapi/v1/klines", "BTCUSDT")):
@@ -145,7 +167,7 @@ def test_months_and_prices_have_their_own_spelling_and_shape(server: ApiServer) 
 
 def test_agg_trades_are_paged_by_id_and_bounded_to_two_days_on_futures(server: ApiServer) -> None:
     first = rows(server, "/fapi/v1/aggTrades", symbol="BTCUSDT", startTime=MIDNIGHT, endTime=MIDNIGHT + HOUR, limit=3)
-    assert list(first[0]) == ["a", "p", "q", "f", "l", "T", "m", "nq"]
+    assert list(first[0]) == ["a", "p", "q", "nq", "f", "l", "T", "m"]
     following = rows(server, "/fapi/v1/aggTrades", symbol="BTCUSDT", fromId=first[-1]["a"] + 1, limit=1000)
     assert [row["a"] for row in following] == list(range(first[-1]["a"] + 1, first[-1]["a"] + 1001))
     assert isinstance(rows(server, "/api/v3/aggTrades", symbol="BTCUSDT")[0]["M"], bool)
@@ -225,6 +247,19 @@ def test_the_time_in_the_exchange_info_of_futures_is_hours_old(server: ApiServer
     coin = rows(server, "/dapi/v1/exchangeInfo")["symbols"]
     assert {(row["symbol"], row["contractSize"]) for row in coin if row["baseAsset"] == "BTC"} >= {("BTCUSD_PERP", 100)}
     assert all(row["contractStatus"] for row in coin)
+
+
+def test_the_exchange_info_of_spot_is_chosen_by_symbol(server: ApiServer) -> None:
+    assert [row["symbol"] for row in rows(server, "/api/v3/exchangeInfo", symbol="BTCUSDT")["symbols"]] == ["BTCUSDT"]
+    both = rows(server, "/api/v3/exchangeInfo", symbols='["BTCUSDT","ETHUSDT"]')["symbols"]
+    assert {row["symbol"] for row in both} == {"BTCUSDT", "ETHUSDT"}
+    for query, code in (
+        ({"symbol": "NONE"}, -1121),
+        ({"symbols": "x"}, -1100),
+        ({"symbol": "BTCUSDT", "symbols": "[]"}, -1128),
+        ({"more": 1}, -1104),
+    ):
+        assert refusal(server, "/api/v3/exchangeInfo", **query) == (400, code)
 
 
 def test_weights_follow_the_limit_and_a_refused_request_costs_its_weight(folder: Path) -> None:

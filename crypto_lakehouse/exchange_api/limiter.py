@@ -1,6 +1,6 @@
-"""The limits of a local exchange API: weights per clock minute, refusals and bans, as the exchange counts them.
+"""The limits of an exchange API: weights per clock minute, refusals and bans, as the exchange counts them.
 
-``api_server.py`` asks it before each answer.
+``sample/api_server.py`` asks it before each answer.
 """
 
 from __future__ import annotations

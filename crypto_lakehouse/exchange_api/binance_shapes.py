@@ -1,6 +1,7 @@
-"""The shapes of the exchange's answers: rows of files in, what JSON holds out. Pure, without a source and HTTP.
+"""The shapes of Binance's answers: rows of a source in, what JSON holds out. Pure, without a source and HTTP.
 
-Numbers stay the text that the file has, as in the exchange's own answers; times are integers in milliseconds.
+Numbers stay the text of the source, as in the exchange's own answers. Times are integers, in ``unit`` parts of a
+millisecond. ``exchangeInfo`` is in ``binance_info.py``.
 """
 
 from __future__ import annotations
@@ -9,27 +10,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from crypto_lakehouse.catalog import Market
-from crypto_lakehouse.catalog.instruments import parse_symbol
-from crypto_lakehouse.catalog.rest import RestPool
-from crypto_lakehouse.catalog.symbol_facts import ContractType
-
-_NO_DELIVERY = 4133404800000
 # Before this time the exchange answers an empty text.
 _FIRST_MARK_PRICE = int(datetime(2023, 10, 31, 8, tzinfo=UTC).timestamp() * 1000)
 
 
-def kline(row: Mapping[str, Any]) -> list[Any]:
+def kline(row: Mapping[str, Any], unit: int = 1) -> list[Any]:
     """A kline: twelve elements."""
     text = [str(row[name]) for name in ("open", "high", "low", "close", "volume")]
     taker = [str(row["taker_buy_volume"]), str(row["taker_buy_quote_volume"])]
-    return [row["open_time"], *text, row["close_time"], str(row["quote_volume"]), int(row["count"]), *taker, "0"]
+    start, end = _bounds(row, unit)
+    return [start, *text, end, str(row["quote_volume"]), int(row["count"]), *taker, "0"]
 
 
-def price_kline(row: Mapping[str, Any]) -> list[Any]:
+def price_kline(row: Mapping[str, Any], unit: int = 1) -> list[Any]:
     """A kline of an index, mark price or premium: only prices and the number of samples carry meaning."""
     prices = [str(row[name]) for name in ("open", "high", "low", "close")]
-    return [row["open_time"], *prices, "0", row["close_time"], "0", int(row["count"]), "0", "0", "0"]
+    start, end = _bounds(row, unit)
+    return [start, *prices, "0", end, "0", int(row["count"]), "0", "0", "0"]
 
 
 def forming(row: Mapping[str, Any], now: int) -> dict[str, Any]:
@@ -40,22 +37,21 @@ def forming(row: Mapping[str, Any], now: int) -> dict[str, Any]:
     return {**row, **so_far, "count": int(int(row["count"]) * passed), "close": row["open"]}
 
 
-def agg_trade(row: Mapping[str, Any], market: str) -> dict[str, Any]:
+def agg_trade(row: Mapping[str, Any], market: str, unit: int = 1) -> dict[str, Any]:
     """An aggregate trade; spot has a flag of its own, USD-M a quantity without retail price improvement."""
-    answer = {
+    quantity = str(row["quantity"])
+    time = row["transact_time"] * unit + (row.get("microseconds", 0) if unit > 1 else 0)
+    return {
         "a": int(row["agg_trade_id"]),
         "p": str(row["price"]),
-        "q": str(row["quantity"]),
+        "q": quantity,
+        **({"nq": quantity} if market == "um" else {}),
         "f": int(row["first_trade_id"]),
         "l": int(row["last_trade_id"]),
-        "T": row["transact_time"],
+        "T": time,
         "m": _is_true(row["is_buyer_maker"]),
+        **({"M": _is_true(row["is_best_match"])} if market == "spot" else {}),
     }
-    if market == "spot":
-        answer["M"] = _is_true(row["is_best_match"])
-    if market == "um":
-        answer["nq"] = answer["q"]
-    return answer
 
 
 def funding_rate(row: Mapping[str, Any], symbol: str, mark_price: str) -> dict[str, Any]:
@@ -113,46 +109,6 @@ def statistic(row: Mapping[str, Any], name: str, owner: Mapping[str, str]) -> di
     return {**owner, "longShortRatio": f"{value:.4f}", **sides, **timestamp}
 
 
-def exchange_info(
-    market: Market, periods: Mapping[str, tuple[datetime, datetime]], time: int, pool: RestPool
-) -> dict[str, Any]:
-    """The symbols of a market, by the times [start, end) that their files cover: one that ends early is not traded.
-
-    ``time`` is what the answer says the server's time is: that of futures is hours old.
-    """
-    newest = max((end for _, end in periods.values()), default=None)
-    limit = {
-        "rateLimitType": "REQUEST_WEIGHT",
-        "interval": "MINUTE",
-        "intervalNum": max(1, round(pool.window.total_seconds() / 60)),
-        "limit": pool.limit,
-    }
-    symbols = [_symbol(market, symbol, start, end == newest) for symbol, (start, end) in periods.items()]
-    return {"timezone": "UTC", "serverTime": time, "rateLimits": [limit], "exchangeFilters": [], "symbols": symbols}
-
-
-def _symbol(market: Market, symbol: str, start: datetime, is_traded: bool) -> dict[str, Any]:
-    facts = parse_symbol(market, symbol)
-    names = {"symbol": symbol, "baseAsset": facts.base_asset, "quoteAsset": facts.quote_asset}
-    if market.name == "spot":
-        return {**names, "status": "TRADING" if is_traded else "BREAK", "isSpotTradingAllowed": is_traded}
-    delivery = _NO_DELIVERY
-    if facts.delivery_date is not None:
-        delivery = _ms(datetime.combine(facts.delivery_date, datetime.min.time(), UTC)) + 8 * 3_600_000
-    is_perpetual = facts.contract_type is ContractType.PERPETUAL
-    contract = {
-        **names,
-        "pair": symbol.split("_", 1)[0],
-        "contractType": "PERPETUAL" if is_perpetual else "CURRENT_QUARTER",
-        "deliveryDate": delivery,
-        "onboardDate": _ms(start),
-    }
-    status = "TRADING" if is_traded else "SETTLING"
-    if market.inverse:
-        return {**contract, "contractStatus": status, "contractSize": market.contract_size(symbol)}
-    return {**contract, "status": status}
-
-
 def error(code: int, message: str) -> dict[str, Any]:
     """The body of a refusal."""
     return {"code": code, "msg": message}
@@ -162,5 +118,6 @@ def _is_true(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _ms(time: datetime) -> int:
-    return round(time.timestamp() * 1000)
+def _bounds(row: Mapping[str, Any], unit: int) -> tuple[int, int]:
+    """The first and last time of a bar."""
+    return row["open_time"] * unit, (row["close_time"] + 1) * unit - 1
