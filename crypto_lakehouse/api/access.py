@@ -79,6 +79,7 @@ class Gate:
                 message["headers"] = [*message.get("headers", []), *_headers(call)]
             elif message["type"] == "http.response.body":
                 call.bytes += len(message.get("body", b""))
+                call.is_whole = not message.get("more_body", False)
             await send(message)
 
         size = 0
@@ -100,7 +101,7 @@ class Gate:
             is_held = True
             with anyio.fail_after(self.config.timeout):
                 await self.app(scope, limited, counted)
-            if call.status == 0:
+            if not call.is_whole:
                 call.outcome = "disconnected"
         except TimeoutError:
             await self._fail(call, Problem("time-limit", f"the limit is {self.config.timeout:g} s"), scope, counted)

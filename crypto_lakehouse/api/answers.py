@@ -28,7 +28,8 @@ from crypto_lakehouse.lake.storage.store import LakeStore
 
 T = TypeVar("T")
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 8_192
+"""Rows of a batch. A row is some hundred bytes as text, and an answer holds a few copies of a batch."""
 _VARY = "Accept, Accept-Encoding, Authorization"
 _WARNINGS, _WARNING_LENGTH = 5, 1_000
 
@@ -40,7 +41,7 @@ class Service:
         self.config = config
         self.lake = Lakehouse(config.lake_uri, s3_endpoint_url=config.s3_endpoint_url)
         # Only its listings are used: states of files are no rows.
-        self.store = LakeStore.open(config.lake_uri, config.s3_endpoint_url)
+        self.store = LakeStore.open(config.lake_uri, config.s3_endpoint_url, config.s3_region)
         self.places = (self.store.uri, self.store.root, config.lake_uri if "/" in config.lake_uri else "")
 
     async def compute(self, work: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from crypto_lakehouse.api.tokens import Token
+from crypto_lakehouse.api.tokens import OPEN, Token
 from crypto_lakehouse.lake.reader.warn import LakeWarning
 
 CALL: ContextVar[Call] = ContextVar("CALL")
@@ -56,6 +56,7 @@ class Call:
     status: int = 0
     rows: int = 0
     bytes: int = 0
+    is_whole: bool = False
     outcome: str = "complete"
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -65,8 +66,8 @@ class Call:
 
     @property
     def caller(self) -> str:
-        """The name of the token, or ``local``."""
-        return "local" if self.token is None else self.token.name
+        """The name of the token, or OPEN."""
+        return OPEN if self.token is None else self.token.name
 
     def occupy(self, release: Callable[[], None] | None = None) -> None:
         """Hold the slot of this request once more. The first holder says how to release it."""

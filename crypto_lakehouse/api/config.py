@@ -29,6 +29,7 @@ class ServeConfig:
     port: int = 8000
     workers: int = 1
     s3_endpoint_url: str | None = None
+    s3_region: str | None = None
     sql: bool = False
     max_rows: int = 100_000_000
     max_bytes: int = 16 * 1024**3

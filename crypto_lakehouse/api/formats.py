@@ -38,7 +38,7 @@ MEDIA_TYPES = {
 _ALIASES = {"application/jsonl": Form.JSONL, "application/x-jsonlines": Form.JSONL, "application/jsonlines": Form.JSONL}
 _BY_MEDIA_TYPE = {media_type: form for form, media_type in MEDIA_TYPES.items()} | _ALIASES
 
-ROW_GROUP = 131_072
+ROW_GROUP = 65_536
 
 
 def negotiate(accept: str, wanted: Form | None) -> Form:

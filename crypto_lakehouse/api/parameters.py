@@ -35,7 +35,15 @@ class OfMarket(OfExchange):
     market: str = Field(max_length=64, description="One market: spot, um, cm or option.", examples=["um"])
 
 
-class Range(OfExchange):
+class AtTime(OfExchange):
+    """The state of the lake that is read."""
+
+    as_of: str | None = Field(
+        None, max_length=100, description="A time of the lake, or a snapshot: its rows as it held them then."
+    )
+
+
+class Range(AtTime):
     """A range [start, end) in UTC."""
 
     start: str | None = Field(
@@ -57,13 +65,29 @@ class Range(OfExchange):
         return {"start": self.start, "end": self.end, "last": self.last}
 
     @property
+    def versions(self) -> dict[str, Any]:
+        """What chooses versions of rows, as arguments of the reader."""
+        return {"as_of": self.as_of}
+
+    @property
     def bounds(self) -> tuple[datetime | None, datetime | None]:
         """Start and end, None where open or where ``last`` decides."""
         times = self.times
         return (None, times.end) if times.last is not None else (times.start, times.end)
 
 
-class Rows(Range):
+class Known(Range):
+    """A range of rows, of those that were known at a time."""
+
+    known_by: str | None = Field(None, max_length=64, description="Only what was known at this time, UTC.")
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """What chooses versions of rows, as arguments of the reader."""
+        return {"as_of": self.as_of, "known_by": self.known_by}
+
+
+class Rows(Known):
     """Rows of a table."""
 
     market: list[str] | None = Field(
@@ -96,7 +120,7 @@ class Rows(Range):
         return names(self.columns)
 
 
-class Funding(Range):
+class Funding(Known):
     """Funding events."""
 
     market: list[str] | None = Field(
@@ -111,7 +135,7 @@ class Funding(Range):
     limit: int | None = Field(None, ge=1, le=MOST_OF_A_PAGE, description="The most rows: the first ones.")
 
 
-class Bars(Range):
+class Bars(Known):
     """Bars of any kind."""
 
     market: str = Field(max_length=64, description="One market.", examples=["um"])
@@ -126,7 +150,7 @@ class Bars(Range):
     limit: int | None = Field(None, ge=1, le=MOST_OF_A_PAGE, description="The most rows: the first ones.")
 
 
-class Panel(Range):
+class Panel(Known):
     """A matrix of time and symbol."""
 
     market: str = Field(max_length=64, description="One market.", examples=["um"])
@@ -146,7 +170,7 @@ class Symbols(Range):
     )
 
 
-class Universe(Range):
+class Universe(Known):
     """Instruments that were listed on a day, or on each day of a range."""
 
     market: str = Field(max_length=64, description="One market.", examples=["um"])
@@ -160,7 +184,7 @@ class Universe(Range):
     settled: bool = Field(False, description="Include settled contracts under their new names.")
 
 
-class Coverage(OfExchange):
+class Coverage(AtTime):
     """What the lake holds of a symbol."""
 
     market: str | None = Field(None, max_length=64, description="One market; by default all.", examples=["um"])
@@ -178,6 +202,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field(max_length=100_000, examples=["SELECT count(*) FROM gold.bars_1h WHERE market = $market"])
+    as_of: str | None = Field(None, max_length=100, description="As for rows.")
     params: dict[str, Any] | list[Any] | None = Field(None, examples=[{"market": "um"}])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 
 from crypto_lakehouse.lake.reader.sql_limits import QueryLimit
+from crypto_lakehouse.lake.storage.as_of import ChangedSnapshot, NoVersion, PurgedVersion
 from crypto_lakehouse.lake.storage.damage import DamagedFile, FilesChanged
 from crypto_lakehouse.lake.storage.describe import MissingLakeError
 from crypto_lakehouse.lake.storage.partitions import MissingPartition
@@ -31,6 +32,7 @@ KINDS: Mapping[str, tuple[int, str, str]] = {
     "wrong-host": (403, "The name of the server is not known", "Use 127.0.0.1 or localhost in the URL, or use tokens."),
     "unknown-name": (404, "A name is unknown", "Use a name that /v1/tables or /v1/symbols lists."),
     "not-built": (404, "The lake does not hold this", "Build it with the command in detail, or read something else."),
+    "no-version": (404, "The lake does not hold this version", "Choose another as_of, or leave it out."),
     "no-endpoint": (404, "There is no such endpoint", "/v1/openapi.json lists all endpoints."),
     "wrong-method": (405, "The endpoint has another method", "/v1/openapi.json lists the methods of each endpoint."),
     "no-format": (406, "No format of the Accept header is available", "Accept one of the types in detail."),
@@ -95,6 +97,8 @@ def asking(*places: str) -> Iterator[None]:
 def _kind(error: LakeError) -> str:
     if isinstance(error, MissingLakeError | MissingPartition):
         return "not-built"
+    if isinstance(error, NoVersion | PurgedVersion | ChangedSnapshot):
+        return "no-version"
     if isinstance(error, QueryLimit):
         return "query-limit"
     if isinstance(error, DamagedFile):

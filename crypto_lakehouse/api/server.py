@@ -14,6 +14,9 @@ from crypto_lakehouse.api.config import ServeConfig
 from crypto_lakehouse.api.logs import configure_logs
 from crypto_lakehouse.api.metrics import FOLDER
 
+MOST_OF_A_HEAD = 512 * 1024
+"""Bytes of the longest URL and headers. The longest list of symbols fits, also in letters of four bytes."""
+
 GRACE = 30
 """Seconds that running answers have to end after a signal."""
 
@@ -51,7 +54,7 @@ def serve(config: ServeConfig) -> None:
         timeout_graceful_shutdown=GRACE,
         # The other parser has no limit for the length of a URL.
         http="h11",
-        h11_max_incomplete_event_size=64 * 1024,
+        h11_max_incomplete_event_size=MOST_OF_A_HEAD,
     )
     # uvicorn ends normally after a signal, and the exit code of a command says which one it was.
     interrupts.defer()

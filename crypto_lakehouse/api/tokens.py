@@ -19,6 +19,9 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+OPEN = "local"
+"""The name of clients of an open server; no token has it."""
+
 PREFIX = "clh_"
 PATTERN = re.compile(r"clh_[A-Za-z0-9_\-]{8,}")
 """What looks like a token; logs mask it wherever it stands."""
@@ -168,6 +171,8 @@ def _parsed(text: str) -> tuple[Token, ...]:
 
 
 def _check(name: str, tables: Sequence[str] | None, markets: Sequence[str] | None) -> None:
+    if name == OPEN:
+        raise TokenError(f"the log calls clients without a token {OPEN!r}: choose another name")
     if not _NAME.fullmatch(name):
         raise TokenError(f"{name!r} is not a name for a token: use letters, digits and _ . -, at most 64")
     for table in tables or ():

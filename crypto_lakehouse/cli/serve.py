@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from crypto_lakehouse.catalog.commands import command_line
-from crypto_lakehouse.cli.common import check_repeated, fail, last_day, load_settings, whole
+from crypto_lakehouse.cli.common import check_repeated, explained, fail, last_day, load_settings, open_lake, whole
 from crypto_lakehouse.cli.console import say, show_table
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def serve(
     config = ServeConfig(
         lake_uri=settings.lake_uri,
         s3_endpoint_url=settings.s3_endpoint_url,
+        s3_region=settings.s3_region,
         tokens=settings.serve_tokens,
         host=host,
         port=port,
@@ -60,6 +61,9 @@ def serve(
             f" {command_line('tokens', 'add', 'NAME')}, or leave out --host",
             2,
         )
+    with explained():
+        # A place that cannot hold a lake ends the command, and not each of its workers.
+        open_lake(settings)
     from crypto_lakehouse.api.server import serve as run
 
     run(config)

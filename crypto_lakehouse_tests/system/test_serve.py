@@ -149,6 +149,26 @@ def test_pages_together_are_the_rows_without_a_limit(
     assert {len(page) for page in pages[:-1]} == {limit}
 
 
+def test_rows_of_another_time_are_those_of_the_reader(server: Served, lake: Lakehouse) -> None:
+    now: dict[str, Any] = {"as_of": lake.snapshot()}
+    known: dict[str, Any] = {"known_by": "2024-12-31T12:00"}
+    um: dict[str, Any] = {"market": "um", "symbols": "BTCUSDT"}
+    for time in (now, known):
+        wanted = {**um, **time, "bars": "1h"}
+        answer = server.client.get("/v1/bars", params={**wanted, "format": "arrow"})
+        assert same(answer, lake.bars(format="polars", **wanted))
+        wanted = {**um, **time, "field": "close", "interval": "1h"}
+        answer = server.client.get("/v1/panel", params={**wanted, "format": "arrow"})
+        assert same(answer, lake.panel(format="polars", **wanted))
+    expected = pl.DataFrame(lake.record_batches("silver.klines_1m", market="um", **known).read_all())
+    assert same(server.client.get(ROWS, params={"market": "um", "format": "arrow", **known}), expected)
+    early = server.client.get(ROWS, params={"market": "um", "as_of": "2020-01-01"})
+    assert (early.status_code, early.json()["type"]) == (404, "urn:crypto-lakehouse:problem:no-version")
+    query = {"query": "SELECT count(*) AS n FROM gold.bars_1h"}
+    then, present = (server.client.post("/v1/sql", json={**query, **time}).json() for time in (now, {}))
+    assert then == present
+
+
 def test_a_cursor_fits_only_its_own_request(server: Served) -> None:
     cursor = server.client.get(ROWS, params={**BTC, "limit": 10}).headers["next-cursor"]
     other = server.client.get(ROWS, params={**BTC, "symbols": "ETHUSDT", "cursor": cursor})

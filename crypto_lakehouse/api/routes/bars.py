@@ -43,6 +43,7 @@ def bars_routes(service: Service) -> APIRouter:
                 limit=query.limit,
                 format="arrow",
                 **query.range,
+                **query.versions,
             )
             return service.frame(request, query.format, rows, state.cache, state.digest)
 
@@ -66,6 +67,7 @@ def bars_routes(service: Service) -> APIRouter:
                 fill=cast(Any, query.fill),
                 format="polars",
                 **query.range,
+                **query.versions,
             )
             return service.frame(request, query.format, matrix, state.cache, state.digest)
 

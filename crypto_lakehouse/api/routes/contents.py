@@ -57,7 +57,9 @@ def contents_routes(service: Service) -> APIRouter:
 
         def work() -> Response:
             allowed_markets(query.table or "gold.symbol_states", query.exchange, [query.market])
-            listed = lake.symbols(query.market, table=query.table, exchange=query.exchange, **query.range)
+            listed = lake.symbols(
+                query.market, table=query.table, exchange=query.exchange, **query.range, **query.versions
+            )
             return service.frame(request, query.format, pl.DataFrame({"symbol": listed}, schema={"symbol": pl.String}))
 
         return await service.compute(work)
@@ -76,7 +78,7 @@ def contents_routes(service: Service) -> APIRouter:
         """What each table holds of a symbol. It reads a column of every partition, so it takes seconds."""
 
         def work() -> Response:
-            rows = lake.coverage(symbol, market=query.market, exchange=query.exchange)
+            rows = lake.coverage(symbol, market=query.market, exchange=query.exchange, as_of=query.as_of)
             return service.frame(request, query.format, visible(rows, query.exchange))
 
         return await service.compute(work)
@@ -98,6 +100,7 @@ def contents_routes(service: Service) -> APIRouter:
                 exchange=query.exchange,
                 format="polars",
                 **query.range,
+                **query.versions,
             )
             return service.frame(request, query.format, rows)
 

@@ -29,7 +29,7 @@ def sql_routes(service: Service) -> APIRouter:
 
         def work() -> Response:
             try:
-                rows = service.lake.sql(body.query, body.params, format="arrow")
+                rows = service.lake.sql(body.query, body.params, as_of=body.as_of, format="arrow")
             except duckdb.Error as error:
                 raise Problem("wrong-argument", without(str(error), service.places)) from None
             return service.frame(request, arguments.format, rows, "private, no-store")

@@ -69,6 +69,7 @@ def rows_routes(service: Service) -> APIRouter:
                 limit=query.limit,
                 format="arrow",
                 **query.range,
+                **query.versions,
             )
             return service.frame(request, query.format, rows, states.cache_control, digest)
 
@@ -93,7 +94,9 @@ def _answer(service: Service, request: Request, table: str, query: Rows) -> Resp
     states = file_states(service.store, [(layer, name)], query.exchange, markets, *query.bounds, lag)
     note(table, query, markets)
     key_column = next((each for each in path_columns(layer, name) if each in ("date", "month")), None)
-    digest = request_digest(table, query.exchange, markets, query.symbols, query.columns, *query.range.values())
+    digest = request_digest(
+        table, query.exchange, markets, query.symbols, query.columns, *query.range.values(), query.versions
+    )
     cursor = None if query.cursor is None else Cursor.parse(query.cursor, digest)
     facts = request_digest(states.digest, digest, query.limit, query.cursor)
     if (unchanged := service.unchanged(request, query.format, facts)) is not None:
@@ -112,6 +115,7 @@ def _answer(service: Service, request: Request, table: str, query: Rows) -> Resp
         end=query.end,
         last=last,
         columns=_columns(table, wanted, key_column),
+        **query.versions,
         batch_rows=BATCH_ROWS if query.limit is None else min(BATCH_ROWS, max(query.limit + 1, 1_000)),
     )
     batches, schema = _after(reader, position, key_column), reader.schema
@@ -141,6 +145,10 @@ def _start(query: Rows, cursor: Cursor | None, states: FileStates) -> tuple[date
         return times.start, None
     if cursor is not None:
         return utc("start", cursor.start), None
+    if query.as_of is not None:
+        if query.limit is not None:
+            raise Problem("wrong-argument", "pages of a lake as it was need a start: pass start instead of last")
+        return None, query.last
     start, _ = times.within(file.end for file in states.files if file.slice.table != "symbol_states")
     # Without a partition the reader says so.
     return start, None if start is not None else query.last
