@@ -118,6 +118,11 @@ def test_a_lake_says_why_minutes_are_missing(archive: Path, server: WatchedServe
     ]
     assert evidence(lake, X)["reason"] == "checksum_mismatch"
     assert build(lake) == []
+    # Any minute of a stretch selects it.
+    for time in ("10:00", "10:30", "10:59"):
+        assert "exchange_halt" in str(Lakehouse(lake).explain("gold.missing_minutes", B, f"{DAY}T{time}"))
+    with pytest.raises(ValueError, match="has no row of"):
+        Lakehouse(lake).explain("gold.missing_minutes", B, f"{DAY}T11:00")
 
 
 @pytest.mark.requirement("D18")

@@ -120,6 +120,8 @@ def test_three_versions_of_a_file_are_three_reads_at_three_times(place: tuple[st
         with pytest.raises(PurgedVersion, match="2024-12-30"):
             read(lake, "silver.klines_1m", as_of=asked, **ASKED)
         assert read(lake, "gold.bars_1h", as_of=asked, **ASKED).equals(expected[0]["gold.bars_1h"])
+    chain = str(lake.explain("gold.bars_1h", "ETHUSDT", "2024-12-30T03", market="um"))
+    assert (chain.count("before was purged"), chain.count("before: as_of from")) == (1, 1)
 
 
 def revisions_of(done: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:

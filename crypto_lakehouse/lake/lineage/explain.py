@@ -105,6 +105,8 @@ def _at(table_slice: TableSlice, rows: pl.DataFrame, moment: datetime) -> pl.Dat
         close = pl.col("close_time")
     elif table_slice.table == "continuous_1m":
         close = pl.col(time) + MINUTE - _MICROSECOND
+    elif table_slice.table == "missing_minutes":
+        close = pl.col("end") - _MICROSECOND
     elif feed is not None and feed.interval is not None:
         close = pl.col(time).dt.offset_by(feed.interval.name) - pl.duration(microseconds=1)
     else:

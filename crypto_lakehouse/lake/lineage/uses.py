@@ -115,8 +115,11 @@ class _Use:
                 continue
             table_slice = TableSlice.of_market("gold", self.feed.market, table)
             stored = list_keys(self.store, table_slice)
+            if entry.maker == "witnesses":
+                yield table_slice, self._stored(table_slice, days), "compared with the other file of the day"
+                continue
             if _is_listed(entry, self.feed.table):
-                yield table_slice, [key for key in stored if key >= days[0]], "the day on which the file was listed"
+                yield table_slice, [key for key in stored if key >= days[0]], "the listing up to the day has the file"
                 continue
             if not depends(entry, self.feed.table):
                 continue
