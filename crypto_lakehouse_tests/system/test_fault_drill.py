@@ -28,6 +28,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("drill")
     done = run(folder, "drill", "--folder", "drill")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "LakeWarning" not in done.stdout + done.stderr
     return folder / "drill", done.stdout
 
 
