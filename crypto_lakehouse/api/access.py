@@ -158,6 +158,8 @@ class Gate:
                 name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
                 if name not in _LOCAL_NAMES and headers.get("host") not in _LOCAL_NAMES:
                     raise Problem("wrong-host", "without tokens the server answers only to names of this machine")
+                if headers.get("sec-fetch-site") == "cross-site":
+                    raise Problem("other-site", "without tokens no page of another site is answered")
                 return None
             token = self.tokens.find(_secret(headers), datetime.now(UTC))
         except TokenError as error:
@@ -186,5 +188,6 @@ def _headers(call: Call) -> list[tuple[bytes, bytes]]:
         (b"request-id", call.id.encode()),
         (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        (b"cross-origin-resource-policy", b"same-origin"),
         (b"referrer-policy", b"no-referrer"),
     ]

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextvars
 import hashlib
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 import polars as pl
 import pyarrow as pa
@@ -30,6 +34,9 @@ T = TypeVar("T")
 
 BATCH_ROWS = 8_192
 """Rows of a batch. A row is some hundred bytes as text, and an answer holds a few copies of a batch."""
+COMPUTED_AT_ONCE = max(2, os.cpu_count() or 1)
+"""Answers that one process computes in memory at the same time: bars, panels, queries."""
+
 _VARY = "Accept, Accept-Encoding, Authorization"
 _WARNINGS, _WARNING_LENGTH = 5, 1_000
 
@@ -42,25 +49,43 @@ class Service:
         self.lake = Lakehouse(config.lake_uri, s3_endpoint_url=config.s3_endpoint_url)
         # Only its listings are used: states of files are no rows.
         self.store = LakeStore.open(config.lake_uri, config.s3_endpoint_url, config.s3_region)
+        self._heavy = anyio.Semaphore(COMPUTED_AT_ONCE)
         self.places = (self.store.uri, self.store.root, config.lake_uri if "/" in config.lake_uri else "")
+
+    async def compute_alone(self, work: Callable[[], T]) -> T:
+        """``compute`` for what may take much memory: it waits while others are computed."""
+        await self._heavy.acquire()
+        return await self._in_thread(work, self._heavy.release)
 
     async def compute(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread and return its result. Errors of the reader become problems.
 
-        If the request ends first, the work goes on, and holds the slot of the request until it ends.
+        If the request ends first, the work goes on, and holds the place of the request until it ends.
         """
-        call = CALL.get()
+        return await self._in_thread(work, lambda: None)
+
+    async def _in_thread(self, work: Callable[[], T], release: Callable[[], None]) -> T:
+        call, context, start = CALL.get(), contextvars.copy_context(), threading.Lock()
         call.occupy()
-        context = contextvars.copy_context()
 
         def run() -> T:
+            # The request may have ended while this thread was about to start.
+            if not start.acquire(blocking=False):
+                raise Problem("time-limit", "the request has ended")
             try:
                 with asking(*self.places):
                     return context.run(work)
             finally:
                 call.leave()
+                anyio.from_thread.run_sync(release)
 
-        return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+        try:
+            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+        finally:
+            # Either the thread gives back what it holds, or it never starts.
+            if start.acquire(blocking=False):
+                call.leave()
+                release()
 
     def unchanged(self, request: Request, form: Form | None, digest: str) -> Response | None:
         """The answer to a client that has the right rows already; None if it has not."""

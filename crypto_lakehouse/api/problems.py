@@ -30,6 +30,7 @@ KINDS: Mapping[str, tuple[int, str, str]] = {
     "not-allowed": (403, "The token does not allow this", "Use a token whose scope includes it."),
     "sql-off": (403, "SQL is off", "Start the server with --sql, or read with the other endpoints."),
     "wrong-host": (403, "The name of the server is not known", "Use 127.0.0.1 or localhost in the URL, or use tokens."),
+    "other-site": (403, "A page of another site asks", "Ask from a program, or use tokens."),
     "unknown-name": (404, "A name is unknown", "Use a name that /v1/tables or /v1/symbols lists."),
     "not-built": (404, "The lake does not hold this", "Build it with the command in detail, or read something else."),
     "no-version": (404, "The lake does not hold this version", "Choose another as_of, or leave it out."),

@@ -128,6 +128,7 @@ def test_an_open_server_answers_only_to_names_of_this_machine_and_permits_no_ori
         assert server.client.get(UM, headers={"Host": name}).status_code == 200
     for name in (f"evil.example:{port}", "evil.example", "", "127.0.0.1.evil.example"):
         assert server.client.get(UM, headers={"Host": name}).status_code in (400, 403), name
+    assert server.client.get(UM, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     for answer in (server.client.options("/v1/sql", headers=asked), server.client.get(UM, headers=asked)):
         assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from crypto_lakehouse import Lakehouse
+from crypto_lakehouse.api.answers import COMPUTED_AT_ONCE
 from crypto_lakehouse.lake.storage.partitions import write_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -157,6 +159,31 @@ def test_a_lake_on_s3_is_served_and_its_bucket_is_named_nowhere(
             assert answer.json()["warnings"]
             assert "in the lake" in answer.text
             assert f"{bucket}/{prefix}" not in answer.text + str(answer.headers)
+
+
+ENDLESS = {"query": "SELECT sum(a.range * b.range) AS n FROM range(1000000) a, range(1000000) b"}
+
+
+def test_many_queries_wait_for_each_other_and_hold_no_rows(served_lake: Path, tmp_path: Path) -> None:
+    with Served(served_lake, tmp_path, "--sql", sql_timeout=2) as server, ThreadPoolExecutor(12) as pool:
+        queries = [pool.submit(server.client.post, "/v1/sql", json=ENDLESS) for _ in range(2 * COMPUTED_AT_ONCE)]
+        rows = server.client.get("/v1/tables/gold.bars_1h/rows", params={"market": "um", "limit": 10})
+        assert len(rows.json()["rows"]) == 10
+        assert not all(query.done() for query in queries)
+        kinds = {query.result().json()["type"].rpartition(":")[2] for query in queries}
+        assert kinds == {"query-limit"}
+
+
+def test_a_query_that_outlives_its_request_holds_its_place_until_it_ends(served_lake: Path, tmp_path: Path) -> None:
+    options = {"serve_timeout": 1, "sql_timeout": 6, "serve_concurrency": 1}
+    with Served(served_lake, tmp_path, "--sql", **options) as server:
+        late = server.client.post("/v1/sql", json=ENDLESS)
+        assert (late.status_code, late.json()["type"]) == (503, "urn:crypto-lakehouse:problem:time-limit")
+        statuses = [server.client.get("/v1/version").status_code]
+        while statuses[-1] == 429:
+            statuses.append(server.client.get("/v1/version").status_code)
+        assert len(statuses) > 1
+        assert statuses[-1] == 200
 
 
 def test_a_token_has_a_most_of_requests_at_the_same_time(large_lake: Path, tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ import csv
 import io
 import json
 import math
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crypto_lakehouse.api.answers import COMPUTED_AT_ONCE, Service
+from crypto_lakehouse.api.call import CALL, Call, Slots
 from crypto_lakehouse.api.compression import CODINGS, compressed
 from crypto_lakehouse.api.config import ServeConfig, is_loopback
 from crypto_lakehouse.api.cursor import Cursor
@@ -192,3 +197,32 @@ def test_only_addresses_of_this_machine_are_loopback(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CRYPTO_LAKEHOUSE_SERVE", "")
     config.export()
     assert ServeConfig.from_environment() == config
+
+
+@pytest.mark.requirement("F9.2")
+def test_a_request_that_ends_before_its_thread_starts_gives_its_place_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        threads = anyio.to_thread.current_default_thread_limiter()
+        threads.total_tokens = 1
+        service = Service(ServeConfig(str(tmp_path / "lake"), str(tmp_path / "tokens.json")))
+        slots, call, busy = Slots(1), Call(), threading.Event()
+        CALL.set(call)
+        assert slots.take("a")
+        call.occupy(lambda: slots.free("a"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, busy.wait)
+            while not threads.borrowed_tokens:
+                await anyio.sleep(0)
+            for compute in (service.compute, service.compute_alone):
+                with anyio.move_on_after(0.01) as waiting:
+                    await compute(lambda: None)
+                assert waiting.cancelled_caught
+            call.leave()
+            assert slots.take("a")
+            busy.set()
+        # All places of computations are there again.
+        for _ in range(COMPUTED_AT_ONCE + 1):
+            call.occupy(lambda: None)
+            await service.compute_alone(lambda: None)
+
+    anyio.run(main)

@@ -47,7 +47,7 @@ def bars_routes(service: Service) -> APIRouter:
             )
             return service.frame(request, query.format, rows, state.cache, state.digest)
 
-        return await service.compute(work)
+        return await service.compute_alone(work)
 
     @router.get("/v1/panel", responses=with_rows({"open_time": "2024-12-31T00:00:00.000000Z", "BTCUSDT": 96837.1}))
     async def panel(request: Request, query: Annotated[Panel, Query()]) -> Response:
@@ -71,7 +71,7 @@ def bars_routes(service: Service) -> APIRouter:
             )
             return service.frame(request, query.format, matrix, state.cache, state.digest)
 
-        return await service.compute(work)
+        return await service.compute_alone(work)
 
     return router
 

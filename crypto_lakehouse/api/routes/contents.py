@@ -81,7 +81,7 @@ def contents_routes(service: Service) -> APIRouter:
             rows = lake.coverage(symbol, market=query.market, exchange=query.exchange, as_of=query.as_of)
             return service.frame(request, query.format, visible(rows, query.exchange))
 
-        return await service.compute(work)
+        return await service.compute_alone(work)
 
     @router.get("/v1/universe", responses=with_rows({"symbol": "BTCUSDT", "contract_type": "perpetual"}))
     async def universe(request: Request, query: Annotated[Universe, Query()]) -> Response:

@@ -34,6 +34,6 @@ def sql_routes(service: Service) -> APIRouter:
                 raise Problem("wrong-argument", without(str(error), service.places)) from None
             return service.frame(request, arguments.format, rows, "private, no-store")
 
-        return await service.compute(work)
+        return await service.compute_alone(work)
 
     return router

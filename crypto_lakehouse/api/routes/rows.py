@@ -73,7 +73,7 @@ def rows_routes(service: Service) -> APIRouter:
             )
             return service.frame(request, query.format, rows, states.cache_control, digest)
 
-        return await service.compute(work)
+        return await service.compute_alone(work)
 
     return router
 
