@@ -24,6 +24,7 @@ _HEAD = (
     Column("is_buyer_maker", FLAG, "true or false", "True if the seller was the taker."),
 )
 _SOURCE = Column("source", TEXT, "name", "Source of the row: archive_daily or archive_monthly.")
+_SOURCE_OR_REST = Column("source", TEXT, "name", "Source of the row: archive_daily, archive_monthly or rest.")
 
 AGG_TRADES = Schema(
     name="agg_trades",
@@ -32,7 +33,7 @@ AGG_TRADES = Schema(
         *_HEAD,
         Column("first_trade_id", INT, "1", "trade_id of the first single trade in it."),
         Column("last_trade_id", INT, "1", "trade_id of the last single trade in it."),
-        _SOURCE,
+        _SOURCE_OR_REST,
     ),
     primary_key=("symbol", "trade_id"),
     time_column="time",

@@ -29,8 +29,8 @@ from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.assets.completion import completion
 from crypto_lakehouse.orchestration.resources import ArchiveResource
 from crypto_lakehouse.pipeline.bronze.partitions import BronzePartition
-from crypto_lakehouse.pipeline.completion.endpoint import Counts
 from crypto_lakehouse.pipeline.completion.partitions import AnsweredPartition, Completion
+from crypto_lakehouse.pipeline.completion.sending import Client, Counts
 from crypto_lakehouse.pipeline.silver import SilverPartition, silver_partition, up_to_date
 from crypto_lakehouse.rest.client import RestClient
 from crypto_lakehouse.sample.api_server import ApiServer
@@ -115,11 +115,14 @@ def exchange(
     symbols: int = 2,
     days: int = 4,
     tables: Sequence[str] = (MINUTES,),
+    trades_per_day: int | None = None,
     **api_options: Any,
 ) -> Iterator[Exchange]:
     """Serve a sample of that many days from ``START`` on."""
     truth, archive = folder / "truth", folder / "archive"
-    make_sample(truth, symbols=symbols, days=days, start=START, tables=tables, markets=markets)
+    make_sample(
+        truth, symbols=symbols, days=days, start=START, tables=tables, markets=markets, trades_per_day=trades_per_day
+    )
     shutil.copytree(truth, archive)
     with ApiServer(truth, **api_options) as api, WatchedServer(archive) as files:
         yield Exchange(truth, archive, api, files)
@@ -144,11 +147,13 @@ class Platform:
         self.feed, self.now = feed("binance", name, table), datetime.now(UTC)
         self.settings, self.store = market.settings(lake, tables=table), LakeStore.open(str(lake))
         self._source = ArchiveResource.from_settings(self.settings).source("binance")
-        self._client = RestClient("binance", self.settings.rest_urls_of("binance"), Limits(8, 2), 1.0, pools=pools)
+        self.client: Client = RestClient(
+            "binance", self.settings.rest_urls_of("binance"), Limits(8, 2), 1.0, pools=pools
+        )
 
     def completion(self, symbols: str = "") -> Completion:
         """The completion of a run."""
-        made = completion(self.feed, self.settings, self._source, self.store, self._client, symbols, force=False)
+        made = completion(self.feed, self.settings, self._source, self.store, self.client, symbols, force=False)
         made.now = lambda: self.now
         return made
 

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from crypto_lakehouse.rest.client import RestClient
+from crypto_lakehouse.rest.model import RestAnswer, RestError
+from crypto_lakehouse.rest.requests import RestRequest
 from crypto_lakehouse_tests.system.exchange import START, Exchange, Platform, day, exchange, without_source
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("F2.15")]
 
 DAYS = [day(number) for number in range(3)]
 MONTHS = ["2024-12", "2025-01"]
-FUNDING, METRICS = "fundingRate/{}", "metrics/{}"
+FUNDING, METRICS, TRADES = "fundingRate/{}", "metrics/{}", "aggTrades/{}"
+
+
+@dataclass
+class CutOff:
+    """A client whose connection ends after some answers."""
+
+    whole: RestClient
+    answers_left: int
+
+    def answers(self, requests: Iterable[RestRequest]) -> Iterator[RestAnswer]:
+        for answer in self.whole.answers(requests):
+            if not self.answers_left:
+                raise RestError("the connection was lost")
+            self.answers_left -= 1
+            yield answer
 
 
 def built(market: Exchange, lake: Path, name: str, table: str, keys: list[str]) -> pl.DataFrame:
@@ -94,3 +114,44 @@ def test_open_interest_and_ratios_are_filled_within_their_reach(name: str, symbo
         assert (pairs[ratio] - pairs[f"{ratio} of file"]).abs().max() <= 0.000051, ratio
     # Not before the period has ended under either reading of its label.
     assert (rest["known_time"] - rest["label_time"]).min() == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("spot", "BTCUSDT"), ("um", "BTCUSDT"), ("cm", "BTCUSD_PERP")])
+def test_aggregate_trades_are_filled_by_their_ids(name: str, symbol: str, tmp_path: Path) -> None:
+    soon = datetime.combine(START, time(), UTC) + timedelta(days=2, hours=1)
+    with exchange(tmp_path, [name], days=2, tables=["agg_trades"], trades_per_day=10_080, now=soon) as market:
+        other = next(path.name for path in market.truth.rglob("aggTrades/*") if path.name != symbol)
+        expected = built(market, tmp_path / "true", name, "agg_trades", DAYS[:2])
+        market.remove(name, symbol, 1, TRADES)
+        market.edit(name, other, 1, lambda lines: [*lines[:40], *lines[75:]], TRADES)
+        market.edit(name, other, 0, lambda lines: [*lines[:-20], *lines[-10:]], TRADES)
+        silver = built(market, tmp_path / "lake", name, "agg_trades", DAYS[:2])
+        again = Platform(market, tmp_path / "lake", name, "agg_trades")
+        again.now = soon + timedelta(days=90)
+        again.build(DAYS[:2])
+        assert again.silver(*DAYS[:2]).equals(silver)
+    assert without_source(silver).equals(without_source(expected))
+    rest = silver.filter(source="rest")
+    assert set(rest["symbol"]) == {symbol, other}
+    assert rest.filter(symbol=other).height == 45
+    assert rest.filter(symbol=symbol).height == expected.filter(pl.col("time").dt.day() == 31, symbol=symbol).height
+
+
+def test_a_day_of_trades_that_was_cut_off_continues_with_the_next_id(tmp_path: Path) -> None:
+    soon = datetime.combine(START, time(), UTC) + timedelta(days=2, hours=1)
+    with exchange(tmp_path, ["spot"], days=2, tables=["agg_trades"], trades_per_day=10_080, now=soon) as market:
+        expected = built(market, tmp_path / "true", "spot", "agg_trades", DAYS[:2])
+        market.remove("spot", "BTCUSDT", 1, TRADES)
+        platform = Platform(market, tmp_path / "lake", "spot", "agg_trades")
+        platform.now, whole, pages = soon, platform.client, 3
+        platform.client = CutOff(whole, pages)
+        with pytest.raises(RestError):
+            platform.build(DAYS[:2])
+        platform.client = whole
+        stored = platform.answers(DAYS[1])
+        assert (stored.height, set(stored["status"])) == (pages, {"answered"})
+        before = len(market.api.calls)
+        platform.build(DAYS[:2])
+        later = [call.query for call in market.api.calls[before:] if call.path.endswith("aggTrades")]
+        assert all("fromId" in query for query in later)
+        assert platform.silver(*DAYS[:2]).drop("source").equals(expected.drop("source"))

@@ -21,8 +21,8 @@ from crypto_lakehouse.orchestration.io_manager import (
     require_partitions,
 )
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource, RestResource
-from crypto_lakehouse.pipeline.completion.endpoint import Client, Counts
 from crypto_lakehouse.pipeline.completion.partitions import Completion
+from crypto_lakehouse.pipeline.completion.sending import Client, Counts
 from crypto_lakehouse.rest.model import RestError
 from crypto_lakehouse.schemas.rest import has_answers, rest_schema, rest_table
 from crypto_lakehouse.settings import Settings

@@ -20,7 +20,7 @@ from crypto_lakehouse.lake.storage.provenance import Provenance
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.fingerprints import sources_fingerprint
 from crypto_lakehouse.rest.requests import milliseconds
-from crypto_lakehouse.schemas.rest import rest_schema
+from crypto_lakehouse.schemas.rest import answer_column, rest_schema
 from crypto_lakehouse.transforms.answers import answer_frame
 from crypto_lakehouse.transforms.rest.missing import Settled
 from crypto_lakehouse.transforms.silver.clean import midnight
@@ -76,9 +76,12 @@ class Answers:
             if symbols is not None and row["symbol"] not in symbols:
                 continue
             body = read_body(store, self.feed, row["symbol"], self.key, row["sha256"])
-            parsed = self._within(endpoint_of(self.feed, row["request"]), body, row)
+            endpoint = endpoint_of(self.feed, row["request"])
+            names = {name: answer_column(endpoint, name) for name in endpoint.answer.column_names}
             frames.append(
-                parsed.with_columns(
+                self._within(endpoint, body, row)
+                .rename(names)
+                .with_columns(
                     pl.lit(row["symbol"]).alias("symbol"),
                     pl.lit(row["request"]).alias("source_key"),
                     pl.lit(row["sha256"]).alias("source_sha256"),

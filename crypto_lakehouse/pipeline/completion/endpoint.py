@@ -5,60 +5,22 @@ What is missing is decided in ``wanted.py`` and ``probes.py``. ``partitions.py``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
-from typing import Protocol, TypeVar
 
 from crypto_lakehouse.catalog import Feed, partition_key
 from crypto_lakehouse.catalog.rest import RestEndpoint
-from crypto_lakehouse.lake.storage.answers import keep_body, record_answers
+from crypto_lakehouse.lake.storage.answers import record_answers
 from crypto_lakehouse.lake.storage.store import LakeStore
-from crypto_lakehouse.pipeline.completion.answered import Answers, Row, rows_within
+from crypto_lakehouse.pipeline.completion.answered import Answers, Row
 from crypto_lakehouse.pipeline.completion.probes import first_request, probes
-from crypto_lakehouse.pipeline.completion.wanted import Day, complete_until
+from crypto_lakehouse.pipeline.completion.sending import Client, Counts, Sender, batches
+from crypto_lakehouse.pipeline.completion.wanted import Day
 from crypto_lakehouse.rest.model import AnswerStatus, RestAnswer
-from crypto_lakehouse.rest.requests import RestRequest, from_milliseconds
+from crypto_lakehouse.rest.requests import from_milliseconds
 from crypto_lakehouse.transforms.answers import answer_frame
 from crypto_lakehouse.transforms.rest.missing import Settled, Times
 from crypto_lakehouse.transforms.silver.clean import midnight
-
-T = TypeVar("T")
-
-# Answers that a killed run loses at most; they are requested again.
-_BATCH = 64
-_BAD_ANSWER = "bad_answer"
-
-
-class Client(Protocol):
-    """What sends requests: ``rest.client.RestClient``."""
-
-    def answers(self, requests: Iterable[RestRequest]) -> Iterator[RestAnswer]:
-        """Yield the answers as they arrive."""
-        ...
-
-
-@dataclass(slots=True)
-class Counts:
-    """What was requested for a partition: answers by status, and rows of the partition that come from answers."""
-
-    answered: int = 0
-    empty: int = 0
-    refused: int = 0
-    rows: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def requests(self) -> int:
-        """All answers."""
-        return self.answered + self.empty + self.refused
-
-    def add(self, row: Row) -> None:
-        """Count a row of the ledger."""
-        setattr(self, row["status"], getattr(self, row["status"]) + 1)
-        if row["reason"]:
-            self.reasons[row["reason"]] = self.reasons.get(row["reason"], 0) + 1
 
 
 class EndpointRequests:
@@ -78,7 +40,8 @@ class EndpointRequests:
         symbols: Iterable[str],
         present: Mapping[str, dict[str, Times]],
     ) -> None:
-        self._feed, self._store, self._client, self._now, self.endpoint = feed, store, client, now, endpoint
+        self._feed, self._store, self._sender = feed, store, Sender(feed, store, client)
+        self._now, self.endpoint = now, endpoint
         self.symbols = [symbol for symbol in symbols if endpoint.has_symbol(symbol)]
         self._first: dict[str, datetime] = {}
         answers = Answers.read(store, feed, list(dict.fromkeys([*present, self._first_key])))
@@ -92,22 +55,23 @@ class EndpointRequests:
             self._find_first(counts)
             self._probe(counts)
 
-    def request(self, day: Day, counts: Counts) -> None:
-        """Request what is missing of a day. Raises RestError; answers that came before it are stored."""
-        for answers in self._sent(day.requests(self.symbols, self._now())):
-            rows = [self._row(answer, answer.request.start, answer.request.end, day.key) for answer in answers]
+    def request(self, number: int, counts: Counts) -> None:
+        """Request what is missing of the partition of this number. Raises RestError; answers before it are stored."""
+        day = self.days[number]
+        for answers in self._sender.sent(day.requests(self.symbols, self._now())):
+            rows = [self._sender.row(answer, answer.request.start, answer.request.end, day.key) for answer in answers]
             self._record(day, list(filter(None, rows)), counts)
 
-    def is_complete(self, day: Day) -> bool:
-        """Whether nothing is to be requested of a day now."""
+    def complete_keys(self) -> set[str]:
+        """The partitions of which nothing is to be requested now."""
         now = self._now()
-        return not any(day.missing(symbol, now).size for symbol in self.symbols)
+        return {day.key for day in self.days if not any(day.missing(symbol, now).size for symbol in self.symbols)}
 
     def _find_first(self, counts: Mapping[str, Counts]) -> None:
         """Find the first row of the symbols of which nothing is known at the start of the days."""
         open_ones = [symbol for symbol in self.symbols if _begins_open(symbol, self.days)]
         requests = [first_request(self.endpoint, symbol, self._since) for symbol in open_ones]
-        for answers in self._sent(filter(None, requests)):
+        for answers in self._sender.sent(filter(None, requests)):
             rows = list(filter(None, map(self._first_row, answers)))
             record_answers(self._store, self._feed, self._first_key, rows)
             for row in rows:
@@ -128,13 +92,13 @@ class EndpointRequests:
 
     def _probe(self, counts: Mapping[str, Counts]) -> None:
         """Find out on which days symbols have rows, where nothing is known of several days."""
-        for batch in _batches(probes(self.symbols, self.days)):
+        for batch in batches(probes(self.symbols, self.days)):
             by_request = {probe.request.canonical: probe for probe in batch}
-            for answers in self._sent(probe.request for probe in batch):
+            for answers in self._sender.sent(probe.request for probe in batch):
                 of_days: dict[str, list[Row]] = {}
                 for answer in answers:
                     for day, start, end in by_request[answer.request.canonical].settles(_time_of(answer)):
-                        if row := self._row(answer, start, end, day.key):
+                        if row := self._sender.row(answer, start, end, day.key):
                             of_days.setdefault(day.key, []).append(row)
                 for day in self.days:
                     self._record(day, of_days.get(day.key, []), counts[day.key])
@@ -144,54 +108,7 @@ class EndpointRequests:
         assert self.endpoint.step is not None
         first = _time_of(answer)
         end = answer.server_time if first is None else first + self.endpoint.step
-        return self._row(answer, self._since, end, self._first_key)
-
-    def _sent(self, requests: Iterable[RestRequest]) -> Iterator[list[RestAnswer]]:
-        """The answers to requests in batches. If the exchange fails, what it answered before comes before the error."""
-        for batch in _batches(requests):
-            assert self._client is not None
-            answers: list[RestAnswer] = []
-            try:
-                answers.extend(self._client.answers(batch))
-            except BaseException:
-                if answers:
-                    yield answers
-                raise
-            yield answers
-
-    def _row(self, answer: RestAnswer, start: datetime | None, end: datetime | None, key: str) -> Row | None:
-        """The ledger row of an answer about [start, end), after its bytes are stored; None if all of it is too new."""
-        endpoint = answer.request.endpoint
-        assert start is not None
-        assert end is not None
-        assert endpoint.step is not None
-        # The forming bar and what follows it are not settled, whatever this machine's clock says.
-        end = min(end, complete_until(start, end, endpoint.step, answer.server_time))
-        if end <= start:
-            return None
-        row: Row = {
-            "request": answer.request.canonical,
-            "symbol": answer.request.symbol,
-            "start": start,
-            "end": end,
-            "status": str(answer.status),
-            "rows": 0,
-            "sha256": None,
-            "fetched_at": answer.fetched_at,
-            "server_time": answer.server_time,
-            "reason": answer.reason or None,
-            "detail": answer.detail or None,
-        }
-        if answer.status is not AnswerStatus.ANSWERED:
-            return row
-        try:
-            rows = rows_within(endpoint, answer.body, start, end).height
-        except ValueError as error:
-            return row | {"status": str(AnswerStatus.REFUSED), "reason": _BAD_ANSWER, "detail": str(error)}
-        if not rows:
-            return row | {"status": str(AnswerStatus.EMPTY)}
-        sha256 = keep_body(self._store, self._feed, answer.request.symbol, key, answer.body)
-        return row | {"rows": rows, "sha256": sha256}
+        return self._sender.row(answer, self._since, end, self._first_key)
 
     def _record(self, day: Day, rows: list[Row], counts: Counts) -> None:
         record_answers(self._store, self._feed, day.key, rows)
@@ -207,12 +124,6 @@ class EndpointRequests:
     def _first_key(self) -> str:
         """The partition of what was asked about the whole history of a symbol."""
         return partition_key(self._feed.first_date, self._feed.cadence)
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
 
 
 def _begins_open(symbol: str, days: Sequence[Day]) -> bool:

@@ -15,13 +15,15 @@ import polars as pl
 from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import Feed
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
-from crypto_lakehouse.catalog.rest import rest_endpoints_of
+from crypto_lakehouse.catalog.rest import Paging, rest_endpoints_of
 from crypto_lakehouse.catalog.symbols import SymbolFilter
 from crypto_lakehouse.lake.storage.provenance import Provenance, StoredPartition, stored_partition
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.pipeline.chosen_files import available_symbols
 from crypto_lakehouse.pipeline.completion.answered import Answers
-from crypto_lakehouse.pipeline.completion.endpoint import Client, Counts, EndpointRequests
+from crypto_lakehouse.pipeline.completion.endpoint import EndpointRequests
+from crypto_lakehouse.pipeline.completion.ids import IdRequests
+from crypto_lakehouse.pipeline.completion.sending import Client, Counts
 from crypto_lakehouse.pipeline.completion.wanted import archive_times
 from crypto_lakehouse.schemas.slices import TableSlice
 
@@ -88,7 +90,7 @@ class Completion:
             each.probe(counts)
         for number, key in enumerate(keys):
             for each in endpoints:
-                each.request(each.days[number], counts[key])
+                each.request(number, counts[key])
             yield self._partition(key, counts[key])
 
     def up_to_date(self, keys: Sequence[str]) -> set[str]:
@@ -100,18 +102,19 @@ class Completion:
             return set()
         current = set(keys)
         for each in self._endpoints(keys):
-            current -= {day.key for day in each.days if not each.is_complete(day)}
+            current &= each.complete_keys()
         answers = Answers.read(self.store, self.feed, sorted(current))
         return {key for key in current if self._stored(answers[key]) is not None}
 
-    def _endpoints(self, keys: Sequence[str]) -> list[EndpointRequests]:
+    def _endpoints(self, keys: Sequence[str]) -> list[EndpointRequests] | list[IdRequests]:
         """The requests to each endpoint that answers columns of the feed."""
         listed = self.symbols.select(available_symbols(self.feed, self.source, self.files))
-        present = {key: archive_times(self.feed, key, self.store) for key in keys}
         endpoints = rest_endpoints_of(self.feed)
-        return [
-            EndpointRequests(self.feed, self.store, self.client, self.now, each, listed, present) for each in endpoints
-        ]
+        common = (self.feed, self.store, self.client, self.now)
+        if endpoints[0].paging is Paging.ID:
+            return [IdRequests(*common, endpoint, listed, keys, self.source) for endpoint in endpoints]
+        present = {key: archive_times(self.feed, key, self.store) for key in keys}
+        return [EndpointRequests(*common, endpoint, listed, present) for endpoint in endpoints]
 
     def _partition(self, key: str, counts: Counts) -> AnsweredPartition:
         answers = Answers.read(self.store, self.feed, [key])[key]

@@ -34,8 +34,9 @@ from crypto_lakehouse.transforms.rest.missing import (
 from crypto_lakehouse.transforms.silver.clean import within
 from crypto_lakehouse.transforms.silver.cleaners import cleaner_of
 
-# The clocks may differ, and requests wait for their turn.
-_WITHIN_REACH = timedelta(hours=1)
+WITHIN_REACH = timedelta(hours=1)
+"""How much less than the reach of an endpoint is requested: clocks may differ, and requests wait for their turn."""
+
 _NONE: Times = np.array([], dtype=np.int64)
 
 
@@ -76,7 +77,7 @@ class Day:
         start, end = partition_span(feed, key)
         grid = open_times(start, complete_until(start, end, endpoint.step, now), endpoint.step)
         if endpoint.reach is not None:
-            grid = grid[grid >= microseconds(now - endpoint.reach + _WITHIN_REACH)]
+            grid = grid[grid >= microseconds(now - endpoint.reach + WITHIN_REACH)]
         settled = answers.settled(endpoint)
         day = cls(feed, key, endpoint, start, end, grid, present, answers, settled, first)
         if partly := [symbol for symbol in settled if any(each.is_due(now) for each in settled[symbol])]:

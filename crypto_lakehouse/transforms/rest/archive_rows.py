@@ -11,6 +11,7 @@ from crypto_lakehouse.catalog import Feed, FieldType
 from crypto_lakehouse.catalog.epochs import epochs_of
 from crypto_lakehouse.catalog.model import Topic
 from crypto_lakehouse.catalog.rest import RestEndpoint, rest_endpoints_of
+from crypto_lakehouse.schemas.rest import answer_column
 from crypto_lakehouse.transforms.silver.clean import SOURCE_COLUMNS, midnight
 from crypto_lakehouse.transforms.silver.funding import MARK_PRICE
 
@@ -80,7 +81,9 @@ def endpoint_columns(feed: Feed) -> dict[str, str]:
 
 
 def _names(endpoint: RestEndpoint) -> dict[str, str]:
-    return {endpoint.archive_columns.get(name, name): name for name in endpoint.answer.column_names}
+    """The bronze column of answers that each column of the archive's files is taken from."""
+    names = endpoint.answer.column_names
+    return {endpoint.archive_columns.get(name, name): answer_column(endpoint, name) for name in names}
 
 
 def _joined(rows: pl.DataFrame, feed: Feed) -> pl.DataFrame:
