@@ -7,7 +7,8 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import pytest
 
 from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.lineage.model import Step
-from crypto_lakehouse_tests.system.exchange import Exchange, day, exchange
+from crypto_lakehouse_tests.system.exchange import Exchange, Platform, day, exchange
 from crypto_lakehouse_tests.system.runs import failures, read, run
 
 SYMBOL, MISSING = "ETHUSDT", 3 * 60 + 17
@@ -115,3 +116,38 @@ def test_rows_of_answers_are_known_since_the_answer_came(completed: Completed) -
     assert before.height == (came == came.min()).sum()
     bars = read(completed.lake, "gold.bars_1h", market="um", mode="archive", available_at=True, **day_of_answers)
     assert set(bars["available_at"]) == {came.max()}
+
+
+@pytest.mark.requirement("F6.21")
+def test_a_value_is_known_since_the_answer_that_has_it(tmp_path: Path) -> None:
+    """The exchange changes a minute between two answers that both have it."""
+    with exchange(tmp_path, days=3) as market:
+        truth = replace(market, archive=market.truth)
+        market.edit("um", SYMBOL, 1, lambda lines: [*lines[:100], *lines[201:]])
+        true = list[bytes]()
+
+        def without_one(lines: list[bytes]) -> list[bytes]:
+            true.extend(lines)
+            return [*lines[:120], *lines[121:]]
+
+        def changed(_: list[bytes]) -> list[bytes]:
+            fields = true[150].split(b",")
+            fields[4] = fields[2]
+            return [*true[:150], b",".join(fields), *true[151:]]
+
+        truth.edit("um", SYMBOL, 1, without_one)
+        platform = Platform(market, tmp_path / "lake")
+        platform.build([day(1)], SYMBOL)
+        truth.edit("um", SYMBOL, 1, changed)
+        # The minutes that are asked for again, and those that the file has no longer, are around the changed one.
+        market.edit("um", SYMBOL, 1, lambda _: [*true[:100], *true[211:]])
+        platform.now += timedelta(days=31)
+        platform.build([day(1)], SYMBOL)
+    lake = Lakehouse(tmp_path / "lake")
+    minute = datetime(2024, 12, 31, 2, 30, tzinfo=UTC)
+    answers = read(lake, "bronze.klines_1m_rest", market="um").filter(open_time=int(minute.timestamp() * 1000))
+    came = dict(answers.select("close", "fetched_at").iter_rows())
+    assert len(came) == 2
+    rows = read(lake, "silver.klines_1m", market="um", mode="archive", available_at=True).filter(open_time=minute)
+    assert came[rows["close"].item()] == max(came.values())
+    assert rows["available_at"].item() == came[rows["close"].item()]

@@ -46,6 +46,8 @@ _DAY = timedelta(days=1)
 _LOGS = ("ledger", "quarantine")
 _KLINES, _FUNDING = "klines_1m", "funding_rates"
 _WINDOWS = {"gaps": ("gap_begin", "gap_end")}
+# The values of a row of an answer.
+_VALUES = pl.struct(pl.exclude("symbol", "source_key", "source_sha256", "source_line", "fetched_at"))
 # Listing so many folders of the ledger takes as long as listing all.
 _FOLDERS = 31
 
@@ -191,9 +193,9 @@ def _seen(store: LakeStore, feeds: Sequence[Feed], keys: Sequence[str] | None) -
 
 
 def _fetched(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame | None:
-    """When the rows of REST answers that silver holds first came: market, symbol, period, time, ``seen``.
+    """When the rows of REST answers that silver holds came: market, symbol, period, time, ``seen``. None without any.
 
-    None without any.
+    Of equal answers the first counts; of different ones the last, because the row may have values of any of them.
     """
     frames = []
     for feed in filter(has_answers, feeds):
@@ -213,11 +215,12 @@ def _fetched(store: LakeStore, feeds: Sequence[Feed]) -> pl.DataFrame | None:
             answers,
             stored,
             lambda rows, column=answers.schema.time_column: rows.select(  # type: ignore[misc]
-                "symbol", time=epoch_to_time(column), seen="fetched_at"
+                "symbol", time=epoch_to_time(column), seen="fetched_at", values=_VALUES.hash()
             ),
         )
-        first = came.group_by("symbol", "time").agg(pl.col("seen").min())
-        rows = used.join(first, on=["symbol", "time"], how="left")
+        is_same = pl.col("values").n_unique() == 1
+        seen = pl.when(is_same).then(pl.col("seen").min()).otherwise(pl.col("seen").max())
+        rows = used.join(came.group_by("symbol", "time").agg(seen.alias("seen")), on=["symbol", "time"], how="left")
         period = pl.col("time").dt.strftime("%Y-%m-%d" if feed.cadence is Cadence.DAILY else "%Y-%m").alias("period")
         frames.append(rows.select(market, "symbol", period, "time", "seen"))
     return pl.concat(frames) if frames else None
