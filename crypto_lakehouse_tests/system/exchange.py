@@ -24,10 +24,9 @@ from crypto_lakehouse.catalog import feed
 from crypto_lakehouse.catalog.rest import RestPool
 from crypto_lakehouse.lake.storage.answers import read_answers
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
-from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.orchestration.assets.bronze import bronze_ingest
 from crypto_lakehouse.orchestration.assets.completion import completion
-from crypto_lakehouse.orchestration.resources import ArchiveResource
+from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource
 from crypto_lakehouse.pipeline.bronze.partitions import BronzePartition
 from crypto_lakehouse.pipeline.completion.partitions import AnsweredPartition, Completion
 from crypto_lakehouse.pipeline.completion.sending import Client, Counts
@@ -142,10 +141,17 @@ class Platform:
     """Builds one table of a market in a lake without Dagster, at a time that a test sets."""
 
     def __init__(
-        self, market: Exchange, lake: Path, name: str = "um", table: str = MINUTES, pools: Sequence[RestPool] = ()
+        self,
+        market: Exchange,
+        lake: Path | str,
+        name: str = "um",
+        table: str = MINUTES,
+        pools: Sequence[RestPool] = (),
+        **more: Any,
     ) -> None:
         self.feed, self.now = feed("binance", name, table), datetime.now(UTC)
-        self.settings, self.store = market.settings(lake, tables=table), LakeStore.open(str(lake))
+        self.settings = market.settings(lake, tables=table, **more)
+        self.store = LakeResource.from_settings(self.settings).store()
         self._source = ArchiveResource.from_settings(self.settings).source("binance")
         self.client: Client = RestClient(
             "binance", self.settings.rest_urls_of("binance"), Limits(8, 2), 1.0, pools=pools

@@ -54,6 +54,24 @@ def test_a_second_run_requests_nothing_and_a_rebuilt_bronze_table_is_the_same(ma
     assert len(market.api.calls) == calls
 
 
+def test_a_lake_on_s3_is_completed_like_a_local_one(
+    market: Exchange,
+    tmp_path: Path,
+    s3_lake: tuple[str, str, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri, endpoint, credentials = s3_lake
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    market.remove("um", BTC, 1)
+    remote = Platform(market, f"{uri}/completion", s3_endpoint_url=endpoint, s3_region="us-east-1")
+    local = Platform(market, tmp_path / "lake")
+    assert remote.build(DAYS) == local.build(DAYS)
+    assert remote.silver(*DAYS).equals(local.silver(*DAYS))
+    assert remote.up_to_date(DAYS) == set(DAYS)
+    assert {count.requests for count in remote.build(DAYS).values()} == {0}
+
+
 def test_a_file_that_is_published_later_wins_and_what_it_changed_is_recorded(market: Exchange, tmp_path: Path) -> None:
     market.remove("um", BTC, 1)
     platform = Platform(market, tmp_path / "lake")
