@@ -31,6 +31,7 @@ LABEL org.opencontainers.image.title="crypto-lakehouse" \
       org.cyclonedx.sbom="/opt/lakehouse/sbom.cdx.json"
 RUN useradd --create-home --uid 10001 lakehouse \
     && mkdir -p /opt/lakehouse/one-machine/.dagster /opt/lakehouse/celery/.dagster /opt/lakehouse/ecs/.dagster \
+        /opt/lakehouse/tokens \
     && chown -R lakehouse /opt/lakehouse
 COPY --from=installed /opt/venv /opt/venv
 COPY --from=sbom /sbom.cdx.json /opt/lakehouse/sbom.cdx.json

@@ -76,7 +76,7 @@ lock: $(READY)  ## Update requirements.lock to the newest versions
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --no-strip-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra platform --extra celery --extra serve --no-strip-extras --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra platform --extra celery --extra serve --extra serve --no-strip-extras --python-version 3.11 \
 		--python-platform linux --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		--constraint requirements.lock --output-file deploy/requirements.txt
 	cd crypto_lakehouse_tests/clients/requirements && for name in libraries freqtrade nautilus_trader; do \

@@ -1,10 +1,12 @@
-"""Every process of compose.yaml, started here with its own command and variables, builds a partition together."""
+"""Every process of compose.yaml, started here with its own command and variables: together they build partitions."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,10 +22,8 @@ from typing import Any
 
 import pytest
 
-from crypto_lakehouse import Lakehouse
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.sample.build import make_sample
-from crypto_lakehouse.sample.server import ArchiveServer
 from crypto_lakehouse_tests.system.compose_file import (
     ROOT,
     Machine,
@@ -30,13 +31,16 @@ from crypto_lakehouse_tests.system.compose_file import (
     read_services,
     read_variables,
 )
-from crypto_lakehouse_tests.system.postgres_server import PASSWORD, PostgresServer
+from crypto_lakehouse_tests.system.postgres_server import PASSWORD, postgres_binaries, postgres_server
+from crypto_lakehouse_tests.system.runs import WatchedServer
 from crypto_lakehouse_tests.system.s3_server import free_ports
+from crypto_lakehouse_tests.system.test_home_faults import once
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("T13")]
 
-DAY = "2024-12-27"
+DAYS = ("2024-12-27", "2024-12-28")
 ADMIN, VIEWER = ("admin", "admin-test-secret"), ("viewer", "viewer-test-secret")
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LAUNCH = """
 mutation ($parameters: ExecutionParams!) {
   launchRun(executionParams: $parameters) {
@@ -46,27 +50,27 @@ mutation ($parameters: ExecutionParams!) {
   }
 }
 """
-PARAMETERS = {
-    "selector": {
-        "repositoryLocationName": "crypto_lakehouse.definitions",
-        "repositoryName": "__repository__",
-        "jobName": "update_binance_um_daily",
-    },
-    "runConfigData": {},
-    "executionMetadata": {
-        "tags": [
-            {"key": "dagster/asset_partition_range_start", "value": DAY},
-            {"key": "dagster/asset_partition_range_end", "value": DAY},
-        ]
-    },
+SELECTOR = {
+    "repositoryLocationName": "crypto_lakehouse.definitions",
+    "repositoryName": "__repository__",
+    "jobName": "update_binance_um_daily",
 }
-STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+RUN = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { runId status } } }"
+REPEATS = """
+query ($id: String!) {
+  runsOrError(filter: { tags: [{ key: "dagster/parent_run_id", value: $id }] }) { ... on Runs { results { runId } } }
+}
+"""
 
 
 def _hash(password: str) -> str:
     caddy = Path(sys.executable).parent / "caddy"
     command = [str(caddy), "hash-password", "--plaintext", password]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _basic(user: tuple[str, str]) -> str:
+    return f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"
 
 
 @dataclass
@@ -76,48 +80,91 @@ class Client:
     port: int
     authority: Path
 
-    def get(self, path: str, user: tuple[str, str] | None, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(f"https://localhost:{self.port}{path}", body)
-        request.add_header("Content-Type", "application/json")
-        if user:
-            request.add_header("Authorization", f"Basic {base64.b64encode(':'.join(user).encode()).decode()}")
-        with urllib.request.urlopen(
-            request, timeout=60, context=ssl.create_default_context(cafile=self.authority)
-        ) as answer:
+    def get(self, path: str, authorization: str = "", body: bytes | None = None) -> bytes:
+        headers = {"Content-Type": "application/json", **({"Authorization": authorization} if authorization else {})}
+        request = urllib.request.Request(f"https://localhost:{self.port}{path}", body, headers)
+        context = ssl.create_default_context(cafile=self.authority)
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
             return answer.read()
 
     def status(self, user: tuple[str, str] | None) -> int:
         """The HTTP status of the UI's page."""
         try:
-            self.get("/", user)
+            self.get("/", _basic(user) if user else "")
         except urllib.error.HTTPError as error:
             return error.code
         return 200
 
     def ask(self, user: tuple[str, str], query: str, **variables: Any) -> dict[str, Any]:
         """The data of a query to Dagster."""
-        answer = json.loads(self.get("/graphql", user, json.dumps({"query": query, "variables": variables}).encode()))
+        answer = json.loads(
+            self.get("/graphql", _basic(user), json.dumps({"query": query, "variables": variables}).encode())
+        )
         assert "errors" not in answer, answer
         return answer["data"]
 
 
-@pytest.fixture
-def machine(tmp_path: Path, postgres: PostgresServer) -> Iterator[Machine]:
-    """All services of compose.yaml, healthy; the archive is a sample."""
+@dataclass
+class Deployment:
+    """All services of compose.yaml, healthy, with an archive of two days."""
+
+    machine: Machine
+    archive: WatchedServer
+    token: str
+
+    def client(self, port: str) -> Client:
+        """A browser at the address that compose.yaml publishes at this port."""
+        authority = self.machine.folder / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        return Client(self.machine.ports[port], authority)
+
+    def launch(self, day: str) -> str:
+        """Launch a run for a day as an admin; return its id."""
+        tags = [{"key": f"dagster/asset_partition_range_{end}", "value": day} for end in ("start", "end")]
+        parameters = {"selector": SELECTOR, "runConfigData": {}, "executionMetadata": {"tags": tags}}
+        launched = self.client("8443").ask(ADMIN, LAUNCH, parameters=parameters)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["runId"])
+
+    def wait(self, run_id: str) -> dict[str, Any]:
+        """Wait until a run has ended; the viewer's server says so."""
+        while (run := self.client("8444").ask(VIEWER, RUN, id=run_id)["runOrError"])["status"] not in ENDED:
+            time.sleep(0.5)
+        return run
+
+    def kill_run(self) -> None:
+        """Kill the process of the worker that executes the run, as a machine without memory would."""
+        worker = self.machine.processes["worker"].pid
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                # The name, in brackets, may hold anything; after it come the state and the parent.
+                if int(path.read_text(errors="replace").rpartition(")")[2].split()[1]) == worker:
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian package 'postgresql')")
+    folder = tmp_path_factory.mktemp("compose")
     example = read_variables((ROOT / ".env.example").read_text(encoding="utf-8"))
-    make_sample(tmp_path / "archive", symbols=2, days=1, start=date.fromisoformat(DAY))
-    postgres.create("dagster")
-    shutil.copytree(ROOT / "deploy" / "dagster", tmp_path / "image")
-    (tmp_path / "objects").mkdir()
-    numbers = ("6379", "8333", "9333", "9340", "8888", "4000", "3000", "3001", "8443", "8444", "8081")
+    make_sample(folder / "archive", symbols=2, days=2, start=date.fromisoformat(DAYS[0]))
+    shutil.copytree(ROOT / "deploy" / "dagster", folder / "image")
+    (folder / "image" / "tokens").mkdir()
+    (folder / "objects").mkdir()
+    configuration = folder / "image" / "celery" / "dagster.yaml"
+    # The only change: a lost run is noticed within seconds, not within a minute.
+    configuration.write_text(configuration.read_text().replace("poll_interval_seconds: 60", "poll_interval_seconds: 2"))
+    numbers = ("6379", "8333", "9333", "9340", "8888", "4000", "3000", "3001", "8000", "8443", "8444", "8445", "8081")
     ports = dict(zip(numbers, free_ports(len(numbers)), strict=True))
     others = {
-        "/opt/lakehouse": str(tmp_path / "image"),
-        "-dir=/data": f"-dir={tmp_path / 'objects'}",
+        "/opt/lakehouse": str(folder / "image"),
+        "-dir=/data": f"-dir={folder / 'objects'}",
         "/etc/caddy/Caddyfile": str(ROOT / "deploy" / "compose" / "Caddyfile"),
         "0.0.0.0": "127.0.0.1",
     }
-    with ArchiveServer(tmp_path / "archive") as archive:
+    with WatchedServer(folder / "archive") as archive, postgres_server(binaries) as postgres:
+        postgres.create("dagster")
         variables = {
             **example,
             "DAGSTER_POSTGRES_PASSWORD": PASSWORD,
@@ -131,38 +178,57 @@ def machine(tmp_path: Path, postgres: PostgresServer) -> Iterator[Machine]:
             pytest.skip(f"not installed: {', '.join(missing)}")
         hashes = {"PROXY_ADMIN_HASH": _hash(ADMIN[1]), "PROXY_VIEWER_HASH": _hash(VIEWER[1])}
         services = read_services({**variables, **hashes})
-        machine = Machine(services, tmp_path, {**ports, "5432": postgres.port}, others)
+        machine = Machine(services, folder, {**ports, "5432": postgres.port}, others)
+        add = [str(Path(sys.executable).parent / "crypto-lakehouse"), "tokens", "add", "test"]
+        environment = machine.environment("api")
+        added = subprocess.run(add, env=environment, cwd=folder, check=True, capture_output=True, text=True)
         with machine.running(elsewhere=["postgres"]):
-            yield machine
+            yield Deployment(machine, archive, added.stdout.strip())
 
 
-def test_a_partition_is_built_and_the_pages_need_a_password(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    authority = machine.folder / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-    admin, viewer = (Client(machine.ports[port], authority) for port in ("8443", "8444"))
-
+def test_the_pages_need_a_password_and_viewers_only_look(deployment: Deployment) -> None:
+    admin, viewer = deployment.client("8443"), deployment.client("8444")
     assert [client.status(None) for client in (admin, viewer)] == [401, 401]
-    assert admin.status(VIEWER) == viewer.status(ADMIN) == admin.status((ADMIN[0], "wrong")) == 401
-    assert admin.status(ADMIN) == viewer.status(VIEWER) == 200
-
-    refused = viewer.ask(VIEWER, LAUNCH, parameters=PARAMETERS)["launchRun"]
+    assert [admin.status(VIEWER), viewer.status(ADMIN), admin.status((ADMIN[0], "wrong"))] == [401] * 3
+    assert [admin.status(ADMIN), viewer.status(VIEWER)] == [200, 200]
+    parameters = {"selector": SELECTOR, "runConfigData": {}, "executionMetadata": {"tags": []}}
+    refused = viewer.ask(VIEWER, LAUNCH, parameters=parameters)["launchRun"]
     assert refused["__typename"] == "UnauthorizedError"
 
-    launched = admin.ask(ADMIN, LAUNCH, parameters=PARAMETERS)["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["run"]["runId"]
-    # The viewer sees the run that the daemon takes from the queue and a worker executes.
-    while (status := viewer.ask(VIEWER, STATUS, id=run_id)["runOrError"]["status"]) not in ("SUCCESS", "FAILURE"):
-        time.sleep(0.5)
-    assert status == "SUCCESS", machine.log("worker")
 
-    for name, value in machine.environment("worker").items():
-        if name.startswith(("LAKEHOUSE_", "AWS_")):
-            monkeypatch.setenv(name, value)
-    lake = Lakehouse(machine.environment("worker")["LAKEHOUSE_LAKE_URI"])
-    assert lake.scan("gold.bars_1d", market="um").collect().height == 2
-    store = LakeStore.open(lake.uri, machine.environment("worker")["LAKEHOUSE_S3_ENDPOINT_URL"])
+def test_a_partition_is_built_by_a_worker_and_read_with_a_token(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = deployment.machine
+    # The daemon takes it from the queue.
+    run_id = deployment.launch(DAYS[0])
+    assert deployment.wait(run_id)["status"] == "SUCCESS", machine.log("worker")
+
+    bars = f"/v1/tables/gold.bars_1d/rows?market=um&start={DAYS[0]}&end={DAYS[1]}"
+    programs = deployment.client("8445")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        programs.get(bars)
+    answer = json.loads(programs.get(bars, authorization=f"Bearer {deployment.token}"))
+    assert {row["symbol"] for row in answer["rows"]} == {"BTCUSDT", "ETHUSDT"}
+
+    environment = machine.environment("worker")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, environment[name])
+    store = LakeStore.open(environment["LAKEHOUSE_LAKE_URI"], environment["LAKEHOUSE_S3_ENDPOINT_URL"])
     assert [file.path for file in store.list("_logs") if run_id in file.path]
-    for name in machine.processes:
-        text = (machine.folder / f"{name}.log").read_text(errors="replace")
-        for secret in (PASSWORD, "redis-test-secret", "lake-test-secret", ADMIN[1], VIEWER[1]):
-            assert secret not in text, name
+
+
+def test_a_run_whose_process_is_killed_is_repeated(deployment: Deployment) -> None:
+    once(deployment.archive, DAYS[1], deployment.kill_run)
+    run_id = deployment.launch(DAYS[1])
+    assert deployment.wait(run_id)["status"] == "FAILURE"
+    while not (repeats := deployment.client("8444").ask(VIEWER, REPEATS, id=run_id)["runsOrError"]["results"]):
+        time.sleep(0.5)
+    assert deployment.wait(repeats[0]["runId"])["status"] == "SUCCESS", deployment.machine.log("worker")
+
+
+def test_no_process_prints_a_secret(deployment: Deployment) -> None:
+    secrets = (PASSWORD, "redis-test-secret", "lake-test-secret", ADMIN[1], VIEWER[1], deployment.token)
+    for name in deployment.machine.processes:
+        text = (deployment.machine.folder / f"{name}.log").read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in text], name

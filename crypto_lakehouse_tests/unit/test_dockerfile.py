@@ -40,7 +40,7 @@ def test_the_image_has_the_versions_of_the_lock() -> None:
     locked, installed = _pins(ROOT / "requirements.lock"), _pins(ROOT / "deploy" / "requirements.txt")
     assert installed <= locked
     names = {name for name, _ in installed}
-    assert {"dagster", "dagster-celery", "dagster-postgres", "dagster-aws", "polars"} <= names
+    assert {"dagster", "dagster-celery", "dagster-postgres", "dagster-aws", "polars", "fastapi"} <= names
     assert not {name for name in names if fnmatch(name, "jupyter*") or name in ("pytest", "mypy", "ruff", "uv")}
 
 

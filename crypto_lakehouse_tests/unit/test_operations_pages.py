@@ -24,10 +24,10 @@ def test_the_tests_of_the_threat_model_exist() -> None:
 
 def test_every_threat_names_its_test_or_says_that_it_has_none() -> None:
     page = (ROOT / "docs" / "architecture" / "security.md").read_text(encoding="utf-8")
-    rows = [
-        row.split(" | ") for row in re.findall(r"^\| (.+) \|$", page.partition("## Threats of builds")[2], re.MULTILINE)
-    ]
-    for row in rows[1:]:
+    rows = [row.split(" | ") for row in re.findall(r"^\| (.+) \|$", page, re.MULTILINE)]
+    threats = [row for row in rows if row != ["threat", "what is done", "test"]]
+    assert len(threats) > 20
+    for row in threats:
         assert len(row) == 3, row
         assert re.search(r"`|none", row[2]), row
 
