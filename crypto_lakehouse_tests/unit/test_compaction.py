@@ -19,13 +19,14 @@ from crypto_lakehouse.catalog import Cadence, feed, partition_keys
 from crypto_lakehouse.lake.reader import scan
 from crypto_lakehouse.lake.storage import compaction
 from crypto_lakehouse.lake.storage.compaction import MonthChanged, MonthInfo, compact_month
+from crypto_lakehouse.lake.storage.ledger import record_files
 from crypto_lakehouse.lake.storage.months import LEAST_DAYS
 from crypto_lakehouse.lake.storage.partitions import read_partition, write_partition
 from crypto_lakehouse.lake.storage.store import LakeError, LakeStore
 from crypto_lakehouse.pipeline.compaction import IncompleteMonth, compact_months, month_states
 from crypto_lakehouse.schemas.slices import TableSlice
 from crypto_lakehouse_tests.commands import parsed, recommended
-from crypto_lakehouse_tests.unit.lake_rows import klines
+from crypto_lakehouse_tests.unit.lake_rows import UM_1M, klines, ledger_row
 
 pytestmark = pytest.mark.requirement("P5")
 
@@ -80,6 +81,23 @@ def uses_months(lake: Lakehouse, **asked: Any) -> bool:
 def from_days(store: LakeStore, symbols: list[str], table_slice: TableSlice = UM) -> pl.DataFrame:
     days = pl.concat(read_partition(store, table_slice.partition(key)) for key in FEBRUARY)
     return days.filter(pl.col("symbol").is_in(symbols))
+
+
+@pytest.mark.parametrize("mode", ["live", "archive"])
+def test_what_was_known_is_read_from_it_as_from_the_days(store: LakeStore, mode: str) -> None:
+    for key in FEBRUARY:
+        # The file of a day comes at noon of the next one.
+        came = datetime.fromisoformat(key).replace(tzinfo=UTC) + timedelta(hours=36)
+        rows = [ledger_row(symbol, key=f"{symbol}-{key}.zip", period=key) for symbol in SYMBOLS]
+        record_files(store, UM_1M, key, rows, came)
+    lake = Lakehouse(store.uri)
+    asked: dict[str, Any] = {**READ, "symbols": SYMBOLS[:2], "known_by": "2023-02-15T06:00", "mode": mode}
+    before = lake.read(**asked, available_at=True, format="polars")
+    february(store)
+    assert uses_months(lake, symbols=SYMBOLS[:2])
+    after = lake.read(**asked, available_at=True, format="polars")
+    assert after.equals(before)
+    assert after["open_time"].max().day in ((14, 15) if mode == "live" else (13,))
 
 
 def test_readers_use_it_and_see_the_rows_of_the_days_in_their_order(store: LakeStore) -> None:

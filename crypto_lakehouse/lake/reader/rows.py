@@ -37,7 +37,7 @@ from crypto_lakehouse.lake.reader.times import TimeRange
 from crypto_lakehouse.lake.reader.warn import warn
 from crypto_lakehouse.lake.storage.damage import reading, unchanged
 from crypto_lakehouse.lake.storage.describe import StoredFile, path_columns, require_lake
-from crypto_lakehouse.lake.storage.months import is_month_file
+from crypto_lakehouse.lake.storage.months import is_month_file, keys_of
 from crypto_lakehouse.lake.storage.places import check_places, time_tolerance
 from crypto_lakehouse.lake.storage.store import LakeStore
 from crypto_lakehouse.schemas import Schema
@@ -104,7 +104,7 @@ def prepare(
                 with reading(store, [file.path for file in files]):
                     check_one_market_each(table, frame.select("symbol", "market").unique().collect())
         if request.known is not None:
-            keys = [file.key for file in files]
+            keys = [key for file in files for key in keys_of(file)]
             frame = add_known(
                 store, frame, request.known, layer, request.name, schema, request.exchange, request.markets, keys
             )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from crypto_lakehouse.catalog import Cadence
+from crypto_lakehouse.catalog import Cadence, partition_keys
 from crypto_lakehouse.lake.storage.describe import StoredFile
 from crypto_lakehouse.lake.storage.partitions import scan_hive
 from crypto_lakehouse.lake.storage.paths import COMPACTED, months_folder
@@ -48,6 +48,11 @@ def month_path(table_slice: TableSlice, month: str, days: Iterable[StoredFile]) 
 def is_month_file(file: StoredFile) -> bool:
     """Whether a file returned by ``with_months`` is a month file, not a day file."""
     return file.path.startswith(f"{COMPACTED}/")
+
+
+def keys_of(file: StoredFile) -> list[str]:
+    """Return the keys of the partitions whose rows a file returned by ``with_months`` may hold."""
+    return partition_keys(file.start, file.end, Cadence.DAILY) if is_month_file(file) else [file.key]
 
 
 def with_months(
