@@ -73,7 +73,8 @@ def test_a_bar_names_its_daily_file_and_the_answer_of_one_minute(completed: Comp
     assert answer.version.status == "answered"
     frame = chain.frame()
     assert frame.filter(source="rest")["time"].to_list() == [MINUTE]
-    assert answer.key in str(chain)
+    assert f"answer {answer.key}" in str(chain)
+    assert f"row {line}; sha256 {answer.sha256}" in str(chain)
 
 
 @pytest.mark.requirement("F6.20")

@@ -123,6 +123,10 @@ def test_a_lake_says_why_minutes_are_missing(archive: Path, server: WatchedServe
         assert "exchange_halt" in str(Lakehouse(lake).explain("gold.missing_minutes", B, f"{DAY}T{time}"))
     with pytest.raises(ValueError, match="has no row of"):
         Lakehouse(lake).explain("gold.missing_minutes", B, f"{DAY}T11:00")
+    with pytest.raises(
+        ValueError, match=r"row before is at .*missing_minutes says why: exchange_halt \{.symbols.: 3\}"
+    ):
+        Lakehouse(lake).explain("silver.klines_1m", B, f"{DAY}T10:30")
 
 
 @pytest.mark.requirement("D18")

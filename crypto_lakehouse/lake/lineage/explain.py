@@ -28,6 +28,7 @@ from crypto_lakehouse.transforms.silver.clean import epoch_to_time, text_to_time
 from crypto_lakehouse.transforms.silver.edges import EDGE_RULES
 
 _DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
+_MISSING = "missing_minutes"
 _STATES = ("instruments", "symbol_states")
 
 
@@ -105,7 +106,7 @@ def _at(table_slice: TableSlice, rows: pl.DataFrame, moment: datetime) -> pl.Dat
         close = pl.col("close_time")
     elif table_slice.table == "continuous_1m":
         close = pl.col(time) + MINUTE - _MICROSECOND
-    elif table_slice.table == "missing_minutes":
+    elif table_slice.table == _MISSING:
         close = pl.col("end") - _MICROSECOND
     elif feed is not None and feed.interval is not None:
         close = pl.col(time).dt.offset_by(feed.interval.name) - pl.duration(microseconds=1)
@@ -160,9 +161,17 @@ def _no_row(
         ways = ways_to_build(tracer.store, [(table_slice, moment, moment + _MICROSECOND)])
         return MissingPartition(f"{table} has no partition {own} in {tracer.store.uri} ({have}){ways}")
     time = pl.col(ROW_TIME if table_slice.layer == "bronze" else table_slice.schema.time_column)
-    return ValueError(
-        f"{table} has no row of {tracer.symbol} at {moment:%Y-%m-%d %H:%M:%S.%f}{''.join(_nearest(rows, time, moment))}"
-    )
+    near = "".join((*_nearest(rows, time, moment), *_reason(tracer, table_slice, moment)))
+    return ValueError(f"{table} has no row of {tracer.symbol} at {moment:%Y-%m-%d %H:%M:%S.%f}{near}")
+
+
+def _reason(tracer: Tracer, table_slice: TableSlice, moment: datetime) -> Iterator[str]:
+    """Why a minute of silver is missing, if gold.missing_minutes says it."""
+    if (table_slice.layer, table_slice.table) != ("silver", "klines_1m"):
+        return
+    holds = (pl.col("start") <= moment) & (pl.col("end") > moment)
+    for row in tracer.read(tracer.table_slice("gold", _MISSING), [str(moment.date())], holds).iter_rows(named=True):
+        yield f". gold.{_MISSING} says why: {row['reason']} {row['evidence']}"
 
 
 def _nearest(rows: pl.DataFrame, time: pl.Expr, moment: datetime) -> Iterator[str]:

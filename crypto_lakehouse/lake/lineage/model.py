@@ -178,11 +178,13 @@ def _step_lines(step: Step, indent: str, with_values: bool = False) -> Iterator[
 
 
 def _file_lines(file: SourceFile, indent: str) -> Iterator[str]:
-    yield f"{indent}file {file.key}"
+    # The key of an answer is the request.
+    kind, unit = ("answer", "row") if file.key.startswith("/") else ("file", "line")
+    yield f"{indent}{kind} {file.key}"
     inner = f"{indent}  "
-    yield f"{inner}{_lines(file.lines)}; sha256 {file.sha256}"
+    yield f"{inner}{_lines(file.lines, unit)}; sha256 {file.sha256}"
     if file.version is None:
-        yield f"{inner}the ledger does not know this file"
+        yield f"{inner}the ledger does not know this {kind}"
     else:
         if file.version.sha256 != file.sha256:
             yield f"{inner}the ledger knows another version of it: build the partition again"
@@ -212,7 +214,7 @@ def _state(version: FileVersion, with_hash: bool = False) -> str:
     )
 
 
-def _lines(lines: tuple[int, ...]) -> str:
+def _lines(lines: tuple[int, ...], unit: str = "line") -> str:
     """Numbers of lines as ranges.
 
     >>> _lines((2, 3, 4, 9))
@@ -226,7 +228,7 @@ def _lines(lines: tuple[int, ...]) -> str:
             runs.append([line, line])
     shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs[:_SHOWN])
     more = f", and {len(runs) - _SHOWN} more ranges" if len(runs) > _SHOWN else ""
-    return f"{'line' if len(lines) == 1 else 'lines'} {shown}{more}" if lines else "rows are counted, not listed"
+    return f"{unit if len(lines) == 1 else f'{unit}s'} {shown}{more}" if lines else "rows are counted, not listed"
 
 
 def _text(value: object) -> str:
