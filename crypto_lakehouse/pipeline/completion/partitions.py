@@ -114,7 +114,7 @@ class Completion:
         if endpoints[0].paging is Paging.ID:
             return [IdRequests(*common, endpoint, listed, keys, self.source) for endpoint in endpoints]
         present = {key: archive_times(self.feed, key, self.store) for key in keys}
-        return [EndpointRequests(*common, endpoint, listed, present) for endpoint in endpoints]
+        return [EndpointRequests(*common, endpoint, listed, present, self.source) for endpoint in endpoints]
 
     def _partition(self, key: str, counts: Counts) -> AnsweredPartition:
         answers = Answers.read(self.store, self.feed, [key])[key]

@@ -13,9 +13,6 @@ from crypto_lakehouse.catalog.rest import Overflow, RestEndpoint
 from crypto_lakehouse.pipeline.completion.wanted import Day
 from crypto_lakehouse.rest.requests import RestRequest
 
-_SHORTEST = 2
-"""Days in a row of which nothing is known that are worth a probe: a single day is requested at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -53,7 +50,8 @@ def probes(symbols: Sequence[str], days: Sequence[Day]) -> Iterator[Probe]:
     for symbol in symbols:
         for stretch in _stretches(symbol, days):
             for part in _parts(stretch):
-                if len(part) >= _SHORTEST:
+                # A single day that fits into one answer is requested at once.
+                if len(part) > 1 or part[0].grid.size > part[0].endpoint.best_limit:
                     request = RestRequest(part[0].endpoint, symbol, part[0].since, part[-1].end, limit=1)
                     yield Probe(request, tuple(part))
 

@@ -59,6 +59,7 @@ class Day:
     answers: Answers
     settled: dict[str, list[Settled]]
     first: dict[str, datetime]
+    now: datetime
     answered: dict[str, Times] = field(default_factory=dict)
 
     @classmethod
@@ -79,7 +80,7 @@ class Day:
         if endpoint.reach is not None:
             grid = grid[grid >= microseconds(now - endpoint.reach + WITHIN_REACH)]
         settled = answers.settled(endpoint)
-        day = cls(feed, key, endpoint, start, end, grid, present, answers, settled, first)
+        day = cls(feed, key, endpoint, start, end, grid, present, answers, settled, first, now)
         if partly := [symbol for symbol in settled if any(each.is_due(now) for each in settled[symbol])]:
             # Of what is asked again, rows that answers have already are not asked for.
             rows = answers.rows(store, partly).filter(pl.col("source_key").str.starts_with(f"{endpoint.path}?"))
@@ -103,7 +104,8 @@ class Day:
 
     def is_whole(self, symbol: str) -> bool:
         """Whether nothing at all is known of a symbol on this day, and it may have had rows."""
-        is_known = symbol in self.present or symbol in self.settled
+        is_settled = any(not each.is_due(self.now) for each in self.settled.get(symbol, ()))
+        is_known = is_settled or symbol in self.present or symbol in self.answered
         return bool(self.grid.size) and not is_known and self.first.get(symbol, self.start) < self.end
 
     def settle(self, symbol: str, span: Settled) -> None:
