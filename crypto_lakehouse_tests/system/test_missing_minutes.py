@@ -47,6 +47,16 @@ def without(*minutes: range, day: str = DAY) -> Callable[[list[str]], list[str]]
     return lambda lines: [line for line in lines if line.partition(",")[0] not in gone]
 
 
+def bought_too_much(line: int) -> Callable[[list[str]], list[str]]:
+    """Takers bought more than was traded in a line, so silver refuses it."""
+
+    def changed(lines: list[str]) -> list[str]:
+        fields = lines[line].split(",")
+        return [*lines[:line], ",".join([*fields[:9], "1000000000", *fields[10:]]), *lines[line + 1 :]]
+
+    return changed
+
+
 def build(lake: Path, keys: Sequence[str] = (DAY,)) -> list[str]:
     """Do the steps of a run; return the days that were written."""
     store, written = LakeStore.open(str(lake)), []
@@ -214,8 +224,11 @@ def test_rest_rows_are_holes_of_the_archive_and_what_rest_does_not_have_is_lost(
         hole, lost = range(180, 300), range(600, 610)
         truth = market.truth / klines(market.archive, B, exchange_day(1)).relative_to(market.archive)
         edit(truth, without(lost, day=exchange_day(1)))
+        # Of this minute of the hole silver has no row either.
+        edit(truth, bought_too_much(200))
         edit(klines(market.archive, B, exchange_day(1)), without(hole, lost, day=exchange_day(1)))
         done = run(market.settings(tmp_path / "lake"), "um", exchange_day(0), exchange_day(1))
         assert done.success, failures(done)
         build(tmp_path / "lake", [exchange_day(0), exchange_day(1)])
+    assert set(read(Lakehouse(tmp_path / "lake"), "quarantine.rejected")["reason"]) == {"taker_over_volume"}
     assert stretches(tmp_path / "lake", exchange_day(1)) == [(B, 180, 120, "archive_hole"), (B, 600, 10, "lost")]

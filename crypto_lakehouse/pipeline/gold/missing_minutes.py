@@ -72,9 +72,10 @@ class MissingMinutes(TableDays):
         if trades is not None:
             before = self._ids(trades, f"{day - _DAY}", symbols).group_by("symbol").agg(pl.col("last_id").max())
             more = {"traded": self._ids(trades, key, symbols), "ids_before": before, "trades_table": trades.table}
-        refused, other = self._refused(key), self._other_file(key, rows)
-        empty = self._answers(key)
-        return missing_minutes(day, rows, Evidence(listings, refused=refused, other_file=other, empty=empty, **more))
+        rejected = read_rejected(self._store, self._feed, [key])
+        more["refused"], more["refused_rest"] = self._refused(key, rejected), _refused_answers(rejected)
+        other, empty = self._other_file(key, rows), self._answers(key)
+        return missing_minutes(day, rows, Evidence(listings, other_file=other, empty=empty, **more))
 
     def stale(self, keys: Sequence[str]) -> list[str]:
         """Stored days other than ``keys`` whose inputs have changed: listings change days at any distance."""
@@ -146,15 +147,12 @@ class MissingMinutes(TableDays):
                 parts.append(_by_minute(piece.filter(pl.col("symbol").is_in(list(symbols)))))
         return pl.concat(parts).group_by("symbol", "open_time").agg(pl.col("first_id").min(), pl.col("last_id").max())
 
-    def _refused(self, key: str) -> pl.DataFrame:
+    def _refused(self, key: str, rejected: pl.DataFrame) -> pl.DataFrame:
         """The minutes of quarantined rows of the present files of a day."""
         states = read_state(self._store, self._feed, key)
         present = [(name, row["sha256"]) for name, row in states.items() if row["status"] == "ingested"]
         files = pl.DataFrame(present, schema={"source_key": pl.String, "source_sha256": pl.String}, orient="row")
-        rows = read_rejected(self._store, self._feed, [key]).join(files, on=["source_key", "source_sha256"])
-        # The open time is the first field of every file of klines.
-        times = rows.with_columns(raw=pl.col("raw").str.extract(r"^([0-9]+)(?:,|$)").cast(pl.Int64, strict=False))
-        return times.select("symbol", open_time=epoch_to_time("raw").dt.truncate("1m")).drop_nulls()
+        return _minutes(rejected.join(files, on=["source_key", "source_sha256"]))
 
     def _answers(self, key: str) -> pl.DataFrame:
         """The times about which REST has no other rows than silver: symbol, start, end."""
@@ -171,6 +169,17 @@ class MissingMinutes(TableDays):
         only = pl.when(is_monthly).then("missing_in_monthly").otherwise("missing_in_daily")
         verdicts = read_partition(self._store, partition).filter(pl.col("table") == MINUTES)
         return verdicts.select("symbol", rows=only)
+
+
+def _refused_answers(rejected: pl.DataFrame) -> pl.DataFrame:
+    """The minutes of quarantined rows of REST answers, whose source is the request."""
+    return _minutes(rejected.filter(pl.col("source_key").str.starts_with("/")))
+
+
+def _minutes(rejected: pl.DataFrame) -> pl.DataFrame:
+    """The minutes of quarantined rows: symbol, open_time. The open time is the first field of all klines."""
+    times = rejected.with_columns(raw=pl.col("raw").str.extract(r"^([0-9]+)(?:,|$)").cast(pl.Int64, strict=False))
+    return times.select("symbol", open_time=epoch_to_time("raw").dt.truncate("1m")).drop_nulls()
 
 
 def _by_minute(rows: pl.DataFrame) -> pl.DataFrame:

@@ -63,7 +63,9 @@ class Evidence:
     listings
         Every symbol that was listed on the day.
     refused
-        Minutes whose rows this lake has quarantined: symbol, open_time.
+        Minutes whose rows of files this lake has quarantined: symbol, open_time.
+    refused_rest
+        The same of rows of REST.
     traded
         Minutes with trades: symbol, open_time, first_id, last_id; None if the lake has no trades of the day.
     ids_before
@@ -78,6 +80,7 @@ class Evidence:
 
     listings: Mapping[str, Listing]
     refused: pl.DataFrame = field(default_factory=lambda: _frame(symbol=pl.String, open_time=_TIME))
+    refused_rest: pl.DataFrame = field(default_factory=lambda: _frame(symbol=pl.String, open_time=_TIME))
     traded: pl.DataFrame | None = None
     ids_before: pl.DataFrame = field(default_factory=lambda: _frame(symbol=pl.String, last_id=pl.Int64))
     trades_table: str = ""
@@ -164,7 +167,7 @@ def missing_minutes(day: date, rows: pl.DataFrame, evidence: Evidence) -> pl.Dat
     flagged = missing.with_columns(
         _edge(missing, rows, evidence),
         _in(missing, evidence.refused).alias("is_refused"),
-        _in(missing, rows.filter(pl.col("source") == _REST)).alias("is_rest"),
+        (_in(missing, rows.filter(pl.col("source") == _REST)) | _in(missing, evidence.refused_rest)).alias("is_rest"),
         (pl.lit(False) if evidence.traded is None else _in(missing, evidence.traded)).alias("is_traded"),
         _halt(missing, archived, counts.height),
         _confirmed(missing, evidence.empty),
