@@ -10,8 +10,19 @@ ANSWERS = Schema(
         Column("table", TEXT, "name", "Table that the answer completes."),
         Column("request", TEXT, "path and query", "The request without the host, its parameters sorted."),
         Column("symbol", TEXT, "name", "Symbol that was asked for, as the archive writes it."),
-        Column("period", TEXT, "YYYY-MM-DD or YYYY-MM", "Partition that this row is about."),
-        Column("start", TIME, "UTC", "First instant of the time that the answer settles, within the partition."),
+        Column(
+            "period",
+            TEXT,
+            "YYYY-MM-DD or YYYY-MM",
+            "Partition that this row is about; for the first row of a symbol, the first partition of the table.",
+        ),
+        Column(
+            "start",
+            TIME,
+            "UTC",
+            "First instant of the time that the answer settles: the exchange has no other rows of it. Within the"
+            " partition, but for requests for the first row of a symbol.",
+        ),
         Column("end", TIME, "UTC", "End of that time, exclusive."),
         Column(
             "status",
