@@ -156,6 +156,11 @@ class Settings(_ArchiveUrls):
     serve_timeout: float = Field(600.0, gt=0, le=24 * 3600, description="seconds after which an answer ends")
     serve_concurrency: int = Field(64, ge=1, le=10_000, description="requests of one token at the same time")
     serve_rate: float = Field(50.0, gt=0, le=100_000, description="requests a second of one token")
+    serve_binance: bool = Field(False, description="answer Binance's own REST API below /binance, too")
+    serve_universe: date | None = Field(
+        None, description="UTC day whose symbols /binance lists; empty: all, as of the newest day"
+    )
+    serve_as_of: str = Field("", description="time of the lake (UTC), or snapshot, that /binance reads; empty: now")
     max_partitions_per_run: int | None = Field(
         None,
         ge=1,
@@ -235,6 +240,11 @@ class Settings(_ArchiveUrls):
         if day is not None and day >= datetime.now(UTC).date():
             raise ValueError("must be a UTC day that is over, because partitions before it are hidden")
         return day
+
+    @field_validator("serve_universe", mode="before")
+    @classmethod
+    def _check_universe(cls, value: str | date | None) -> date | None:
+        return parse_date(value.strip()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_feeds(self) -> Self:

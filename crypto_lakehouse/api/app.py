@@ -18,6 +18,7 @@ from crypto_lakehouse.api.answers import Service
 from crypto_lakehouse.api.call import CALL, gather_warnings
 from crypto_lakehouse.api.config import ServeConfig
 from crypto_lakehouse.api.describing import PROBLEM_NAME
+from crypto_lakehouse.api.exchanges import in_the_words_of_exchanges, register
 from crypto_lakehouse.api.logs import ERRORS, configure_logs
 from crypto_lakehouse.api.problems import Problem, problem_schema
 from crypto_lakehouse.api.routes.bars import bars_routes
@@ -47,7 +48,7 @@ def create() -> ASGIApp:
     os.environ.setdefault("LAKEHOUSE_SQL_TIMEOUT", f"{min(_MOST_SQL_SECONDS, config.timeout):g}")
     os.environ.setdefault("LAKEHOUSE_SQL_MEMORY", _SQL_MEMORY)
     gather_warnings()
-    return Gate(endpoints(config), config)
+    return in_the_words_of_exchanges(Gate(endpoints(config), config), config)
 
 
 def endpoints(config: ServeConfig) -> FastAPI:
@@ -65,6 +66,7 @@ def endpoints(config: ServeConfig) -> FastAPI:
     )
     for routes in (contents_routes, rows_routes, bars_routes, sql_routes, state_routes):
         app.include_router(routes(service))
+    register(app, service)
     app.exception_handlers[Problem] = _problem
     app.exception_handlers[RequestValidationError] = _wrong_arguments
     app.exception_handlers[StarletteHTTPException] = _http_error

@@ -21,6 +21,8 @@ class ServeConfig:
 
     ``tokens`` is the path of the file of tokens. ``timeout`` is in seconds, ``rate`` in requests a second of a token;
     ``max_rows`` and ``max_bytes`` limit one answer, ``concurrency`` the requests of a token at the same time.
+    ``exchange_api`` is the exchange whose own API is answered too, ``exchange_universe`` the day of the symbols that it
+    lists, and ``exchange_as_of`` the time of the lake that it reads.
     """
 
     lake_uri: str
@@ -36,6 +38,9 @@ class ServeConfig:
     timeout: float = 600.0
     concurrency: int = 64
     rate: float = 50.0
+    exchange_api: str = ""
+    exchange_universe: str | None = None
+    exchange_as_of: str | None = None
 
     @property
     def is_loopback(self) -> bool:

@@ -14,6 +14,7 @@ from crypto_lakehouse.cli.console import say, show_table
 
 if TYPE_CHECKING:
     from crypto_lakehouse.api.tokens import TokenFile
+    from crypto_lakehouse.lake.storage.store import LakeStore
 
 tokens_app = typer.Typer(help="Tokens of the REST service: who may read what.", no_args_is_help=True)
 
@@ -27,6 +28,9 @@ def serve(
     ),
     workers: Annotated[int, typer.Option(parser=whole(1, 64), metavar="NUMBER", help="Worker processes.")] = 1,
     sql: Annotated[bool, typer.Option("--sql", help="Allow queries: POST /v1/sql.")] = False,
+    binance: Annotated[
+        bool, typer.Option("--binance", help="Answer Binance's own REST API, too: /binance/api/v3/klines.")
+    ] = False,
 ) -> None:
     """Serve the lake over HTTP, read only, until Ctrl-C or SIGTERM.
 
@@ -50,6 +54,9 @@ def serve(
         timeout=settings.serve_timeout,
         concurrency=settings.serve_concurrency,
         rate=settings.serve_rate,
+        exchange_api="binance" if binance or settings.serve_binance else "",
+        exchange_universe=None if settings.serve_universe is None else settings.serve_universe.isoformat(),
+        exchange_as_of=settings.serve_as_of or None,
     )
     try:
         has_token = any(token.is_valid(datetime.now(UTC)) for token in TokenFile(config.tokens).tokens())
@@ -63,7 +70,9 @@ def serve(
         )
     with explained():
         # A place that cannot hold a lake ends the command, and not each of its workers.
-        open_lake(settings)
+        store = open_lake(settings)
+    if config.exchange_as_of is not None:
+        _check_as_of(store, config.exchange_as_of)
     from crypto_lakehouse.api.server import serve as run
 
     run(config)
@@ -141,6 +150,16 @@ def revoke_token(name: Annotated[str, typer.Argument(help="Name of the token.")]
     except TokenError as error:
         fail(error, 2)
     say(Console(), f"revoked {name}")
+
+
+def _check_as_of(store: LakeStore, text: str) -> None:
+    """End the command, and not each worker, if the setting is no time of the lake."""
+    from crypto_lakehouse.lake.reader.versions import open_as_of
+
+    try:
+        open_as_of(store, text)
+    except ValueError as error:
+        fail(f"LAKEHOUSE_SERVE_AS_OF: {error}", 2)
 
 
 def _file() -> TokenFile:

@@ -51,7 +51,7 @@ class ExchangeApi:
     ``clock`` gives the server's time in milliseconds: later rows do not exist yet, and a bar that contains it is still
     forming. ``stale`` is the age of the time in ``exchangeInfo`` of futures. ``pools`` are pools with other
     limits than the catalogue's, by name. Without ``has_reach`` all rows are answered, also those that the exchange
-    refuses because they are old. ``notes`` are further fields of ``exchangeInfo``.
+    refuses, or leaves out, because they are old. ``notes`` are further fields of ``exchangeInfo``.
     """
 
     def __init__(
@@ -99,6 +99,8 @@ class ExchangeApi:
 
     def _rows_of(self, endpoint: RestEndpoint, query: Query, unit: int) -> list[Any]:
         name = endpoint.path.rpartition("/")[2]
+        if name != "fundingRate":
+            checked_symbol(endpoint, query)
         feed = feed_of_query(endpoint, query)
         check_read(endpoint, query)
         limit = limit_of(endpoint, query)
@@ -124,7 +126,8 @@ class ExchangeApi:
         self, endpoint: RestEndpoint, feed: Feed, symbol: str, start: int | None, end: int | None, limit: int, unit: int
     ) -> Iterator[list[Any]]:
         now = self._clock()
-        if endpoint.max_span is not None:
+        is_open = start is None and end is None
+        if endpoint.max_span is not None and (self._has_reach or not is_open):
             span = milliseconds(endpoint.max_span)
             end = end if end is not None else min(now, start + span) if start is not None else now
             start = start if start is not None else end - span
@@ -163,12 +166,16 @@ class ExchangeApi:
 
     def _funding(self, feed: Feed, symbol: str | None, start: int | None, end: int | None, limit: int) -> list[Any]:
         rows = self._cut(self._between(feed, symbol, start, end, start is None), limit, start is None)
-        times: dict[str, list[int]] = {}
-        for row in rows:
-            times.setdefault(row.get("symbol", symbol), []).append(_minute(row))
-        marks = {name: self._rows.mark_prices(feed.market.name, name, known) for name, known in times.items()}
         owners = [(row, row.get("symbol", symbol)) for row in rows]
-        return [shapes.funding_rate(row, owner, marks[owner].get(_minute(row), "")) for row, owner in owners]
+        times: dict[str, list[int]] = {owner: [] for _, owner in owners}
+        for row, owner in owners:
+            if not row.get("mark_price"):
+                times[owner].append(_minute(row))
+        marks = {owner: self._rows.mark_prices(feed.market.name, owner, known) for owner, known in times.items()}
+        return [
+            shapes.funding_rate(row, owner, row.get("mark_price") or marks[owner].get(_minute(row), ""))
+            for row, owner in owners
+        ]
 
     def _statistics(
         self,

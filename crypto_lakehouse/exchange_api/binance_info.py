@@ -92,7 +92,7 @@ def _futures(market: Market, facts: SymbolFacts, listed: Listed, is_traded: bool
     status = "TRADING" if is_traded else "SETTLING"
     state: dict[str, Any] = {"status": status}
     if market.inverse:
-        state = {"contractStatus": status, "contractSize": market.contract_size(facts.symbol)}
+        state = {"contractStatus": status, "contractSize": round(market.contract_size(facts.symbol))}
     precision = {}
     if listed.price_decimals is not None and listed.quantity_decimals is not None:
         precision = {"pricePrecision": listed.price_decimals, "quantityPrecision": listed.quantity_decimals}

@@ -97,8 +97,10 @@ def statistic(row: Mapping[str, Any], name: str, owner: Mapping[str, str]) -> di
         supply = {} if "pair" in owner else {"CMCCirculatingSupply": "0.00000000"}
         return {**owner, **sums, **supply, **timestamp}
     if name == "takerlongshortRatio":
-        # Without the symbol.
-        return {"buySellRatio": f"{value:.4f}", "sellVol": "1000.0000", "buyVol": f"{1000 * value:.4f}", **timestamp}
+        # Without the symbol. A source that does not know the volumes has an empty one.
+        sell = row.get("sell_volume", 1000)
+        volumes = {"sellVol": f"{sell:.4f}", "buyVol": f"{sell * value:.4f}"} if sell else {"sellVol": "", "buyVol": ""}
+        return {"buySellRatio": f"{value:.4f}", **volumes, **timestamp}
     if name == "takerBuySellVol":
         volumes = {"takerBuyVol": f"{10000 * value:.0f}", "takerSellVol": "10000"}
         values = {"takerBuyVolValue": f"{value:.4f}", "takerSellVolValue": "1.0000"}
