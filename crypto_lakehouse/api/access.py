@@ -73,13 +73,20 @@ class Gate:
             metrics.count(call, method)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        is_held = False
+
         async def counted(message: Message) -> None:
+            nonlocal is_held
             if message["type"] == "http.response.start":
                 call.status = message["status"]
                 message["headers"] = [*message.get("headers", []), *_headers(call)]
             elif message["type"] == "http.response.body":
                 call.bytes += len(message.get("body", b""))
                 call.is_whole = not message.get("more_body", False)
+                if call.is_whole and is_held:
+                    # Before the last bytes are sent: the client may ask again as soon as it has them.
+                    is_held = False
+                    call.leave()
             await send(message)
 
         size = 0
@@ -94,7 +101,6 @@ class Gate:
                 raise too_large()
             return message
 
-        is_held = False
         try:
             self._admit(call, scope)
             call.occupy(lambda: self.slots.free(call.caller))

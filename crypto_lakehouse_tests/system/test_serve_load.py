@@ -190,7 +190,8 @@ def test_a_token_has_a_most_of_requests_at_the_same_time(large_lake: Path, tmp_p
             refused = server.client.get("/v1/tables")
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         server.audit(answer.headers["request-id"])
-        assert server.client.get("/v1/tables").status_code == 200
+        # A client may ask again as soon as it has an answer.
+        assert {server.client.get("/v1/tables").status_code for _ in range(300)} == {200}
 
 
 def test_an_answer_that_is_too_large_from_the_start_is_a_problem(served_lake: Path, tmp_path: Path) -> None:
