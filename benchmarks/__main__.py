@@ -17,7 +17,7 @@ from benchmarks.report import keep, kept_ratios, line, machine, regressions
 
 AREAS = (
     *("ingest", "download", "trades", "bars", "whole", "narrow", "reads"),
-    *("processes", "monthly", "compaction", "orchestration", "incremental", "planning"),
+    *("processes", "monthly", "compaction", "orchestration", "incremental", "planning", "serve"),
 )
 
 
