@@ -14,6 +14,8 @@ import dagster as dg
 
 from crypto_lakehouse.catalog.automation import Automation
 from crypto_lakehouse.lake.reader.ends import goes_on_after_end
+from crypto_lakehouse.orchestration.alerts.problems import Watched
+from crypto_lakehouse.orchestration.alerts.sensors import alert_sensors
 from crypto_lakehouse.orchestration.asset_pages import explained
 from crypto_lakehouse.orchestration.assets.bronze import bronze_asset
 from crypto_lakehouse.orchestration.assets.common import IO_MANAGER_KEY
@@ -31,6 +33,7 @@ from crypto_lakehouse.orchestration.home import refuse_ignored_postgres
 from crypto_lakehouse.orchestration.io_manager import LakeParquetIOManager
 from crypto_lakehouse.orchestration.jobs import (
     compaction_jobs,
+    own_job,
     own_jobs,
     reconciliation_job,
     update_jobs,
@@ -39,7 +42,7 @@ from crypto_lakehouse.orchestration.jobs import (
 from crypto_lakehouse.orchestration.partitions import backfill_policy
 from crypto_lakehouse.orchestration.relist import relisting_job, relisting_sensor
 from crypto_lakehouse.orchestration.resources import ArchiveResource, LakeResource, RestResource
-from crypto_lakehouse.orchestration.sensors import feed_sensor, sensor_status
+from crypto_lakehouse.orchestration.sensors import feed_sensor, feed_sensor_name, sensor_status
 from crypto_lakehouse.orchestration.series_checks import ends_check
 from crypto_lakehouse.pipeline.gold.continuous import MINUTES
 from crypto_lakehouse.schemas.slices import TableSlice
@@ -112,6 +115,13 @@ def build_defs(
     status = dg.DefaultScheduleStatus.RUNNING if runs else dg.DefaultScheduleStatus.STOPPED
     jobs = update_jobs(active, assets, checks)
     sensors.append(relisting_sensor(active, keys_of, jobs, settings))
+    watched = Watched(
+        steps={asset.op.name: list(asset.keys) for asset in assets},
+        feeds=[(feed, [key for key in keys_of[feed.name] if not own_job(key)]) for feed in active],
+        checks=[key for check in checks for key in check.check_keys],
+        feed_sensors=[feed_sensor_name(feed) for feed in active],
+    )
+    sensors += alert_sensors(watched, settings)
     reconcile, list_again = reconciliation_job(), relisting_job(active, settings)
     lake = resources.pop("lake", LakeResource.from_settings(settings))
     return dg.Definitions(

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from crypto_lakehouse.alert_settings import SECRETS, AlertSettings
 from crypto_lakehouse.catalog import DEFAULT_EXCHANGE, EXCHANGES, MARKETS, Feed, Market, no_exchange, parse_date
 from crypto_lakehouse.catalog.archive_files import ArchiveFiles
 from crypto_lakehouse.catalog.automation import Automation, automation_text, checked_automation, parse_automation
@@ -38,7 +39,7 @@ from crypto_lakehouse.catalog.selection import select_exchanges, select_feeds, s
 from crypto_lakehouse.catalog.sizes import parse_size
 from crypto_lakehouse.catalog.tables import select_tables
 from crypto_lakehouse.catalog.urls import has_host, http_url, mask_url, parse_hosts, s3_uri
-from crypto_lakehouse.catalog.variables import UNSET, masked_variables
+from crypto_lakehouse.catalog.variables import MASK, UNSET, masked_variables
 from crypto_lakehouse.symbol_settings import SymbolSettings
 
 PREFIX = "LAKEHOUSE_"
@@ -90,7 +91,7 @@ else:
     _ArchiveUrls = create_model("_ArchiveUrls", __base__=SymbolSettings, **dict(_url_fields()))
 
 
-class Settings(_ArchiveUrls):
+class Settings(_ArchiveUrls, AlertSettings):
     """The effective settings, each parsed once. Create it with ``Settings.load()``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -173,7 +174,8 @@ class Settings(_ArchiveUrls):
     sensor_attempts: int = Field(3, ge=1, le=20, description="runs of a sensor for a date before it gives up")
     automation: Annotated[str, AfterValidator(checked_automation)] = Field(
         "",
-        description=f"what starts by itself: {', '.join(Automation)}, all or none; empty: schedules in prod, else none",
+        description=f"what starts by itself: {', '.join(Automation)}, all or none; empty: schedules and alerts in prod,"
+        " else none",
     )
     logs_uri: Annotated[str, AfterValidator(s3_uri)] = Field(
         "",
@@ -329,7 +331,8 @@ class Settings(_ArchiveUrls):
     @cached_property
     def automations(self) -> frozenset[Automation]:
         """The kinds of sensors and schedules that start by themselves."""
-        return parse_automation(self.automation or (Automation.SCHEDULES if self.env is Env.PROD else "none"))
+        in_prod = f"{Automation.SCHEDULES},{Automation.ALERTS}"
+        return parse_automation(self.automation or (in_prod if self.env is Env.PROD else "none"))
 
     @property
     def compute_logs_uri(self) -> str:
@@ -363,7 +366,8 @@ class Settings(_ArchiveUrls):
             for e in error.errors(include_url=False):
                 name = ".".join(map(str, e["loc"])).upper().removeprefix(PREFIX)
                 # A fault of several settings together has no name.
-                at = f"{PREFIX}{name}={mask_url(str(e['input']))!r}: " if name else ""
+                shown = MASK if name.lower() in SECRETS else mask_url(str(e["input"]))
+                at = f"{PREFIX}{name}={shown!r}: " if name else ""
                 faults.append(at + e["msg"].removeprefix("Value error, "))
         if faults:
             raise SettingsError("settings are wrong:\n" + "\n".join(f"  {fault}" for fault in faults))

@@ -1,4 +1,4 @@
-"""What can start by itself in a deployment: schedules and three kinds of sensors, as data.
+"""What can start by itself in a deployment: schedules and kinds of sensors, as data.
 
 The sensors and schedules themselves are in ``orchestration``.
 """
@@ -15,6 +15,7 @@ class Automation(StrEnum):
     FEEDS = "feeds"
     GOLD = "gold"
     COMPACTION = "compaction"
+    ALERTS = "alerts"
 
 
 MEANINGS = {
@@ -22,6 +23,7 @@ MEANINGS = {
     Automation.FEEDS: "a sensor of each table requests new, replaced and failed files of all dates",
     Automation.GOLD: "a sensor rebuilds gold whose inputs are new",
     Automation.COMPACTION: "a sensor writes the files of complete months",
+    Automation.ALERTS: "sensors send alerts, where LAKEHOUSE_ALERT_* say to",
 }
 """What each kind does."""
 

@@ -49,12 +49,13 @@ def own_jobs(assets: Sequence[dg.AssetsDefinition]) -> list[dg.UnresolvedAssetJo
             executor_def=dg.in_process_executor,
         )
         for asset in assets
-        for job in {_own_job(key) for key in asset.keys}
+        for job in {own_job(key) for key in asset.keys}
         if job
     ]
 
 
-def _own_job(key: dg.AssetKey) -> str:
+def own_job(key: dg.AssetKey) -> str:
+    """The kind of job that builds a gold table which the update jobs do not build; else an empty text."""
     table = find_gold_table(key.path[-1]) if key.path[0] == "gold" else None
     return table.job if table else ""
 
@@ -94,7 +95,7 @@ def update_jobs(
             for key in asset.keys
             if key.path[1:3] == [market.exchange, market.name]
             and asset.partitions_def is partitions
-            and not _own_job(key)
+            and not own_job(key)
         ]
         if not keys:
             continue

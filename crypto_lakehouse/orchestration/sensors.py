@@ -5,6 +5,7 @@ gold that are older than the funding rates of their month, which come later. Sen
 archive's listing, the lake and Dagster's own records.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +20,7 @@ from crypto_lakehouse.catalog.automation import Automation
 from crypto_lakehouse.lake.storage.ledger import read_ledger, read_state, read_states
 from crypto_lakehouse.lake.storage.partitions import find_keys
 from crypto_lakehouse.lake.storage.store import LakeStore
+from crypto_lakehouse.orchestration.alerts.problems import GIVEN_UP
 from crypto_lakehouse.orchestration.assets.common import asset_key
 from crypto_lakehouse.orchestration.io_manager import slice_of
 from crypto_lakehouse.orchestration.jobs import update_job_name
@@ -51,13 +53,18 @@ def sensor_status(kind: Automation, settings: Settings) -> dg.DefaultSensorStatu
     return dg.DefaultSensorStatus.RUNNING if kind in settings.automations else dg.DefaultSensorStatus.STOPPED
 
 
+def feed_sensor_name(feed: Feed) -> str:
+    """Name of the sensor of a feed: ``binance_um_klines_1m_sensor``."""
+    return f"{feed.exchange}_{feed.market.name}_{feed.table}_sensor"
+
+
 def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> dg.SensorDefinition:
     """The sensor of a feed; ``keys`` are the assets that its runs build, in every layer."""
 
     job = update_job_name(feed.exchange, feed.market.name, feed.cadence)
 
     @dg.sensor(
-        name=f"{feed.exchange}_{feed.market.name}_{feed.table}_sensor",
+        name=feed_sensor_name(feed),
         job_name=job,
         minimum_interval_seconds=3600 if settings.env.value == "prod" else 60,
         default_status=sensor_status(Automation.FEEDS, settings),
@@ -76,7 +83,9 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
         store = lake.store()
         try:
             if _is_finished(recorded, store, feed, built):
-                return dg.SkipReason(f"{feed.name} ended on {feed.last_date}, and all of it is stored")
+                return dg.SensorResult(
+                    skip_reason=f"{feed.name} ended on {feed.last_date}, and all of it is stored", cursor="{}"
+                )
             choice = (settings.symbols_of(feed.market), first, end, _PROBED_SYMBOLS, settings.archive_files)
             different = compare(feed, source, store, *choice)
             changed = _changed(different, feed)
@@ -88,7 +97,7 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
             return dg.SkipReason(f"{feed.name}: {error}")
         nothing = f"{feed.name}: nothing new from {first} to {end - timedelta(days=1)}"
         if not changed:
-            return dg.SkipReason(nothing)
+            return dg.SensorResult(skip_reason=nothing, cursor="{}")
         runs = _runs(context.instance, feed)
         busy = _busy(context.instance, feed, keys, job)
         wanted, given_up = _wanted(changed, runs, feed, settings.sensor_attempts, store)
@@ -99,9 +108,12 @@ def feed_sensor(feed: Feed, keys: Sequence[dg.AssetKey], settings: Settings) -> 
             )
         checks = _checks(context, keys, job)
         requests = [_request(feed, keys, checks, span, runs) for span in month_ranges(sorted(wanted - busy), feed)]
+        # Not for the next tick, which needs no memory, but for alerts.
+        cursor = json.dumps({GIVEN_UP: given_up}) if given_up else "{}"
         if not requests:
-            return dg.SkipReason(nothing + (f"; given up: {', '.join(given_up)}" if given_up else ""))
-        return dg.SensorResult(run_requests=requests)
+            reason = nothing + (f"; given up: {', '.join(given_up)}" if given_up else "")
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return sensor
 

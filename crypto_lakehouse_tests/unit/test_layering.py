@@ -26,7 +26,8 @@ ALLOWED = {
     "api": {"api", "exchange_api", "lake", "schemas", "catalog"},
     "pipeline": {"pipeline", "archive", "rest", "lake", "transforms", "schemas", "catalog"},
     "symbol_settings": {"symbol_settings", "catalog"},
-    "settings": {"settings", "symbol_settings", "catalog"},
+    "alert_settings": {"alert_settings", "catalog"},
+    "settings": {"settings", "symbol_settings", "alert_settings", "catalog"},
     "interrupts": set(),
     "concurrency": {"concurrency"},
 }

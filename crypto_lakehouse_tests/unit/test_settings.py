@@ -289,7 +289,9 @@ def test_a_setting_is_parsed_once(name: str) -> None:
 @pytest.mark.parametrize("value", ["sensors", "all,gold", "gold,none"])
 def test_a_kind_of_automation_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("LAKEHOUSE_AUTOMATION", value)
-    with pytest.raises(SettingsError, match=r"LAKEHOUSE_AUTOMATION.*give schedules, feeds, gold, compaction, or all"):
+    with pytest.raises(
+        SettingsError, match=r"LAKEHOUSE_AUTOMATION.*give schedules, feeds, gold, compaction, alerts, or all"
+    ):
         Settings.load()
 
 
@@ -298,10 +300,10 @@ def test_a_kind_of_automation_that_does_not_exist_is_refused(monkeypatch: pytest
     ("env", "automation", "shown"),
     [
         ("local", "", "none"),
-        ("prod", "", "schedules"),
+        ("prod", "", "schedules,alerts"),
         ("prod", "none", "none"),
         ("prod", "gold, schedules", "schedules,gold"),
-        ("local", "all", "schedules,feeds,gold,compaction"),
+        ("local", "all", "schedules,feeds,gold,compaction,alerts"),
     ],
 )
 def test_config_shows_what_starts_by_itself(env: str, automation: str, shown: str) -> None:
