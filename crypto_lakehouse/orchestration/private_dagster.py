@@ -7,6 +7,7 @@ They may change with any minor version, so ``pyproject.toml`` has an upper bound
   ``RunFailureReason`` and ``SerializableErrorInfo`` say why it failed.
 - What a check found when it last ran is read from Dagster's records: a run that is still
   on its way to the check has another ``AssetCheckExecutionRecordStatus``.
+- The answer of a launcher to the question whether a run lives: ``CheckRunHealthResult`` and ``WorkerStatus``.
 - The storage of Dagster's records, chosen by environment variables: ``DagsterStorage``, ``DagsterSqliteStorage``,
   ``SqliteEventLogStorage``, its base ``SqlEventLogStorage`` and its table ``SqlEventLogStorageTable``,
   ``SQLITE_BUSY_TIMEOUT_SECONDS``, ``LocalArtifactStorage`` and ``LocalComputeLogManager``, configured through
@@ -18,6 +19,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -40,6 +42,7 @@ __all__ = [
     "SINGLETON_REPOSITORY_NAME",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
     "AssetCheckExecutionRecordStatus",
+    "CheckRunHealthResult",
     "ConfigurableClass",
     "ConfigurableClassData",
     "DagsterSqliteStorage",
@@ -57,5 +60,6 @@ __all__ = [
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
+    "WorkerStatus",
     "execute_run",
 ]

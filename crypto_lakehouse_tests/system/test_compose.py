@@ -38,7 +38,7 @@ from crypto_lakehouse_tests.system.test_home_faults import once
 
 pytestmark = [pytest.mark.slow, pytest.mark.requirement("T13")]
 
-DAYS = ("2024-12-27", "2024-12-28")
+DAYS = ("2024-12-27", "2024-12-28", "2024-12-29")
 ADMIN, VIEWER = ("admin", "admin-test-secret"), ("viewer", "viewer-test-secret")
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 LAUNCH = """
@@ -106,7 +106,7 @@ class Client:
 
 @dataclass
 class Deployment:
-    """All services of compose.yaml, healthy, with an archive of two days."""
+    """All services of compose.yaml, healthy, with an archive of three days."""
 
     machine: Machine
     archive: WatchedServer
@@ -131,6 +131,19 @@ class Deployment:
             time.sleep(0.5)
         return run
 
+    def wait_for_repeat(self, run_id: str) -> dict[str, Any]:
+        """Wait until the daemon has repeated a run, and the repeat has ended."""
+        while not (repeats := self.client("8444").ask(VIEWER, REPEATS, id=run_id)["runsOrError"]["results"]):
+            time.sleep(0.5)
+        return self.wait(repeats[0]["runId"])
+
+    def lose_worker(self) -> None:
+        """Kill the worker with all of its processes, as a machine that is switched off, and start another one."""
+        worker = self.machine.processes["worker"]
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+        self.machine.start("worker")
+
     def kill_run(self) -> None:
         """Kill the process of the worker that executes the run, as a machine without memory would."""
         worker = self.machine.processes["worker"].pid
@@ -148,7 +161,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         pytest.skip("PostgreSQL is not installed (Debian package 'postgresql')")
     folder = tmp_path_factory.mktemp("compose")
     example = read_variables((ROOT / ".env.example").read_text(encoding="utf-8"))
-    make_sample(folder / "archive", symbols=2, days=2, start=date.fromisoformat(DAYS[0]))
+    make_sample(folder / "archive", symbols=2, days=len(DAYS), start=date.fromisoformat(DAYS[0]))
     shutil.copytree(ROOT / "deploy" / "dagster", folder / "image")
     (folder / "image" / "tokens").mkdir()
     (folder / "objects").mkdir()
@@ -222,9 +235,14 @@ def test_a_run_whose_process_is_killed_is_repeated(deployment: Deployment) -> No
     once(deployment.archive, DAYS[1], deployment.kill_run)
     run_id = deployment.launch(DAYS[1])
     assert deployment.wait(run_id)["status"] == "FAILURE"
-    while not (repeats := deployment.client("8444").ask(VIEWER, REPEATS, id=run_id)["runsOrError"]["results"]):
-        time.sleep(0.5)
-    assert deployment.wait(repeats[0]["runId"])["status"] == "SUCCESS", deployment.machine.log("worker")
+    assert deployment.wait_for_repeat(run_id)["status"] == "SUCCESS", deployment.machine.log("worker")
+
+
+def test_a_run_whose_worker_is_lost_is_repeated_by_another(deployment: Deployment) -> None:
+    once(deployment.archive, DAYS[2], deployment.lose_worker)
+    run_id = deployment.launch(DAYS[2])
+    assert deployment.wait(run_id)["status"] == "FAILURE"
+    assert deployment.wait_for_repeat(run_id)["status"] == "SUCCESS", deployment.machine.log("worker")
 
 
 def test_no_process_prints_a_secret(deployment: Deployment) -> None:

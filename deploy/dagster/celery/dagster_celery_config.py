@@ -15,4 +15,5 @@ worker_max_tasks_per_child = 1
 worker_redirect_stdouts = False
 # As in dagster.yaml: longer than any run.
 broker_transport_options = {"visibility_timeout": 604800}
+result_expires = 604800
 broker_connection_retry_on_startup = True
