@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from crypto_lakehouse import Lakehouse
+from crypto_lakehouse import Lakehouse, LakeWarning
 from crypto_lakehouse.catalog import FEEDS, feed
 from crypto_lakehouse.catalog.bars import parse_bars
 from crypto_lakehouse.catalog.binance import UM
@@ -308,3 +308,13 @@ def test_the_command_reads_what_was_known(archived: Lakehouse, monkeypatch: pyte
     wrong = CliRunner().invoke(app, [*read, "2024-01-03T01:00", "--mode", "both"])
     assert wrong.exit_code == 2
     assert "mode 'both' is not one of live, archive" in wrong.stderr
+
+
+@pytest.mark.parametrize("mode", ["live", "archive"])
+@pytest.mark.parametrize("table", ["silver.funding_rates", "bronze.funding_rates"])
+def test_a_market_without_the_table_has_no_rows(archived: Lakehouse, table: str, mode: str) -> None:
+    with pytest.warns(LakeWarning, match="spot"):
+        rows = archived.read(
+            table, market="spot", start="2024-12-28", end="2024-12-29", known_by="2025-01-01", mode=mode
+        )
+    assert rows.empty

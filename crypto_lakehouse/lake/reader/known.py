@@ -151,6 +151,9 @@ def with_available_at(
     slices = (TableSlice(layer, exchange, market, table) for market in markets)
     feeds = [each.feed for each in slices if each.feed is not None]
     entry = find_gold_table(table) if layer == "gold" else None
+    if not feeds and layer != "gold":
+        # None of the markets has the table, so there are no rows.
+        return rows.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias(AVAILABLE))
     if mode == "live":
         return rows.with_columns(_live(layer, table, schema, feeds, entry).alias(AVAILABLE))
     if entry is not None and entry.name in OF_ARCHIVE:
