@@ -79,3 +79,8 @@ def test_a_user_interface_knows_no_more_than_the_records_and_the_logs() -> None:
     assert services["viewer"]["environment"] == services["webserver"]["environment"]
     assert "--read-only" in services["viewer"]["command"]
     assert "--read-only" not in services["webserver"]["command"]
+
+
+def test_only_the_code_location_knows_where_alerts_go() -> None:
+    services = _services(LAKEHOUSE_ALERT_SLACK_URL="https://hooks.example.com/secret")
+    assert [name for name, service in services.items() if "hooks.example.com" in str(service)] == ["code"]

@@ -8,7 +8,7 @@ alarm_emails    = ["on-call@example.com"]
 
 settings = {
   LAKEHOUSE_TABLES     = "klines_1m,funding_rates"
-  LAKEHOUSE_AUTOMATION = "schedules"
+  LAKEHOUSE_AUTOMATION = "schedules,alerts"
 }
 
 # admins and viewers hold secrets: give them as TF_VAR_admins and TF_VAR_viewers.
