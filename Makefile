@@ -37,7 +37,7 @@ test: $(READY)  ## All tests; those that need an absent program are skipped with
 drills: $(READY)  ## The tests of first starts and of signals, with many rounds
 	LAKEHOUSE_TEST_ROUNDS=8 SIGNALS=16 $(BIN)/python -m pytest crypto_lakehouse_tests/system/test_homes.py crypto_lakehouse_tests/system/test_signals.py
 
-clients: $(READY)  ## freqtrade, nautilus_trader and others read our data, in cached environments
+clients: $(READY)  ## freqtrade, nautilus_trader, ccxt and others read our data, in cached environments
 	$(BIN)/python -m pytest crypto_lakehouse_tests/clients
 
 test-all: test drills clients  ## All tests, then the drills and the clients
@@ -79,7 +79,7 @@ lock: $(READY)  ## Update requirements.lock to the newest versions
 	$(BIN)/uv pip compile pyproject.toml --extra platform --extra celery --extra serve --extra serve --no-strip-extras --python-version 3.11 \
 		--python-platform linux --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		--constraint requirements.lock --output-file deploy/requirements.txt
-	cd crypto_lakehouse_tests/clients/requirements && for name in libraries freqtrade nautilus_trader; do \
+	cd crypto_lakehouse_tests/clients/requirements && for name in libraries exchange freqtrade nautilus_trader; do \
 		extra=; oldest=3.11; \
 		case $$name in libraries) extra=$(CURDIR)/pyproject.toml;; nautilus_trader) oldest=3.12;; esac; \
 		$(CURDIR)/$(BIN)/uv pip compile $$name.in $$extra --universal --python-version $$oldest --no-annotate \
