@@ -44,6 +44,7 @@ from crypto_lakehouse.cli.drill import drill
 from crypto_lakehouse.cli.explain import explain
 from crypto_lakehouse.cli.export_files import export_freqtrade, export_nautilus, export_table
 from crypto_lakehouse.cli.lake import verify
+from crypto_lakehouse.cli.metrics import metrics
 from crypto_lakehouse.cli.plot import plot_app
 from crypto_lakehouse.cli.read import coverage, describe, read, tables
 from crypto_lakehouse.cli.relist import relist
@@ -253,6 +254,7 @@ for command in (
     coverage,
     explain,
     serve,
+    metrics,
 ):
     app.command()(command)
 
