@@ -20,10 +20,11 @@ from crypto_lakehouse.api.call import CALL, Call, Slots
 from crypto_lakehouse.api.config import ServeConfig
 from crypto_lakehouse.api.limits import RateLimit
 from crypto_lakehouse.api.logs import ERRORS, audit
+from crypto_lakehouse.api.page.rendering import OPEN_PAGES
 from crypto_lakehouse.api.problems import Problem
 from crypto_lakehouse.api.tokens import Token, TokenError, TokenFile
 
-OPEN_PATHS = frozenset({"/v1/health"})
+OPEN_PATHS = frozenset({"/v1/health"}) | OPEN_PAGES
 """What needs no token."""
 
 MOST_OF_A_BODY = 256 * 1024

@@ -20,6 +20,8 @@ from crypto_lakehouse.api.config import ServeConfig
 from crypto_lakehouse.api.describing import PROBLEM_NAME
 from crypto_lakehouse.api.exchanges import in_the_words_of_exchanges, register
 from crypto_lakehouse.api.logs import ERRORS, configure_logs
+from crypto_lakehouse.api.page.entry import Entry
+from crypto_lakehouse.api.page.routes import page_routes
 from crypto_lakehouse.api.problems import Problem, problem_schema
 from crypto_lakehouse.api.routes.bars import bars_routes
 from crypto_lakehouse.api.routes.contents import contents_routes
@@ -48,7 +50,7 @@ def create() -> ASGIApp:
     os.environ.setdefault("LAKEHOUSE_SQL_TIMEOUT", f"{min(_MOST_SQL_SECONDS, config.timeout):g}")
     os.environ.setdefault("LAKEHOUSE_SQL_MEMORY", _SQL_MEMORY)
     gather_warnings()
-    return in_the_words_of_exchanges(Gate(endpoints(config), config), config)
+    return Entry(in_the_words_of_exchanges(Gate(endpoints(config), config), config))
 
 
 def endpoints(config: ServeConfig) -> FastAPI:
@@ -64,7 +66,7 @@ def endpoints(config: ServeConfig) -> FastAPI:
         # It would pass the arguments of requests to whatever collects them in the process.
         telemetry=_NO_TELEMETRY,
     )
-    for routes in (contents_routes, rows_routes, bars_routes, sql_routes, state_routes):
+    for routes in (contents_routes, rows_routes, bars_routes, sql_routes, state_routes, page_routes):
         app.include_router(routes(service))
     register(app, service)
     app.exception_handlers[Problem] = _problem

@@ -21,7 +21,7 @@ MODULES = {
     ),
     PLOT: ("matplotlib", "PIL", "plotly"),
     # Starlette and anyio come with FastAPI.
-    SERVE: ("anyio", "fastapi", "prometheus_client", "starlette", "uvicorn"),
+    SERVE: ("anyio", "fastapi", "jinja2", "prometheus_client", "starlette", "uvicorn"),
 }
 """Top-level modules of each extra that the code imports."""
 
