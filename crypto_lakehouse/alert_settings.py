@@ -1,11 +1,13 @@
-"""The settings of alerts. Those that hold a secret are never shown, not even when their value is wrong.
+"""The settings of alerts and of the form of logs.
 
-They are part of ``Settings`` (``settings.py``). What is sent, and when, is in ``orchestration/alerts``.
+Those that hold a secret are never shown, not even when their value is wrong. They are part of ``Settings``
+(``settings.py``). What is sent, and when, is in ``orchestration/alerts``.
 """
 
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -19,9 +21,19 @@ SECRETS = frozenset({"alert_slack_url", "alert_webhook_url", "alert_heartbeat_ur
 """The settings whose values are secret."""
 
 
+class LogFormat(StrEnum):
+    """The form of log lines of runs: as Dagster writes them, or also as JSON."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class AlertSettings(BaseSettings):
     """Where alerts are sent and when data counts as late."""
 
+    log_format: LogFormat = Field(
+        LogFormat.TEXT, description="text, or json: runs also log JSON lines, where dagster.yaml has the handler"
+    )
     alert_slack_url: SecretStr | None = Field(None, description="secret: URL of an incoming webhook of Slack")
     alert_webhook_url: SecretStr | None = Field(None, description="secret: URL that takes alerts as JSON (POST)")
     alert_smtp_url: SecretStr | None = Field(
