@@ -26,6 +26,8 @@ _PRICES = ("open", "high", "low", "close")
 _MOST_DECIMALS = 8
 # Any bars do; those of a minute have the most rows.
 _BARS = ("klines_1m", "klines_1h", "klines_1d")
+# A lake that has none of these has nothing of a market.
+_OF_MARKET = (("gold", "instruments"), ("gold", "continuous_1m"), *(("silver", name) for name in _BARS))
 _DAY = timedelta(days=1)
 
 
@@ -76,7 +78,12 @@ class LakeListing:
         return dict(rows.select("symbol", "first_day").iter_rows())
 
     def listed(self, market: str) -> dict[str, Listed]:
-        """The symbols of a market, with decimals."""
+        """The symbols of a market, with decimals; none if the lake does not have the market.
+
+        Clients list the symbols of all markets when they start.
+        """
+        if not any(self.files(layer, table, market) for layer, table in _OF_MARKET):
+            return {}
         instruments = self.instruments(market)
         if self.universe is not None:
             rows = pl.DataFrame(self.lake.universe(market, on=self.universe, leveraged=True, format="polars"))

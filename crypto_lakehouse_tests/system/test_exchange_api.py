@@ -90,7 +90,9 @@ def test_klines_are_the_rows_of_the_lake(server: Served, lake: Lakehouse, market
     assert expected.height == len(answer) > 6
     assert [tuple(map(type, row)) for row in answer] == [KLINE] * len(answer)
     assert [row[0] for row in answer] == milliseconds(expected["open_time"])
-    assert [row[6] for row in answer] == [after - 1 for after in milliseconds(ends(expected, interval))]
+    assert [row[6] for row in answer] == [
+        after - 1 for after in milliseconds(expected["open_time"].dt.offset_by(interval))
+    ]
     for element, name in enumerate(("open", "high", "low", "close"), start=1):
         assert [float(row[element]) for row in answer] == expected[name].to_list()
     assert [row[8] for row in answer] == expected["trade_count"].to_list()
@@ -104,10 +106,6 @@ def test_klines_are_the_rows_of_the_lake(server: Served, lake: Lakehouse, market
         columns = {element: expected[name].to_list() for element, name in names.items()}
     for element, values in columns.items():
         assert [float(row[element]) for row in answer] == values
-
-
-def ends(bars: pl.DataFrame, interval: str) -> pl.Series:
-    return bars["open_time"].dt.offset_by(interval)
 
 
 def test_bounds_order_and_limits_are_those_of_the_exchange(server: Served) -> None:
@@ -373,6 +371,15 @@ def test_without_the_option_there_is_no_such_path(folder: Path, tmp_path: Path) 
     with Served(folder / "lake", tmp_path) as running:
         answer = get(running, "/fapi/v1/time")
         assert (answer.status_code, answer.json()["status"]) == (404, 404)
+
+
+def test_a_market_that_the_lake_does_not_have_lists_no_symbols(served_lake: Path, tmp_path: Path) -> None:
+    """ccxt asks for the symbols of all markets when it starts."""
+    with Served(served_lake, tmp_path, "--binance") as running:
+        assert rows(running, "/dapi/v1/exchangeInfo")["symbols"] == []
+        assert rows(running, "/fapi/v1/exchangeInfo")["symbols"]
+        refused = get(running, "/dapi/v1/klines", symbol="BTCUSD_PERP", interval="1m")
+        assert (refused.status_code, refused.json()["code"]) == (501, -1000)
 
 
 def test_the_universe_of_a_day_and_the_lake_of_a_time_are_chosen_by_settings(
