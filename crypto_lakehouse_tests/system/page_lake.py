@@ -24,8 +24,8 @@ SYMBOLS, DAYS = 800, 2600
 def build_faulty_lake(folder: Path) -> Path:
     """A lake of a week and five symbols in um.
 
-    ETHUSDT has no file on LOST and a refused row on REFUSED, silver of NOT_BUILT is missing, LTCUSDT has quiet hours,
-    and the archive has replaced the file of BTCUSDT of REVISED.
+    ETHUSDT has no file on LOST and a refused row on REFUSED, the minutes and hours of NOT_BUILT are missing, LTCUSDT
+    has quiet hours, and the archive has replaced the file of BTCUSDT of REVISED.
     """
     archive, lake = folder / "archive", folder / "lake"
     tables = ("klines_1m", "funding_rates")
@@ -39,7 +39,8 @@ def build_faulty_lake(folder: Path) -> Path:
         run(environment, "um", FIRST, LAST)
         _edit(archive, "BTCUSDT", REVISED, lambda fields: [*fields[:5], str(float(fields[5]) + 1), *fields[6:]])
         run(environment, "um", REVISED, LAST)
-    (lake / f"silver/klines_1m/exchange=binance/market=um/date={NOT_BUILT}/part-0.parquet").unlink()
+    for table in ("silver/klines_1m", "gold/continuous_1m", "gold/bars_1h"):
+        (lake / f"{table}/exchange=binance/market=um/date={NOT_BUILT}/part-0.parquet").unlink()
     return lake
 
 

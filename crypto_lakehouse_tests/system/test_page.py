@@ -127,6 +127,12 @@ def test_from_the_heatmap_to_candles_by_clicks(page: Page, server: Served) -> No
     page.get_by_role("button", name="Show").click()
     drawn(page, "#chart")
     expect(page.get_by_role("region", name="Marked stretches")).to_contain_text("filled")
+    # A day that the archive does not have is filled, one that was not built is a pause.
+    page.goto(f"{server.url}/page/symbol?symbol=ETHUSDT&bars=1h")
+    drawn(page, "#chart")
+    rows = page.get_by_role("region", name="Marked stretches").get_by_role("row")
+    expect(rows.filter(has_text="filled")).to_have_text(re.compile(f"{LOST} 00:00\\s*2024-12-31 00:00"))
+    expect(rows.filter(has_text="no bars")).to_have_text(re.compile(f"{NOT_BUILT} 00:00\\s*2025-01-02 00:00"))
     picture(page, "page-marks.png")
 
 

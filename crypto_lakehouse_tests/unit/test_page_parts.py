@@ -96,8 +96,8 @@ def test_marks_are_filled_stretches_pauses_and_replaced_days() -> None:
     data = json.loads(chart_data(picture, marks))
     assert [time - data["time"][0] for time in data["time"]] == [0, 3600, 7200, 21600, 25200]
     assert len(data["marks"]) == 4
-    # Funding of 08:00 and 16:00 is after the last bar that opened, and counts there.
-    assert [rate for _, rate in data["funding"]] == pytest.approx([1e-4, 5e-4])
+    # Funding of 08:00 and 16:00 is in no bar.
+    assert data["funding"] == [[data["time"][0], 1e-4]]
     assert "<" not in chart_data(Candles("</script>", picture.data, picture.funding, ""), marks)
 
 

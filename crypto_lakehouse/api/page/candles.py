@@ -78,9 +78,15 @@ def _funding(picture: Candles, times: list[int]) -> list[list[float]]:
     """The sum of funding rates within each bar that has any, with the time of the bar."""
     if picture.funding.is_empty():
         return []
-    bars = pl.DataFrame({"time": times, "at": picture.data["open_time"]}).sort("at")
+    bars = picture.data.select(at="open_time", close_time="close_time").with_columns(time=pl.Series(times)).sort("at")
     paid = picture.funding.sort("funding_time").join_asof(bars, left_on="funding_time", right_on="at")
-    sums = paid.drop_nulls("time").group_by("time").agg(pl.col("funding_rate").sum()).sort("time")
+    # What was paid within a pause belongs to no bar.
+    sums = (
+        paid.filter(pl.col("funding_time") <= pl.col("close_time"))
+        .group_by("time")
+        .agg(pl.col("funding_rate").sum())
+        .sort("time")
+    )
     return [list(row) for row in sums.iter_rows()]
 
 
