@@ -173,8 +173,17 @@ def test_from_the_heatmap_to_candles_by_keyboard(page: Page, server: Served) -> 
     expect(bar).to_contain_text("2025-01-02 00:00")
     expect(bar).to_contain_text("funding")
     page.keyboard.press("+")
+    # The chart moves its scale, and reports what is below the crosshair, in the next frame.
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(bar).to_contain_text("2025-01-02 00:00")
     page.keyboard.press("Shift+ArrowRight")
     expect(bar).to_contain_text("2025-01-02 00:50")
+    # A pointer chooses bars too.
+    box = page.locator("#chart").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 50)
+    page.mouse.move(box["x"] + box["width"] * 0.7 + 2, box["y"] + 50)
+    expect(bar).not_to_contain_text("2025-01-02 00:50")
 
 
 def test_find_and_drag_zoom_in(page: Page, server: Served) -> None:

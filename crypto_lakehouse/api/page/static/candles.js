@@ -103,7 +103,8 @@
     said.textContent = `${day}: open ${data.open[at]}, high ${data.high[at]}, low ${data.low[at]}, close ${data.close[at]}, `
       + `volume ${Number(data.volume[at].toPrecision(9))}${rate}${kinds.length ? `, ${kinds.join(", ")}` : ""}`;
   }
-  chart.subscribeCrosshairMove(event => { if (places.has(event.time)) say(places.get(event.time)); });
+  // Without a source it is no pointer: the chart also reports the bar below a crosshair that stays while the scale moves.
+  chart.subscribeCrosshairMove(event => { if (event.sourceEvent && places.has(event.time)) say(places.get(event.time)); });
   say(chosen);
 
   box.addEventListener("keydown", event => {
@@ -118,12 +119,12 @@
         const logical = scale.timeToIndex(data.time[chosen], true), half = (range.to - range.from) / 2;
         scale.setVisibleLogicalRange({ from: logical - half, to: logical + half });
       }
-      chart.setCrosshairPosition(data.close[chosen], data.time[chosen], bars);
     } else if (factor) {
       const half = (range.to - range.from) / 2 * factor, middle = scale.timeToIndex(data.time[chosen], true);
       scale.setVisibleLogicalRange({ from: middle - half, to: middle + half });
     } else if (event.key === "0") scale.fitContent();
     else return;
+    chart.setCrosshairPosition(data.close[chosen], data.time[chosen], bars);
     event.preventDefault();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
