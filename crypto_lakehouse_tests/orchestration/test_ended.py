@@ -1,4 +1,4 @@
-"""Feeds that have ended: nobody asks the archive for what is not to come, and what is made is left alone."""
+"""Feeds that have ended: the archive is not asked for files that will not come, and what is stored stays."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta

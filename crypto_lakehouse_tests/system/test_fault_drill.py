@@ -59,7 +59,7 @@ def test_silver_has_all_that_any_witness_had(drill: tuple[Path, str]) -> None:
     lake = Lakehouse(folder / "lake")
     assert "minutes of silver.klines_1m that are not what the exchange has: 0\n" in printed
     assert differences(lake, faulty.exchange).is_empty()
-    # Only the minutes that nobody has differ from what was traded.
+    # Only the minutes that neither the archive nor the exchange has differ from what was traded.
     lost = differences(lake, faulty.truth)
     assert set(lost["symbol"]) == {"BTCUSDT"}
     assert lost["open_time"].sort().to_list() == [datetime(2024, 1, 12, 8, m, tzinfo=UTC) for m in range(10)]

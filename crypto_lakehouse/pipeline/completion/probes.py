@@ -1,4 +1,4 @@
-"""Probes: one cheap request each that tells on which of many missing days an exchange has rows of a symbol.
+"""Probes: one cheap request each that shows on which of many missing days an exchange has rows of a symbol.
 
 Without them a symbol that was listed later, or no longer trades, would cost a request for each of its days.
 """
